@@ -1,0 +1,49 @@
+# `make demo` and `make test` are all the set-up there is; each makes what it needs first.
+PYTHON ?= python3
+BIN := .venv/bin
+# Sources of the compiled libraries: a change rebuilds them.
+NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
+
+.PHONY: demo test lint format bench wheel clean
+
+demo: .venv/built  ## segment a synthetic street, or VIDEO=path
+	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
+
+test: .venv/built  ## Python tests, then C++ tests
+	$(BIN)/python -m pytest -q
+	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
+	$(BIN)/cmake --build build/cpp --parallel 2 > /dev/null
+	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+
+lint: .venv/installed  ## ruff, mypy, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
+
+bench: .venv/built  ## timings; never part of the tests
+	$(BIN)/python -m pytest benchmarks -q --benchmark-only
+
+wheel: .venv/installed  ## dist/arseg-*.whl
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+	@ls -l dist/*.whl
+
+clean:
+	rm -rf build dist demo-output *.egg-info arseg_ext/*.so python/arseg/*.so
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"Python 3.10 or newer is needed; {sys.executable} is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned dependencies into .venv (torch is large: this takes a while, once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/built: .venv/installed $(NATIVE)
+	@echo "building the extension"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@

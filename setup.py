@@ -1,0 +1,152 @@
+"""Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI), arseg/_motion (pybind11, no torch).
+
+Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 refuses to
+build without CUDA, FORCE_CUDA=0 refuses to build with it, TORCH_CUDA_ARCH_LIST chooses GPU architectures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+MINIMUM_TORCH = (2, 11)
+TORCH_TARGET = "0x020b000000000000"  # 2.11: the library loads in this torch and every later one
+DEFAULT_ARCHITECTURES = "8.0;8.6;8.9;9.0+PTX"
+NEEDS_NO_BUILD = {"sdist", "egg_info", "dist_info", "clean", "--version", "--name", "--help"}
+
+
+def say(sentence: str) -> None:
+    print(f"arseg: {sentence}", file=sys.stderr, flush=True)
+
+
+def stop(sentence: str) -> None:
+    raise SystemExit(f"arseg: {sentence}")
+
+
+def version() -> str:
+    text = (ROOT / "arseg_ext" / "_version.py").read_text(encoding="utf-8")
+    return re.search(r'__version__ = "(.+)"', text).group(1)
+
+
+def flag(name: str) -> bool | None:
+    value = os.environ.get(name)
+    return None if value is None or value == "" else value.lower() not in {"0", "off", "false", "no"}
+
+
+def sources(pattern: str) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
+
+
+def import_torch():
+    try:
+        import torch
+        from torch.utils import cpp_extension
+    except ImportError:
+        stop(
+            "building needs torch, and it is not installed here. Install it first (pip install 'torch>=2.11'), or "
+            "build without --no-build-isolation so that pip brings it."
+        )
+    found = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if found < MINIMUM_TORCH:
+        stop(f"building needs torch 2.11 or newer, and {torch.__version__} is installed.")
+    return torch, cpp_extension
+
+
+def use_cuda(torch, cpp_extension, cuda_sources: list[str]) -> bool:
+    wanted = flag("FORCE_CUDA")
+    if wanted is False:
+        say("FORCE_CUDA=0: building the CPU operators only.")
+        return False
+    if not cuda_sources:
+        missing = "this version has no CUDA sources"
+    elif torch.version.cuda is None:
+        missing = f"torch {torch.__version__} is a build without CUDA"
+    elif cpp_extension.CUDA_HOME is None:
+        missing = "nvcc was not found (set CUDA_HOME)"
+    else:
+        # A build machine often has no GPU to ask for its architecture.
+        if not torch.cuda.is_available() or wanted:
+            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
+        return True
+    if wanted:
+        stop(f"FORCE_CUDA=1, but {missing}.")
+    say(f"building the CPU operators only: {missing}.")
+    return False
+
+
+def operators(torch, cpp_extension, debug: bool) -> Extension:
+    cuda_sources = sources("csrc/*/cuda.cu")
+    with_cuda = use_cuda(torch, cpp_extension, cuda_sources)
+    optimise = ["-O0", "-g", "-DARSEG_DEBUG"] if debug else ["-O3", "-g0"]
+    shown = " ".join(optimise)
+    defines = [
+        f"-DTORCH_TARGET_VERSION={TORCH_TARGET}",
+        f'-DARSEG_VERSION="{version()}"',
+        f'-DARSEG_FLAGS="{shown}"',
+        f'-DARSEG_BUILD_TORCH="{torch.__version__}"',
+    ]
+    if with_cuda:
+        defines.append("-DARSEG_WITH_CUDA")
+    cxx = [*optimise, "-fvisibility=hidden", "-ffp-contract=fast", "-Wall", *defines]
+    nvcc = ["-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
+    kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
+    extension = kind(
+        "arseg_ext._C",
+        [
+            "csrc/registration.cpp",
+            *sources("csrc/common/*.cpp"),
+            *sources("csrc/*/cpu.cpp"),
+            *(cuda_sources if with_cuda else []),
+        ],
+        depends=[*sources("csrc/common/*.h"), *sources("csrc/*/*.h"), *sources("csrc/**/*.cuh")],
+        extra_compile_args={"cxx": cxx, "nvcc": nvcc},
+        extra_link_args=[] if debug else ["-Wl,-s"],
+        py_limited_api=True,
+    )
+    # The stable ABI is in libtorch_cpu; the CUDA runtime is linked in, so that any CUDA build of torch will do.
+    extension.libraries = ["torch_cpu", *(["cudart_static", "rt", "dl", "pthread"] if with_cuda else [])]
+    return extension
+
+
+def motion(debug: bool) -> list[Extension]:
+    if not (ROOT / "csrc" / "motion" / "bindings.cpp").exists():
+        return []
+    try:
+        import pybind11
+    except ImportError:
+        stop("building needs pybind11, and it is not installed here. Install it first: pip install pybind11")
+    return [
+        Extension(
+            "arseg._motion",
+            sources("csrc/motion/*.cpp"),
+            depends=sources("csrc/motion/*.h"),
+            include_dirs=[pybind11.get_include()],
+            language="c++",
+            extra_compile_args=[
+                *(["-O0", "-g"] if debug else ["-O3", "-g0"]),
+                "-std=c++17",
+                "-fvisibility=hidden",
+                "-Wall",
+            ],
+            extra_link_args=[] if debug else ["-Wl,-s"],
+        )
+    ]
+
+
+def build_arguments() -> dict:
+    if NEEDS_NO_BUILD & set(sys.argv[1:]):
+        return {}
+    torch, cpp_extension = import_torch()
+    debug = bool(flag("DEBUG"))
+    return {
+        "ext_modules": [operators(torch, cpp_extension, debug), *motion(debug)],
+        "cmdclass": {"build_ext": cpp_extension.BuildExtension},
+    }
+
+
+setup(version=version(), **build_arguments())
