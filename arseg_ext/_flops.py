@@ -1,0 +1,50 @@
+"""Counts for torch.utils.flop_counter: two operations for each multiply-accumulate, as torch counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+
+def attention_flops(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *args: Any, window: Sequence[int], **kwargs: Any
+) -> int:
+    """QK and PV over every key of the window, inside the image or not, as the paper counts."""
+    batch, channels, height, width = query
+    return 2 * batch * height * width * window[0] * window[1] * (channels + value[1])
+
+
+def attention_backward_flops(
+    grad: Sequence[int],
+    query: Sequence[int],
+    key: Sequence[int],
+    value: Sequence[int],
+    *args: Any,
+    window: Sequence[int],
+    **kwargs: Any,
+) -> int:
+    """Logits and dP, dQ, dK, dV; recomputation for the second pass is not counted."""
+    batch, channels, height, width = query
+    return 2 * batch * height * width * window[0] * window[1] * (3 * channels + 2 * value[1])
+
+
+def no_flops(*args: Any, **kwargs: Any) -> int:
+    """Warps move data; like torch's grid_sample they count nothing."""
+    return 0
+
+
+def register() -> None:
+    ops = torch.ops.arseg
+    register_flop_formula(ops._local_attention)(attention_flops)
+    register_flop_formula(ops._local_attention_backward)(attention_backward_flops)
+    for warp in (
+        ops.mv_warp,
+        ops._mv_warp_backward,
+        ops.flow_warp,
+        ops._flow_warp_backward_feature,
+        ops._flow_warp_backward_flow,
+    ):
+        register_flop_formula(warp)(no_flops)

@@ -1,0 +1,91 @@
+"""Loads the compiled operators once, or says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+MINIMUM_TORCH = (2, 11)
+FOLDER = Path(__file__).resolve().parent
+
+
+class LibraryError(ImportError):
+    """The compiled operators cannot be used here; the message says why and what to do."""
+
+
+def _torch_version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def find_library(folder: Path = FOLDER) -> Path:
+    """The compiled library in `folder`; LibraryError if there is none."""
+    found = sorted(path for path in folder.glob("_C.*") if path.suffix in {".so", ".pyd", ".dylib"})
+    if not found:
+        raise LibraryError(
+            f"arseg_ext is not built: there is no _C library in {folder}. In a checkout run "
+            "`python setup.py build_ext --inplace`; otherwise `pip install .` from the checkout, and start Python "
+            "outside of it."
+        )
+    return found[0]
+
+
+def check_torch(version: str) -> None:
+    """LibraryError if this torch is older than the library needs."""
+    if _torch_version(version) < MINIMUM_TORCH:
+        raise LibraryError(
+            f"arseg_ext needs torch 2.11 or newer, and torch {version} is installed. Upgrade it: "
+            "`pip install --upgrade 'torch>=2.11'`."
+        )
+
+
+def load_library(path: Path) -> None:
+    """Load one library file; LibraryError with the likely causes if the system refuses it."""
+    import torch
+
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        reason = str(error)
+        if "invalid ELF header" in reason or "wrong ELF class" in reason or "cannot open shared object file" in reason:
+            advice = "It was built for another platform"
+        elif "undefined symbol" in reason:
+            advice = "It does not fit the installed torch"
+        else:
+            advice = "It may be damaged, or built for another platform or torch"
+        raise LibraryError(
+            f"arseg_ext found its library {path} but could not load it with torch {torch.__version__}: {reason}. "
+            f"{advice}: build it again on this machine with `pip install --no-build-isolation --force-reinstall "
+            "--no-deps .` (`python setup.py build_ext --inplace` in a checkout)."
+        ) from error
+
+
+@functools.cache
+def load() -> None:
+    """Load the library and register what lives in Python. Later calls do nothing."""
+    import torch
+
+    check_torch(torch.__version__)
+    load_library(find_library())
+    from arseg_ext import _autocast, _autograd, _composite, _fake, _flops
+
+    for module in (_fake, _autograd, _composite, _autocast, _flops):
+        module.register()
+
+
+@functools.cache
+def build_config() -> dict[str, Any]:
+    """How the compiled operators were built.
+
+    Returns:
+        A dict with `version`, `compiler`, `flags`, `cxx_standard`, `torch_target` (the oldest torch it loads
+        in), `built_with_torch`, `debug` and `with_cuda`, read from the library itself, and `library`, its path.
+    """
+    import torch
+
+    load()
+    config: dict[str, Any] = json.loads(torch.ops.arseg._build_config())
+    config["library"] = str(find_library())
+    return config

@@ -1,0 +1,183 @@
+"""The operators, checked and documented.
+
+Each function calls the operator of the same name in `torch.ops.arseg` and takes the same arguments. Maps are
+[N, C, H, W] with any strides; results are contiguous. Values are float32, float64, float16 or bfloat16; half
+types are added up in float32. A wrong argument raises ValueError with a sentence that names it, what was
+expected and what came. First derivatives are supported (deterministic: the same bits on every run and for any
+number of threads), second ones are not.
+
+Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos" (AR-Seg),
+CVPR 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from arseg_ext import _checks, _composite, _loader
+
+_loader.load()
+
+__all__ = ["creff", "flow_warp", "local_attention", "mv_warp"]
+
+
+def _pair(window: int | Sequence[int]) -> Sequence[int]:
+    return [window, window] if isinstance(window, int) else list(window)
+
+
+def mv_warp(
+    feature: Tensor,
+    motion: Tensor,
+    *,
+    block: int,
+    frame_size: Sequence[int],
+    grid: str = "aligned",
+) -> Tensor:
+    """Warp a feature map by the motion vectors of a compressed video.
+
+    Feature pixel (y, x) has its centre at video position ((x + 0.5) * Wv / W, (y + 0.5) * Hv / H) and takes the
+    vector of the block that holds it, scaled by W / Wv and H / Hv. It is sampled bilinearly at its own position
+    plus that displacement (reference = current + motion); a tap outside the map contributes 0. A displacement
+    of 0 copies exactly.
+
+    Args:
+        feature: reference map [N, C, H, W].
+        motion: int16 [N, Hb, Wb, 2], (x, y) in quarter video pixels; Hb >= ceil(Hv / block), likewise Wb.
+        block: side of a block in video pixels: 4, 8 or 16.
+        frame_size: (Hv, Wv), the video's height and width in pixels.
+        grid: "aligned", or "legacy" for the grid of the published checkpoints (see `flow_warp`).
+
+    Returns:
+        The warped map, shape and dtype of `feature`. Differentiable in `feature`.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    _checks.mv_warp("mv_warp", "feature", feature, motion, block, frame_size, grid)
+    return torch.ops.arseg.mv_warp(feature, motion, block=block, frame_size=frame_size, grid=grid)
+
+
+def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor:
+    """Warp a feature map by a dense displacement.
+
+    Pixel (y, x) is sampled bilinearly at (x + fx, y + fy); a tap outside the map contributes 0, and so does a
+    position that is NaN. Positions are never computed in half precision.
+
+    Args:
+        feature: map [N, C, H, W].
+        flow: [N, H, W, 2], (x, y) in feature pixels, float32, float64, float16 or bfloat16 (not necessarily the
+            dtype of `feature`).
+        grid: "aligned" samples at (x + fx, y + fy). "legacy" is the grid of the published checkpoints,
+            normalised as align_corners=True and sampled as align_corners=False: ((x + fx) * W / (W - 1) - 0.5,
+            likewise y), so that a flow of 0 is not the identity.
+
+    Returns:
+        The warped map, shape and dtype of `feature`. Differentiable in `feature` and `flow`.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    _checks.flow_warp("flow_warp", "feature", feature, flow, grid)
+    return torch.ops.arseg.flow_warp(feature, flow, grid=grid)
+
+
+def local_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    window: int | Sequence[int],
+    outside: str = "zero",
+    scale: float = 1.0,
+) -> Tensor:
+    """Attention of each pixel to the keys in a window around it.
+
+    The logits are scale * <query(p), key(p + o)> for the offsets o of the window, centred on p.
+
+    Args:
+        query: [N, C, H, W].
+        key: [N, C, H, W], dtype of `query`.
+        value: [N, Cv, H, W], dtype of `query`.
+        window: side of the window, or (height, width); odd, 3 to 15. It may be larger than the map.
+        outside: keys outside the image. "zero" keeps them in the softmax with logit 0 and value 0, as the
+            published networks do; "masked" leaves them out.
+        scale: factor of the logits; the published networks use 1.
+
+    Returns:
+        [N, Cv, H, W], dtype of `query`. Differentiable in `query`, `key` and `value`. Under autocast the three
+        are cast to the autocast dtype.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    window = _pair(window)
+    mixed = _checks.autocast_on(query)
+    _checks.attention("local_attention", query, key, value, window, outside, mixed=mixed)
+    return torch.ops.arseg.local_attention(query, key, value, window=window, outside=outside, scale=scale)
+
+
+def creff(
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    *,
+    window: int | Sequence[int] = 7,
+    block: int | None = None,
+    frame_size: Sequence[int] | None = None,
+    grid: str = "aligned",
+    outside: str = "zero",
+) -> Tensor:
+    """Cross-resolution feature fusion (CReFF), the whole step of a non-key frame.
+
+    With `warped` the reference warped by `motion`, `up` the bilinear upsampling (align_corners=True) of
+    `low_res` to the reference's size and dw a depthwise 3x3 convolution with padding 1, returns
+    up + local_attention(dw_query(up), dw_key(warped), dw_value(warped)).
+
+    Args:
+        reference: features of the keyframe [N, C, H, W].
+        low_res: features of the current frame at low resolution [N, C, h, w].
+        motion: int16 block field [N, Hb, Wb, 2] (needs `block` and `frame_size`, see `mv_warp`), or a floating
+            dense flow [N, H, W, 2] in feature pixels (see `flow_warp`).
+        query_weight, key_weight, value_weight: [C, 1, 3, 3].
+        query_bias, key_bias, value_bias: [C].
+        window, outside: see `local_attention`.
+        block, frame_size, grid: see `mv_warp`.
+
+    Returns:
+        The fused map [N, C, H, W]. Differentiable in every floating argument.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    window = _pair(window)
+    convolutions = (
+        ("query", query_weight, query_bias),
+        ("key", key_weight, key_bias),
+        ("value", value_weight, value_bias),
+    )
+    _composite.check_creff(reference, low_res, motion, convolutions, window, block, frame_size, grid, outside)
+    return torch.ops.arseg.creff(
+        reference,
+        low_res,
+        motion,
+        query_weight,
+        query_bias,
+        key_weight,
+        key_bias,
+        value_weight,
+        value_bias,
+        window=window,
+        block=block,
+        frame_size=frame_size,
+        grid=grid,
+        outside=outside,
+    )

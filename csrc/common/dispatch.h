@@ -1,0 +1,64 @@
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include "checks.h"
+#include "indexing.h"
+
+namespace arseg {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// The type in which values of type T are added up: double for double, float for all else.
+template <typename T>
+struct Accumulator {
+  using type = float;
+};
+template <>
+struct Accumulator<double> {
+  using type = double;
+};
+template <typename T>
+using accumulator_t = typename Accumulator<T>::type;
+
+// Calls run(T{}) with the C++ type of a floating-point dtype.
+template <typename F>
+void dispatch_floating(ScalarType dtype, F&& run) {
+  switch (dtype) {
+    case ScalarType::Float:
+      return run(float{});
+    case ScalarType::Double:
+      return run(double{});
+    case ScalarType::Half:
+      return run(c10::Half{});
+    case ScalarType::BFloat16:
+      return run(c10::BFloat16{});
+    default:
+      check(false, "a kernel was called with dtype ", dtype_name(dtype));
+  }
+}
+
+template <typename T>
+View4<const T> view4(const Tensor& tensor) {
+  View4<const T> view{static_cast<const T*>(tensor.const_data_ptr()), {}, {}};
+  for (int i = 0; i < 4; ++i) {
+    view.size[i] = tensor.size(i);
+    view.stride[i] = tensor.stride(i);
+  }
+  return view;
+}
+
+template <typename T>
+View4<T> mutable_view4(const Tensor& tensor) {
+  View4<T> view{static_cast<T*>(tensor.mutable_data_ptr()), {}, {}};
+  for (int i = 0; i < 4; ++i) {
+    view.size[i] = tensor.size(i);
+    view.stride[i] = tensor.stride(i);
+  }
+  return view;
+}
+
+}  // namespace arseg

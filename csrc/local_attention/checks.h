@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "../common/checks.h"
+#include "params.h"
+
+namespace arseg {
+
+inline Outside parse_outside(const char* op, const std::string& outside) {
+  check(outside == "zero" || outside == "masked", op, ": outside must be 'zero' or 'masked', got '", outside, "'");
+  return outside == "masked" ? Outside::Masked : Outside::Zero;
+}
+
+inline Window parse_window(const char* op, const std::vector<int64_t>& window) {
+  bool good = window.size() == 2;
+  for (const int64_t side : window) good = good && side >= 3 && side <= 15 && side % 2 == 1;
+  check(good, op, ": window must be odd and between 3 and 15, an int or (height, width), got ", list_text(window));
+  return {window[0], window[1]};
+}
+
+// query, key: [N, C, H, W]; value: [N, Cv, H, W]
+inline void check_attention(const char* op, const torch::stable::Tensor& query, const torch::stable::Tensor& key,
+                            const torch::stable::Tensor& value) {
+  check_dims(op, "query", query, 4, "[N, C, H, W]");
+  check_floating(op, "query", query);
+  check_same_dtype(op, "key", key, "query", query);
+  check_shape(op, "key", key, {query.size(0), query.size(1), query.size(2), query.size(3)});
+  check_same_dtype(op, "value", value, "query", query);
+  check_dims(op, "value", value, 4, "[N, C, H, W]");
+  check_shape(op, "value", value, {query.size(0), value.size(1), query.size(2), query.size(3)});
+}
+
+}  // namespace arseg

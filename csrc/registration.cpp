@@ -1,0 +1,30 @@
+// Every operator schema, and nothing else. Kernels register themselves in their own folder; local_attention
+// and creff are compositions (arseg_ext/_composite.py). Names with an underscore are not public.
+
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(arseg, m) {
+  m.def("_build_config() -> str");
+
+  m.def("mv_warp(Tensor feature, Tensor motion, *, int block, SymInt[2] frame_size, str grid='aligned') -> Tensor");
+  m.def("_mv_warp_backward(Tensor grad, Tensor motion, *, int block, SymInt[2] frame_size, str grid) -> Tensor");
+
+  m.def("flow_warp(Tensor feature, Tensor flow, *, str grid='aligned') -> Tensor");
+  m.def("_flow_warp_backward_feature(Tensor grad, Tensor flow, *, str grid) -> Tensor");
+  m.def("_flow_warp_backward_flow(Tensor grad, Tensor feature, Tensor flow, *, str grid) -> Tensor");
+
+  m.def(
+      "local_attention(Tensor query, Tensor key, Tensor value, *, int[2] window, str outside='zero', "
+      "float scale=1.0) -> Tensor");
+  m.def(
+      "_local_attention(Tensor query, Tensor key, Tensor value, *, int[2] window, str outside, float scale) "
+      "-> (Tensor out, Tensor logsumexp)");
+  m.def(
+      "_local_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor logsumexp, *, "
+      "int[2] window, str outside, float scale) -> (Tensor grad_query, Tensor grad_key, Tensor grad_value)");
+
+  m.def(
+      "creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
+      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window=7, "
+      "int? block=None, SymInt[]? frame_size=None, str grid='aligned', str outside='zero') -> Tensor");
+}
