@@ -1,0 +1,4 @@
+"""Video segmentation in the compressed domain: AR-Seg's pipeline on top of `arseg_ext`'s operators.
+
+Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos", CVPR 2023.
+"""

@@ -1,0 +1,158 @@
+"""Opening a video file with PyAV, and PyAV's failures as sentences. Shared by the reader and the transcoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from .errors import NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
+
+# Demuxers that take any text file for an animation.
+_TEXT_FORMATS = {"tty", "ansi"}
+# Containers whose index says exactly how many frames there are.
+_COUNTED_FORMATS = {"mov", "mp4"}
+
+# AVFieldOrder: 0 unknown, 1 progressive, the rest are ways of interlacing.
+PROGRESSIVE_ORDERS = (0, 1)
+
+# FFmpeg's codec names where people know another one.
+_CODEC_NAMES = {
+    "hevc": "HEVC (H.265)",
+    "vp8": "VP8",
+    "vp9": "VP9",
+    "av1": "AV1",
+    "vvc": "VVC (H.266)",
+    "mpeg1video": "MPEG-1",
+    "mpeg2video": "MPEG-2",
+    "mpeg4": "MPEG-4 part 2",
+    "h264": "H.264",
+}
+
+
+@dataclass(eq=False)
+class Source:
+    """An open container and its video stream."""
+
+    path: str
+    container: InputContainer
+    stream: VideoStream
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, such as "h264"."""
+        return self.stream.codec_context.codec.canonical_name
+
+    @property
+    def codec_label(self) -> str:
+        """The name people know the codec by."""
+        return _CODEC_NAMES.get(self.codec, self.codec)
+
+    @property
+    def counted_frames(self) -> int | None:
+        """Number of frames where the container knows it exactly."""
+        formats = set(self.container.format.name.split(","))
+        return self.stream.frames or None if formats & _COUNTED_FORMATS else None
+
+    @property
+    def interlaced(self) -> bool:
+        return self.stream.codec_context.field_order not in PROGRESSIVE_ORDERS
+
+
+def open_source(path: str | os.PathLike[str], options: dict[str, str] | None = None) -> Source:
+    """Open `path` (a file, or a URL that FFmpeg knows) and find its video stream.
+
+    Raises:
+        NotAVideoError: no such file, not a video, or nothing but sound.
+    """
+    name = os.fspath(path)
+    try:
+        container = av.open(name, options=options or {}, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        raise NotAVideoError(_why_not_opened(name, error), path=name) from error
+    try:
+        streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if container.format.name in _TEXT_FORMATS:
+            raise NotAVideoError(f"{name} is a text file: give a video file", path=name)
+        if not streams:
+            raise NotAVideoError(f"{name} has no video stream, only {_kinds(container)}: give a video file", path=name)
+        if streams[0].codec_context is None:
+            raise NotAVideoError(
+                f"{name} has a video stream that this build of FFmpeg cannot decode: convert it to H.264", path=name
+            )
+    except BaseException:
+        container.close()
+        raise
+    return Source(name, container, streams[0])
+
+
+def decode(source: Source) -> Iterator[av.VideoFrame]:
+    """The frames of a source in presentation order.
+
+    Raises:
+        NoFramesError, NoKeyframeError: after the last packet, where no frame came out.
+        TruncatedStreamError: after the last good frame, where the file breaks off or is damaged.
+    """
+    context = source.stream.codec_context
+    packets = frames = 0
+    broken: Exception | None = None
+    try:
+        for packet in source.container.demux(source.stream):
+            if packet.size:
+                packets += 1
+            for frame in packet.decode():
+                frames += 1
+                yield frame
+    except (av.error.FFmpegError, OSError) as error:
+        broken = error
+    if broken is not None:
+        # The decoder's threads may still hold good frames from before the break.
+        try:
+            rest = context.decode(None)
+        except (av.error.FFmpegError, OSError):
+            rest = []
+        for frame in rest:
+            frames += 1
+            yield frame
+    expected = source.counted_frames
+    if frames == 0 and packets == 0 and broken is None:
+        raise NoFramesError(f"{source.path} has a video stream without frames: give a video with frames", path=source.path)
+    if frames == 0:
+        raise NoKeyframeError(
+            f"{source.path} has {packets} packets of {source.codec_label} but no keyframe that decoding could start "
+            "at: give a file that starts with a keyframe",
+            path=source.path,
+        ) from broken
+    if broken is not None or (expected is not None and packets < expected):
+        promised = f" of {expected}" if expected else ""
+        raise TruncatedStreamError(
+            f"{source.path} breaks off or is damaged at frame {frames}{promised}: get the whole file again; the "
+            "frames before it are good",
+            path=source.path,
+            frame=frames,
+        ) from broken
+
+
+def _why_not_opened(name: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{name} does not exist: check the path"
+    if isinstance(error, IsADirectoryError) or os.path.isdir(name):
+        return f"{name} is a folder: give a video file"
+    if isinstance(error, PermissionError):
+        return f"{name} may not be read: check its permissions"
+    try:
+        if os.path.getsize(name) == 0:
+            return f"{name} is an empty file: give a video file"
+    except OSError:
+        pass
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{name} cannot be opened as a video ({reason[:1].lower()}{reason[1:]}): it is no video file or is cut off"
+
+
+def _kinds(container: InputContainer) -> str:
+    kinds = sorted({stream.type or "data" for stream in container.streams})
+    return " and ".join(kinds) or "an empty container"

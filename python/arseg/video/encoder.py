@@ -1,0 +1,179 @@
+"""H.264 with motion vectors that the reader can use: from images, or from any video."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.filter import Graph
+
+from ._sink import H264Sink, Settings, as_rate
+from ._source import Source, decode, open_source
+from .errors import ResolutionChangedError
+
+__all__ = ["encode", "transcode"]
+
+# Unit of timestamps given in seconds: MPEG's clock.
+_CLOCK = Fraction(1, 90_000)
+
+
+def encode(
+    frames: Iterable[np.ndarray],
+    path: str | os.PathLike[str],
+    *,
+    rate: Fraction | float = 30,
+    gop: int = 12,
+    crf: float = 23,
+    preset: str = "veryfast",
+    rotation: int = 0,
+    times: Iterable[float | Fraction] | None = None,
+) -> int:
+    """Encode images as H.264 with I and P frames, one reference frame and a keyframe every `gop` frames.
+
+    Even sizes become 4:2:0; a size with an odd side becomes 4:4:4 (profile High 4:4:4), which keeps it exactly but
+    which some players refuse.
+
+    Args:
+        frames: uint8 `[H, W, 3]` RGB, all of one size; taken one at a time.
+        path: target; its ending names the container. It appears when it is complete.
+        rate: frames per second.
+        gop: frames from keyframe to keyframe.
+        crf: x264's quality: 0 is lossless, 18 good, 51 worst.
+        preset: x264's speed: "ultrafast" … "veryslow".
+        rotation: degrees counter-clockwise by which a player turns the frames (metadata only).
+        times: seconds of each frame, rising, for a variable rate; counted in 1/90000 s.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        ValueError: a frame of another dtype, shape or size; fewer times than frames; a setting out of range.
+        NoFramesError: `frames` is empty.
+        OutputError: `path` cannot be written.
+    """
+    fps = as_rate(rate)
+    settings = _settings(gop, crf, preset)
+    with H264Sink(path, settings, rate=fps, rotation=rotation, time_base=_CLOCK if times is not None else None) as sink:
+        stamps = itertools.repeat(None) if times is None else iter(times)
+        for image in frames:
+            try:
+                time = next(stamps)
+            except StopIteration:
+                raise ValueError(f"times: expected one for each frame, got {sink.frames}") from None
+            sink.write_rgb(image, None if time is None else round(Fraction(time) / _CLOCK))
+    return sink.frames
+
+
+def transcode(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    gop: int = 12,
+    crf: float = 18,
+    preset: str = "veryfast",
+    progress: Callable[[int, int | None], object] | None = None,
+) -> int:
+    """Re-encode any video PyAV decodes as `encode` would, keeping size, timestamps, rotation and colours' meaning.
+
+    Interlaced frames are deinterlaced, deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
+
+    Args:
+        source: a video file; may be the same as `path`.
+        path, gop, crf, preset: as for `encode`.
+        progress: called after each frame with the number of frames done and the number expected, None if unknown.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        NotAVideoError, NoFramesError, NoKeyframeError, TruncatedStreamError, ResolutionChangedError: of the source;
+            nothing is written then.
+        OutputError: `path` cannot be written.
+        ValueError: a setting out of range.
+    """
+    settings = _settings(gop, crf, preset)
+    opened = open_source(source)
+    try:
+        stream = opened.stream
+        stream.codec_context.thread_type = "AUTO"
+        rate = as_rate(stream.average_rate or stream.guessed_rate or 25)
+        decoded = decode(opened)
+        first = next(decoded)
+        rotation = int(first.rotation)
+        time_base = None if first.pts is None else Fraction(first.time_base)
+        frames = _progressive(_same_size(itertools.chain([first], decoded), opened), opened)
+        with H264Sink(path, settings, rate=rate, rotation=rotation, time_base=time_base) as sink:
+            for frame in frames:
+                sink.write(frame, frame.pts, frame.time_base)
+                if progress is not None:
+                    progress(sink.frames, stream.frames or None)
+        return sink.frames
+    finally:
+        opened.container.close()
+
+
+def _settings(gop: int, crf: float, preset: str) -> Settings:
+    if gop < 1:
+        raise ValueError(f"gop: expected at least 1, got {gop!r}")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf: expected 0..51, got {crf!r}")
+    presets = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
+    if preset not in presets:
+        raise ValueError(f"preset: expected one of {', '.join(presets)}, got {preset!r}")
+    return Settings(crf=crf, preset=preset, gop=gop, motion=True)
+
+
+def _same_size(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:
+    size: tuple[int, int] | None = None
+    for index, frame in enumerate(frames):
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            raise ResolutionChangedError(
+                f"{source.path} changes size at frame {index}, from {size[0]}x{size[1]} to "
+                f"{frame.width}x{frame.height}: split it there and encode the parts one by one",
+                path=source.path,
+                frame=index,
+            )
+        yield frame
+
+
+def _progressive(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:
+    """The frames, deinterlaced from the first interlaced one on; progressive ones pass unchanged."""
+    graph: Graph | None = None
+    for frame in frames:
+        if graph is None and frame.interlaced_frame:
+            graph = _deinterlacer(frame, source)
+        if graph is None:
+            yield frame
+            continue
+        graph.push(frame)
+        yield from _pull(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from _pull(graph)
+
+
+def _deinterlacer(frame: av.VideoFrame, source: Source) -> Graph:
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=source.stream.time_base
+        ),
+        graph.add("yadif", "mode=send_frame:deint=interlaced"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _pull(graph: Graph) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        assert isinstance(frame, av.VideoFrame)
+        yield frame

@@ -1,0 +1,96 @@
+"""Writing pictures, such as overlays, as a video for people to watch."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from types import TracebackType
+
+import numpy as np
+
+from ._sink import H264Sink, Settings, as_rate
+
+__all__ = ["VideoWriter"]
+
+
+class VideoWriter:
+    """Writes RGB frames as H.264. The file appears when the `with` block ends well; else nothing is left.
+
+    Args:
+        path: target; its ending names the container (.mp4, .mkv, .mov).
+        rate: frames per second, for frames without a timestamp.
+        size: (height, width) of every frame. Even sizes become 4:2:0, which every player takes; odd ones 4:4:4.
+        rotation: degrees counter-clockwise by which a player turns the frames (metadata only).
+        crf: x264's quality, 0 (lossless) to 51.
+
+    Raises:
+        OutputError: `path` cannot be written; found out before the first frame where possible.
+        ValueError: a setting out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        rate: Fraction | float,
+        size: tuple[int, int],
+        rotation: int = 0,
+        crf: float = 20,
+    ) -> None:
+        height, width = size
+        if height < 1 or width < 1:
+            raise ValueError(f"size: expected (height, width) of at least 1x1, got {size!r}")
+        if not 0 <= crf <= 51:
+            raise ValueError(f"crf: expected 0..51, got {crf!r}")
+        self.path = path
+        self._size = (height, width)
+        self._sink = H264Sink(path, Settings(crf=crf, preset="veryfast"), rate=as_rate(rate), rotation=rotation)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames written."""
+        return self._sink.frames
+
+    def write(self, image: np.ndarray, pts: int | None = None, time_base: Fraction | None = None) -> None:
+        """Add a frame.
+
+        Args:
+            image: uint8 `[H, W, 3]` RGB.
+            pts: timestamp in units of `time_base` (1/rate where that is None); None: one frame after the last. The
+                time base of the first frame becomes the file's.
+
+        Raises:
+            ValueError: another dtype or shape.
+            OutputError: the file cannot be written.
+        """
+        shape = getattr(image, "shape", None)
+        if shape is not None and tuple(shape[:2]) != self._size:
+            raise ValueError(
+                f"frame {self.frames}: expected uint8 [{self._size[0]}, {self._size[1]}, 3], got {list(shape)}"
+            )
+        if self.frames == 0 and pts is not None and time_base is not None:
+            self._sink.set_time_base(time_base)
+        self._sink.write_rgb(image, pts, time_base)
+
+    def close(self) -> None:
+        """Finish the file and put it in place.
+
+        Raises:
+            NoFramesError: no frame was written.
+            OutputError: the file cannot be written.
+        """
+        self._sink.close()
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        self._sink.abort()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
