@@ -1,0 +1,20 @@
+"""The synthetic street: a seeded drive along a street in perspective, with exact labels for every frame.
+
+>>> from arseg.data.street import StreetScene
+>>> rgb, labels = StreetScene(seed=3).frame(0)
+>>> rgb.shape, labels.shape
+((360, 480, 3), (360, 480))
+
+It is demo input, training video and test fixture in one. Textures stick to the surfaces of a street in three
+dimensions, so that an encoder finds true motion in the frames.
+
+Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` facades, fences, trees and sky, `ground` road and
+pavement, `figures` cars, people and signs, `layout` what stands where, `render` painting, `scene` the camera and frames.
+"""
+
+from __future__ import annotations
+
+from arseg.data.camvid import CLASSES
+from arseg.data.street.scene import StreetScene
+
+__all__ = ["CLASSES", "StreetScene"]
