@@ -1,0 +1,219 @@
+"""The command line. Faults of the input are one line on stderr and exit code 2; faults of ours are tracebacks."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
+    "resolution, repaired along the video's own motion vectors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+
+class ModeName(str, Enum):
+    ar = "ar"
+    hr = "hr"
+    lr = "lr"
+    warp = "warp"
+    keep = "keep"
+
+
+class Precision(str, Enum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+Video = Annotated[Path, typer.Argument(help="The video to read.", show_default=False)]
+Weights = Annotated[
+    Path | None, typer.Option(help="Weights made by `arseg train ar`.", show_default="those of the package")
+]
+Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
+
+
+@app.command()
+def segment(
+    video: Video,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Overlay video to write.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder to write, one PNG of class ids a frame.")] = None,
+    weights: Weights = None,
+    gop: Gop = 12,
+    height: Annotated[int | None, typer.Option(help="Resize frames to this height for the network.", min=1)] = None,
+    mode: Annotated[ModeName, typer.Option(help="ar is the method; the others are what it is compared with.")] = (
+        ModeName.ar
+    ),
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.float32,
+    opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
+) -> None:
+    """Segment a video; write an overlay video, label maps, or both."""
+    from arseg.engine import VideoSegmenter
+    from arseg.segment_files import segment_file
+
+    if output is None and labels is None:
+        output = Path(f"{video.stem}-segmented.mp4")
+    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode.value, precision=precision.value)
+    count = segment_file(segmenter, video, overlay=output, labels=labels, opacity=opacity, console=_console())
+    for path in (output, labels):
+        if path is not None:
+            typer.echo(f"{path}: {count} frames")
+
+
+@app.command()
+def demo(
+    video: Annotated[Path | None, typer.Argument(help="Your own video.", show_default="a synthetic street")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
+    weights: Weights = None,
+    frames: Annotated[int, typer.Option(help="Length of the synthetic street.", min=1)] = 96,
+    seed: Annotated[int, typer.Option(help="Which synthetic street.")] = 7,
+) -> None:
+    """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
+    from arseg.demo import run_demo
+    from arseg.engine import VideoSegmenter
+
+    run_demo(VideoSegmenter(weights).model, output, video, frames=frames, seed=seed, console=_console())
+
+
+@app.command()
+def encode(
+    video: Video,
+    output: Annotated[Path, typer.Argument(help="The H.264 file to write.", show_default=False)],
+    gop: Gop = 12,
+    crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
+    preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
+) -> None:
+    """Encode any video again as H.264 with usable motion vectors (one reference, no B frames)."""
+    from rich.progress import Progress
+
+    from arseg.video import transcode
+
+    with Progress(console=_console(), transient=True) as progress:
+        task = progress.add_task("encoding", total=None)
+        count = transcode(
+            video,
+            output,
+            gop=gop,
+            crf=crf,
+            preset=preset,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{output}: {count} frames")
+
+
+@app.command()
+def street(
+    output: Annotated[Path, typer.Argument(help="The H.264 file to write.", show_default=False)],
+    frames: Annotated[int, typer.Option(help="Length.", min=1)] = 96,
+    seed: Annotated[int, typer.Option(help="Which street.")] = 7,
+    width: Annotated[int, typer.Option(min=16)] = 480,
+    height: Annotated[int, typer.Option(min=16)] = 360,
+    rate: Annotated[float, typer.Option(help="Frames a second.", min=1)] = 15,
+    labels: Annotated[Path | None, typer.Option(help="Folder to write, one PNG of true class ids a frame.")] = None,
+) -> None:
+    """Render a drive along a synthetic street as a video, with its true labels."""
+    from arseg.segment_files import render_street_file
+
+    count = render_street_file(
+        output, labels, frames=frames, seed=seed, size=(height, width), rate=rate, console=_console()
+    )
+    typer.echo(f"{output}: {count} frames")
+
+
+Camvid = Annotated[Path, typer.Option(help="CamVid at 480x360: folders train, trainannot, val, valannot.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")]
+Seed = Annotated[int, typer.Option(help="Of data order, augmentation and initial weights.")]
+
+
+@train_app.command("hr")
+def train_hr(
+    camvid: Camvid,
+    output: Folder = Path("runs/hr"),
+    steps: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Phase 1: the network of the keyframes, on CamVid and synthetic streets."""
+    from arseg.engine.train_hr import HrRecipe
+    from arseg.engine.train_hr import train_hr as run
+
+    given = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
+    typer.echo(run(camvid, output, HrRecipe(seed=seed, **given), report=_report))
+
+
+@train_app.command("ar")
+def train_ar(
+    camvid: Camvid,
+    teacher: Annotated[Path, typer.Option(help="Weights of phase 1.")] = Path("runs/hr/hr.safetensors"),
+    output: Folder = Path("runs/ar"),
+    steps: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
+    scale: Annotated[float | None, typer.Option(help="Of the low-resolution frames.", show_default="0.5")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Phase 2: the low-resolution branch and CReFF, under the frozen network of phase 1."""
+    from arseg.engine.train_ar import ArRecipe
+    from arseg.engine.train_ar import train_ar as run
+
+    options = (("steps", steps), ("batch", batch), ("scale", scale))
+    given = {key: value for key, value in options if value is not None}
+    typer.echo(run(camvid, teacher, output, ArRecipe(seed=seed, **given), report=_report))
+
+
+@app.command("eval")
+def evaluate(
+    camvid: Camvid,
+    weights: Weights = None,
+    gop: Gop = 12,
+    crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+    quick: Annotated[bool, typer.Option(help="One pass over the run in place of one for each keyframe place.")] = False,
+) -> None:
+    """mIoU on CamVid's `val` run, encoded at 15 frames a second, by distance to the keyframe."""
+    from arseg.data.camvid import CamVid
+    from arseg.engine import VideoSegmenter
+    from arseg.engine.evaluate import evaluate as run
+    from arseg.engine.evaluate import save_scores, scores_table
+    from arseg.engine.segmenter import MODES
+
+    model = VideoSegmenter(weights).model
+    data = CamVid(camvid, "val")
+    frames = [data[index] for index in range(len(data))]
+    scores = run(model, frames, MODES, gop=gop, crf=crf, offsets=[0] if quick else None, report=_report)
+    _console(stderr=False).print(scores_table(scores))
+    if json is not None:
+        save_scores(json, scores)
+
+
+def _console(stderr: bool = True):  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _report(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def main() -> None:
+    """Entry point: turns the faults that a user can mend into one line."""
+    try:
+        app()
+    except Exception as error:
+        from arseg.errors import user_errors
+
+        if not isinstance(error, user_errors()):
+            raise
+        print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

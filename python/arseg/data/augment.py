@@ -1,0 +1,80 @@
+"""Random views of labelled images: crop, scale, flip, colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a frame, resized to the training crop and perhaps mirrored.
+
+    The window lies on multiples of 4 pixels, so that a field of motion vectors at 4 pixels is cut without rounding.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+    def image(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """uint8 `[H, W, 3]` -> uint8 `[size[0], size[1], 3]`, bilinear."""
+        return self._resize(image, size, Image.Resampling.BILINEAR)
+
+    def label(self, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """uint8 `[H, W]` -> uint8 `size`, nearest."""
+        return self._resize(label, size, Image.Resampling.NEAREST)
+
+    def field(self, vectors: np.ndarray, block: int = 4) -> np.ndarray:
+        """int16 `[Hb, Wb, 2]` -> the window's part; a mirror turns the sign of x. Still in the frame's pixels."""
+        rows = slice(self.top // block, -(-(self.top + self.height) // block))
+        columns = slice(self.left // block, -(-(self.left + self.width) // block))
+        part = vectors[rows, columns]
+        return np.ascontiguousarray(part[:, ::-1] * np.array([-1, 1], np.int16) if self.flip else part)
+
+    def moved(self, rng: np.random.Generator, frame: tuple[int, int]) -> View:
+        """A window of the same size elsewhere in the frame, mirrored or not anew."""
+        top = int(rng.integers((frame[0] - self.height) // 4 + 1)) * 4
+        left = int(rng.integers((frame[1] - self.width) // 4 + 1)) * 4
+        return View(top, left, self.height, self.width, bool(rng.random() < 0.5))
+
+    def _resize(self, array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+        part = array[self.top : self.top + self.height, self.left : self.left + self.width]
+        out = np.array(Image.fromarray(part).resize((size[1], size[0]), how))
+        return np.ascontiguousarray(out[:, ::-1]) if self.flip else out
+
+
+def random_view(
+    rng: np.random.Generator, frame: tuple[int, int], crop: tuple[int, int], scales: tuple[float, float]
+) -> View:
+    """A window of `crop / scale` pixels for a random scale; where the frame is smaller, the largest that fits."""
+    smallest = max(crop[0] / frame[0], crop[1] / frame[1])
+    scale = np.exp(rng.uniform(*np.log(np.maximum(scales, smallest))))
+    height, width = (int(side / scale) // 4 * 4 for side in crop)
+    return View(0, 0, height, width, flip=False).moved(rng, frame)
+
+
+def jitter(images: list[Tensor], rng: np.random.Generator, strength: float) -> list[Tensor]:
+    """Random brightness, contrast and saturation, the same for the frames of one sample.
+
+    Args:
+        images: batches of the same samples, uint8 `[N, 3, H, W]` each (keyframes and current frames, say).
+        strength: largest relative change of each, 0 for none.
+    """
+    count = images[0].shape[0]
+    draws = torch.from_numpy(rng.uniform(1 - strength, 1 + strength, (3, count, 1, 1, 1)).astype(np.float32))
+    brightness, contrast, saturation = draws
+    mean = images[0].float().mean((1, 2, 3), keepdim=True)
+    out = []
+    for image in images:
+        x = image.float()
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * saturation
+        out.append(((x - mean) * contrast + mean * brightness).clamp_(0, 255))
+    return out

@@ -1,0 +1,165 @@
+"""`arseg demo`: a video in; an overlay, a contact sheet and a table of accuracy, compute and time out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from arseg import viz
+from arseg.data.camvid import CLASSES
+from arseg.data.street import StreetScene
+from arseg.engine.compute import gmacs
+from arseg.engine.metrics import ConfusionMatrix
+from arseg.engine.segmenter import Mode, VideoSegmenter
+from arseg.models.arseg_net import ARSegNet
+from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, encode, transcode
+
+WAYS: dict[Mode, str] = {"hr": "HR every frame", "lr": "LR every frame", "ar": "AR-Seg"}
+GOP = 12
+
+
+@dataclass
+class Way:
+    """What is collected of one way to segment the video."""
+
+    segmenter: VideoSegmenter
+    milliseconds: list[float] = field(default_factory=list)
+    keyframes: int = 0
+    scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
+
+
+def render_street(path: Path, frames: int, seed: int, progress: Progress) -> list[np.ndarray]:
+    """Renders a synthetic drive, encodes it to `path`, and returns its label maps."""
+    street, labels = StreetScene(seed), []
+    task = progress.add_task("rendering the street", total=frames)
+
+    def images():  # type: ignore[no-untyped-def]
+        for image, label in street.frames(frames):
+            labels.append(label)
+            progress.advance(task)
+            yield image
+
+    encode(images(), path, rate=15, gop=GOP)
+    return labels
+
+
+def readable(video: Path, out: Path, console: Console) -> Path:
+    """The video itself, or, where its stream carries no usable vectors, an H.264 copy of it in `out`."""
+    try:
+        with VideoReader(video, gop=GOP) as reader:
+            for _ in zip(range(2 * GOP), reader, strict=False):
+                pass
+        return video
+    except UnsupportedStreamError as error:
+        console.print(f"{error}\nEncoding it again for this demo.", style="yellow", highlight=False)
+        copy = out / "input-h264.mp4"
+        transcode(video, copy, gop=GOP)
+        return copy
+
+
+def run_demo(
+    model: ARSegNet, out: Path, video: Path | None = None, *, frames: int = 96, seed: int = 7, console: Console
+) -> None:
+    """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
+
+    Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with Progress(console=console, transient=True) as progress:
+        truth: list[np.ndarray] | None = None
+        if video is None:
+            source = out / "street.mp4"
+            truth = render_street(source, frames, seed, progress)
+        else:
+            source = readable(video, out, console)
+        ways, samples = _segment(model, source, out / "overlay.mp4", truth, progress)
+        size = samples[0][1][0].shape[:2]
+    _save_sheet(out / "contact-sheet.png", samples, truth is not None)
+    rows = _rows(model, ways, size, truth is not None)
+    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    console.print(_table(rows, f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"))
+    for name in ("overlay.mp4", "contact-sheet.png", "table.json"):
+        console.print(f"  {out / name}", highlight=False)
+
+
+def _segment(
+    model: ARSegNet, source: Path, overlay: Path, truth: list[np.ndarray] | None, progress: Progress
+) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]]]:
+    """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike."""
+    ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
+    samples: list[tuple[str, list[np.ndarray]]] = []
+    with VideoReader(source, gop=GOP) as reader:
+        task = progress.add_task("segmenting", total=reader.frame_count)
+        size = (reader.height, reader.width)
+        wanted = _sample_indices(reader.frame_count)
+        with VideoWriter(overlay, rate=reader.rate, size=size, rotation=reader.rotation) as writer:
+            for frame in reader:
+                labels = {}
+                for mode, way in ways.items():
+                    started = time.perf_counter()
+                    labels[mode] = way.segmenter.segment(frame)
+                    way.milliseconds.append((time.perf_counter() - started) * 1e3)
+                    way.keyframes += frame.keyframe
+                    if truth is not None:
+                        way.scores.add(truth[frame.index], labels[mode])
+                writer.write(viz.overlay(frame.image, labels["ar"]), pts=frame.pts, time_base=frame.time_base)
+                if frame.index in wanted:
+                    shown = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
+                    shown += [viz.colour(labels[mode]) for mode in WAYS]
+                    against = truth[frame.index] if truth is not None else labels["hr"]
+                    shown.append(viz.difference(labels["ar"], against))
+                    samples.append((f"frame {frame.index}\nd = {frame.distance}", shown))
+                progress.advance(task)
+    return ways, samples
+
+
+def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
+    """Frames for the contact sheet: spread over the video, each further from its keyframe than the last."""
+    groups = max(1, (frames or rows * GOP) // GOP)
+    distances = np.linspace(2, GOP - 1, rows).round().astype(int)
+    return {int(round(row * max(0, groups - 1) / (rows - 1))) * GOP + int(d) for row, d in enumerate(distances)}
+
+
+def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
+    names = ["input", *(["truth"] if with_truth else []), "HR", "LR", "AR"]
+    names.append("AR differs from truth" if with_truth else "AR differs from HR")
+    viz.save_png(path, viz.contact_sheet(names, samples))
+
+
+def _rows(
+    model: ARSegNet, ways: dict[Mode, Way], size: tuple[int, int], with_truth: bool
+) -> list[dict[str, str | float | None]]:
+    """The table's rows: mIoU (None without truth), GMACs and milliseconds, each a frame, over the whole video."""
+    macs = gmacs(model, *size)
+    rows: list[dict[str, str | float | None]] = []
+    for mode, way in ways.items():
+        keyframes = way.keyframes / len(way.milliseconds)
+        compute = macs["hr"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
+        rows.append(
+            {
+                "way": WAYS[mode],
+                "miou": round(way.scores.miou(), 2) if with_truth else None,
+                "gmacs_a_frame": round(compute, 3),
+                "milliseconds_a_frame": round(float(np.mean(way.milliseconds)), 1),
+            }
+        )
+    return rows
+
+
+def _table(rows: list[dict[str, str | float | None]], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column, justify in (("", "left"), ("mIoU %", "right"), ("GMACs a frame", "right"), ("ms a frame", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        miou = "no truth" if row["miou"] is None else f"{row['miou']:.2f}"
+        table.add_row(
+            str(row["way"]), miou, f"{row['gmacs_a_frame']:.2f}", f"{row['milliseconds_a_frame']:.1f}"
+        )
+    return table

@@ -1,0 +1,113 @@
+"""mIoU by distance to the keyframe, on a labelled run of consecutive frames."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from arseg.data import camvid
+from arseg.models.arseg_net import ARSegNet
+from arseg.video import VideoReader, encode
+
+from .metrics import ConfusionMatrix
+from .segmenter import Mode, VideoSegmenter
+
+
+NAMES: dict[Mode, str] = {
+    "hr": "HR every frame",
+    "lr": "LR every frame",
+    "ar": "AR-Seg",
+    "warp": "keyframe warped",
+    "keep": "keyframe kept",
+}
+
+
+@dataclass
+class Scores:
+    """One way of segmenting: a confusion matrix for each distance 0..gop-1."""
+
+    by_distance: list[ConfusionMatrix] = field(default_factory=list)
+
+    def miou(self) -> list[float]:
+        """mIoU in percent at each distance."""
+        return [matrix.miou() for matrix in self.by_distance]
+
+    def mean(self) -> float:
+        """Mean of the distances' mIoU, as the paper reports it."""
+        return float(np.nanmean(self.miou()))
+
+    def class_iou(self) -> np.ndarray:
+        """float64 `[classes]`, percent, over all distances together; NaN for a class that does not occur."""
+        total = ConfusionMatrix(self.by_distance[0].classes)
+        total.counts = np.sum([matrix.counts for matrix in self.by_distance], axis=0)
+        return total.iou() * 100
+
+
+def evaluate(
+    model: ARSegNet,
+    frames: Sequence[tuple[np.ndarray, np.ndarray]],
+    modes: Sequence[Mode],
+    *,
+    gop: int = 12,
+    rate: float = 15,
+    crf: float = 23,
+    offsets: Sequence[int] | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[Mode, Scores]:
+    """Encodes the run once for each place of the first keyframe, so that every frame is met at every distance.
+
+    Args:
+        frames: consecutive `(image, label)`: uint8 `[H, W, 3]` and uint8 `[H, W]`.
+        modes: ways of segmenting, see `VideoSegmenter`.
+        rate, crf: of the encoded video (H.264, one reference, no B frames).
+        offsets: which first keyframes, 0..gop-1; None for all.
+    """
+    classes = len(camvid.CLASSES)
+    scores = {mode: Scores([ConfusionMatrix(classes) for _ in range(gop)]) for mode in modes}
+    segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop) for mode in modes}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.mp4"
+        starts = range(gop) if offsets is None else offsets
+        for number, offset in enumerate(starts, 1):
+            encode((image for image, _ in frames[offset:]), path, rate=rate, gop=gop, crf=crf)
+            with VideoReader(path, gop=gop) as reader:
+                for frame in reader:
+                    truth = frames[offset + frame.index][1]
+                    for mode, segmenter in segmenters.items():
+                        scores[mode].by_distance[frame.distance].add(truth, segmenter.segment(frame))
+            report(f"keyframes at {offset} + {gop}n: {number} of {len(starts)} passes")
+    return scores
+
+
+def scores_table(scores: dict[Mode, Scores]) -> Table:
+    """mIoU in percent: a row for each way of segmenting, a column for each distance, and the mean."""
+    table = Table(title="mIoU % by distance to the keyframe", title_justify="left")
+    table.add_column("")
+    gop = len(next(iter(scores.values())).by_distance)
+    for column in ("mean", *(str(d) for d in range(gop))):
+        table.add_column(column, justify="right")
+    for mode, score in scores.items():
+        table.add_row(NAMES[mode], *(f"{value:.1f}" for value in (score.mean(), *score.miou())))
+    return table
+
+
+def save_scores(path: Path, scores: dict[Mode, Scores]) -> None:
+    """The table's figures and each class's IoU as JSON; NaN (a class that does not occur) becomes null."""
+    record = {
+        mode: {
+            "mean": round(score.mean(), 3),
+            "by_distance": [round(value, 3) for value in score.miou()],
+            "class_iou": {
+                name: None if np.isnan(value) else round(float(value), 3)
+                for name, value in zip(camvid.CLASSES, score.class_iou(), strict=True)
+            },
+        }
+        for mode, score in scores.items()
+    }
+    path.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,173 @@
+"""Streaming segmentation: keyframes at full resolution, the frames between them repaired from the keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arseg.data import camvid
+from arseg.errors import InputError
+from arseg.models.arseg_net import ARSegNet
+from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
+from arseg.models.pyramid import normalise
+from arseg.video import VideoFrame, VideoReader
+from arseg_ext import ops
+
+Mode = Literal["ar", "hr", "lr", "warp", "keep"]
+MODES: tuple[Mode, ...] = ("ar", "hr", "lr", "warp", "keep")
+
+
+@dataclass(frozen=True)
+class SegmentedFrame:
+    """One frame of the result.
+
+    Attributes:
+        index: 0-based, in the order of presentation.
+        labels: uint8 `[H, W]`, class ids, at the video's coded size and orientation.
+        image: uint8 `[H, W, 3]`, the decoded frame, RGB.
+        frame_type: what the codec made of it, "I" or "P".
+        keyframe: whether it was segmented at full resolution.
+        distance: frames since the keyframe.
+        pts, time_base: the stream's own timestamp; `pts` is None where the stream has none.
+        time: seconds from the stream's start of time, or None.
+        rotation: degrees by which a player turns the picture (counter-clockwise), carried on unapplied.
+    """
+
+    index: int
+    labels: np.ndarray
+    image: np.ndarray
+    frame_type: str
+    keyframe: bool
+    distance: int
+    pts: int | None
+    time_base: Fraction
+    time: float | None
+    rotation: int
+
+
+class VideoSegmenter:
+    """Segments compressed video, one frame after the other; holds one keyframe's feature and nothing else.
+
+    Args:
+        model: an `ARSegNet`, the path of its weights, or None for the weights that the package ships.
+        gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
+        height: resize frames to this height for the network (the result keeps the video's size); None: as they are.
+        mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
+            network on every frame at low resolution), "warp" (the keyframe's result moved by the vectors, no network on
+            other frames) and "keep" (the keyframe's result as it is).
+        precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
+        device: where the network runs.
+
+    Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for another argument.
+
+    Example:
+        for result in VideoSegmenter().stream("in.mp4"):
+            result.labels
+    """
+
+    def __init__(
+        self,
+        model: ARSegNet | str | Path | None = None,
+        *,
+        gop: int = 12,
+        height: int | None = None,
+        mode: Mode = "ar",
+        precision: Literal["float32", "bfloat16"] = "float32",
+        device: str | torch.device = "cpu",
+    ):
+        if mode not in MODES:
+            raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+        if precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
+        if gop < 1:
+            raise InputError(f"gop: expected at least 1 frame, got {gop}")
+        if height is not None and height < 1:
+            raise InputError(f"height: expected at least 1 pixel, got {height}")
+        if not isinstance(model, ARSegNet):
+            path = DEFAULT_WEIGHTS if model is None else Path(model)
+            loaded = load_checkpoint(path)
+            if not isinstance(loaded, ARSegNet):
+                raise CheckpointError(
+                    f"{path}: weights of the keyframe network alone; expected those of `arseg train ar`"
+                )
+            model = loaded
+        self.model = model.eval().to(device)
+        self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
+        self.half = precision == "bfloat16"
+        self._reference: Tensor | None = None
+
+    def stream(self, source: str | Path) -> Iterator[SegmentedFrame]:
+        """Results in the order of presentation, each as soon as its frame is decoded.
+
+        Raises the errors of `arseg.video` for a file that cannot be read; frames before the fault come first.
+        """
+        with VideoReader(source, gop=self.gop) as reader:
+            yield from self.segment_all(reader, reader.rotation)
+
+    def segment_all(self, frames: Iterable[VideoFrame], rotation: int = 0) -> Iterator[SegmentedFrame]:
+        """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe."""
+        for frame in frames:
+            yield SegmentedFrame(
+                index=frame.index,
+                labels=self.segment(frame),
+                image=frame.image,
+                frame_type=frame.frame_type,
+                keyframe=frame.keyframe,
+                distance=frame.distance,
+                pts=frame.pts,
+                time_base=frame.time_base,
+                time=frame.time,
+                rotation=rotation,
+            )
+
+    @torch.inference_mode()
+    def segment(self, frame: VideoFrame) -> np.ndarray:
+        """The label map of one frame, uint8 `[H, W]`; frames of a group must come in order, its keyframe first."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            logits = self._logits(frame)
+        size = frame.image.shape[:2]
+        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+        return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+    def _logits(self, frame: VideoFrame) -> Tensor:
+        """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
+        model = self.model
+        if self.mode == "hr":
+            return model.classifier(model.keyframe(self._input(frame)))
+        if self.mode == "lr":
+            return model.classifier(model.keyframe(model.shrink(self._input(frame))))
+        if frame.keyframe:
+            self._reference = model.keyframe(self._input(frame))
+            return model.classifier(self._reference)
+        if self._reference is None or frame.motion is None:
+            raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
+        if self.mode == "keep":
+            return model.classifier(self._reference)
+        motion = _tensor(frame.motion.vectors)[None].to(self.device)
+        where = {"block": frame.motion.block, "frame_size": frame.image.shape[:2]}
+        if self.mode == "warp":
+            return ops.mv_warp(model.classifier(self._reference), motion, **where)
+        fused = model.fuse(model.low_res(self._input(frame)), self._reference, motion, **where)
+        return model.classifier(fused)
+
+    def _input(self, frame: VideoFrame) -> Tensor:
+        """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
+        image = _tensor(frame.image).to(self.device).permute(2, 0, 1)[None]
+        image = normalise(image, camvid.MEAN, camvid.STD)
+        if self.height is None or self.height == image.shape[-2]:
+            return image
+        size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))
+        return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """torch wants memory that it may write to; the reader's arrays may be views of the decoder's."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,25 @@
+"""From the `kind` and `config` of a weights file to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from .arseg_net import ARSegNet
+from .pyramid import PyramidNet
+
+
+def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """A freshly initialised network. `kind`: "hr" (the network alone) or "ar" (with its fused low-resolution branch).
+
+    `config`: `classes`, `channels`, `wide` of `PyramidNet`; for "ar" also `scale` and `window` of `ARSegNet`.
+    """
+    config = dict(config)
+    if kind == "hr":
+        return PyramidNet(**config)
+    if kind == "ar":
+        scale, window = config.pop("scale"), config.pop("window")
+        return ARSegNet(PyramidNet(**config), channels=config["channels"], scale=scale, window=window)
+    raise ValueError(f'kind: expected "hr" or "ar", got "{kind}"')

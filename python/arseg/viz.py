@@ -1,0 +1,73 @@
+"""Pictures of results: coloured label maps, overlays, contact sheets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from arseg.data.camvid import CLASSES, PALETTE
+
+
+def colour(labels: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in CamVid's colours; ids past the palette are black."""
+    return PALETTE[np.minimum(labels, len(PALETTE) - 1)]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.55) -> np.ndarray:
+    """The label colours laid over a uint8 `[H, W, 3]` frame."""
+    mixed = image * (1 - opacity) + colour(labels) * opacity
+    return np.round(mixed).astype(np.uint8)
+
+
+def difference(labels: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W, 3]`: where two label maps agree, dark grey; where not, the first one's colour."""
+    out = colour(labels)
+    out[labels == other] = 32
+    return out
+
+
+def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> np.ndarray:
+    """Pictures in a grid with a heading for each column and row, a legend of the classes below.
+
+    Args:
+        columns: names of the columns.
+        rows: `(name, pictures)`, one uint8 `[H, W, 3]` picture a column, all of one size.
+    """
+    height, width = rows[0][1][0].shape[:2]
+    gap, head, side, legend = 6, 30, 92, 40
+    sheet = Image.new(
+        "RGB",
+        (side + len(columns) * (width + gap), head + len(rows) * (height + gap) + legend),
+        (250, 250, 250),
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(17)
+    for c, name in enumerate(columns):
+        draw.text((side + c * (width + gap) + width // 2, head // 2), name, (20, 20, 20), font, "mm")
+    for r, (name, pictures) in enumerate(rows):
+        top = head + r * (height + gap)
+        draw.multiline_text((side - 8, top + height // 2), name, (20, 20, 20), font, "rm", align="right")
+        for c, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(picture), (side + c * (width + gap), top))
+    _legend(draw, font, sheet.size, legend, side)
+    return np.asarray(sheet)
+
+
+def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, size: tuple[int, int], height: int, left: int) -> None:
+    step = (size[0] - left) / len(CLASSES)
+    middle = size[1] - height // 2
+    for index, name in enumerate(CLASSES):
+        x = left + index * step
+        draw.rectangle((x, middle - 8, x + 16, middle + 8), tuple(int(v) for v in PALETTE[index]))
+        draw.text((x + 22, middle), name, (20, 20, 20), font, "lm")
+
+
+def save_png(path: Path, picture: np.ndarray) -> None:
+    """Writes uint8 `[H, W, 3]` beside `path`, then renames, so that no half-written file is ever seen."""
+    part = path.with_name(f".{path.name}.part")
+    Image.fromarray(picture).save(part, format="PNG")
+    os.replace(part, path)

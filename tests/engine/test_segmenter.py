@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from texture_clips import moving_texture
+
+from arseg.engine import VideoSegmenter
+from arseg.engine.segmenter import MODES
+from arseg.models import PyramidNet, save_checkpoint
+from arseg.models.checkpoint import CheckpointError
+from arseg.video import VideoReader, encode
+
+
+def test_stream_gives_labels_timestamps_and_types(tiny, clip):
+    results = list(VideoSegmenter(tiny).stream(clip))
+    assert [r.index for r in results] == list(range(30))
+    assert [r.keyframe for r in results] == [i % 12 == 0 for i in range(30)]
+    assert [r.distance for r in results] == [i % 12 for i in range(30)]
+    assert [r.frame_type for r in results] == ["I" if i % 12 == 0 else "P" for i in range(30)]
+    for r in results:
+        assert r.labels.dtype == np.uint8 and r.labels.shape == (64, 96) and r.labels.max() < 11
+        assert r.pts is not None and r.pts * r.time_base == Fraction(r.index, 15)
+        assert r.time == pytest.approx(r.index / 15)
+
+
+def test_keyframes_are_the_high_resolution_result(tiny, clip):
+    ours, high = (list(VideoSegmenter(tiny, mode=mode).stream(clip)) for mode in ("ar", "hr"))
+    for a, h in zip(ours, high, strict=True):
+        if a.keyframe:
+            np.testing.assert_array_equal(a.labels, h.labels)
+    assert any((a.labels != h.labels).any() for a, h in zip(ours, high, strict=True))
+
+
+def test_warp_beats_keep_where_things_move(tiny, clip):
+    """The keyframe's result moved by the vectors agrees better with segmenting each frame than left in place."""
+    results = {mode: list(VideoSegmenter(tiny, mode=mode).stream(clip)) for mode in ("hr", "warp", "keep")}
+    agreement = {
+        mode: np.mean([(r.labels == h.labels).mean() for r, h in zip(results[mode], results["hr"], strict=True)])
+        for mode in ("warp", "keep")
+    }
+    assert agreement["warp"] > agreement["keep"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_at_another_height(tiny, clip, mode):
+    first = next(iter(VideoSegmenter(tiny, mode=mode, height=33).stream(clip)))
+    assert first.labels.shape == (64, 96)
+
+
+def test_a_shorter_group_than_the_codec_has(tiny, clip):
+    results = list(VideoSegmenter(tiny, gop=5).stream(clip))
+    assert [r.distance for r in results[:14]] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 0, 1]
+
+
+def test_bfloat16_is_close(tiny, clip):
+    exact, rough = (list(VideoSegmenter(tiny, precision=p).stream(clip)) for p in ("float32", "bfloat16"))
+    assert np.mean([(a.labels == b.labels).mean() for a, b in zip(exact, rough, strict=True)]) > 0.9
+
+
+def test_odd_sizes(tiny, tmp_path):
+    encode(moving_texture(6, 51, 77), tmp_path / "odd.mp4", rate=15, gop=12)
+    assert [r.labels.shape for r in VideoSegmenter(tiny).stream(tmp_path / "odd.mp4")] == [(51, 77)] * 6
+
+
+def test_results_do_not_pile_up(tiny, clip):
+    """A caller that drops results holds no frame but the one it looks at."""
+    stream = VideoSegmenter(tiny).stream(clip)
+    seen = []
+    for result in stream:
+        seen.append(weakref.ref(result.image))
+        del result
+    gc.collect()
+    assert sum(reference() is not None for reference in seen) == 0
+
+
+def test_frames_must_start_with_a_keyframe(tiny, clip):
+    with VideoReader(clip) as reader:
+        frames = list(reader)
+    with pytest.raises(ValueError, match=r"frame 3: not a keyframe, and no keyframe came before it"):
+        VideoSegmenter(tiny).segment(frames[3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"mode": "best"}, r"mode: expected one of ar, hr, lr, warp, keep, got 'best'"),
+        ({"gop": 0}, r"gop: expected at least 1 frame, got 0"),
+        ({"height": 0}, r"height: expected at least 1 pixel, got 0"),
+        ({"precision": "int8"}, r"precision: expected float32 or bfloat16, got 'int8'"),
+    ],
+)
+def test_bad_arguments(tiny, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        VideoSegmenter(tiny, **arguments)
+
+
+def test_weights_of_phase_1_are_not_enough(tmp_path):
+    net = PyramidNet(classes=2, channels=8, wide=8)
+    save_checkpoint(net.state_dict(), tmp_path / "hr.st", kind="hr", config={"classes": 2, "channels": 8, "wide": 8})
+    with pytest.raises(CheckpointError, match=r"weights of the keyframe network alone"):
+        VideoSegmenter(tmp_path / "hr.st")
+
+
+def test_no_gradients_are_kept(tiny, clip):
+    with VideoReader(clip) as reader:
+        segmenter = VideoSegmenter(tiny)
+        segmenter.segment(next(iter(reader)))
+    assert segmenter._reference is not None and segmenter._reference.is_inference()
+    assert all(p.grad is None for p in tiny.parameters())
+    assert torch.is_grad_enabled()
