@@ -32,7 +32,10 @@ std::string shape_of(const py::array& array) {
 }
 
 std::string describe(const py::array& array) {
-  return std::string(py::str(static_cast<py::object>(array.dtype()))) + " " + shape_of(array);
+  const py::dtype dtype = array.dtype();
+  const std::string type = dtype.has_fields() ? std::to_string(dtype.itemsize()) + "-byte records"
+                                              : std::string(py::str(static_cast<const py::object&>(dtype)));
+  return type + " " + shape_of(array);
 }
 
 // A vectors/mask pair from Python, as contiguous arrays that this object keeps alive.

@@ -37,9 +37,11 @@ void fill_holes(Vec* vectors, const uint8_t* valid, int64_t rows, int64_t cols) 
   }
 
   const int64_t pitch = cols + 2;
-  std::vector<Cell> grid(static_cast<size_t>((rows + 2) * pitch), Cell{0, 0, 0, 1});
+  thread_local std::vector<Cell> storage;  // kept: fresh pages for every frame would cost as much as the filling
+  storage.assign(static_cast<size_t>((rows + 2) * pitch), Cell{0, 0, 0, 1});
+  Cell* const grid = storage.data();
   for (int64_t y = 0; y < rows; ++y) {
-    Cell* row = grid.data() + (y + 1) * pitch + 1;
+    Cell* row = grid + (y + 1) * pitch + 1;
     for (int64_t x = 0; x < cols; ++x) {
       const int64_t i = y * cols + x;
       row[x] = valid[i] ? Cell{vectors[i].x, vectors[i].y, 1, 1} : Cell{0, 0, 0, 0};
@@ -90,7 +92,7 @@ void fill_holes(Vec* vectors, const uint8_t* valid, int64_t rows, int64_t cols) 
     ring.swap(next);
   }
   for (int64_t y = 0; y < rows; ++y) {
-    const Cell* row = grid.data() + (y + 1) * pitch + 1;
+    const Cell* row = grid + (y + 1) * pitch + 1;
     for (int64_t x = 0; x < cols; ++x) {
       vectors[y * cols + x] = {static_cast<int16_t>(row[x].x), static_cast<int16_t>(row[x].y)};
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+Recipe = TypeVar("Recipe")
 
 app = typer.Typer(
     help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
@@ -74,12 +77,13 @@ def demo(
     weights: Weights = None,
     frames: Annotated[int, typer.Option(help="Length of the synthetic street.", min=1)] = 96,
     seed: Annotated[int, typer.Option(help="Which synthetic street.")] = 7,
+    height: Annotated[int, typer.Option(help="Of the synthetic street; it is 4:3.", min=16)] = 360,
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
     from arseg.demo import run_demo
     from arseg.engine import VideoSegmenter
 
-    run_demo(VideoSegmenter(weights).model, output, video, frames=frames, seed=seed, console=_console())
+    run_demo(VideoSegmenter(weights).model, output, video, frames=frames, seed=seed, height=height, console=_console())
 
 
 @app.command()
@@ -128,7 +132,9 @@ def street(
 
 
 Camvid = Annotated[Path, typer.Option(help="CamVid at 480x360: folders train, trainannot, val, valannot.")]
-Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")]
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")
+]
 Seed = Annotated[int, typer.Option(help="Of data order, augmentation and initial weights.")]
 
 
@@ -144,8 +150,8 @@ def train_hr(
     from arseg.engine.train_hr import HrRecipe
     from arseg.engine.train_hr import train_hr as run
 
-    given = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
-    typer.echo(run(camvid, output, HrRecipe(seed=seed, **given), report=_report))
+    recipe = _given(HrRecipe(seed=seed), steps=steps, batch=batch)
+    typer.echo(run(camvid, output, recipe, report=_report))
 
 
 @train_app.command("ar")
@@ -162,9 +168,8 @@ def train_ar(
     from arseg.engine.train_ar import ArRecipe
     from arseg.engine.train_ar import train_ar as run
 
-    options = (("steps", steps), ("batch", batch), ("scale", scale))
-    given = {key: value for key, value in options if value is not None}
-    typer.echo(run(camvid, teacher, output, ArRecipe(seed=seed, **given), report=_report))
+    recipe = _given(ArRecipe(seed=seed), steps=steps, batch=batch, scale=scale)
+    typer.echo(run(camvid, teacher, output, recipe, report=_report))
 
 
 @app.command("eval")
@@ -192,7 +197,12 @@ def evaluate(
         save_scores(json, scores)
 
 
-def _console(stderr: bool = True):  # type: ignore[no-untyped-def]
+def _given(recipe: Recipe, **options: float | None) -> Recipe:
+    """The recipe with the options that were given."""
+    return replace(recipe, **{key: value for key, value in options.items() if value is not None})  # type: ignore[type-var]
+
+
+def _console(stderr: bool = True) -> Any:
     from rich.console import Console
 
     return Console(stderr=stderr)

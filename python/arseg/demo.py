@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,12 +36,13 @@ class Way:
     scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
 
 
-def render_street(path: Path, frames: int, seed: int, progress: Progress) -> list[np.ndarray]:
-    """Renders a synthetic drive, encodes it to `path`, and returns its label maps."""
-    street, labels = StreetScene(seed), []
+def render_street(path: Path, frames: int, seed: int, height: int, progress: Progress) -> list[np.ndarray]:
+    """Renders a synthetic drive in 4:3, encodes it to `path`, and returns its label maps."""
+    street = StreetScene(seed, width=round(height * 4 / 3), height=height)
+    labels: list[np.ndarray] = []
     task = progress.add_task("rendering the street", total=frames)
 
-    def images():  # type: ignore[no-untyped-def]
+    def images() -> Iterator[np.ndarray]:
         for image, label in street.frames(frames):
             labels.append(label)
             progress.advance(task)
@@ -65,7 +67,14 @@ def readable(video: Path, out: Path, console: Console) -> Path:
 
 
 def run_demo(
-    model: ARSegNet, out: Path, video: Path | None = None, *, frames: int = 96, seed: int = 7, console: Console
+    model: ARSegNet,
+    out: Path,
+    video: Path | None = None,
+    *,
+    frames: int = 96,
+    seed: int = 7,
+    height: int = 360,
+    console: Console,
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
 
@@ -76,7 +85,7 @@ def run_demo(
         truth: list[np.ndarray] | None = None
         if video is None:
             source = out / "street.mp4"
-            truth = render_street(source, frames, seed, progress)
+            truth = render_street(source, frames, seed, height, progress)
         else:
             source = readable(video, out, console)
         ways, samples = _segment(model, source, out / "overlay.mp4", truth, progress)
@@ -124,7 +133,7 @@ def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
     """Frames for the contact sheet: spread over the video, each further from its keyframe than the last."""
     groups = max(1, (frames or rows * GOP) // GOP)
     distances = np.linspace(2, GOP - 1, rows).round().astype(int)
-    return {int(round(row * max(0, groups - 1) / (rows - 1))) * GOP + int(d) for row, d in enumerate(distances)}
+    return {round(row * max(0, groups - 1) / (rows - 1)) * GOP + int(d) for row, d in enumerate(distances)}
 
 
 def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
@@ -159,7 +168,5 @@ def _table(rows: list[dict[str, str | float | None]], title: str) -> Table:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in rows:
         miou = "no truth" if row["miou"] is None else f"{row['miou']:.2f}"
-        table.add_row(
-            str(row["way"]), miou, f"{row['gmacs_a_frame']:.2f}", f"{row['milliseconds_a_frame']:.1f}"
-        )
+        table.add_row(str(row["way"]), miou, f"{row['gmacs_a_frame']:.2f}", f"{row['milliseconds_a_frame']:.1f}")
     return table

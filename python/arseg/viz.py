@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from arseg.data.camvid import CLASSES, PALETTE
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
 
 def colour(labels: np.ndarray) -> np.ndarray:
     """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in CamVid's colours; ids past the palette are black."""
@@ -57,7 +59,7 @@ def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.
     return np.asarray(sheet)
 
 
-def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, size: tuple[int, int], height: int, left: int) -> None:
+def _legend(draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height: int, left: int) -> None:
     step = (size[0] - left) / len(CLASSES)
     middle = size[1] - height // 2
     for index, name in enumerate(CLASSES):

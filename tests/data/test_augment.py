@@ -55,8 +55,8 @@ def test_random_views_fit_the_frame_and_the_grid():
     for _ in range(300):
         view = random_view(rng, (360, 480), (288, 384), (0.5, 2.0))
         assert view.top % 4 == view.left % 4 == view.height % 4 == view.width % 4 == 0
-        assert 0 <= view.top and view.top + view.height <= 360
-        assert 0 <= view.left and view.left + view.width <= 480
+        assert view.top >= 0 and view.top + view.height <= 360
+        assert view.left >= 0 and view.left + view.width <= 480
         assert 288 / view.height >= 0.8 - 1e-6
 
 

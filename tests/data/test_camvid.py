@@ -25,7 +25,7 @@ def test_pairs_in_order_of_names(tmp_path):
 
 
 def test_faults_name_the_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train: no such folder; CamVid is expected as"):
+    with pytest.raises(FileNotFoundError, match=r"train: no such folder; CamVid is expected in"):
         CamVid(tmp_path)
     write(tmp_path, "a", 1, annotated=False)
     with pytest.raises(FileNotFoundError, match=r"1 label maps are missing, the first is a\.png"):

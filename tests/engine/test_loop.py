@@ -26,7 +26,9 @@ def run(folder, steps, *, stop_at=None, seed=0, lines=None):
 
     schedule = Schedule(steps, 1e-2, warmup=5, log_every=5, save_every=10)
     report = (lines if lines is not None else []).append
-    return train(model, [{"params": list(model.parameters())}], sample, loss, schedule, folder, seed=seed, report=report)
+    return train(
+        model, [{"params": list(model.parameters())}], sample, loss, schedule, folder, seed=seed, report=report
+    )
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):

@@ -43,7 +43,7 @@ def test_the_fusion_starts_as_the_upsampled_low_resolution_feature(net):
 
 
 def test_the_fusion_follows_the_vectors():
-    """With the values passed on and the low-resolution feature at zero, the keyframe's feature arrives where it points."""
+    """With values passed on and the low-resolution feature at zero, the keyframe's feature arrives where it points."""
     model = ARSegNet(PyramidNet(classes=2, channels=8, wide=8), channels=8, window=3).eval()
     model.start_fusion(gain=0.0)
     with torch.no_grad():

@@ -60,7 +60,7 @@ class CamVid:
         for folder in (images, labels):
             if not folder.is_dir():
                 raise FileNotFoundError(
-                    f"{folder}: no such folder; CamVid is expected as ROOT/{split}/*.jpg|png with ROOT/{split}annot/*.png"
+                    f"{folder}: no such folder; CamVid is expected in ROOT/{split} (images) and ROOT/{split}annot"
                 )
         self.images = sorted(path for path in images.iterdir() if path.suffix in (".jpg", ".png"))
         self.labels = [labels / f"{path.stem}.png" for path in self.images]

@@ -5,10 +5,10 @@ Every pair comes out of a real encoder: clips are compressed with H.264 and read
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 
 from arseg.video import VideoReader, encode
 
-from .stills import Still
+from .stills import Still, save_arrays
 from .street import StreetScene
 
 GOP = 12
@@ -59,10 +59,15 @@ def compress(frames: Sequence[Still], rng: np.random.Generator, keep: int) -> Cl
     )
 
 
-def street_clip(seed: int, rng: np.random.Generator, keep: int, width: int = 480, height: int = 360) -> Clip:
-    """A GOP of a synthetic street, at a random moment of the drive."""
-    street = StreetScene(seed, width=width, height=height)
+def street_clip(index: int, rng: np.random.Generator, keep: int) -> Clip:
+    """A GOP of a synthetic street, 480x360, at a random moment of the drive."""
+    street = _street(5000 + index // CLIPS_A_STREET)
     return compress(list(street.frames(GOP, start=int(rng.integers(0, 600)))), rng, keep)
+
+
+# Making a street takes seconds, its frames fractions of one: the clips of a street come one after the other.
+CLIPS_A_STREET = 3
+_street = lru_cache(maxsize=1)(StreetScene)
 
 
 def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
@@ -77,7 +82,7 @@ def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
     last = first * rng.uniform(0.75, 1.0)
     if rng.random() < 0.2:
         first, last = last, first
-    drift = rng.uniform(-0.5, 0.5, 2)
+    drift = rng.uniform(-0.35, 0.35, 2)
     frames = []
     for t in np.linspace(0, 1, GOP):
         share = first + (last - first) * t
@@ -107,9 +112,7 @@ def cached_clips(
             path = folder / f"{kind}-{index:04d}-seed{seed}-keep{keep}.npz"
             if not path.exists():
                 rng = np.random.default_rng((seed, kind == "street", index))
-                clip = still_clip(stills[index], rng, keep) if kind == "still" else street_clip(5000 + index, rng, keep)
-                part = path.with_suffix(".part.npz")
-                np.savez(part, **vars(clip))
-                os.replace(part, path)
+                clip = still_clip(stills[index], rng, keep) if kind == "still" else street_clip(index, rng, keep)
+                save_arrays(path, **vars(clip))
             with np.load(path) as stored:
                 yield kind, Clip(**{key: stored[key] for key in stored.files})

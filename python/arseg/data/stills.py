@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -11,13 +11,7 @@ from .camvid import CamVid
 from .street import StreetScene
 
 Still = tuple[np.ndarray, np.ndarray]
-
-
-class Stills(Protocol):
-    """Anything with a length that gives `(image, label)`: uint8 `[H, W, 3]` and uint8 `[H, W]`."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Still: ...
+"""An image, uint8 `[H, W, 3]`, and its class ids, uint8 `[H, W]`."""
 
 
 def camvid_stills(root: str | Path, split: str = "train") -> list[Still]:
@@ -26,11 +20,27 @@ def camvid_stills(root: str | Path, split: str = "train") -> list[Still]:
     return [data[index] for index in range(len(data))]
 
 
-def street_stills(scenes: int, *, per_scene: int = 4, seed: int = 1000, width: int = 480, height: int = 360) -> list[Still]:
-    """`scenes * per_scene` frames at random moments of differently seeded streets."""
-    stills = []
-    for scene in range(scenes):
-        rng = np.random.default_rng((seed, scene))
-        street = StreetScene(seed + scene, width=width, height=height)
-        stills += [street.frame(int(index)) for index in rng.integers(0, 600, per_scene)]
+def street_stills(folder: Path, scenes: int, *, per_scene: int = 4, seed: int = 1000) -> list[Still]:
+    """`scenes * per_scene` frames at random moments of differently seeded streets, 480x360.
+
+    A scene is stored in `folder` when it is rendered, so that a resumed run does not render it again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stills: list[Still] = []
+    for scene in range(seed, seed + scenes):
+        path = folder / f"street-{scene}-{per_scene}.npz"
+        if not path.exists():
+            moments = np.random.default_rng((seed, scene - seed)).integers(0, 600, per_scene)
+            street = StreetScene(scene)
+            images, labels = zip(*(street.frame(int(index)) for index in moments), strict=True)
+            save_arrays(path, images=np.stack(images), labels=np.stack(labels))
+        with np.load(path) as stored:
+            stills += list(zip(stored["images"], stored["labels"], strict=True))
     return stills
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """An .npz that is there whole or not at all."""
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)  # type: ignore[arg-type]
+    os.replace(part, path)

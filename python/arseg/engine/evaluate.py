@@ -18,7 +18,6 @@ from arseg.video import VideoReader, encode
 from .metrics import ConfusionMatrix
 from .segmenter import Mode, VideoSegmenter
 
-
 NAMES: dict[Mode, str] = {
     "hr": "HR every frame",
     "lr": "LR every frame",

@@ -113,7 +113,8 @@ def train(
     def batch(step: int) -> Batch:
         return sample(step, np.random.default_rng((seed, step)))
 
-    started, sums = time.monotonic(), {}
+    started = time.monotonic()
+    sums: dict[str, float] = {}
     with ThreadPoolExecutor(1) as ahead, open(folder / "log.jsonl", "a") as log:
         coming = ahead.submit(batch, first)
         for step in range(first, schedule.steps):

@@ -66,7 +66,7 @@ class VideoSegmenter:
         precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
         device: where the network runs.
 
-    Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for another argument.
+    Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for the rest.
 
     Example:
         for result in VideoSegmenter().stream("in.mp4"):
@@ -152,10 +152,11 @@ class VideoSegmenter:
         if self.mode == "keep":
             return model.classifier(self._reference)
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
-        where = {"block": frame.motion.block, "frame_size": frame.image.shape[:2]}
+        block, (height, width) = frame.motion.block, frame.image.shape[:2]
         if self.mode == "warp":
-            return ops.mv_warp(model.classifier(self._reference), motion, **where)
-        fused = model.fuse(model.low_res(self._input(frame)), self._reference, motion, **where)
+            return ops.mv_warp(model.classifier(self._reference), motion, block=block, frame_size=(height, width))
+        low = model.low_res(self._input(frame))
+        fused = model.fuse(low, self._reference, motion, block=block, frame_size=(height, width))
         return model.classifier(fused)
 
     def _input(self, frame: VideoFrame) -> Tensor:

@@ -99,9 +99,7 @@ class _Trained(nn.Module):
         self.low, self.fusion = net.low, net.fusion
 
 
-def train_ar(
-    root: Path, teacher: Path, folder: Path, recipe: ArRecipe, report: Callable[[str], None] = print
-) -> Path:
+def train_ar(root: Path, teacher: Path, folder: Path, recipe: ArRecipe, report: Callable[[str], None] = print) -> Path:
     """Trains on top of the phase-1 weights `teacher`; resumes what `folder` holds.
 
     Returns the path of the weights, `folder/ar.safetensors`.

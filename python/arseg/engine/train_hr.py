@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class HrRecipe:
 
 
 def class_weights(stills: Sequence[Still], classes: int) -> Tensor:
-    """float32 `[classes]`, mean 1: the root of ENet's 1 / ln(1.02 + share), so that thin classes count without shouting."""
+    """float32 `[classes]`, mean 1: the root of ENet's 1 / ln(1.02 + share), so that thin classes count."""
     counts = sum(np.bincount(label.ravel(), minlength=256)[:classes] for _, label in stills)
     weights = 1 / np.sqrt(np.log(1.02 + counts / np.sum(counts)))
     return torch.from_numpy(weights / weights.mean()).float()
@@ -66,7 +67,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     torch.manual_seed(recipe.seed)
     real = camvid_stills(root)
     report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")
-    streets = street_stills(recipe.street_scenes)
+    streets = street_stills(folder / "streets", recipe.street_scenes)
     drawn = round(recipe.batch * recipe.street_share)
 
     def sample(step: int, rng: np.random.Generator) -> Batch:
@@ -87,7 +88,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
 
     encoder = list(net.encoder.parameters())
     rest = [p for name, p in net.named_parameters() if not name.startswith("encoder.")]
-    groups = [{"params": encoder, "scale": 0.5}, {"params": rest}]
+    groups: list[dict[str, Any]] = [{"params": encoder, "scale": 0.5}, {"params": rest}]
     state = train(
         net,
         groups,

@@ -94,6 +94,7 @@ class ARSegNet(nn.Module):
         """
         for conv in (self.fusion.lr_query_conv, self.fusion.hr_key_conv, self.fusion.hr_value_conv):
             nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
         self.fusion.lr_query_conv.weight[:, :, 1, 1] = gain
         self.fusion.hr_key_conv.weight[:, :, 1, 1] = gain

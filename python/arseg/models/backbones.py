@@ -25,7 +25,7 @@ class EfficientNetLite0(nn.Module):
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """`[N, 3, H, W]` normalised RGB -> four maps, `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
+        """`[N, 3, H, W]` normalised RGB -> four maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
         return self.net(image)
 
     def load_imagenet_weights(self) -> None:

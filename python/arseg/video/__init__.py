@@ -7,7 +7,6 @@ each vector points exactly one frame back, so fields can be chained to the keyfr
 from .encoder import encode, transcode
 from .errors import (
     BFramesError,
-    CropOffsetError,
     InterlacedError,
     NoFramesError,
     NoKeyframeError,
@@ -26,7 +25,6 @@ from .writer import VideoWriter
 __all__ = [
     "BFramesError",
     "BlockField",
-    "CropOffsetError",
     "InterlacedError",
     "NoFramesError",
     "NoKeyframeError",

@@ -77,7 +77,7 @@ class H264Sink:
         self._last: int | None = None
         self._stream: VideoStream | None = None
         self._size: tuple[int, int] | None = None
-        self._part = self.path.with_name(f".{self.path.stem}.part-{os.getpid()}{self.path.suffix}")
+        self._part = self.path.with_name(f".{self.path.stem[:60]}.part-{os.getpid()}{self.path.suffix}")
         self._container = self._create()
 
     def set_time_base(self, time_base: Fraction) -> None:
@@ -163,14 +163,16 @@ class H264Sink:
             self.abort()
 
     def _create(self) -> OutputContainer:
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             raise OutputError(f"{self.path} cannot be written: it is a folder, name a file", path=self.path)
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise OutputError(
                 f"{self.path} cannot be written: there is no folder {self.path.parent}, make it first", path=self.path
             )
         options = {"movflags": "faststart"} if self.path.suffix in (".mp4", ".mov", ".m4v") else {}
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(self.path)  # a name too long, a folder that may not be searched
             self._part.touch()  # PyAV opens the file no sooner than the first frame
         except OSError as error:
             raise OutputError(

@@ -120,7 +120,9 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
             yield frame
     expected = source.counted_frames
     if frames == 0 and packets == 0 and broken is None:
-        raise NoFramesError(f"{source.path} has a video stream without frames: give a video with frames", path=source.path)
+        raise NoFramesError(
+            f"{source.path} has a video stream without frames: give a video with frames", path=source.path
+        )
     if frames == 0:
         raise NoKeyframeError(
             f"{source.path} has {packets} packets of {source.codec_label} but no keyframe that decoding could start "

@@ -15,7 +15,21 @@ from ._sink import H264Sink, Settings, as_rate
 from ._source import Source, decode, open_source
 from .errors import ResolutionChangedError
 
-__all__ = ["encode", "transcode"]
+__all__ = ["PRESETS", "encode", "transcode"]
+
+PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+"""x264's presets, fastest first."""
 
 # Unit of timestamps given in seconds: MPEG's clock.
 _CLOCK = Fraction(1, 90_000)
@@ -104,7 +118,7 @@ def transcode(
         decoded = decode(opened)
         first = next(decoded)
         rotation = int(first.rotation)
-        time_base = None if first.pts is None else Fraction(first.time_base)
+        time_base = None if first.pts is None else first.time_base
         frames = _progressive(_same_size(itertools.chain([first], decoded), opened), opened)
         with H264Sink(path, settings, rate=rate, rotation=rotation, time_base=time_base) as sink:
             for frame in frames:
@@ -121,9 +135,8 @@ def _settings(gop: int, crf: float, preset: str) -> Settings:
         raise ValueError(f"gop: expected at least 1, got {gop!r}")
     if not 0 <= crf <= 51:
         raise ValueError(f"crf: expected 0..51, got {crf!r}")
-    presets = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
-    if preset not in presets:
-        raise ValueError(f"preset: expected one of {', '.join(presets)}, got {preset!r}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
     return Settings(crf=crf, preset=preset, gop=gop, motion=True)
 
 

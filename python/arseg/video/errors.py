@@ -7,7 +7,6 @@ import shlex
 
 __all__ = [
     "BFramesError",
-    "CropOffsetError",
     "InterlacedError",
     "NoFramesError",
     "NoKeyframeError",
@@ -62,10 +61,6 @@ class BFramesError(UnsupportedStreamError):
 
 class InterlacedError(UnsupportedStreamError):
     """The stream is interlaced: its vectors count in field lines."""
-
-
-class CropOffsetError(UnsupportedStreamError):
-    """The picture is cropped at the left or top, and vectors are not shifted by it."""
 
 
 class ResolutionChangedError(VideoError):

@@ -30,8 +30,20 @@ BLOCKS = (4, 8, 16)
 
 RECORD = np.dtype(
     {
-        "names": "source w h src_x src_y dst_x dst_y flags motion_x motion_y motion_scale".split(),
-        "formats": "<i4 u1 u1 <i2 <i2 <i2 <i2 <u8 <i4 <i4 <u2".split(),
+        "names": [
+            "source",
+            "w",
+            "h",
+            "src_x",
+            "src_y",
+            "dst_x",
+            "dst_y",
+            "flags",
+            "motion_x",
+            "motion_y",
+            "motion_scale",
+        ],
+        "formats": ["<i4", "u1", "u1", "<i2", "<i2", "<i2", "<i2", "<u8", "<i4", "<i4", "<u2"],
         "offsets": [0, 4, 5, 6, 8, 10, 12, 16, 24, 28, 32],
         "itemsize": 40,
     }

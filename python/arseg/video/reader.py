@@ -148,9 +148,7 @@ class VideoReader:
         context.thread_type = "AUTO"
         return source, decode(source)
 
-    def _frames(
-        self, source: Source, first: av.VideoFrame, rest: Iterator[av.VideoFrame]
-    ) -> Iterator[VideoFrame]:
+    def _frames(self, source: Source, first: av.VideoFrame, rest: Iterator[av.VideoFrame]) -> Iterator[VideoFrame]:
         chain = MotionChain(self.width, self.height, self._block)
         distance = 0
         index = 0
@@ -158,6 +156,7 @@ class VideoReader:
         while frame is not None:
             self._refuse_frame(frame, index)
             kind = PictureType(frame.pict_type)
+            time_base = frame.time_base or source.stream.time_base or 1 / self.rate
             # An I frame that is no random access point has no vectors either.
             keyframe = index == 0 or frame.key_frame or kind == PictureType.I or distance + 1 >= self._gop
             if keyframe:
@@ -175,8 +174,8 @@ class VideoReader:
                 distance=distance,
                 motion=motion,
                 pts=frame.pts,
-                time_base=Fraction(frame.time_base),
-                time=None if frame.pts is None else float(frame.pts * Fraction(frame.time_base)),
+                time_base=time_base,
+                time=None if frame.pts is None else float(frame.pts * time_base),
             )
             index += 1
             if source not in self._open:

@@ -8,8 +8,9 @@
 It is demo input, training video and test fixture in one. Textures stick to the surfaces of a street in three
 dimensions, so that an encoder finds true motion in the frames.
 
-Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` facades, fences, trees and sky, `ground` road and
-pavement, `figures` cars, people and signs, `layout` what stands where, `render` painting, `scene` the camera and frames.
+Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` tools for surfaces; `ground`, `houses`,
+`roadside`, `sky`, `cars`, `figures`, `signs` and `furniture` the things themselves; `layout` what stands and moves
+where; `render` painting; `scene` the camera and the frames.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from arseg.data.street.lanes import Floats, Pixels, halve, pack
+from arseg.data.street.lanes import Floats, Pixels, halve, pack, squeeze
 from arseg.data.street.light import Light
 from arseg.data.street.textures import noise
 
@@ -132,16 +133,20 @@ def _make_tile(
             )
             white = np.maximum(white, give_way * (np.abs(along - MOUTH) < 3.3))
     if crossing:
-        stripes = _band(np.mod(across + 20.0, 1.2), 0.3, 0.9, soft_x) * _band(along, CROSSING - 1.5, CROSSING + 1.5, soft_s)
+        stripes = _band(np.mod(across + 20.0, 1.2), 0.3, 0.9, soft_x) * _band(
+            along, CROSSING - 1.5, CROSSING + 1.5, soft_s
+        )
         white = np.maximum(white, stripes * (kerb < -0.2))
         for sign in (-1, 0, 1):
             zigzag = sign * (min(profile.road(-1), profile.road(1)) - 0.7) + 0.22 * (
                 2 * np.abs(np.mod(along / 2.0, 2.0) - 1.0) - 1
             )
-            near = np.maximum(_band(along, CROSSING - 8, CROSSING - 2, 0.1), _band(along, CROSSING + 2, CROSSING + 5.5, 0.1))
+            near = np.maximum(
+                _band(along, CROSSING - 8, CROSSING - 2, 0.1), _band(along, CROSSING + 2, CROSSING + 5.5, 0.1)
+            )
             white = np.maximum(white, _band(across - zigzag, -0.06, 0.06, 2 * soft_x) * near)
     paint = (white * worn * on_road)[..., None]
-    colour = colour * (1 - paint) + np.float32([214, 214, 208]) * paint
+    colour = colour * (1 - paint) + np.array([214, 214, 208], np.float32) * paint
     for sign in (-1, 1):
         count = surface.yellow[sign > 0]
         for line_index in range(count):
@@ -150,7 +155,7 @@ def _make_tile(
             if crossing:
                 line = line * (1 - _band(along, CROSSING - 8.5, CROSSING + 5.8, 0.1))
             line = (line * worn)[..., None]
-            colour = colour * (1 - line) + np.float32([196, 164, 62]) * line
+            colour = colour * (1 - line) + np.array([196, 164, 62], np.float32) * line
 
     slabs_s, slabs_x = int(TILE / surface.slab) + 2, int(2 * HALF_WIDTH / surface.slab) + 2
     tone = 1.0 + 0.05 * rng.standard_normal((slabs_s, slabs_x)).astype(np.float32)
@@ -168,7 +173,9 @@ def _make_tile(
         beyond = beyond * np.clip((kerb - 2.0) * 8, 0, 1)
     soil = (1.0 + (fine * 7 + rough * 9) / 120)[..., None] * surface.garden.astype(np.float32)
     pavement = pavement * (1 - beyond[..., None]) + soil * beyond[..., None]
-    stone = _band(kerb, 0.0, 0.16, soft_x) * (1 - 0.35 * np.clip(1.4 - np.abs(np.mod(along, 0.9) - 0.45) * PPM_ALONG, 0, 1))
+    stone = _band(kerb, 0.0, 0.16, soft_x) * (
+        1 - 0.35 * np.clip(1.4 - np.abs(np.mod(along, 0.9) - 0.45) * PPM_ALONG, 0, 1)
+    )
     stone = stone[..., None]
     pavement = pavement * (1 - stone) + (surface.kerb.astype(np.float32) * (1 + fine * 0.03)[..., None]) * stone
     raised = np.clip(kerb * PPM_ACROSS + 0.5, 0, 1)[..., None]
@@ -207,15 +214,21 @@ def _wounds(rng: np.random.Generator, rows: int, columns: int) -> Floats:
 class Ground:
     """All tiles of a scene with their prefiltered copies.
 
-    ``lines[a]`` holds the texture lines of horizontal level ``a`` (uint64 ``[lines, texels across]``) and
+    ``lines[a]`` holds the texture lines of horizontal level ``a`` (squeezed, uint32 ``[lines, texels across]``) and
     ``first[a, tile, l]`` where the lines of tile and level-along ``l`` begin.
     """
 
-    KINDS = ((False, False, False), (False, False, False), (False, False, True), (True, False, False), (False, True, False))
+    KINDS = (
+        (False, False, False),
+        (False, False, False),
+        (False, False, True),
+        (True, False, False),
+        (False, True, False),
+    )
 
     def __init__(self, seed: int, profile: Profile, surface: Surface, light: Light) -> None:
         self.first = np.zeros((ACROSS_LEVELS, len(self.KINDS), ALONG_LEVELS), np.intp)
-        parts: list[list[Pixels]] = [[] for _ in range(ACROSS_LEVELS)]
+        parts: list[list[NDArray[np.uint32]]] = [[] for _ in range(ACROSS_LEVELS)]
         totals = [0] * ACROSS_LEVELS
         for tile, kind in enumerate(self.KINDS):
             rng = np.random.default_rng([seed, 77, tile])
@@ -224,8 +237,8 @@ class Ground:
                 picture = along
                 for across in range(min(level + 1, ACROSS_LEVELS)):
                     self.first[across, tile, level] = totals[across]
-                    parts[across].append(picture)
+                    parts[across].append(squeeze(picture))
                     totals[across] += picture.shape[0]
                     picture = halve(picture, 1)
                 along = halve(along, 0)
-        self.lines = [np.ascontiguousarray(np.concatenate(part)) for part in parts]
+        self.lines = [np.concatenate(part) for part in parts]

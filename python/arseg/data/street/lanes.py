@@ -19,6 +19,8 @@ MASK = np.uint64(0x00FF00FF00FF00FF)
 ONES = np.uint64(0x0001000100010001)
 ALPHA_SHIFT = np.uint64(48)
 EIGHT = np.uint64(8)
+SIXTEEN = np.uint64(16)
+HALVES = np.uint64(0x0000FFFF0000FFFF)
 ONE = np.uint64(1)
 SEVEN = np.uint64(7)
 FULL = np.uint64(256)
@@ -36,6 +38,21 @@ def unpack(pixels: Pixels) -> NDArray[np.uint8]:
     """The inverse of `pack`: uint8 ``[..., 4]``."""
     wide = np.ascontiguousarray(pixels).view(np.uint16).reshape(*pixels.shape, 4)
     return wide.astype(np.uint8)
+
+
+def squeeze(pixels: Pixels) -> NDArray[np.uint32]:
+    """Packed pixels in half the memory, for storage."""
+    return unpack(pixels).view(np.uint32)[..., 0]
+
+
+def expand(stored: NDArray[np.uint32]) -> Pixels:
+    """The inverse of `squeeze`."""
+    pixels = stored.astype(np.uint64)
+    pixels |= pixels << SIXTEEN
+    pixels &= HALVES
+    pixels |= pixels << EIGHT
+    pixels &= MASK
+    return pixels
 
 
 def pack_colour(rgb: tuple[float, float, float] | Floats, alpha: int = 255) -> np.uint64:
@@ -59,14 +76,6 @@ def mix(first: Pixels, second: Pixels, weight: Pixels) -> Pixels:
     mixed >>= EIGHT
     mixed &= MASK
     return mixed
-
-
-def scale(pixels: Pixels, weight: Pixels | np.uint64) -> Pixels:
-    """All four lanes times ``weight`` / 256."""
-    out = pixels * weight
-    out >>= EIGHT
-    out &= MASK
-    return out
 
 
 def halve(pixels: Pixels, axis: int) -> Pixels:
@@ -99,7 +108,7 @@ def over(target: Pixels, source: Pixels) -> Pixels:
 
 def taps(position: Floats, size: int) -> tuple[NDArray[np.intp], Pixels]:
     """Left neighbour (0..size-2) and the weight (0..256) of the right one for each texel position."""
-    clipped = np.clip(position, 0.0, size - 1.001)
+    clipped = np.minimum(np.maximum(position, 0.0), size - 1.001)
     left = clipped.astype(np.intp)
     weight = ((clipped - left) * 256.0).astype(np.uint64)
     return left, weight

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from arseg.data.street.figures import CAR_KINDS, SIGN_KINDS, Car, CarModel, Look, Shape, board, make_car, make_look
+from arseg.data.street.cars import CAR_KINDS, Car, CarModel, make_car
+from arseg.data.street.figures import Look, make_look
 from arseg.data.street.ground import CROSSING, MOUTH, TILE, Ground, Profile, choose_surface
+from arseg.data.street.houses import House, make_house
 from arseg.data.street.light import Light, choose_light
-from arseg.data.street.textures import House, Sprite, WallTexture, make_fence, make_house, make_tree
+from arseg.data.street.roadside import make_fence, make_tree
+from arseg.data.street.signs import SIGN_KINDS, Shape, board
+from arseg.data.street.textures import Sprite, WallTexture
 
 Colour = tuple[float, float, float]
 
@@ -134,10 +139,10 @@ class World:
         self.character = str(
             rng.choice(["terraces", "suburb", "high street", "town", "mixed"], p=[0.22, 0.2, 0.22, 0.16, 0.2])
         )
-        parking = [0.0 if rng.random() < 0.6 else 2.1, 0.0 if rng.random() < 0.55 else 2.1]
+        parking = [0.0 if rng.random() < 0.66 else 2.1, 0.0 if rng.random() < 0.55 else 2.1]
         self.parked_share = float(rng.uniform(0.3, 0.75))
-        pavements = (float(rng.uniform(2.0, 3.6)), float(rng.uniform(2.0, 3.6)))
-        self.profile = Profile(float(rng.uniform(2.9, 3.5)), (parking[0], parking[1]), pavements)
+        pavements = (float(rng.uniform(2.2, 4.1)), float(rng.uniform(2.2, 4.1)))
+        self.profile = Profile(float(rng.uniform(2.8, 3.4)), (parking[0], parking[1]), pavements)
         self._camera(rng)
         self._course(rng)
         self.surface = choose_surface(rng)
@@ -146,6 +151,7 @@ class World:
         self._streams(rng)
         self._segments: dict[int, Segment] = {}
         self._cars: dict[tuple[int, int], Car] = {}
+        self._crossings: dict[int, float | None] = {}
         self._looks: dict[tuple[int, int], tuple[Look, Colour]] = {}
 
     # --- camera and course -------------------------------------------------------------------------------------
@@ -156,7 +162,11 @@ class World:
         self.horizon = float(rng.uniform(0.45, 0.53))
         self.camera_across = -self.profile.lane / 2 + float(rng.uniform(-0.15, 0.35))
         self.surge = [
-            (self.mean_speed * float(rng.uniform(0.08, 0.22)), float(rng.uniform(0.12, 0.5)), float(rng.uniform(0, 6.28)))
+            (
+                self.mean_speed * float(rng.uniform(0.08, 0.22)),
+                float(rng.uniform(0.12, 0.5)),
+                float(rng.uniform(0, 6.28)),
+            )
             for _ in range(3)
         ]
         self.shake = rng.uniform(0, 2 * np.pi, 8)
@@ -197,7 +207,7 @@ class World:
             "town": ["stone"] * 4 + ["office"] * 2 + ["flats"] * 2 + ["shops"] * 2 + ["terrace"] * 2,
             "mixed": ["terrace"] * 3 + ["render"] * 3 + ["shops"] * 3 + ["flats", "office", "stone"],
         }
-        self.houses = {-1: [], 1: []}  # type: dict[int, list[House]]
+        self.houses: dict[int, list[House]] = {-1: [], 1: []}
         for index, style in enumerate(mixes[self.character]):
             house = make_house(rng, style, self.light)
             self.houses[-1 if index % 2 else 1].append(house)
@@ -213,12 +223,16 @@ class World:
         green = float(rng.uniform(0, 1))
         self.lamp_colour: Colour = [(74, 78, 80), (40, 54, 48), (120, 122, 122), (36, 36, 40)][int(rng.integers(4))]
         self.lamp_height = float(rng.uniform(5.5, 8.5))
-        self.tree_share = {"terraces": 0.1, "suburb": 0.4, "high street": 0.1, "town": 0.2, "mixed": 0.25}[self.character] + 0.2 * green
+        self.tree_share = {"terraces": 0.1, "suburb": 0.4, "high street": 0.1, "town": 0.2, "mixed": 0.25}[
+            self.character
+        ] + 0.2 * green
         self.setbacks = {
             side: float(0.0 if self.character in ("high street",) or rng.random() < 0.25 else rng.uniform(1.2, 3.4))
             for side in (-1, 1)
         }
-        self.park_share = {"terraces": 0.12, "suburb": 0.22, "high street": 0.06, "town": 0.16, "mixed": 0.18}[self.character]
+        self.park_share = {"terraces": 0.12, "suburb": 0.22, "high street": 0.06, "town": 0.16, "mixed": 0.18}[
+            self.character
+        ]
 
     # --- what moves --------------------------------------------------------------------------------------------
 
@@ -226,8 +240,9 @@ class World:
         lane, profile = self.profile.lane, self.profile
         swing = sum(change / rate for change, rate, _ in self.surge)
         ahead = float(rng.uniform(12, 24)) + 2 * swing
+        gap = float(rng.uniform(24, 46))
         self.traffic = [
-            Stream("oncoming", -float(rng.uniform(6, 10)), lane / 2, float(rng.uniform(22, 44)), 7.0, 0.75, 0.12, 0.0),
+            Stream("oncoming", -float(rng.uniform(6, 10)), lane / 2 - 0.1, gap, (gap - 13) / 2, 0.75, 0.1, 0.0),
             Stream("ahead", self.mean_speed, -lane / 2, float(rng.uniform(20, 34)), 3.0, 0.7, 0.12, ahead),
         ]
         self.people: list[Stream] = []
@@ -238,11 +253,14 @@ class World:
                 spacing = float(rng.uniform(9, 24)) * (0.7 if self.character == "high street" else 1.0)
                 pace = direction * float(rng.uniform(1.0, 1.6))
                 start = float(rng.uniform(0, 30))
-                self.people.append(Stream("walk", pace, across, spacing, 4.0, 0.6, 0.25, start))
-        self.cyclists = [
-            Stream("ride", float(rng.uniform(3.6, 5.0)), -(lane - 0.5), float(rng.uniform(24, 38)), 8.0, 0.85, 0.15, float(rng.uniform(0, 30))),
-            Stream("ride", -float(rng.uniform(3.8, 5.4)), lane - 0.5, float(rng.uniform(26, 48)), 8.0, 0.8, 0.15, float(rng.uniform(0, 30))),
-        ]
+                self.people.append(Stream("walk", pace, across, spacing, 0.4 * spacing, 0.6, 0.25, start))
+        self.cyclists = []
+        for side, speed, low, high in (
+            (-1, float(rng.uniform(3.6, 5.0)), 24, 38),
+            (1, -float(rng.uniform(3.8, 5.4)), 26, 48),
+        ):
+            spacing, start = float(rng.uniform(low, high)), float(rng.uniform(0, 30))
+            self.cyclists.append(Stream("ride", speed, side * (lane - 0.32), spacing, 8.0, 0.85, 0.1, start))
         self.crossing_side = [int(value) for value in rng.choice([-1, 1], 8)]
 
     def members(self, stream: Stream, key: int, low: float, high: float, time: float) -> list[tuple[int, float, float]]:
@@ -254,7 +272,7 @@ class World:
         for number in range(first, last + 1):
             if stream.name == "ahead" and number < 0:
                 continue
-            chance = np.random.default_rng([self.seed, 5, key, number + 1_000_000]).random(4)
+            chance = np.random.default_rng([self.seed, 5, key, number % 2**32]).random(4)
             if chance[0] > stream.share and not (stream.name == "ahead" and number == 0):
                 continue
             along = shift + number * stream.spacing + (chance[1] - 0.5) * 2 * stream.jitter
@@ -265,11 +283,39 @@ class World:
                 found.append((number, float(along), float(across)))
         return found
 
+    def crossing_start(self, number: int) -> float | None:
+        """When people start over the crossing of a segment, before the camera comes and between cars; None: never."""
+        if number in self._crossings:
+            return self._crossings[number]
+        found = None
+        place = number * TILE + CROSSING
+        if self.mean_speed > 0:
+            low, high = 0.0, 2.0 * max(place, 1.0) / self.mean_speed + 60.0
+            for _ in range(40):
+                middle = (low + high) / 2
+                low, high = (middle, high) if self.position(middle) < place else (low, middle)
+            for lead in (10.0, 9.0, 11.0, 12.0, 13.5, 8.0, 15.0):
+                begin = low - lead
+                if all(self._clear(place, begin + 0.3, begin + 7.5, 0.5)):
+                    found = begin
+                    break
+        self._crossings[number] = found
+        return found
+
+    def _clear(self, place: float, begin: float, end: float, step: float) -> Iterator[bool]:
+        """Whether nothing drives at ``place``, for the times from ``begin`` to ``end``."""
+        for time in np.arange(begin, end, step):
+            for key, stream in [*enumerate(self.traffic), *enumerate(self.cyclists, 30)]:
+                margin = 5.5 + abs(stream.speed) * step / 2
+                yield not self.members(stream, key, place - margin, place + margin, float(time))
+
     def car(self, key: int, number: int) -> Car:
         """The car with this number in a stream."""
         found = self._cars.get((key, number))
         if found is None:
-            rng = np.random.default_rng([self.seed, 6, key, number + 1_000_000])
+            if len(self._cars) > 1024:
+                self._cars.clear()
+            rng = np.random.default_rng([self.seed, 6, key, number % 2**32])
             found = self._cars[key, number] = make_car(rng, self.models, big=not (key == 1 and number == 0))
         return found
 
@@ -277,8 +323,17 @@ class World:
         """The person with this number in a stream, and a bright colour for a bicycle."""
         found = self._looks.get((key, number))
         if found is None:
-            rng = np.random.default_rng([self.seed, 7, key, number + 1_000_000])
-            options: list[Colour] = [(170, 40, 40), (40, 70, 150), (40, 40, 44), (200, 200, 196), (60, 120, 80), (210, 200, 60)]
+            if len(self._looks) > 1024:
+                self._looks.clear()
+            rng = np.random.default_rng([self.seed, 7, key, number % 2**32])
+            options: list[Colour] = [
+                (170, 40, 40),
+                (40, 70, 150),
+                (40, 40, 44),
+                (200, 200, 196),
+                (60, 120, 80),
+                (210, 200, 60),
+            ]
             found = self._looks[key, number] = (make_look(rng), options[int(rng.integers(len(options)))])
         return found
 
@@ -288,13 +343,13 @@ class World:
         """What stands on a segment of street; the same for the same number, whatever was asked before."""
         found = self._segments.get(number)
         if found is None:
-            if len(self._segments) > 64:
+            if len(self._segments) > 256:
                 self._segments.clear()
             found = self._segments[number] = self._build(number)
         return found
 
     def _build(self, number: int) -> Segment:
-        rng = np.random.default_rng([self.seed, 3, number + 1_000_000])
+        rng = np.random.default_rng([self.seed, 3, number % 2**32])
         segment = Segment()
         draw = rng.random()
         if number % 4 == 2 and draw < 0.8:
@@ -335,14 +390,18 @@ class World:
                 for low, high in zip(cuts[::2], cuts[1::2], strict=True):
                     segment.barriers.append(Barrier(low, high, across, texture, hedge, False))
         parking = profile.parking[side > 0] > 0.5
-        if not parking and segment.tile == 2 or (not opened and not parking and rng.random() < 0.2):
-            low, high = (start + CROSSING - 12, start + CROSSING - 2.5) if segment.tile == 2 else (start + 4, start + 22)
+        if (not parking and segment.tile == 2) or (not opened and not parking and rng.random() < 0.2):
+            low, high = (
+                (start + CROSSING - 12, start + CROSSING - 2.5) if segment.tile == 2 else (start + 4, start + 22)
+            )
             segment.barriers.append(Barrier(low, high, side * (road + 0.25), self.rail, False, True))
         if parking:
             self._parked(segment, rng, start, side, opened, road)
         self._furniture(segment, rng, start, side, opened, road, edge, setback)
 
-    def _row(self, segment: Segment, rng: np.random.Generator, low: float, high: float, side: int, across: float) -> None:
+    def _row(
+        self, segment: Segment, rng: np.random.Generator, low: float, high: float, side: int, across: float
+    ) -> None:
         houses = self.houses[side]
         places: list[House | None] = []
         total = 0.0
@@ -368,23 +427,33 @@ class World:
             width = (place.front.width if place else 2.4) * stretch
             if place:
                 forward = 0.0 if rng.random() < 0.75 else float(rng.uniform(0.0, 0.6))
-                open_end = previous is None or previous.body_height < place.body_height - 0.2 or forward < step
-                segment.buildings.append(Building(cursor, cursor + width, side * (across + forward), place, open_end or previous is not place))
+                open_end = previous is None or previous.front.height < place.front.height - 0.1 or forward < step
+                segment.buildings.append(Building(cursor, cursor + width, side * (across + forward), place, open_end))
                 step = forward
             previous = place
             cursor += width
 
-    def _park(self, segment: Segment, rng: np.random.Generator, low: float, high: float, side: int, edge: float) -> None:
+    def _park(
+        self, segment: Segment, rng: np.random.Generator, low: float, high: float, side: int, edge: float
+    ) -> None:
         segment.barriers.append(Barrier(low, high, side * (edge + 1.6), self.hedge, True, False))
         cursor = low + rng.uniform(0.5, 3)
         while cursor < high:
             sprite = self.tree_sprites[int(rng.integers(len(self.tree_sprites)))]
             segment.trees.append(
-                Tree(cursor, side * (edge + rng.uniform(2.6, 7.5)), sprite, float(rng.uniform(0.8, 1.25)), bool(rng.random() < 0.5))
+                Tree(
+                    cursor,
+                    side * (edge + rng.uniform(2.6, 7.5)),
+                    sprite,
+                    float(rng.uniform(0.8, 1.25)),
+                    bool(rng.random() < 0.5),
+                )
             )
             cursor += rng.uniform(2.2, 5.0)
 
-    def _parked(self, segment: Segment, rng: np.random.Generator, start: float, side: int, opened: bool, road: float) -> None:
+    def _parked(
+        self, segment: Segment, rng: np.random.Generator, start: float, side: int, opened: bool, road: float
+    ) -> None:
         cursor = start + rng.uniform(2.4, 5)
         while cursor < start + TILE - 2.0:
             local = cursor - start
@@ -394,11 +463,21 @@ class World:
                 direction = 1 if side < 0 else -1
                 if rng.random() < 0.15:
                     direction = -direction
-                segment.parked.append(Parked(cursor, side * (road - car.model.size[1] / 2 - rng.uniform(0.12, 0.3)), car, direction))
+                segment.parked.append(
+                    Parked(cursor, side * (road - car.model.size[1] / 2 - rng.uniform(0.12, 0.3)), car, direction)
+                )
             cursor += car.model.size[0] + rng.uniform(0.7, 2.2)
 
     def _furniture(
-        self, segment: Segment, rng: np.random.Generator, start: float, side: int, opened: bool, road: float, edge: float, setback: float
+        self,
+        segment: Segment,
+        rng: np.random.Generator,
+        start: float,
+        side: int,
+        opened: bool,
+        road: float,
+        edge: float,
+        setback: float,
     ) -> None:
         def free(local: float) -> bool:
             return not (opened and abs(local - MOUTH) < 6.5) and not (segment.tile == 2 and abs(local - CROSSING) < 2.2)

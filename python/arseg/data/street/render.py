@@ -10,9 +10,23 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from arseg.data.camvid import CLASSES
-from arseg.data.street.figures import Ball, Car, Limb, Part, Ring
-from arseg.data.street.ground import HALF_WIDTH, MOUTH, PPM_ACROSS, PPM_ALONG, TILE, ACROSS_LEVELS, ALONG_LEVELS, Ground
-from arseg.data.street.lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Floats, Pixels, mix, over, pack, pack_colour, taps
+from arseg.data.street.cars import Car
+from arseg.data.street.figures import Ball, Limb, Part, Ring
+from arseg.data.street.ground import ACROSS_LEVELS, ALONG_LEVELS, HALF_WIDTH, PPM_ACROSS, PPM_ALONG, TILE, Ground
+from arseg.data.street.lanes import (
+    ALPHA_SHIFT,
+    EIGHT,
+    FULL,
+    MASK,
+    Floats,
+    Pixels,
+    expand,
+    mix,
+    over,
+    pack,
+    pack_colour,
+    taps,
+)
 from arseg.data.street.layout import World
 from arseg.data.street.textures import Sprite, WallTexture
 
@@ -24,7 +38,9 @@ FAR = 150.0
 FADE = 120.0
 NEAR = 0.45
 
-_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], 1)
+_CIRCLE = np.stack(
+    [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], 1
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class View:
     height: float
     focal: float
     centre_x: float
+    middle: float
     horizon: float
     pan: float
     course: float
@@ -93,7 +110,7 @@ class Canvas:
     def sky(self, panorama: Pixels, kinds: np.ndarray, above: int) -> None:
         """Fill everything above the horizon (and a little below it) from the panorama."""
         view = self.view
-        stop = min(self.height, max(0, int(np.ceil(view.horizon)) + 1))
+        stop = min(self.height, max(0, math.ceil(view.horizon) + 1))
         if stop <= 0:
             return
         top = above - view.horizon
@@ -111,7 +128,7 @@ class Canvas:
     def ground(self, ground: Ground) -> None:
         """Fill the rows below the horizon from the ground tiles."""
         view = self.view
-        first = max(0, int(np.ceil(view.horizon + 0.2)))
+        first = max(0, math.ceil(view.horizon + 0.2))
         if first >= self.height:
             return
         rows = np.arange(first, self.height)
@@ -126,7 +143,9 @@ class Canvas:
         low, high = int(number.min()), int(number.max())
         kinds = np.array([view.world.segment(k).tile for k in range(low, min(high, low + 8) + 1)])
         tile = kinds[np.minimum(number - low, len(kinds) - 1)]
-        across_level = np.clip(np.round(np.log2(depth / view.focal * PPM_ACROSS) - 0.15), 0, ACROSS_LEVELS - 1).astype(int)
+        across_level = np.clip(np.round(np.log2(depth / view.focal * PPM_ACROSS) - 0.15), 0, ACROSS_LEVELS - 1).astype(
+            int
+        )
         footprint = depth**2 / (view.focal * view.height)
         along_level = np.clip(np.round(np.log2(footprint * PPM_ALONG) - 0.1), 0, ALONG_LEVELS - 1).astype(int)
         along_level = np.maximum(along_level, across_level)
@@ -144,7 +163,7 @@ class Canvas:
             a, b = int(chosen[0]), int(chosen[-1]) + 1
             source = ground.lines[level]
             index = ground.first[level, tile[a:b], along_level[a:b]] + line[a:b]
-            lines = mix(source[index], source[index + 1], weight[a:b])
+            lines = mix(expand(source[index]), expand(source[index + 1]), weight[a:b])
             size = lines.shape[1]
             step = PPM_ACROSS / 2.0**level
             scale = depth[a:b] / view.focal * step
@@ -193,7 +212,16 @@ class Canvas:
     # --- walls -------------------------------------------------------------------------------------------------
 
     def wall(
-        self, texture: WallTexture, across: float, start: float, stop: float, origin: float, stretch: float, gain: float, label: int, hull: bool
+        self,
+        texture: WallTexture,
+        across: float,
+        start: float,
+        stop: float,
+        origin: float,
+        stretch: float,
+        gain: float,
+        label: int,
+        hull: bool,
     ) -> None:
         """A wall along the street from ``start`` to ``stop``; texture columns count from ``origin``.
 
@@ -213,36 +241,38 @@ class Canvas:
         x = view.x(across, 1.0 / inverse)
         if across > 0:
             x, inverse = x[::-1], inverse[::-1]
-        if np.any(np.diff(x) <= 0):
+        if (x[1:] <= x[:-1]).any():
             return
-        first, last = max(0, int(np.ceil(x[0] - 0.5))), min(self.width, int(np.ceil(x[-1] - 0.5)))
+        first, last = max(0, math.ceil(x[0] - 0.5)), min(self.width, math.ceil(x[-1] - 0.5))
         if first >= last:
             return
         centres = np.arange(first, last) + 0.5
         near_ness = np.interp(centres, x, inverse)
         depth = 1.0 / near_ness
         slope = abs(float(inverse[-1] - inverse[0])) / float(x[-1] - x[0])
-        nearest, middle = float(depth.min()), float(np.sqrt(depth[0] * depth[-1]))
+        nearest, farthest = sorted((float(depth[0]), float(depth[-1])))
+        middle = math.sqrt(nearest * farthest)
         per_metre = texture.levels[0].shape[1] - 2
         scale = per_metre / texture.height
-        vertical = int(np.clip(np.round(np.log2(max(1e-6, middle / view.focal * scale)) - 0.2), 0, len(texture.levels) - 1))
+        vertical = round(math.log2(max(1e-6, middle / view.focal * scale)) - 0.2)
+        vertical = max(0, min(vertical, len(texture.levels) - 1))
         columns = texture.levels[vertical]
         tall = columns.shape[1]
         ratio = texture.widths[0] / texture.width / stretch
         span = depth * depth * (slope * ratio)
-        horizontal = np.clip(np.round(np.log2(np.maximum(span, 1e-6)) - 0.15), 0, len(texture.widths) - 1).astype(int)
+        horizontal = np.log2(np.maximum(span, 0.4)) + 0.35
+        horizontal = np.minimum(horizontal, len(texture.widths) - 1).astype(int)
         along = (view.along + depth - origin) / stretch
         position = np.mod(along, texture.width) * (texture.widths[0] / texture.width) / 2.0**horizontal - 0.5
         wide = texture.widths[horizontal]
         left = np.floor(position).astype(int)
         share = ((position - left) * 256).astype(np.uint64)[:, None]
         begin = texture.starts[horizontal]
-        strips = mix(columns[begin + np.clip(left, 0, wide - 1)], columns[begin + np.clip(left + 1, 0, wide - 1)], share)
+        strips = mix(columns[begin + np.maximum(left, 0)], columns[begin + np.minimum(left + 1, wide - 1)], share)
 
-        top_row = max(0, int(np.floor(view.horizon + view.focal * (view.height - texture.height) / nearest)) - 1)
-        if texture.height < view.height:
-            top_row = max(0, int(np.floor(view.horizon + view.focal * (view.height - texture.height) / float(depth.max()))) - 1)
-        bottom_row = min(self.height, int(np.ceil(view.horizon + view.focal * view.height / nearest)) + 1)
+        top_depth = nearest if texture.height > view.height else farthest
+        top_row = max(0, math.floor(view.y_at(texture.height, top_depth)) - 1)
+        bottom_row = min(self.height, math.ceil(view.y_at(0.0, nearest)) + 1)
         if top_row >= bottom_row:
             return
         rows = np.arange(top_row, bottom_row, dtype=np.float32) + np.float32(0.5 - view.horizon)
@@ -251,7 +281,8 @@ class Canvas:
         base = np.float32(view.height * unit + 0.5)
         level = base - rows[:, None] * per_row[None]
         inside = (level > 0.5) & (level < tall - 1.5) if hull else None
-        np.clip(level, 0, tall - 1.01, out=level)
+        np.maximum(level, 0, out=level)
+        np.minimum(level, np.float32(tall - 1.01), out=level)
         index = level.astype(np.int32)
         weight = ((level - index) * np.float32(256)).astype(np.uint64)
         index += (np.arange(last - first, dtype=np.int32) * tall)[None]
@@ -260,7 +291,14 @@ class Canvas:
         self._lay(pixels, top_row, first, label, gain, middle, inside)
 
     def _lay(
-        self, pixels: Pixels, top: int, left: int, label: int, gain: float, depth: float, inside: np.ndarray | None = None
+        self,
+        pixels: Pixels,
+        top: int,
+        left: int,
+        label: int,
+        gain: float,
+        depth: float,
+        inside: np.ndarray | None = None,
     ) -> None:
         """Light, haze, fade and blend premultiplied pixels onto the canvas."""
         haze = self.haziness(depth)
@@ -282,8 +320,19 @@ class Canvas:
         where = alpha > 127 if inside is None else inside & (depth < (FAR + FADE) / 2)
         np.copyto(self.labels[region], np.uint8(label), where=where)
 
-    def sprite(self, sprite: Sprite, across: float, along: float, width: float, height: float, flip: bool, gain: float, label: int, anchor: float) -> None:
-        """A flat picture facing the camera, standing on the ground; ``anchor``: share of its width left of ``across``."""
+    def sprite(
+        self,
+        sprite: Sprite,
+        across: float,
+        along: float,
+        width: float,
+        height: float,
+        flip: bool,
+        gain: float,
+        label: int,
+        anchor: float,
+    ) -> None:
+        """A flat picture on the ground, facing the camera; the share ``anchor`` of it lies left of ``across``."""
         view = self.view
         depth = along - view.along
         scale = view.focal / depth
@@ -291,12 +340,12 @@ class Canvas:
         x1 = x0 + width * scale
         y1 = view.y_at(0.0, depth)
         y0 = y1 - height * scale
-        first, last = max(0, int(np.floor(x0 - 0.5))), min(self.width, int(np.ceil(x1 + 0.5)))
-        top, bottom = max(0, int(np.floor(y0 - 0.5))), min(self.height, int(np.ceil(y1 + 0.5)))
+        first, last = max(0, math.floor(x0 - 0.5)), min(self.width, math.ceil(x1 + 0.5))
+        top, bottom = max(0, math.floor(y0 - 0.5)), min(self.height, math.ceil(y1 + 0.5))
         if first >= last or top >= bottom:
             return
         shrink = (sprite.levels[0].shape[0] - 2) / (y1 - y0)
-        level = int(np.clip(np.round(np.log2(max(shrink, 1e-6)) - 0.2), 0, len(sprite.levels) - 1))
+        level = max(0, min(round(math.log2(max(shrink, 1e-6)) - 0.2), len(sprite.levels) - 1))
         picture = sprite.levels[level]
         tall, wide = picture.shape
         u = (np.arange(first, last) + 0.5 - x0) / (x1 - x0)
@@ -313,8 +362,8 @@ class Canvas:
     def polygons(self, points: Floats, counts: Sequence[int], colours: Floats, depth: float, label: int) -> None:
         """Antialiased polygons in painter's order, as one thing.
 
-        ``points`` float ``[sum(counts), 2]`` in pixels, ``counts`` corners of each polygon, ``colours`` float ``[n, 3]``
-        before the scene's tint and haze.
+        ``points`` float ``[sum(counts), 2]`` in pixels, ``counts`` corners of each polygon, ``colours`` float
+        ``[n, 3]`` before the scene's tint and haze.
         """
         low, high = points.min(0).tolist(), points.max(0).tolist()
         left, right = max(0, math.floor(low[0])), min(self.width, math.ceil(min(high[0], 1e6)) + 1)
@@ -374,13 +423,23 @@ class Canvas:
         self.polygons(points, model.counts[visible].tolist(), colours, depth, CAR)
 
     def figure(
-        self, parts: list[Part], along: float, across: float, forward: tuple[float, float], label: int, gain: tuple[float, float]
+        self,
+        parts: list[Part],
+        along: float,
+        across: float,
+        forward: tuple[float, float],
+        label: int,
+        gain: tuple[float, float],
     ) -> None:
         """A jointed figure; ``forward`` is its heading (along, across). Limbs are halved in light and shade."""
         view = self.view
         depth = along - view.along
         base = across - view.across + view.bend_at(depth)
-        if not -0.9 * view.focal / depth < view.centre_x + view.focal * base / depth < self.width + 0.9 * view.focal / depth:
+        if (
+            not -0.9 * view.focal / depth
+            < view.centre_x + view.focal * base / depth
+            < self.width + 0.9 * view.focal / depth
+        ):
             return
         # The limbs of the far side come first: mirror the figure where the camera looks at its other side.
         fa, fx = forward

@@ -2,20 +2,80 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from arseg.data.street.figures import rider, walker
+from arseg.data.street.cars import Car
+from arseg.data.street.figures import Part, rider, walker
+from arseg.data.street.furniture import paint_post, paint_sign
 from arseg.data.street.ground import CROSSING, TILE
+from arseg.data.street.houses import GABLE_DEPTH
 from arseg.data.street.lanes import EIGHT, MASK, Floats, Pixels
-from arseg.data.street.layout import Barrier, Building, Post, Sign, Stream, Tree, World
-from arseg.data.street.render import BICYCLIST, BUILDING, FAR, FENCE, PEDESTRIAN, POLE, SIGN, TREE, Canvas, Colour, View
-from arseg.data.street.textures import GABLE_DEPTH, make_sky
+from arseg.data.street.layout import Barrier, Building, Stream, Tree, World
+from arseg.data.street.render import BICYCLIST, BUILDING, FAR, FENCE, PEDESTRIAN, TREE, Canvas, View
+from arseg.data.street.shadows import box, disc, hull, streak
+from arseg.data.street.sky import make_sky
 
 SLAB = 8.0
 """Depth of the slabs (metres) in which the street is painted from far to near."""
+
+NEAREST = 0.9
+"""Things that stand closer than this (metres) are not painted."""
+
+
+def _seen(view: View, along: float, across: float, far: float, reach: float) -> bool:
+    """Whether something ``reach`` metres wide to either side may show in the frame."""
+    depth = along - view.along
+    if not NEAREST < depth < far:
+        return False
+    x, margin = view.x_at(across, depth), view.focal * reach / depth
+    return -margin < x < 2 * view.middle + margin
+
+
+def _far(view: View, along: float) -> bool:
+    """Whether a person there is less than about 16 pixels high."""
+    return view.focal < 9.0 * (along - view.along)
+
+
+def _sign_of(stream: Stream) -> int:
+    return 1 if stream.speed >= 0 else -1
+
+
+def _job(view: View, along: float, order: int, paint: Callable[[Canvas], None]) -> Job:
+    slab = -math.floor(along / SLAB)
+    return (slab, order, -along), paint
+
+
+def _pieces(start: float, stop: float, camera: float) -> list[tuple[float, float]]:
+    """Cut start..stop at the slabs (far away: at every other one), keeping what lies ahead and near enough."""
+    start, stop = max(start, camera), min(stop, camera + FAR)
+    cuts = [start]
+    edge = (math.floor(start / SLAB) + 1) * SLAB
+    while edge < stop:
+        if edge - camera < 24 or edge % (2 * SLAB) == 0:
+            cuts.append(edge)
+        edge += SLAB
+    cuts.append(stop)
+    return [(low, high) for low, high in itertools.pairwise(cuts) if high - low > 1e-6]
+
+
+def _paint_tree(tree: Tree, gain: float) -> Callable[[Canvas], None]:
+    width, height = tree.sprite.width * tree.size, tree.sprite.height * tree.size
+
+    def paint(canvas: Canvas) -> None:
+        canvas.sprite(tree.sprite, tree.across, tree.along, width, height, tree.flip, min(1.0, gain + 0.05), TREE, 0.5)
+
+    return paint
+
+
+def _paint_parts(
+    parts: list[Part], along: float, across: float, heading: tuple[float, float], label: int, gain: tuple[float, float]
+) -> Callable[[Canvas], None]:
+    return lambda canvas: canvas.figure(parts, along, across, heading, label, gain)
+
 
 Job = tuple[tuple[int, int, float], Callable[[Canvas], None]]
 Shadow = tuple[Floats, int]
@@ -28,10 +88,11 @@ def _whole(name: str, value: object, low: int) -> int:
 
 
 def _number(name: str, value: object, low: float, what: str) -> float:
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not good or not math.isfinite(float(value)) or float(value) < low:  # type: ignore[arg-type]
-        raise ValueError(f"{name} must be {what}, got {value!r}")
-    return float(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = float(value)
+        if math.isfinite(number) and number >= low:
+            return number
+    raise ValueError(f"{name} must be {what}, got {value!r}")
 
 
 class StreetScene:
@@ -110,7 +171,12 @@ class StreetScene:
 
     def _view(self, time: float) -> View:
         world = self._world
-        wave = [math.sin(rate * time * base + phase) for rate, phase, base in zip(world.shake_rate, world.shake, (1.9, 3.1, 0.7, 1.3, 0.45, 2.3, 0.6, 1.1), strict=True)]
+        wave = [
+            math.sin(rate * time * base + phase)
+            for rate, phase, base in zip(
+                world.shake_rate, world.shake, (1.9, 3.1, 0.7, 1.3, 0.45, 2.3, 0.6, 1.1), strict=True
+            )
+        ]
         size = world.shake_size
         along = world.position(time)
         slope = world.heading(along)
@@ -124,6 +190,7 @@ class StreetScene:
             height=world.camera_height + size * 0.012 * wave[5],
             focal=focal,
             centre_x=self.width / 2 - focal * yaw,
+            middle=self.width / 2,
             horizon=self.height * world.horizon + focal * pitch,
             pan=focal * slope,
             course=float(world.course(along)),
@@ -171,28 +238,44 @@ class StreetScene:
             for barrier in segment.barriers:
                 self._barrier(view, barrier, jobs, shadows)
             for tree in segment.trees:
-                if NEAREST < tree.along - view.along < FAR:
-                    jobs.append(_job(view, tree.along, 3, _paint_tree(tree, light.side_gain(1 if tree.across > 0 else -1))))
+                if _seen(view, tree.along, tree.across, FAR, 0.5 * tree.sprite.width * tree.size + 9):
+                    jobs.append(
+                        _job(view, tree.along, 3, _paint_tree(tree, light.side_gain(1 if tree.across > 0 else -1)))
+                    )
                     self._tree_shadow(tree, shadows)
             for post in segment.posts:
-                if NEAREST < post.along - view.along < FAR * 0.8:
-                    jobs.append(_job(view, post.along, 3, _paint_post(view, post, self._flanks())))
-                    shadows.append((_disc(post.along, post.across, 0.16, 0.16), 70))
+                if _seen(view, post.along, post.across, FAR * 0.75, 4.0):
+                    jobs.append(_job(view, post.along, 3, paint_post(view, post, self._flanks())))
+                    if post.along - view.along < 40:
+                        shadows.append((disc(post.along, post.across, 0.16, 0.16), 70))
                     if light.shadow > 0.3:
-                        shadows.append((_streak(post.along, post.across, 0.07, light.shadow_reach, min(3.5, post.height)), self._strength()))
+                        shadows.append(
+                            (
+                                streak(post.along, post.across, 0.07, light.shadow_reach, min(3.5, post.height)),
+                                self._strength(),
+                            )
+                        )
             for sign in segment.signs:
-                if NEAREST < sign.along - view.along < FAR * 0.8:
-                    jobs.append(_job(view, sign.along - 0.01, 3, _paint_sign(view, sign)))
+                if _seen(view, sign.along, sign.across, FAR * 0.75, 1.5):
+                    jobs.append(_job(view, sign.along - 0.01, 3, paint_sign(view, sign)))
             for parked in segment.parked:
                 if -3 < parked.along - view.along < FAR:
                     jobs.append(self._vehicle_job(view, parked.car, parked.along, parked.across, parked.direction, 5))
                     self._box_shadow(parked.along, parked.across, parked.car.model.size, shadows)
             for index, person in enumerate(segment.standing):
-                if NEAREST < person.along - view.along < 90:
+                if _seen(view, person.along, person.across, 80.0, 2.5):
+                    simple = _far(view, person.along)
                     phase = person.look.phase + 0.6 * math.sin(0.8 * time + index)
-                    parts = walker(person.look, phase, moving=False)
+                    parts = walker(person.look, phase, False, simple)
                     heading = (-1.0, 0.0) if index % 2 else (0.0, -1.0 if person.across > 0 else 1.0)
-                    jobs.append(_job(view, person.along, 3, _paint_parts(parts, person.along, person.across, heading, PEDESTRIAN, self._flanks())))
+                    jobs.append(
+                        _job(
+                            view,
+                            person.along,
+                            3,
+                            _paint_parts(parts, person.along, person.across, heading, PEDESTRIAN, self._flanks()),
+                        )
+                    )
                     self._person_shadow(person.along, person.across, person.look.height, shadows)
             if segment.tile == 2:
                 self._crossers(view, number, jobs, shadows, time)
@@ -203,25 +286,59 @@ class StreetScene:
         for key, stream in enumerate(world.traffic):
             for number, along, across in world.members(stream, key, low, high, time):
                 car = world.car(key, number)
-                direction = 1 if stream.speed >= 0 and stream.name == "ahead" else -1
+                direction = 1 if stream.name == "ahead" else -1
+                if car.model.size[0] > 7:
+                    across += 0.12 * direction
                 jobs.append(self._vehicle_job(view, car, along, across, direction, 5))
                 self._box_shadow(along, across, car.model.size, shadows)
         for key, stream in enumerate(world.people, 10):
-            for number, along, across in world.members(stream, key, view.along + NEAREST, view.along + 90, time):
+            for number, along, across in world.members(stream, key, view.along + NEAREST, view.along + 85, time):
+                if not _seen(view, along, across, 85.0, 2.5):
+                    continue
                 look, _ = world.person(key, number)
                 phase = look.phase + stream.speed * time * 2.35 / look.stride / (look.height / 1.7) * _sign_of(stream)
                 heading = (float(_sign_of(stream)), 0.0)
-                jobs.append(_job(view, along, 3, _paint_parts(walker(look, phase), along, across, heading, PEDESTRIAN, self._flanks())))
+                jobs.append(
+                    _job(
+                        view,
+                        along,
+                        3,
+                        _paint_parts(
+                            walker(look, phase, True, _far(view, along)),
+                            along,
+                            across,
+                            heading,
+                            PEDESTRIAN,
+                            self._flanks(),
+                        ),
+                    )
+                )
                 self._person_shadow(along, across, look.height, shadows)
         for key, stream in enumerate(world.cyclists, 30):
-            for number, along, across in world.members(stream, key, view.along + NEAREST, view.along + 100, time):
+            for number, along, across in world.members(stream, key, view.along + NEAREST, view.along + 95, time):
+                if not _seen(view, along, across, 95.0, 2.5):
+                    continue
                 look, frame = world.person(key, number)
                 phase = look.phase - abs(stream.speed) * time * 1.5
                 heading = (float(_sign_of(stream)), 0.0)
-                jobs.append(_job(view, along, 5, _paint_parts(rider(look, frame, phase), along, across, heading, BICYCLIST, self._flanks())))
-                shadows.append((_box(along, across, 0.8, 0.16), 90))
+                jobs.append(
+                    _job(
+                        view,
+                        along,
+                        5,
+                        _paint_parts(
+                            rider(look, frame, phase, _far(view, along)),
+                            along,
+                            across,
+                            heading,
+                            BICYCLIST,
+                            self._flanks(),
+                        ),
+                    )
+                )
+                shadows.append((box(along, across, 0.8, 0.16), 90))
                 if self._world.light.shadow > 0.3:
-                    shadows.append((_streak(along, across, 0.35, self._world.light.shadow_reach, 1.6), self._strength()))
+                    shadows.append((streak(along, across, 0.35, self._world.light.shadow_reach, 1.6), self._strength()))
 
     def _flanks(self) -> tuple[float, float]:
         light = self._world.light
@@ -230,7 +347,7 @@ class StreetScene:
     def _strength(self) -> int:
         return int(255 * self._world.light.shadow)
 
-    def _vehicle_job(self, view: View, car, along: float, across: float, direction: int, order: int) -> Job:  # type: ignore[no-untyped-def]
+    def _vehicle_job(self, view: View, car: Car, along: float, across: float, direction: int, order: int) -> Job:
         flanks = self._flanks()
         return _job(view, along, order, lambda canvas: canvas.car(car, along, across, direction, flanks))
 
@@ -248,7 +365,9 @@ class StreetScene:
             end_gain = 0.5 + 0.42 * (gain if self._world.light.contrast > 0.2 else 1.0)
 
             def paint_gable(canvas: Canvas) -> None:
-                canvas.sprite(gable, building.across, building.start, GABLE_DEPTH, gable.height, False, end_gain, BUILDING, anchor)
+                canvas.sprite(
+                    gable, building.across, building.start, GABLE_DEPTH, gable.height, False, end_gain, BUILDING, anchor
+                )
 
             jobs.append(_job(view, building.start, 0, paint_gable))
         for start, stop in _pieces(building.start, building.stop, view.along):
@@ -256,13 +375,15 @@ class StreetScene:
             def paint(canvas: Canvas, start: float = start, stop: float = stop) -> None:
                 canvas.wall(front, building.across, start, stop, building.start, stretch, gain, BUILDING, False)
 
-            jobs.append(_job(view, (start + stop) / 2, 1, paint))
+            jobs.append(_job(view, stop - 1e-6, 1, paint))
         height = building.house.body_height
         reach_x, reach_s = self._world.light.shadow_reach
         inner, start, stop = building.across, building.start, building.stop
         if low < 60:
             edge = inner - side * 0.7
-            shadows.append((np.array([(start, inner, 0), (stop, inner, 0), (stop, edge, 0), (start, edge, 0)], float), 60))
+            shadows.append(
+                (np.array([(start, inner, 0), (stop, inner, 0), (stop, edge, 0), (start, edge, 0)], float), 60)
+            )
             if reach_x * side < 0 and self._world.light.shadow > 0.3:
                 far = inner + reach_x * height
                 shift = reach_s * height
@@ -281,25 +402,30 @@ class StreetScene:
             def paint(canvas: Canvas, start: float = start, stop: float = stop) -> None:
                 canvas.wall(barrier.texture, barrier.across, start, stop, 0.0, 1.0, gain, label, not barrier.hedge)
 
-            jobs.append(_job(view, (start + stop) / 2, 4 if barrier.kerbside else 2, paint))
+            jobs.append(_job(view, stop - 1e-6, 4 if barrier.kerbside else 2, paint))
         if low < 40:
             near, far = barrier.across - side * 0.25, barrier.across + side * 0.15
-            points = [(barrier.start, near, 0), (barrier.stop, near, 0), (barrier.stop, far, 0), (barrier.start, far, 0)]
+            points = [
+                (barrier.start, near, 0),
+                (barrier.stop, near, 0),
+                (barrier.stop, far, 0),
+                (barrier.start, far, 0),
+            ]
             shadows.append((np.array(points, float), 56))
 
     def _crossers(self, view: View, number: int, jobs: list[Job], shadows: list[Shadow], time: float) -> None:
-        """People on a crossing; all have left the road well before the camera arrives."""
+        """People on a crossing; all have left the road before the camera arrives."""
         world = self._world
         place = number * TILE + CROSSING
         gap = place - view.along
-        if not 3.0 < gap < 80.0 or world.mean_speed <= 0:
+        if not 1.0 < gap < 80.0:
             return
-        arrival = gap / world.mean_speed
+        begin = world.crossing_start(number)
         for index in range(3):
             look, _ = world.person(50 + index, number)
             side = world.crossing_side[(number + index) % 8]
             width = world.profile.road(-1) + world.profile.road(1) + 1.2
-            progress = 1.35 * (9.5 - 1.1 * index - arrival)
+            progress = -1.0 if begin is None else 1.5 * (time - begin - 0.7 * index)
             along = place + (index - 1) * 0.8
             heading = (0.0, -float(side))
             if progress < 0:
@@ -308,170 +434,51 @@ class StreetScene:
                 across, moving = side * (world.profile.road(side) + 0.6 - progress), True
             else:
                 across, moving = -side * (world.profile.road(-side) + 0.6), False
-            parts = walker(look, look.phase + progress * 2.35, moving)
-            jobs.append(_job(view, along, 5 if moving else 3, _paint_parts(parts, along, across, heading, PEDESTRIAN, self._flanks())))
+            parts = walker(look, look.phase + progress * 2.35, moving, _far(view, along))
+            jobs.append(
+                _job(
+                    view,
+                    along,
+                    5 if moving else 3,
+                    _paint_parts(parts, along, across, heading, PEDESTRIAN, self._flanks()),
+                )
+            )
             self._person_shadow(along, across, look.height, shadows)
 
     # --- shadows -----------------------------------------------------------------------------------------------
 
     def _box_shadow(self, along: float, across: float, size: Floats, shadows: list[Shadow]) -> None:
-        shadows.append((_box(along, across, size[0] / 2 + 0.25, size[1] / 2 + 0.2), 64))
-        shadows.append((_box(along, across, size[0] / 2, size[1] / 2), 170))
+        shadows.append((box(along, across, size[0] / 2 + 0.25, size[1] / 2 + 0.2), 64))
+        shadows.append((box(along, across, size[0] / 2, size[1] / 2), 170))
         light = self._world.light
         if light.shadow > 0.3:
             reach_x, reach_s = light.shadow_reach
             height = size[2] * 0.85
-            base = _box(along, across, size[0] / 2, size[1] / 2)
+            base = box(along, across, size[0] / 2, size[1] / 2)
             moved = base + np.array([reach_s * height, reach_x * height, 0.0])
-            shadows.append((_hull(np.concatenate([base, moved])), self._strength()))
+            shadows.append((hull(np.concatenate([base, moved])), self._strength()))
 
     def _person_shadow(self, along: float, across: float, height: float, shadows: list[Shadow]) -> None:
-        shadows.append((_disc(along, across, 0.26, 0.26), 90))
+        shadows.append((disc(along, across, 0.26, 0.26), 90))
         if self._world.light.shadow > 0.3:
-            shadows.append((_streak(along, across, 0.2, self._world.light.shadow_reach, height), self._strength()))
+            shadows.append((streak(along, across, 0.2, self._world.light.shadow_reach, height), self._strength()))
 
     def _tree_shadow(self, tree: Tree, shadows: list[Shadow]) -> None:
         light = self._world.light
-        shadows.append((_disc(tree.along, tree.across, 0.45, 0.4), 80))
+        shadows.append((disc(tree.along, tree.across, 0.45, 0.4), 80))
         if light.shadow > 0.3:
             height, radius = tree.sprite.height * tree.size, tree.sprite.width * tree.size * 0.42
             reach_x, reach_s = light.shadow_reach
             centre = (tree.along + reach_s * height * 0.6, tree.across + reach_x * height * 0.6)
             angles = np.linspace(0, 2 * np.pi, 18, endpoint=False)
             wobble = 1 + 0.14 * np.sin(5 * angles + tree.along) + 0.08 * np.sin(9 * angles)
-            points = np.stack([centre[0] + radius * wobble * np.cos(angles), centre[1] + radius * wobble * np.sin(angles), 0 * angles], 1)
+            points = np.stack(
+                [
+                    centre[0] + radius * wobble * np.cos(angles),
+                    centre[1] + radius * wobble * np.sin(angles),
+                    0 * angles,
+                ],
+                1,
+            )
             shadows.append((points, int(self._strength() * 0.85)))
-            shadows.append((_streak(tree.along, tree.across, 0.15, light.shadow_reach, height * 0.5), self._strength()))
-
-
-NEAREST = 0.9
-"""Things that stand closer than this (metres) are not painted."""
-
-
-def _sign_of(stream: Stream) -> int:
-    return 1 if stream.speed >= 0 else -1
-
-
-def _job(view: View, along: float, order: int, paint: Callable[[Canvas], None]) -> Job:
-    slab = -int(math.floor(along / SLAB))
-    return (slab, order, -along), paint
-
-
-def _pieces(start: float, stop: float, camera: float) -> list[tuple[float, float]]:
-    """Cut start..stop at the slabs, keeping what lies ahead of the camera and near enough."""
-    start, stop = max(start, camera), min(stop, camera + FAR)
-    cuts = [start]
-    edge = (math.floor(start / SLAB) + 1) * SLAB
-    while edge < stop:
-        cuts.append(edge)
-        edge += SLAB
-    cuts.append(stop)
-    return [(low, high) for low, high in zip(cuts[:-1], cuts[1:], strict=True) if high - low > 1e-6]
-
-
-def _box(along: float, across: float, half_length: float, half_width: float) -> Floats:
-    low, high, left, right = along - half_length, along + half_length, across - half_width, across + half_width
-    return np.array([(low, left, 0), (low, right, 0), (high, right, 0), (high, left, 0)], float)
-
-
-def _disc(along: float, across: float, length: float, width: float) -> Floats:
-    angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
-    return np.stack([along + length * np.cos(angles), across + width * np.sin(angles), 0 * angles], 1)
-
-
-def _streak(along: float, across: float, half: float, reach: tuple[float, float], height: float) -> Floats:
-    """The long shadow of something thin."""
-    x, s = reach[0] * height, reach[1] * height
-    length = math.hypot(x, s) + 1e-6
-    nx, ns = -s / length * half, x / length * half
-    points = [(along + ns, across + nx, 0), (along - ns, across - nx, 0), (along + s - ns, across + x - nx, 0), (along + s + ns, across + x + nx, 0)]
-    return np.array(points, float)
-
-
-def _hull(points: Floats) -> Floats:
-    """Convex hull of points on the ground."""
-    ordered = sorted({(float(p[0]), float(p[1])) for p in points})
-    chains: list[tuple[float, float]] = []
-    for sequence in (ordered, ordered[::-1]):
-        chain: list[tuple[float, float]] = []
-        for p in sequence:
-            while len(chain) > 1:
-                (ax, ay), (bx, by) = chain[-2], chain[-1]
-                if (bx - ax) * (p[1] - ay) - (by - ay) * (p[0] - ax) > 0:
-                    break
-                chain.pop()
-            chain.append(p)
-        chains += chain[:-1]
-    return np.array([(a, b, 0.0) for a, b in chains])
-
-
-def _paint_tree(tree: Tree, gain: float) -> Callable[[Canvas], None]:
-    width, height = tree.sprite.width * tree.size, tree.sprite.height * tree.size
-
-    def paint(canvas: Canvas) -> None:
-        canvas.sprite(tree.sprite, tree.across, tree.along, width, height, tree.flip, min(1.0, gain + 0.05), TREE, 0.5)
-
-    return paint
-
-
-def _paint_parts(parts, along, across, heading, label, gain) -> Callable[[Canvas], None]:  # type: ignore[no-untyped-def]
-    return lambda canvas: canvas.figure(parts, along, across, heading, label, gain)
-
-
-def _times(colour: Colour, gain: float) -> Colour:
-    return colour[0] * gain, colour[1] * gain, colour[2] * gain
-
-
-def _paint_post(view: View, post: Post, gain: tuple[float, float]) -> Callable[[Canvas], None]:
-    depth = post.along - view.along
-    x, foot = view.x_at(post.across, depth), view.y_at(0.0, depth)
-    k = view.focal / depth
-    inwards = -1.0 if post.across > 0 else 1.0
-    shapes: list[tuple[Floats, Colour]] = []
-
-    def column(low: float, high: float, wide: float, narrow: float, colour: Colour) -> None:
-        y0, y1 = foot - low * k, foot - high * k
-        r0, r1 = max(0.32, wide * k / 2), max(0.32, narrow * k / 2)
-        shapes.append((np.array([(x - r0, y0), (x + r0, y0), (x + r1, y1), (x - r1, y1)]), _times(colour, gain[0])))
-        shapes.append((np.array([(x, y0), (x + r0, y0), (x + r1, y1), (x, y1)]), _times(colour, gain[1] * 0.8)))
-
-    def arm(reach: float, low: float, high: float, thick: float, colour: Colour) -> None:
-        x1, y0, y1, half = x + inwards * reach * k, foot - low * k, foot - high * k, max(0.32, thick * k / 2)
-        shapes.append((np.array([(x, y0 - half), (x1, y1 - half), (x1, y1 + half), (x, y0 + half)]), colour))
-
-    if post.kind == "lamp":
-        column(0, 1.1, 0.24, 0.2, post.colour)
-        column(1.1, post.height, 0.15, 0.1, post.colour)
-        arm(1.1, post.height - 0.05, post.height + 0.25, 0.09, post.colour)
-        x1, y1 = x + inwards * 1.1 * k, foot - (post.height + 0.25) * k
-        head = np.array([(x1 - 0.3 * k, y1 - 0.06 * k), (x1 + 0.3 * k, y1 - 0.06 * k), (x1 + 0.24 * k, y1 + 0.1 * k), (x1 - 0.24 * k, y1 + 0.1 * k)])
-        shapes.append((head, (196, 196, 188)))
-    elif post.kind == "telegraph":
-        column(0, post.height, 0.28, 0.18, post.colour)
-        for level in (0.25, 0.8):
-            y = foot - (post.height - level) * k
-            shapes.append((np.array([(x - 0.8 * k, y - 0.05 * k), (x + 0.8 * k, y - 0.05 * k), (x + 0.8 * k, y + 0.05 * k), (x - 0.8 * k, y + 0.05 * k)]), post.colour))
-    elif post.kind == "beacon":
-        for band in range(6):
-            column(0.4 * band, 0.4 * (band + 1), 0.13, 0.13, (34, 34, 36) if band % 2 else post.colour)
-        angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-        ball = np.stack([x + 0.2 * k * np.cos(angles), foot - 2.58 * k + 0.2 * k * np.sin(angles)], 1)
-        shapes.append((ball, (226, 152, 42)))
-    elif post.kind == "bollard":
-        column(0, post.height, 0.16, 0.13, post.colour)
-        column(post.height * 0.78, post.height * 0.9, 0.145, 0.145, (200, 200, 196))
-    else:
-        column(0, post.height, 0.09, 0.09, post.colour)
-    return lambda canvas: canvas.shapes(shapes, depth, POLE)
-
-
-def _paint_sign(view: View, sign: Sign) -> Callable[[Canvas], None]:
-    depth = sign.along - view.along
-    k = view.focal / depth
-    x, y = view.x_at(sign.across, depth), view.y_at(sign.height, depth)
-    chosen = sign.shapes[:1] if sign.back else sign.shapes if k > 9 else sign.shapes[:3]
-    shapes = []
-    for points, colour in chosen:
-        flat = np.stack([x + points[:, 1] * k, y - points[:, 2] * k], 1)
-        shapes.append((flat, (104.0, 106.0, 108.0) if sign.back else colour))
-    return lambda canvas: canvas.shapes(shapes, depth, SIGN)
+            shadows.append((streak(tree.along, tree.across, 0.15, light.shadow_reach, height * 0.5), self._strength()))

@@ -1,0 +1,174 @@
+"""The command line as a newcomer meets it: what it writes, and one line on stderr and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arseg import cli
+from arseg.data.street import StreetScene
+from arseg.models import ARSegNet, PyramidNet, save_checkpoint
+from arseg.video import VideoReader, encode
+
+CONFIG = {"classes": 11, "channels": 8, "wide": 8}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    net = ARSegNet(PyramidNet(**CONFIG), channels=8)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "street.mp4"
+    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(14)), path, rate=15)
+    return path
+
+
+@pytest.fixture
+def arseg(monkeypatch, capfd, tmp_path):
+    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_segment_writes_overlay_and_labels(arseg, weights, video, tmp_path):
+    code, out, err = arseg("segment", video, "-o", "out.mp4", "--labels", "labels", "--weights", weights)
+    assert (code, out) == (0, "out.mp4: 14 frames\nlabels: 14 frames\n"), err
+    with av.open("out.mp4") as written:
+        stream = written.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate) == (96, 72, 15)
+        assert sum(1 for _ in written.decode(stream)) == 14
+    assert sorted(p.name for p in Path("labels").iterdir()) == [f"{i:06d}.png" for i in range(14)]
+    with Image.open("labels/000003.png") as picture:
+        assert picture.mode == "P" and np.asarray(picture).shape == (72, 96) and np.asarray(picture).max() < 11
+    assert sorted(os.listdir(tmp_path)) == ["labels", "out.mp4"]
+
+
+def test_segment_names_its_own_output(arseg, weights, video):
+    code, out, _ = arseg("segment", video, "--weights", weights)
+    assert (code, out) == (0, "street-segmented.mp4: 14 frames\n")
+    assert Path("street-segmented.mp4").exists()
+
+
+def test_demo_leaves_overlay_sheet_and_table(arseg, weights):
+    code, _, err = arseg("demo", "--weights", weights, "--frames", 13, "--height", 72, "-o", "results")
+    assert code == 0, err
+    assert sorted(os.listdir("results")) == ["contact-sheet.png", "overlay.mp4", "street.mp4", "table.json"]
+    rows = json.loads(Path("results/table.json").read_text())
+    assert [row["way"] for row in rows] == ["HR every frame", "LR every frame", "AR-Seg"]
+    assert all(0 <= row["miou"] <= 100 and row["milliseconds_a_frame"] > 0 for row in rows)
+    high, low, ar = (row["gmacs_a_frame"] for row in rows)
+    assert low < ar < high
+    with Image.open("results/contact-sheet.png") as sheet:
+        assert sheet.width > 6 * 96
+
+
+def test_demo_on_a_users_video_has_no_truth(arseg, weights, video):
+    code, _, err = arseg("demo", video, "--weights", weights, "-o", "results")
+    assert code == 0, err
+    assert "no truth" in err
+    assert all(row["miou"] is None for row in json.loads(Path("results/table.json").read_text()))
+
+
+def test_street_writes_a_video_and_its_truth(arseg):
+    code, out, _ = arseg("street", "s.mp4", "--frames", 3, "--width", 96, "--height", 72, "--labels", "truth")
+    assert (code, out) == (0, "s.mp4: 3 frames\n")
+    _, label = StreetScene(7, width=96, height=72).frame(2)
+    with Image.open("truth/000002.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), label)
+
+
+def test_encode_makes_any_video_readable(arseg, video):
+    code, out, _ = arseg("encode", video, "again.mp4", "--gop", 5)
+    assert (code, out) == (0, "again.mp4: 14 frames\n")
+    with VideoReader("again.mp4") as reader:
+        assert [f.frame_type for f in reader] == ["I" if i % 5 == 0 else "P" for i in range(14)]
+
+
+def only_line(err: str) -> str:
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("arseg: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "empty.mp4", "text.mp4"])
+@pytest.mark.parametrize("command", ["segment", "demo", "encode"])
+def test_not_a_video(arseg, weights, name, command):
+    if name != "missing.mp4":
+        Path(name).write_text("" if name == "empty.mp4" else "this is a letter, not a video\n" * 50)
+    before = sorted(os.listdir())
+    arguments = {"segment": ["-o", "o.mp4", "--labels", "l"], "demo": ["-o", "d"], "encode": ["o.mp4"]}[command]
+    chosen = [] if command == "encode" else ["--weights", weights]
+    code, out, err = arseg(command, name, *arguments, *chosen)
+    assert (code, out) == (2, "")
+    assert name in only_line(err)
+    left = [entry for entry in sorted(os.listdir()) if entry not in before]
+    assert left in ([], ["d"]) and not (left and os.listdir("d"))
+
+
+def test_output_that_cannot_be_written(arseg, weights, video):
+    Path("file").write_text("")
+    for arguments in (["-o", "file/o.mp4"], ["--labels", "file/labels"]):
+        code, _, err = arseg("segment", video, *arguments, "--weights", weights)
+        assert code == 2 and arguments[1] in only_line(err)
+    assert os.listdir() == ["file"]
+
+
+def test_labels_do_not_mix_with_what_is_there(arseg, weights, video):
+    Path("labels").mkdir()
+    Path("labels/mine.txt").write_text("")
+    code, _, err = arseg("segment", video, "--labels", "labels", "--weights", weights)
+    assert code == 2 and "labels: exists already and is not an empty folder" in only_line(err)
+    assert os.listdir("labels") == ["mine.txt"]
+
+
+def test_weights_that_do_not_fit(arseg, video):
+    net = PyramidNet(**CONFIG)
+    save_checkpoint(net.state_dict(), "hr.st", kind="hr", config=CONFIG)
+    code, _, err = arseg("segment", video, "--weights", "hr.st")
+    assert code == 2 and "hr.st: weights of the keyframe network alone" in only_line(err)
+    Path("junk.st").write_bytes(b"junk")
+    code, _, err = arseg("segment", video, "--weights", "junk.st")
+    assert code == 2 and "junk.st: not a readable .safetensors file" in only_line(err)
+
+
+def test_training_data_that_is_not_there(arseg):
+    code, _, err = arseg("train", "hr", "--camvid", "nowhere")
+    assert code == 2 and "nowhere/train: no such folder; CamVid is expected in" in only_line(err)
+
+
+def test_help_names_every_command():
+    """In a process of its own, as a shell would: also the proof that help does not wait for torch."""
+    program = (
+        "import sys, runpy; sys.argv = ['arseg', '--help']\ntry: runpy.run_module('arseg.cli', run_name='__main__')"
+    )
+    program += "\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    for command in ("segment", "demo", "encode", "street", "train", "eval"):
+        assert command in done.stdout

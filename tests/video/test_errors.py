@@ -1,0 +1,201 @@
+"""Every kind of file that is refused: the class, the sentence, and the frames that come before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from video_clips import pan, write_av, write_sound
+
+from arseg.video import (
+    BFramesError,
+    InterlacedError,
+    NoFramesError,
+    NoKeyframeError,
+    NotAVideoError,
+    ResolutionChangedError,
+    TruncatedStreamError,
+    UnsupportedCodecError,
+    UnsupportedStreamError,
+    VideoError,
+    VideoReader,
+    encode,
+    errors,
+    transcode,
+)
+
+CLIP = pan(6, (64, 64), 2, 1)
+
+
+def refusal(path: Path, kind: type[VideoError]) -> str:
+    """The message of the error that opening `path` raises; one sentence that names the file."""
+    with pytest.raises(kind) as caught:
+        VideoReader(path)
+    return sentence(caught.value, path)
+
+
+def sentence(error: VideoError, path: Path) -> str:
+    text = str(error)
+    assert text.startswith(str(path)) and "\n" not in text
+    assert Path(error.path or "") == path
+    return text.removeprefix(str(path))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.mp4", NotAVideoError) == " does not exist: check the path"
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert "is a folder" in refusal(tmp_path, NotAVideoError)
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    assert "is an empty file" in refusal(path, NotAVideoError)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4"])
+def test_text_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("not a video\n" * 200)
+    assert "text file" in (message := refusal(path, NotAVideoError)) or "is no video file" in message
+
+
+def test_sound_only(tmp_path: Path) -> None:
+    assert "has no video stream, only audio" in refusal(write_sound(tmp_path / "sound.m4a"), NotAVideoError)
+
+
+def test_mp4_without_index(tmp_path: Path) -> None:
+    whole = write_av(tmp_path / "whole.mp4", CLIP).read_bytes()
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole[: whole.index(b"moov") - 4])
+    assert "is cut off" in refusal(path, NotAVideoError)
+
+
+def test_truncated_mp4_gives_its_good_frames_first(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(20)]
+    whole = write_av(tmp_path / "whole.mp4", frames, container_options={"movflags": "faststart"}).read_bytes()
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole[: len(whole) * 3 // 5])
+    seen = 0
+    with pytest.raises(TruncatedStreamError) as caught, VideoReader(path) as reader:
+        for frame in reader:
+            assert frame.index == seen
+            seen += 1
+    assert 5 < seen < 18
+    assert caught.value.frame == seen
+    assert f"breaks off or is damaged at frame {seen} of 20" in sentence(caught.value, path)
+    with pytest.raises(TruncatedStreamError):
+        transcode(path, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_container_without_frames(tmp_path: Path) -> None:
+    path = tmp_path / "none.mp4"
+    with av.open(str(path), "w", container_options={"movflags": "empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        container.start_encoding()
+    assert "without frames" in refusal(path, NoFramesError)
+
+
+def annex_b_units(data: bytes) -> list[bytes]:
+    """NAL units with their start codes."""
+    starts = [i for i in range(len(data) - 3) if data[i : i + 3] == b"\0\0\1"]
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+def test_stream_without_keyframe(tmp_path: Path) -> None:
+    encode(CLIP, tmp_path / "whole.264")
+    units = annex_b_units((tmp_path / "whole.264").read_bytes())
+    path = tmp_path / "headless.264"
+    path.write_bytes(b"".join(unit for unit in units if unit[3] & 31 != 5))
+    assert "no keyframe" in refusal(path, NoKeyframeError)
+
+
+def test_b_frames(tmp_path: Path) -> None:
+    path = write_av(tmp_path / "b frames.mp4", CLIP, options={"x264-params": "b-adapt=0"}, b_frames=2)
+    message = refusal(path, BFramesError)
+    assert message.startswith(" has a B frame at frame ")
+    assert f"`arseg encode '{path}' OUT.mp4`" in message
+    assert transcode(path, tmp_path / "good.mp4") == 6
+    with VideoReader(tmp_path / "good.mp4") as reader:
+        assert {frame.frame_type for frame in reader} == {"I", "P"}
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "label"),
+    [
+        ("mpeg4", "clip.mp4", "MPEG-4 part 2"),
+        ("mpeg2video", "clip.ts", "MPEG-2"),
+        ("libx265", "clip.mp4", "HEVC"),
+        ("libvpx-vp9", "clip.webm", "VP9"),
+        ("libsvtav1", "clip.mkv", "AV1"),
+    ],
+)
+def test_other_codecs(tmp_path: Path, codec: str, name: str, label: str) -> None:
+    try:
+        av.Codec(codec, "w")
+    except av.codec.codec.UnknownCodecError:
+        pytest.skip(f"this FFmpeg has no {codec}")
+    options = {"libx265": {"preset": "ultrafast", "x265-params": "log-level=none"}, "libsvtav1": {"preset": "12"}}
+    path = write_av(tmp_path / name, CLIP[:3], codec=codec, options=options.get(codec))
+    message = refusal(path, UnsupportedCodecError)
+    assert message.startswith(f" is {label}") and f"`arseg encode {path} OUT.mp4`" in message
+    assert transcode(path, tmp_path / "good.mp4") == 3
+    with VideoReader(tmp_path / "good.mp4") as reader:
+        assert [frame.image.shape for frame in reader] == [(64, 64, 3)] * 3
+
+
+def test_interlaced(tmp_path: Path) -> None:
+    path = write_av(tmp_path / "fields.mp4", CLIP, options={"x264-params": "tff=1"}, interlaced=True)
+    assert "is interlaced" in refusal(path, InterlacedError)
+    assert transcode(path, tmp_path / "good.mp4") == 6
+    with VideoReader(tmp_path / "good.mp4") as reader:
+        assert len(list(reader)) == 6
+
+
+def test_resolution_change(tmp_path: Path) -> None:
+    encode(CLIP, tmp_path / "a.264")
+    encode(pan(3, (96, 80), 1, 0), tmp_path / "b.264")
+    path = tmp_path / "both.264"
+    path.write_bytes((tmp_path / "a.264").read_bytes() + (tmp_path / "b.264").read_bytes())
+    seen = 0
+    with pytest.raises(ResolutionChangedError) as caught, VideoReader(path) as reader:
+        for _ in reader:
+            seen += 1
+    assert seen == 6 and caught.value.frame == 6
+    assert "changes size at frame 6, from 64x64 to 80x96" in sentence(caught.value, path)
+    with pytest.raises(ResolutionChangedError):
+        transcode(path, tmp_path / "out.mp4")
+
+
+def test_no_pyav_error_comes_through(tmp_path: Path) -> None:
+    """Damage anywhere in a file: frames, or an error of ours."""
+    whole = write_av(tmp_path / "whole.mp4", CLIP).read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / "hurt.mp4"
+    for _ in range(40):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), 6):
+            data[at] = rng.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            with VideoReader(path) as reader:
+                for frame in reader:
+                    assert frame.image.shape == (reader.height, reader.width, 3)
+        except VideoError as error:
+            sentence(error, path)
+
+
+def test_every_stream_error_is_a_video_error() -> None:
+    kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    assert all(issubclass(kind, VideoError) for kind in kinds)
+    assert issubclass(BFramesError, UnsupportedStreamError) and issubclass(
+        UnsupportedCodecError, UnsupportedStreamError
+    )
