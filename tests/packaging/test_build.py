@@ -17,7 +17,7 @@ from arseg_ext import _loader
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_SOURCES = shutil.ignore_patterns(
-    ".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "data", "runs", "demo-output"
+    ".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "runs", "demo-output"
 )
 
 
