@@ -27,7 +27,7 @@ format: .venv/installed
 	find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: .venv/built  ## timings; never part of the tests
-	$(BIN)/python -m pytest benchmarks -q --benchmark-only
+	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"
 
 wheel: .venv/installed  ## dist/arseg-*.whl
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -31,9 +31,18 @@ class Way:
     """What is collected of one way to segment the video."""
 
     segmenter: VideoSegmenter
-    milliseconds: list[float] = field(default_factory=list)
-    keyframes: int = 0
     scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
+    milliseconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})  # keyframe or not
+
+    def keyframes(self) -> float:
+        """Share of the frames that are keyframes."""
+        return len(self.milliseconds[True]) / sum(map(len, self.milliseconds.values()))
+
+    def time(self) -> float:
+        """Milliseconds a frame: the medians of keyframes and of the others, weighted by how many there are."""
+        share = self.keyframes()
+        medians = {kind: np.median(times) for kind, times in self.milliseconds.items() if times}
+        return float(medians[True] * share + medians.get(False, 0.0) * (1 - share))
 
 
 def render_street(path: Path, frames: int, seed: int, height: int, progress: Progress) -> list[np.ndarray]:
@@ -52,18 +61,21 @@ def render_street(path: Path, frames: int, seed: int, height: int, progress: Pro
     return labels
 
 
-def readable(video: Path, out: Path, console: Console) -> Path:
-    """The video itself, or, where its stream carries no usable vectors, an H.264 copy of it in `out`."""
+def why_unusable(video: Path) -> UnsupportedStreamError | None:
+    """Why the stream's vectors cannot be used, or None where they can; what is no video at all raises."""
     try:
         with VideoReader(video, gop=GOP) as reader:
             for _ in zip(range(2 * GOP), reader, strict=False):
                 pass
-        return video
     except UnsupportedStreamError as error:
-        console.print(f"{error}\nEncoding it again for this demo.", style="yellow", highlight=False)
-        copy = out / "input-h264.mp4"
-        transcode(video, copy, gop=GOP)
-        return copy
+        return error
+    return None
+
+
+def encode_again(video: Path, copy: Path, progress: Progress) -> None:
+    """An H.264 copy of `video` with usable vectors."""
+    task = progress.add_task("encoding again", total=None)
+    transcode(video, copy, gop=GOP, progress=lambda n, total: progress.update(task, completed=n, total=total))
 
 
 def run_demo(
@@ -78,24 +90,31 @@ def run_demo(
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
 
-    Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table.
+    Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table on stdout; progress and
+    remarks go to `console`.
     """
+    problem = None if video is None else why_unusable(video)
     out.mkdir(parents=True, exist_ok=True)
     with Progress(console=console, transient=True) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
             source = out / "street.mp4"
             truth = render_street(source, frames, seed, height, progress)
+        elif problem is not None:
+            console.print(f"{problem}.\nThe demo does that now.", style="yellow", highlight=False, soft_wrap=True)
+            source = out / "input-h264.mp4"
+            encode_again(video, source, progress)
         else:
-            source = readable(video, out, console)
+            source = video
         ways, samples = _segment(model, source, out / "overlay.mp4", truth, progress)
         size = samples[0][1][0].shape[:2]
     _save_sheet(out / "contact-sheet.png", samples, truth is not None)
     rows = _rows(model, ways, size, truth is not None)
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    console.print(_table(rows, f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"))
+    result = Console()
+    result.print(_table(rows, f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"))
     for name in ("overlay.mp4", "contact-sheet.png", "table.json"):
-        console.print(f"  {out / name}", highlight=False)
+        result.print(out / name, highlight=False, soft_wrap=True)
 
 
 def _segment(
@@ -114,19 +133,19 @@ def _segment(
                 for mode, way in ways.items():
                     started = time.perf_counter()
                     labels[mode] = way.segmenter.segment(frame)
-                    way.milliseconds.append((time.perf_counter() - started) * 1e3)
-                    way.keyframes += frame.keyframe
+                    way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
                     if truth is not None:
                         way.scores.add(truth[frame.index], labels[mode])
                 writer.write(viz.overlay(frame.image, labels["ar"]), pts=frame.pts, time_base=frame.time_base)
-                if frame.index in wanted:
+                if frame.index in wanted or frame.index == 0:
                     shown = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
                     shown += [viz.colour(labels[mode]) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
                     shown.append(viz.difference(labels["ar"], against))
                     samples.append((f"frame {frame.index}\nd = {frame.distance}", shown))
                 progress.advance(task)
-    return ways, samples
+    # The first frame is a sample only where the video is too short for another.
+    return ways, samples[1:] or samples
 
 
 def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
@@ -149,14 +168,14 @@ def _rows(
     macs = gmacs(model, *size)
     rows: list[dict[str, str | float | None]] = []
     for mode, way in ways.items():
-        keyframes = way.keyframes / len(way.milliseconds)
+        keyframes = way.keyframes()
         compute = macs["hr"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
         rows.append(
             {
                 "way": WAYS[mode],
                 "miou": round(way.scores.miou(), 2) if with_truth else None,
                 "gmacs_a_frame": round(compute, 3),
-                "milliseconds_a_frame": round(float(np.mean(way.milliseconds)), 1),
+                "milliseconds_a_frame": round(way.time(), 1),
             }
         )
     return rows

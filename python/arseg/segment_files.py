@@ -40,8 +40,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def save_labels(folder: Path, index: int, labels: np.ndarray) -> None:
     """`000000.png`, ...: class ids as a palette picture, so that viewers show CamVid's colours."""
-    picture = Image.fromarray(labels, mode="L").convert("P")
-    picture.putdata(labels.ravel().tolist())
+    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
     picture.putpalette(viz.PALETTE.ravel().tolist())
     picture.save(folder / f"{index:06d}.png")
 

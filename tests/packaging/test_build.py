@@ -16,9 +16,7 @@ import arseg_ext
 from arseg_ext import _loader
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_SOURCES = shutil.ignore_patterns(
-    ".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "runs", "demo-output"
-)
+NOT_SOURCES = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "runs", "demo-output")
 
 
 def run(*arguments, cwd=ROOT, **environment):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg.errors import InputError
 from arseg_ext.nn import CReFF
 
 from .pyramid import resize_to
@@ -28,7 +29,7 @@ class ARSegNet(nn.Module):
     def __init__(self, high: nn.Module, *, channels: int, scale: float = 0.5, window: int = 7):
         super().__init__()
         if not 0 < scale <= 1:
-            raise ValueError(f"scale: expected a factor in (0, 1], got {scale}")
+            raise InputError(f"scale: expected a factor in (0, 1], got {scale}")
         self.high = high
         self.low = copy.deepcopy(high)
         del self.low.classifier

@@ -16,6 +16,8 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
+from arseg.errors import InputError
+
 from .errors import NoFramesError, OutputError
 
 # AVColorSpace of SMPTE 170M (BT.601), the matrix RGB frames are converted with and the output says so.
@@ -93,9 +95,9 @@ class H264Sink:
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             came = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(f"frame {self.frames}: expected uint8 [H, W, 3], got {came}")
+            raise InputError(f"frame {self.frames}: expected uint8 [H, W, 3], got {came}")
         if 0 in image.shape:
-            raise ValueError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
+            raise InputError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(
             format=_pixel_format(frame), dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
@@ -113,7 +115,7 @@ class H264Sink:
         if self._size is None:
             self._size = size
         if size != self._size:
-            raise ValueError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
+            raise InputError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
         if frame.format.name != _pixel_format(frame):
             frame = frame.reformat(format=_pixel_format(frame))
         ticks = self._ticks(pts, time_base)
@@ -243,7 +245,7 @@ def as_rate(rate: Fraction | float) -> Fraction:
     except (ValueError, OverflowError, TypeError):
         fraction = Fraction(0)
     if fraction <= 0:
-        raise ValueError(f"rate: expected frames per second above 0, got {rate!r}")
+        raise InputError(f"rate: expected frames per second above 0, got {rate!r}")
     return fraction
 
 

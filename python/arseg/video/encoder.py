@@ -11,6 +11,8 @@ import av
 import numpy as np
 from av.filter import Graph
 
+from arseg.errors import InputError
+
 from ._sink import H264Sink, Settings, as_rate
 from ._source import Source, decode, open_source
 from .errors import ResolutionChangedError
@@ -77,7 +79,7 @@ def encode(
             try:
                 time = next(stamps)
             except StopIteration:
-                raise ValueError(f"times: expected one for each frame, got {sink.frames}") from None
+                raise InputError(f"times: expected one for each frame, got {sink.frames}") from None
             sink.write_rgb(image, None if time is None else round(Fraction(time) / _CLOCK))
     return sink.frames
 
@@ -132,11 +134,11 @@ def transcode(
 
 def _settings(gop: int, crf: float, preset: str) -> Settings:
     if gop < 1:
-        raise ValueError(f"gop: expected at least 1, got {gop!r}")
+        raise InputError(f"gop: expected at least 1, got {gop!r}")
     if not 0 <= crf <= 51:
-        raise ValueError(f"crf: expected 0..51, got {crf!r}")
+        raise InputError(f"crf: expected 0..51, got {crf!r}")
     if preset not in PRESETS:
-        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
     return Settings(crf=crf, preset=preset, gop=gop, motion=True)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from av.codec.context import Flags2
 from av.video.frame import PictureType
 
+from arseg.errors import InputError
+
 from ._source import Source, decode, open_source
 from .errors import (
     BFramesError,
@@ -83,9 +85,9 @@ class VideoReader:
 
     def __init__(self, path: str | os.PathLike[str], *, block: int = 4, gop: int = 12) -> None:
         if block not in BLOCKS:
-            raise ValueError(f"block: expected 4, 8 or 16, got {block!r}")
+            raise InputError(f"block: expected 4, 8 or 16, got {block!r}")
         if gop < 1:
-            raise ValueError(f"gop: expected at least 1, got {gop!r}")
+            raise InputError(f"gop: expected at least 1, got {gop!r}")
         self.path = path
         self._block = block
         self._gop = gop

@@ -8,6 +8,8 @@ from types import TracebackType
 
 import numpy as np
 
+from arseg.errors import InputError
+
 from ._sink import H264Sink, Settings, as_rate
 
 __all__ = ["VideoWriter"]
@@ -38,9 +40,9 @@ class VideoWriter:
     ) -> None:
         height, width = size
         if height < 1 or width < 1:
-            raise ValueError(f"size: expected (height, width) of at least 1x1, got {size!r}")
+            raise InputError(f"size: expected (height, width) of at least 1x1, got {size!r}")
         if not 0 <= crf <= 51:
-            raise ValueError(f"crf: expected 0..51, got {crf!r}")
+            raise InputError(f"crf: expected 0..51, got {crf!r}")
         self.path = path
         self._size = (height, width)
         self._sink = H264Sink(path, Settings(crf=crf, preset="veryfast"), rate=as_rate(rate), rotation=rotation)
@@ -64,7 +66,7 @@ class VideoWriter:
         """
         shape = getattr(image, "shape", None)
         if shape is not None and tuple(shape[:2]) != self._size:
-            raise ValueError(
+            raise InputError(
                 f"frame {self.frames}: expected uint8 [{self._size[0]}, {self._size[1]}, 3], got {list(shape)}"
             )
         if self.frames == 0 and pts is not None and time_base is not None:
