@@ -26,9 +26,9 @@ def run(folder, steps, *, stop_at=None, seed=0, lines=None):
 
     schedule = Schedule(steps, 1e-2, warmup=5, log_every=5, save_every=10)
     report = (lines if lines is not None else []).append
-    return train(
-        model, [{"params": list(model.parameters())}], sample, loss, schedule, folder, seed=seed, report=report
-    )
+    groups = [{"params": list(model.parameters())}]
+    settings = {"steps": steps, "crop": (2, 3)}
+    return train(model, groups, sample, loss, schedule, folder, settings=settings, seed=seed, report=report)
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
@@ -37,6 +37,8 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
         run(tmp_path / "parts", 40, stop_at=27)
     lines = []
     parts = run(tmp_path / "parts", 40, lines=lines)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(5, 41, 5)), "no step is logged twice"
     assert lines[0] == "resumed at step 20 of 40"
     for key, value in whole.items():
         assert torch.equal(value, parts[key]), key
@@ -51,7 +53,7 @@ def test_it_learns_and_logs(tmp_path):
 
 def test_other_settings_do_not_continue_a_run(tmp_path):
     run(tmp_path, 10)
-    with pytest.raises(ValueError, match=r"made for 10 steps and seed 0, asked for 20 and 0"):
+    with pytest.raises(ValueError, match=r"made with steps 10 \(asked for 20\); give the same settings to go on"):
         run(tmp_path, 20)
 
 

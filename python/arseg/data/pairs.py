@@ -16,7 +16,7 @@ from PIL import Image
 
 from arseg.video import VideoReader, encode
 
-from .stills import Still, save_arrays
+from .stills import Still, fingerprint, save_arrays
 from .street import StreetScene
 
 GOP = 12
@@ -109,7 +109,8 @@ def cached_clips(
     folder.mkdir(parents=True, exist_ok=True)
     for kind, count in (("still", len(stills)), ("street", streets)):
         for index in range(count):
-            path = folder / f"{kind}-{index:04d}-seed{seed}-keep{keep}.npz"
+            source = f"-{fingerprint(stills[index : index + 1]):08x}" if kind == "still" else ""
+            path = folder / f"{kind}-{index:04d}{source}-seed{seed}-keep{keep}.npz"
             if not path.exists():
                 rng = np.random.default_rng((seed, kind == "street", index))
                 clip = still_clip(stills[index], rng, keep) if kind == "still" else street_clip(index, rng, keep)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ def train(
     schedule: Schedule,
     folder: Path,
     *,
+    settings: Mapping[str, Any],
     seed: int = 0,
     report: Callable[[str], None] = print,
 ) -> dict[str, Tensor]:
@@ -76,6 +77,7 @@ def train(
             run sees the batches that an uninterrupted one would have.
         loss: batch -> named terms, scalars.
         folder: `state.pt` (everything needed to go on) and `log.jsonl` are kept there; an existing state is resumed.
+        settings: what the run depends on, in JSON's terms; a state that was made with others is refused.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for group in groups:
@@ -85,11 +87,7 @@ def train(
     state, first = folder / "state.pt", 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
-        if saved["steps"] != schedule.steps or saved["seed"] != seed:
-            raise InputError(
-                f"{state}: made for {saved['steps']} steps and seed {saved['seed']}, asked for {schedule.steps} and "
-                f"{seed}; give the same values to go on, or another folder to start anew"
-            )
+        _refuse_other_settings(state, json.loads(saved["settings"]), json.loads(json.dumps(dict(settings))))
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         ema.state, first = saved["ema"], saved["step"]
@@ -103,8 +101,7 @@ def train(
                 "optimiser": optimiser.state_dict(),
                 "ema": ema.state,
                 "step": step,
-                "steps": schedule.steps,
-                "seed": seed,
+                "settings": json.dumps(dict(settings)),
             },
             part,
         )
@@ -115,6 +112,7 @@ def train(
 
     started = time.monotonic()
     sums: dict[str, float] = {}
+    _drop_lines_after(folder / "log.jsonl", first)
     with ThreadPoolExecutor(1) as ahead, open(folder / "log.jsonl", "a") as log:
         coming = ahead.submit(batch, first)
         for step in range(first, schedule.steps):
@@ -146,3 +144,22 @@ def train(
             if done % schedule.save_every == 0 or done == schedule.steps:
                 save(done)
     return ema.state
+
+
+def _refuse_other_settings(state: Path, made: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    other = [
+        f"{key} {made.get(key)} (asked for {asked.get(key)})"
+        for key in sorted({*made, *asked})
+        if made.get(key) != asked.get(key)
+    ]
+    if other:
+        raise InputError(
+            f"{state}: made with {', '.join(other)}; give the same settings to go on, or another folder to start anew"
+        )
+
+
+def _drop_lines_after(log: Path, step: int) -> None:
+    """A run that was stopped between two saves logs the steps since the last one again."""
+    if log.exists():
+        lines = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
+        log.write_text("".join(lines))

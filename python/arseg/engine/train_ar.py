@@ -6,8 +6,9 @@ high-resolution network finds in the same frame; the 1x1 classifier is shared an
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
 from arseg.data.pairs import Clip, cached_clips
-from arseg.data.stills import camvid_stills
+from arseg.data.stills import camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.build import build
@@ -135,6 +136,7 @@ def train_ar(root: Path, teacher: Path, folder: Path, recipe: ArRecipe, report: 
         lambda batch: fst_loss(net, batch, weights, recipe.similarity),
         Schedule(recipe.steps, recipe.rate),
         folder,
+        settings={**asdict(recipe), "data": fingerprint(stills), "teacher": zlib.crc32(teacher.read_bytes())},
         seed=recipe.seed,
         report=report,
     )

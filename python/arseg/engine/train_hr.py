@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
-from arseg.data.stills import Still, camvid_stills, street_stills
+from arseg.data.stills import Still, camvid_stills, fingerprint, street_stills
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.pyramid import PyramidNet, normalise
 
@@ -96,6 +96,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
         loss,
         Schedule(recipe.steps, recipe.rate),
         folder,
+        settings={**asdict(recipe), "data": fingerprint(real)},
         seed=recipe.seed,
         report=report,
     )
