@@ -119,7 +119,7 @@ def street(
     seed: Annotated[int, typer.Option(help="Which street.")] = 7,
     width: Annotated[int, typer.Option(min=16)] = 480,
     height: Annotated[int, typer.Option(min=16)] = 360,
-    rate: Annotated[float, typer.Option(help="Frames a second.", min=1)] = 15,
+    rate: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 15,
     labels: Annotated[Path | None, typer.Option(help="Folder to write, one PNG of true class ids a frame.")] = None,
 ) -> None:
     """Render a drive along a synthetic street as a video, with its true labels."""
@@ -187,7 +187,10 @@ def evaluate(
     from arseg.engine.evaluate import evaluate as run
     from arseg.engine.evaluate import save_scores, scores_table
     from arseg.engine.segmenter import MODES
+    from arseg.files import check_writable
 
+    if json is not None:
+        check_writable(json)
     model = VideoSegmenter(weights).model
     data = CamVid(camvid, "val")
     frames = [data[index] for index in range(len(data))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.segmenter import Mode, VideoSegmenter
+from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, encode, transcode
 
@@ -110,7 +110,7 @@ def run_demo(
         size = samples[0][1][0].shape[:2]
     _save_sheet(out / "contact-sheet.png", samples, truth is not None)
     rows = _rows(model, ways, size, truth is not None)
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    save_json(out / "table.json", rows)
     result = Console()
     result.print(_table(rows, f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"))
     for name in ("overlay.mp4", "contact-sheet.png", "table.json"):
@@ -158,7 +158,7 @@ def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
 def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
     names = ["input", *(["truth"] if with_truth else []), "HR", "LR", "AR"]
     names.append("AR differs from truth" if with_truth else "AR differs from HR")
-    viz.save_png(path, viz.contact_sheet(names, samples))
+    save_png(path, viz.contact_sheet(names, samples))
 
 
 def _rows(

@@ -12,4 +12,5 @@ def user_errors() -> tuple[type[Exception], ...]:
     from arseg.models.checkpoint import CheckpointError
     from arseg.video.errors import VideoError
 
-    return (InputError, VideoError, CheckpointError, OSError)
+    # ImportError: what is not installed or not built says so in a sentence of ours.
+    return (InputError, VideoError, CheckpointError, OSError, ImportError)

@@ -26,7 +26,6 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path}: exists already and is not an empty folder; give another name or remove it")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); give a folder that you may write") from error
@@ -55,6 +54,9 @@ def segment_file(
     console: Console,
 ) -> int:
     """Segments a file; writes an overlay video and a folder of label maps where asked. Returns the number of frames."""
+    targets = [path.resolve() for path in (overlay, labels) if path is not None]
+    if video.resolve() in targets or len(targets) > len(set(targets)):
+        raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count = 0
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(video, gop=segmenter.gop))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -66,10 +64,3 @@ def _legend(draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height
         x = left + index * step
         draw.rectangle((x, middle - 8, x + 16, middle + 8), tuple(int(v) for v in PALETTE[index]))
         draw.text((x + 22, middle), name, (20, 20, 20), font, "lm")
-
-
-def save_png(path: Path, picture: np.ndarray) -> None:
-    """Writes uint8 `[H, W, 3]` beside `path`, then renames, so that no half-written file is ever seen."""
-    part = path.with_name(f".{path.name}.part")
-    Image.fromarray(picture).save(part, format="PNG")
-    os.replace(part, path)

@@ -27,6 +27,8 @@ def test_nothing_seen_is_nan_not_a_crash():
     assert np.isnan(ConfusionMatrix(2).miou())
 
 
-def test_shapes_must_agree():
+def test_maps_must_fit():
+    with pytest.raises(ValueError, match=r"predicted: expected ids below 2, got 2"):
+        ConfusionMatrix(2).add(np.zeros((2, 2), int), np.full((2, 2), 2))
     with pytest.raises(ValueError, match=r"predicted: expected the truth's shape \(2, 2\), got \(2, 3\)"):
         ConfusionMatrix(2).add(np.zeros((2, 2), int), np.zeros((2, 3), int))

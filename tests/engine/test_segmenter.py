@@ -78,6 +78,17 @@ def test_results_do_not_pile_up(tiny, clip):
     assert sum(reference() is not None for reference in seen) == 0
 
 
+def test_two_streams_at_once_do_not_mix(tiny, clip, tmp_path):
+    encode(moving_texture(14, step=1)[::-1], tmp_path / "other.mp4", rate=15, gop=12)
+    segmenter = VideoSegmenter(tiny)
+    alone = [r.labels for r in segmenter.stream(clip)]
+    together = [
+        a.labels for a, _ in zip(segmenter.stream(clip), segmenter.stream(tmp_path / "other.mp4"), strict=False)
+    ]
+    for one, other in zip(alone, together, strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_frames_must_start_with_a_keyframe(tiny, clip):
     with VideoReader(clip) as reader:
         frames = list(reader)
@@ -92,6 +103,7 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
         ({"gop": 0}, r"gop: expected at least 1 frame, got 0"),
         ({"height": 0}, r"height: expected at least 1 pixel, got 0"),
         ({"precision": "int8"}, r"precision: expected float32 or bfloat16, got 'int8'"),
+        ({"device": "meta"}, r"device: the operators of this build run on the CPU, got meta"),
     ],
 )
 def test_bad_arguments(tiny, arguments, sentence):
@@ -110,6 +122,6 @@ def test_no_gradients_are_kept(tiny, clip):
     with VideoReader(clip) as reader:
         segmenter = VideoSegmenter(tiny)
         segmenter.segment(next(iter(reader)))
-    assert segmenter._reference is not None and segmenter._reference.is_inference()
+    assert segmenter._group.reference is not None and segmenter._group.reference.is_inference()
     assert all(p.grad is None for p in tiny.parameters())
     assert torch.is_grad_enabled()

@@ -47,6 +47,13 @@ def test_faults_name_the_file_and_the_keys(tmp_path):
     make(path, **{"classifier.bias": torch.zeros(7)})
     with pytest.raises(CheckpointError, match=r"1 of another shape \(classifier\.bias\)"):
         load_checkpoint(path)
-    make(path, config={"depth": 3})
-    with pytest.raises(CheckpointError, match=r"describes no network we know"):
+    for config in ({"depth": 3}, {**CONFIG, "wide": -8}, {**CONFIG, "channels": "many"}):
+        make(path, config=config)
+        with pytest.raises(CheckpointError, match=r"describes no network we know"):
+            load_checkpoint(path)
+    save_checkpoint({}, path, kind="ar", config=CONFIG)
+    with pytest.raises(CheckpointError, match=r"describes no network we know: no 'scale' in it"):
+        load_checkpoint(path)
+    save_file({"x": torch.zeros(2)}, path, metadata={"kind": "hr", "config": "{bad"})
+    with pytest.raises(CheckpointError, match=r"its metadata cannot be read"):
         load_checkpoint(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from arseg.data import camvid
+from arseg.files import save_json
 from arseg.models.arseg_net import ARSegNet
 from arseg.video import VideoReader, encode
 
@@ -59,13 +59,16 @@ def evaluate(
     offsets: Sequence[int] | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[Mode, Scores]:
-    """Encodes the run once for each place of the first keyframe, so that every frame is met at every distance.
+    """Encodes the run once for each place of the first keyframe, and scores each frame at every distance.
+
+    The first `gop - 1` frames cannot be met at every distance; they are encoded, but not scored, so that all distances
+    are scored on the same frames.
 
     Args:
         frames: consecutive `(image, label)`: uint8 `[H, W, 3]` and uint8 `[H, W]`.
         modes: ways of segmenting, see `VideoSegmenter`.
         rate, crf: of the encoded video (H.264, one reference, no B frames).
-        offsets: which first keyframes, 0..gop-1; None for all.
+        offsets: which first keyframes, 0..gop-1; None for all. With fewer, distances are scored on different frames.
     """
     classes = len(camvid.CLASSES)
     scores = {mode: Scores([ConfusionMatrix(classes) for _ in range(gop)]) for mode in modes}
@@ -77,9 +80,11 @@ def evaluate(
             encode((image for image, _ in frames[offset:]), path, rate=rate, gop=gop, crf=crf)
             with VideoReader(path, gop=gop) as reader:
                 for frame in reader:
-                    truth = frames[offset + frame.index][1]
+                    index = offset + frame.index
                     for mode, segmenter in segmenters.items():
-                        scores[mode].by_distance[frame.distance].add(truth, segmenter.segment(frame))
+                        labels = segmenter.segment(frame)
+                        if offsets is not None or index >= gop - 1:
+                            scores[mode].by_distance[frame.distance].add(frames[index][1], labels)
             report(f"keyframes at {offset} + {gop}n: {number} of {len(starts)} passes")
     return scores
 
@@ -100,13 +105,14 @@ def save_scores(path: Path, scores: dict[Mode, Scores]) -> None:
     """The table's figures and each class's IoU as JSON; NaN (a class that does not occur) becomes null."""
     record = {
         mode: {
-            "mean": round(score.mean(), 3),
-            "by_distance": [round(value, 3) for value in score.miou()],
-            "class_iou": {
-                name: None if np.isnan(value) else round(float(value), 3)
-                for name, value in zip(camvid.CLASSES, score.class_iou(), strict=True)
-            },
+            "mean": _number(score.mean()),
+            "by_distance": [_number(value) for value in score.miou()],
+            "class_iou": {name: _number(value) for name, value in zip(camvid.CLASSES, score.class_iou(), strict=True)},
         }
         for mode, score in scores.items()
     }
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    save_json(path, record)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 3)

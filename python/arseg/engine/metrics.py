@@ -19,6 +19,8 @@ class ConfusionMatrix:
         """Label maps of the same shape; pixels whose true label is `classes` or more are left out."""
         if truth.shape != predicted.shape:
             raise ValueError(f"predicted: expected the truth's shape {truth.shape}, got {predicted.shape}")
+        if predicted.max(initial=0) >= self.classes:
+            raise ValueError(f"predicted: expected ids below {self.classes}, got {predicted.max()}")
         valid = truth < self.classes
         pairs = truth[valid].astype(np.int64) * self.classes + predicted[valid]
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)

@@ -53,8 +53,15 @@ class SegmentedFrame:
     rotation: int
 
 
+@dataclass
+class Group:
+    """What a stream keeps from its keyframe for the frames after it; each stream has its own."""
+
+    reference: Tensor | None = None
+
+
 class VideoSegmenter:
-    """Segments compressed video, one frame after the other; holds one keyframe's feature and nothing else.
+    """Segments compressed video, one frame after the other; a stream holds its keyframe's feature and nothing else.
 
     Args:
         model: an `ARSegNet`, the path of its weights, or None for the weights that the package ships.
@@ -91,6 +98,7 @@ class VideoSegmenter:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
         if height is not None and height < 1:
             raise InputError(f"height: expected at least 1 pixel, got {height}")
+        _refuse_device(torch.device(device))
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
@@ -102,7 +110,7 @@ class VideoSegmenter:
         self.model = model.eval().to(device)
         self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
         self.half = precision == "bfloat16"
-        self._reference: Tensor | None = None
+        self._group = Group()
 
     def stream(self, source: str | Path) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, each as soon as its frame is decoded.
@@ -114,10 +122,11 @@ class VideoSegmenter:
 
     def segment_all(self, frames: Iterable[VideoFrame], rotation: int = 0) -> Iterator[SegmentedFrame]:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe."""
+        group = Group()
         for frame in frames:
             yield SegmentedFrame(
                 index=frame.index,
-                labels=self.segment(frame),
+                labels=self.segment(frame, group),
                 image=frame.image,
                 frame_type=frame.frame_type,
                 keyframe=frame.keyframe,
@@ -129,15 +138,18 @@ class VideoSegmenter:
             )
 
     @torch.inference_mode()
-    def segment(self, frame: VideoFrame) -> np.ndarray:
-        """The label map of one frame, uint8 `[H, W]`; frames of a group must come in order, its keyframe first."""
+    def segment(self, frame: VideoFrame, group: Group | None = None) -> np.ndarray:
+        """The label map of one frame, uint8 `[H, W]`; frames of a group must come in order, its keyframe first.
+
+        `group` carries the keyframe from call to call; without one the segmenter's own does, for one video at a time.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits = self._logits(frame)
+            logits = self._logits(frame, self._group if group is None else group)
         size = frame.image.shape[:2]
         logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
         return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
 
-    def _logits(self, frame: VideoFrame) -> Tensor:
+    def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
         model = self.model
         if self.mode == "hr":
@@ -145,18 +157,23 @@ class VideoSegmenter:
         if self.mode == "lr":
             return model.classifier(model.keyframe(model.shrink(self._input(frame))))
         if frame.keyframe:
-            self._reference = model.keyframe(self._input(frame))
-            return model.classifier(self._reference)
-        if self._reference is None or frame.motion is None:
+            group.reference = model.keyframe(self._input(frame))
+            return model.classifier(group.reference)
+        if group.reference is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
         if self.mode == "keep":
-            return model.classifier(self._reference)
+            return model.classifier(group.reference)
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
         block, (height, width) = frame.motion.block, frame.image.shape[:2]
         if self.mode == "warp":
-            return ops.mv_warp(model.classifier(self._reference), motion, block=block, frame_size=(height, width))
+            kept = model.classifier(group.reference)
+            warped, inside = (
+                ops.mv_warp(x, motion, block=block, frame_size=(height, width))
+                for x in (kept, torch.ones_like(kept[:, :1]))
+            )
+            return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
         low = model.low_res(self._input(frame))
-        fused = model.fuse(low, self._reference, motion, block=block, frame_size=(height, width))
+        fused = model.fuse(low, group.reference, motion, block=block, frame_size=(height, width))
         return model.classifier(fused)
 
     def _input(self, frame: VideoFrame) -> Tensor:
@@ -167,6 +184,12 @@ class VideoSegmenter:
             return image
         size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _refuse_device(device: torch.device) -> None:
+    key = {"cpu": "CPU", "cuda": "CUDA"}.get(device.type)
+    if key is None or not torch._C._dispatch_has_kernel_for_dispatch_key("arseg::mv_warp", key):
+        raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -48,7 +48,11 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     if "kind" not in meta or "config" not in meta:
         raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file made by `arseg train`")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-    return meta["kind"], json.loads(meta["config"]), floats
+    try:
+        config = json.loads(meta["config"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata cannot be read ({error}); make the file again") from error
+    return meta["kind"], config, floats
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -76,7 +80,8 @@ def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
     kind, config, state = read_checkpoint(path)
     try:
         module = build(kind, config)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its metadata describes no network we know: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
     load_into(module, state, path)
     return module.eval().to(memory_format=torch.channels_last)

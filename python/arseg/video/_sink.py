@@ -95,9 +95,9 @@ class H264Sink:
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             came = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise InputError(f"frame {self.frames}: expected uint8 [H, W, 3], got {came}")
+            raise ValueError(f"frame {self.frames}: expected uint8 [H, W, 3], got {came}")
         if 0 in image.shape:
-            raise InputError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
+            raise ValueError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(
             format=_pixel_format(frame), dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
@@ -115,7 +115,7 @@ class H264Sink:
         if self._size is None:
             self._size = size
         if size != self._size:
-            raise InputError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
+            raise ValueError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
         if frame.format.name != _pixel_format(frame):
             frame = frame.reformat(format=_pixel_format(frame))
         ticks = self._ticks(pts, time_base)
