@@ -34,11 +34,12 @@ wheel: .venv/installed  ## dist/arseg-*.whl
 	@ls -l dist/*.whl
 
 clean:
-	rm -rf build dist demo-output *.egg-info arseg_ext/*.so python/arseg/*.so
+	rm -rf build dist demo-output *.egg-info arseg_ext/*.so python/arseg/*.so .venv/built
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"Python 3.10 or newer is needed; {sys.executable} is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
+		{ echo "no virtual environment could be made: Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
 	@echo "installing the pinned dependencies into .venv (torch is large: this takes a while, once)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	@touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,17 @@ def load_library(path: Path) -> None:
         ) from error
 
 
-@functools.cache
+_lock = threading.Lock()  # functools.cache alone lets two threads in, and an operator registers once
+
+
 def load() -> None:
     """Load the library and register what lives in Python. Later calls do nothing."""
+    with _lock:
+        _load()
+
+
+@functools.cache
+def _load() -> None:
     import torch
 
     check_torch(torch.__version__)

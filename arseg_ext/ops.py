@@ -12,6 +12,7 @@ CVPR 2023.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -25,7 +26,7 @@ __all__ = ["creff", "flow_warp", "local_attention", "mv_warp"]
 
 
 def _pair(window: int | Sequence[int]) -> Sequence[int]:
-    return [window, window] if isinstance(window, int) else list(window)
+    return list(window) if isinstance(window, Sequence) else [operator.index(window)] * 2
 
 
 def mv_warp(

@@ -47,8 +47,7 @@ void load_row(const View4<const T>& map, int64_t n, int64_t c, int64_t y, int64_
 template <typename A>
 class Strip {
  public:
-  Strip(Window window, int64_t channels)
-      : window_(window), halo_(kLanes * kHalo), centre_(channels * kStrip), sums_(kStrip) {}
+  explicit Strip(Window window) : window_(window), halo_(kLanes * kHalo), centre_(kLanes * kStrip), sums_(kStrip) {}
 
   int64_t n = 0, y = 0, x = 0, width = 0;  // image, row, first column, columns
 
@@ -128,7 +127,7 @@ void for_each_strip(const Tensor& map, Window window, int64_t buffers, Body&& bo
   const int64_t height = map.size(2);
   const int64_t width = map.size(3);
   torch::stable::parallel_for(0, map.size(0) * height, 1, [&](int64_t begin, int64_t end) {
-    Strip<A> strip(window, kLanes);
+    Strip<A> strip(window);
     std::vector<A> scratch(buffers * window.keys() * kStrip);
     for (int64_t task = begin; task < end; ++task) {
       strip.n = task / height;

@@ -72,10 +72,14 @@ def why_unusable(video: Path) -> UnsupportedStreamError | None:
     return None
 
 
-def encode_again(video: Path, copy: Path, progress: Progress) -> None:
-    """An H.264 copy of `video` with usable vectors."""
+def encode_again(video: Path, out: Path, problem: UnsupportedStreamError, progress: Progress) -> Path:
+    """Says what the problem is and makes an H.264 copy of `video` with usable vectors in `out`."""
+    sentence = f"{problem}.\nThe demo does that now."
+    progress.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+    copy = out / "input-h264.mp4"
     task = progress.add_task("encoding again", total=None)
     transcode(video, copy, gop=GOP, progress=lambda n, total: progress.update(task, completed=n, total=total))
+    return copy
 
 
 def run_demo(
@@ -100,14 +104,18 @@ def run_demo(
         if video is None:
             source = out / "street.mp4"
             truth = render_street(source, frames, seed, height, progress)
-        elif problem is not None:
-            console.print(f"{problem}.\nThe demo does that now.", style="yellow", highlight=False, soft_wrap=True)
-            source = out / "input-h264.mp4"
-            encode_again(video, source, progress)
         else:
             source = video
-        ways, samples = _segment(model, source, out / "overlay.mp4", truth, progress)
-        size = samples[0][1][0].shape[:2]
+            if problem is not None:
+                source = encode_again(video, out, problem, progress)
+        overlay = out / "overlay.mp4"
+        try:
+            ways, samples = _segment(model, source, overlay, truth, progress)
+        except UnsupportedStreamError as later:
+            source = encode_again(source, out, later, progress)
+            ways, samples = _segment(model, source, overlay, truth, progress)
+    with VideoReader(source) as reader:
+        size = (reader.height, reader.width)
     _save_sheet(out / "contact-sheet.png", samples, truth is not None)
     rows = _rows(model, ways, size, truth is not None)
     save_json(out / "table.json", rows)
@@ -125,9 +133,8 @@ def _segment(
     samples: list[tuple[str, list[np.ndarray]]] = []
     with VideoReader(source, gop=GOP) as reader:
         task = progress.add_task("segmenting", total=reader.frame_count)
-        size = (reader.height, reader.width)
         wanted = _sample_indices(reader.frame_count)
-        with VideoWriter(overlay, rate=reader.rate, size=size, rotation=reader.rotation) as writer:
+        with VideoWriter.like(reader, overlay) as writer:
             for frame in reader:
                 labels = {}
                 for mode, way in ways.items():
@@ -142,7 +149,8 @@ def _segment(
                     shown += [viz.colour(labels[mode]) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
                     shown.append(viz.difference(labels["ar"], against))
-                    samples.append((f"frame {frame.index}\nd = {frame.distance}", shown))
+                    name = f"frame {frame.index}\nd = {frame.distance}"
+                    samples.append((name, [viz.thumbnail(picture) for picture in shown]))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
     return ways, samples[1:] or samples

@@ -63,8 +63,7 @@ def segment_file(
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
         writer = None
         if overlay is not None:
-            size = (reader.height, reader.width)
-            writer = stack.enter_context(VideoWriter(overlay, rate=reader.rate, size=size, rotation=reader.rotation))
+            writer = stack.enter_context(VideoWriter.like(reader, overlay))
         progress = stack.enter_context(Progress(console=console, transient=True))
         task = progress.add_task("segmenting", total=reader.frame_count)
         for result in segmenter.segment_all(reader, reader.rotation):

@@ -30,6 +30,14 @@ def difference(labels: np.ndarray, other: np.ndarray) -> np.ndarray:
     return out
 
 
+def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
+    """A uint8 `[H, W, 3]` picture made narrower where it is wider than `width`."""
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
 def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> np.ndarray:
     """Pictures in a grid with a heading for each column and row, a legend of the classes below.
 

@@ -172,3 +172,26 @@ def test_help_names_every_command():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     for command in ("segment", "demo", "encode", "street", "train", "eval"):
         assert command in done.stdout
+
+
+def test_demo_encodes_what_has_no_vectors_again(arseg, weights):
+    with av.open("old.avi", "w") as container:
+        stream = container.add_stream("mpeg4", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
+        for image, _ in StreetScene(3, width=96, height=72).frames(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    code, out, err = arseg("demo", "old.avi", "--weights", weights, "-o", "results")
+    assert code == 0, err
+    assert "old.avi is" in err and "The demo does that now." in err
+    assert sorted(os.listdir("results")) == ["contact-sheet.png", "input-h264.mp4", "overlay.mp4", "table.json"]
+    assert "input-h264.mp4" in out
+
+
+def test_targets_need_names_of_their_own(arseg, weights, video):
+    before = video.read_bytes()
+    code, _, err = arseg("segment", video, "-o", video, "--weights", weights)
+    assert code == 2 and "need names of their own" in only_line(err)
+    assert video.read_bytes() == before
+    code, _, err = arseg("segment", video, "-o", "x", "--labels", "x", "--weights", weights)
+    assert code == 2 and "need names of their own" in only_line(err)

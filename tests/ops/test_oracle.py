@@ -60,6 +60,19 @@ def test_small_warp(small, module):
     assert error(out[inside], small["warped"][inside]) < TOLERANCE
 
 
+def test_small_creff_values_and_gradients():
+    with np.load(SMALL.with_name("oracle_creff_gradients.npz")) as arrays:
+        cut = {name: torch.from_numpy(arrays[name]) for name in arrays}
+    module = arseg_ext.CReFF(16)
+    module.load_state_dict({name: cut[name] for name in module.state_dict()})
+    hr, lr = cut["hr"].requires_grad_(), cut["lr"].requires_grad_()
+    out = module(hr, lr, torch.zeros(1, 20, 26, 2))
+    assert error(out, cut["out"]) < TOLERANCE
+    out.backward(cut["grad_out"])
+    assert error(hr.grad, cut["grad_hr"]) < TOLERANCE
+    assert error(lr.grad, cut["grad_lr"]) < TOLERANCE
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_raw_attention(creff_oracle, module):
     raw = creff_oracle["raw"]

@@ -213,3 +213,17 @@ def test_writer_refuses_and_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="size"):
         VideoWriter(tmp_path / "a.mp4", rate=30, size=(0, 64))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pixel_aspect_is_carried_on(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "wide.mp4", rate=30, size=(48, 64), pixel_aspect=Fraction(4, 3)) as writer:
+        for image in CLIP[:3]:
+            writer.write(image)
+    transcode(tmp_path / "wide.mp4", tmp_path / "again.mp4")
+    with VideoReader(tmp_path / "again.mp4") as reader:
+        assert reader.pixel_aspect == Fraction(4, 3)
+        with VideoWriter.like(reader, tmp_path / "overlay.mp4") as writer:
+            for frame in reader:
+                writer.write(frame.image)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)

@@ -55,6 +55,7 @@ class H264Sink:
         settings: for the encoder.
         rate: frames per second, for frames without a timestamp and the container's hint.
         rotation: degrees counter-clockwise, written as metadata.
+        pixel_aspect: width to height of a pixel as shown, written as metadata; None: not said, which means square.
         time_base: unit of the timestamps in the file; 1/rate where None.
 
     Raises:
@@ -68,6 +69,7 @@ class H264Sink:
         *,
         rate: Fraction,
         rotation: int = 0,
+        pixel_aspect: Fraction | None = None,
         time_base: Fraction | None = None,
     ) -> None:
         self.path = Path(path)
@@ -75,6 +77,7 @@ class H264Sink:
         self._settings = settings
         self._rate = rate
         self._rotation = rotation
+        self._pixel_aspect = pixel_aspect
         self.set_time_base(time_base or 1 / rate)
         self._last: int | None = None
         self._stream: VideoStream | None = None
@@ -210,6 +213,8 @@ class H264Sink:
             context.max_b_frames = 0
         context.colorspace, context.color_range = frame.colorspace, frame.color_range
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
+        if self._pixel_aspect:
+            context.sample_aspect_ratio = self._pixel_aspect
         if self._rotation:
             stream.set_display_rotation(self._rotation)
         return stream

@@ -93,9 +93,10 @@ def transcode(
     preset: str = "veryfast",
     progress: Callable[[int, int | None], object] | None = None,
 ) -> int:
-    """Re-encode any video PyAV decodes as `encode` would, keeping size, timestamps, rotation and colours' meaning.
+    """Re-encode any video PyAV decodes as `encode` would.
 
-    Interlaced frames are deinterlaced, deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
+    Size, pixel aspect, timestamps, rotation and the colours' meaning are kept. Interlaced frames are deinterlaced,
+    deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
 
     Args:
         source: a video file; may be the same as `path`.
@@ -122,7 +123,8 @@ def transcode(
         rotation = int(first.rotation)
         time_base = None if first.pts is None else first.time_base
         frames = _progressive(_same_size(itertools.chain([first], decoded), opened), opened)
-        with H264Sink(path, settings, rate=rate, rotation=rotation, time_base=time_base) as sink:
+        aspect = stream.sample_aspect_ratio
+        with H264Sink(path, settings, rate=rate, rotation=rotation, pixel_aspect=aspect, time_base=time_base) as sink:
             for frame in frames:
                 sink.write(frame, frame.pts, frame.time_base)
                 if progress is not None:

@@ -73,6 +73,7 @@ class VideoReader:
         rate: average frames per second.
         codec: FFmpeg's name of the codec, "h264".
         rotation: degrees counter-clockwise that a player turns the frames by, from the metadata.
+        pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
         frame_count: number of frames the container states; None where it does not.
 
     Raises:
@@ -100,6 +101,7 @@ class VideoReader:
             self.width = first.width
             self.height = first.height
             self.rotation = int(first.rotation)
+            self.pixel_aspect = source.stream.sample_aspect_ratio
             self.codec = source.codec
             self.rate = Fraction(source.stream.average_rate or source.stream.guessed_rate or 25)
             self.frame_count = source.stream.frames or None

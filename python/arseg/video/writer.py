@@ -11,6 +11,7 @@ import numpy as np
 from arseg.errors import InputError
 
 from ._sink import H264Sink, Settings, as_rate
+from .reader import VideoReader
 
 __all__ = ["VideoWriter"]
 
@@ -24,6 +25,7 @@ class VideoWriter:
         size: (height, width) of every frame. Even sizes become 4:2:0, which every player takes; odd ones 4:4:4.
         rotation: degrees counter-clockwise by which a player turns the frames (metadata only).
         crf: x264's quality, 0 (lossless) to 51.
+        pixel_aspect: width to height of a pixel as shown; None: square.
 
     Raises:
         OutputError: `path` cannot be written; found out before the first frame where possible.
@@ -37,6 +39,7 @@ class VideoWriter:
         size: tuple[int, int],
         rotation: int = 0,
         crf: float = 20,
+        pixel_aspect: Fraction | None = None,
     ) -> None:
         height, width = size
         if height < 1 or width < 1:
@@ -45,7 +48,19 @@ class VideoWriter:
             raise InputError(f"crf: expected 0..51, got {crf!r}")
         self.path = path
         self._size = (height, width)
-        self._sink = H264Sink(path, Settings(crf=crf, preset="veryfast"), rate=as_rate(rate), rotation=rotation)
+        self._sink = H264Sink(
+            path,
+            Settings(crf=crf, preset="veryfast"),
+            rate=as_rate(rate),
+            rotation=rotation,
+            pixel_aspect=pixel_aspect,
+        )
+
+    @classmethod
+    def like(cls, reader: VideoReader, path: str | os.PathLike[str]) -> VideoWriter:
+        """A writer for frames of the size of `reader`'s, that shows them as that video does."""
+        size = (reader.height, reader.width)
+        return cls(path, reader.rate, size, reader.rotation, pixel_aspect=reader.pixel_aspect)
 
     @property
     def frames(self) -> int:
