@@ -60,7 +60,9 @@ class Source:
 
     @property
     def interlaced(self) -> bool:
-        return self.stream.codec_context.field_order not in PROGRESSIVE_ORDERS
+        """What the container says; PyAV 17 does not tell, and the decoded frames' own flag then has to."""
+        order = getattr(self.stream.codec_context, "field_order", None)
+        return order is not None and order not in PROGRESSIVE_ORDERS
 
 
 def open_source(path: str | os.PathLike[str], options: dict[str, str] | None = None) -> Source:
