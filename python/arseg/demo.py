@@ -120,7 +120,9 @@ def run_demo(
     rows = _rows(model, ways, size, truth is not None)
     save_json(out / "table.json", rows)
     result = Console()
-    result.print(_table(rows, f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"))
+    title = f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"
+    result.print(title, highlight=False, soft_wrap=True)
+    result.print(_table(rows))
     for name in ("overlay.mp4", "contact-sheet.png", "table.json"):
         result.print(out / name, highlight=False, soft_wrap=True)
 
@@ -189,8 +191,8 @@ def _rows(
     return rows
 
 
-def _table(rows: list[dict[str, str | float | None]], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(rows: list[dict[str, str | float | None]]) -> Table:
+    table = Table()
     for column, justify in (("", "left"), ("mIoU %", "right"), ("GMACs a frame", "right"), ("ms a frame", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in rows:
