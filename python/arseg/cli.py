@@ -186,7 +186,6 @@ def evaluate(
     from arseg.engine import VideoSegmenter
     from arseg.engine.evaluate import evaluate as run
     from arseg.engine.evaluate import save_scores, scores_table
-    from arseg.engine.segmenter import MODES
     from arseg.files import check_writable
 
     if json is not None:
@@ -194,7 +193,15 @@ def evaluate(
     model = VideoSegmenter(weights).model
     data = CamVid(camvid, "val")
     frames = [data[index] for index in range(len(data))]
-    scores = run(model, frames, MODES, gop=gop, crf=crf, offsets=[0] if quick else None, report=_report)
+    scores = run(
+        model,
+        frames,
+        ("hr", "lr", "ar", "warp", "keep"),
+        gop=gop,
+        crf=crf,
+        offsets=[0] if quick else None,
+        report=_report,
+    )
     _console(stderr=False).print(scores_table(scores))
     if json is not None:
         save_scores(json, scores)

@@ -90,14 +90,13 @@ def evaluate(
 
 
 def scores_table(scores: dict[Mode, Scores]) -> Table:
-    """mIoU in percent: a row for each way of segmenting, a column for each distance, and the mean."""
-    table = Table(title="mIoU % by distance to the keyframe", title_justify="left")
-    table.add_column("")
-    gop = len(next(iter(scores.values())).by_distance)
-    for column in ("mean", *(str(d) for d in range(gop))):
-        table.add_column(column, justify="right")
-    for mode, score in scores.items():
-        table.add_row(NAMES[mode], *(f"{value:.1f}" for value in (score.mean(), *score.miou())))
+    """mIoU in percent: a column for each way of segmenting, a row for each distance, the mean first."""
+    table = Table("distance", title="mIoU %", title_justify="left")
+    for mode in scores:
+        table.add_column(NAMES[mode], justify="right")
+    table.add_row("mean", *(f"{score.mean():.1f}" for score in scores.values()), end_section=True)
+    for distance, values in enumerate(zip(*(score.miou() for score in scores.values()), strict=True)):
+        table.add_row(str(distance), *(f"{value:.1f}" for value in values))
     return table
 
 
