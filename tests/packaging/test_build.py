@@ -83,7 +83,7 @@ def test_source_archive(tree, tmp_path):
     expected |= {path.relative_to(tree).as_posix() for path in tree.glob("arseg_ext/*.py")}
     expected |= {path.relative_to(tree).as_posix() for path in tree.glob("python/arseg/**/*.py")}
     expected |= {path.relative_to(tree).as_posix() for path in tree.glob("tests/ops/*.py")}
-    expected |= {"arseg_ext/py.typed", "tests/conftest.py"}
+    expected |= {"arseg_ext/py.typed", "tests/conftest.py", "python/arseg/weights/lite0-camvid.safetensors"}
     assert expected <= names, sorted(expected - names)
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
 
