@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from arseg.errors import ArsegError
+
 Recipe = TypeVar("Recipe")
 
 app = typer.Typer(
@@ -226,11 +228,7 @@ def main() -> None:
     """Entry point: turns the faults that a user can mend into one line."""
     try:
         app()
-    except Exception as error:
-        from arseg.errors import user_errors
-
-        if not isinstance(error, user_errors()):
-            raise
+    except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so
         print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
 

@@ -13,11 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from arseg.errors import ArsegError
+
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lite0-camvid.safetensors"
 """The weights that the package ships; their model card lies beside them."""
 
 
-class CheckpointError(Exception):
+class CheckpointError(ArsegError):
     """A weights file that cannot be read, or does not fit the network; the message names the file."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 
+from arseg.errors import ArsegError
+
 __all__ = [
     "BFramesError",
     "InterlacedError",
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 
-class VideoError(Exception):
+class VideoError(ArsegError):
     """Base of all errors of `arseg.video`.
 
     Attributes:
