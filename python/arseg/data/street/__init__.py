@@ -9,8 +9,10 @@ It is demo input, training video and test fixture in one. Textures stick to the 
 dimensions, so that an encoder finds true motion in the frames.
 
 Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` tools for surfaces; `ground`, `houses`,
-`roadside`, `sky`, `cars`, `figures`, `signs` and `furniture` the things themselves; `layout` what stands and moves
-where; `render` painting; `scene` the camera and the frames.
+`roadside`, `sky`, `cars`, `figures` and `signs` make the things themselves. `world` is what follows from the seed:
+`camera` the drive, `materials` what to build from, `standing` and `segments` what stands where, `traffic` who moves.
+`plan`, `plan_standing` and `plan_moving` collect what a frame shows; `canvas`, `backdrop`, `surfaces`, `bodies`,
+`furniture` and `shadows` paint it; `scene` gives the frames.
 """
 
 from __future__ import annotations

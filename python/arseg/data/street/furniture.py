@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from arseg.data.street.camera import View
+from arseg.data.street.canvas import POLE, SIGN, Canvas, scaled
 from arseg.data.street.lanes import Floats
-from arseg.data.street.layout import Post, Sign
-from arseg.data.street.render import POLE, SIGN, Canvas, Colour, View
-
-
-def _times(colour: Colour, gain: float) -> Colour:
-    return colour[0] * gain, colour[1] * gain, colour[2] * gain
+from arseg.data.street.light import Colour
+from arseg.data.street.standing import Post, Sign
 
 
 def paint_post(view: View, post: Post, gain: tuple[float, float]) -> Callable[[Canvas], None]:
@@ -25,8 +23,8 @@ def paint_post(view: View, post: Post, gain: tuple[float, float]) -> Callable[[C
     def column(low: float, high: float, wide: float, narrow: float, colour: Colour) -> None:
         y0, y1 = foot - low * k, foot - high * k
         r0, r1 = max(0.32, wide * k / 2), max(0.32, narrow * k / 2)
-        shapes.append((np.array([(x - r0, y0), (x + r0, y0), (x + r1, y1), (x - r1, y1)]), _times(colour, gain[0])))
-        shapes.append((np.array([(x, y0), (x + r0, y0), (x + r1, y1), (x, y1)]), _times(colour, gain[1] * 0.8)))
+        shapes.append((np.array([(x - r0, y0), (x + r0, y0), (x + r1, y1), (x - r1, y1)]), scaled(colour, gain[0])))
+        shapes.append((np.array([(x, y0), (x + r0, y0), (x + r1, y1), (x, y1)]), scaled(colour, gain[1] * 0.8)))
 
     def arm(reach: float, low: float, high: float, thick: float, colour: Colour) -> None:
         x1, y0, y1, half = x + inwards * reach * k, foot - low * k, foot - high * k, max(0.32, thick * k / 2)

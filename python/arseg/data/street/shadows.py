@@ -8,6 +8,9 @@ import numpy as np
 
 from arseg.data.street.lanes import Floats
 
+Shadow = tuple[Floats, int]
+"""An outline, and how much light is lost inside it (0..255)."""
+
 
 def box(along: float, across: float, half_length: float, half_width: float) -> Floats:
     low, high, left, right = along - half_length, along + half_length, across - half_width, across + half_width
