@@ -2,3 +2,7 @@
 
 Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos", CVPR 2023.
 """
+
+from arseg_ext import __version__
+
+__all__ = ["__version__"]

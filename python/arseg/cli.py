@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from enum import Enum
@@ -10,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from arseg.errors import ArsegError
+from arseg import __version__
+from arseg.errors import ArsegError, InputError
 
 Recipe = TypeVar("Recipe")
 
@@ -38,6 +40,21 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"arseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 Video = Annotated[Path, typer.Argument(help="The video to read.", show_default=False)]
 Weights = Annotated[
     Path | None, typer.Option(help="Weights made by `arseg train ar`.", show_default="those of the package")
@@ -48,14 +65,30 @@ Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames
 @app.command()
 def segment(
     video: Video,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Overlay video to write.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Folder to write, one PNG of class ids a frame.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Overlay video to write; replaced if it exists.",
+            show_default="VIDEO-segmented.mp4, unless --labels is given",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="New folder to write: one PNG of class ids a frame, in the coded orientation.")
+    ] = None,
     weights: Weights = None,
     gop: Gop = 12,
-    height: Annotated[int | None, typer.Option(help="Resize frames to this height for the network.", min=1)] = None,
-    mode: Annotated[ModeName, typer.Option(help="ar is the method; the others are what it is compared with.")] = (
-        ModeName.ar
-    ),
+    height: Annotated[
+        int | None, typer.Option(help="Resize frames to this height for the network.", min=16, max=4320)
+    ] = None,
+    mode: Annotated[
+        ModeName,
+        typer.Option(
+            help="ar: the method. To compare: hr, all frames at full resolution; lr, all at low; warp, the keyframe's "
+            "result moved by the vectors; keep, the keyframe's result as it is."
+        ),
+    ] = ModeName.ar,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.float32,
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
 ) -> None:
@@ -97,11 +130,12 @@ def encode(
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
 ) -> None:
     """Encode any video again as H.264 with usable motion vectors (one reference, no B frames)."""
-    from rich.progress import Progress
-
+    from arseg.terminal import progress_bar
     from arseg.video import transcode
 
-    with Progress(console=_console(), transient=True) as progress:
+    if output.resolve() == video.resolve():
+        raise InputError(f"{output}: is the input itself; give the output another name")
+    with progress_bar(_console()) as progress:
         task = progress.add_task("encoding", total=None)
         count = transcode(
             video,
@@ -226,6 +260,8 @@ def _report(line: str) -> None:
 
 def main() -> None:
     """Entry point: turns the faults that a user can mend into one line."""
+    # As Ctrl-C: what is half-written is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so

@@ -18,12 +18,15 @@ from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.segmenter import Mode, VideoSegmenter
+from arseg.errors import InputError
 from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
+from arseg.terminal import progress_bar
 from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, encode, transcode
 
 WAYS: dict[Mode, str] = {"hr": "HR every frame", "lr": "LR every frame", "ar": "AR-Seg"}
 GOP = 12
+OUTPUTS = ("overlay.mp4", "contact-sheet.png", "table.json", "street.mp4", "input-h264.mp4")
 
 
 @dataclass
@@ -34,9 +37,12 @@ class Way:
     scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
     milliseconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})  # keyframe or not
 
+    def frames(self) -> int:
+        return sum(map(len, self.milliseconds.values()))
+
     def keyframes(self) -> float:
         """Share of the frames that are keyframes."""
-        return len(self.milliseconds[True]) / sum(map(len, self.milliseconds.values()))
+        return len(self.milliseconds[True]) / self.frames()
 
     def time(self) -> float:
         """Milliseconds a frame: the medians of keyframes and of the others, weighted by how many there are."""
@@ -98,8 +104,8 @@ def run_demo(
     remarks go to `console`.
     """
     problem = None if video is None else why_unusable(video)
-    out.mkdir(parents=True, exist_ok=True)
-    with Progress(console=console, transient=True) as progress:
+    _empty(out)
+    with progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
             source = out / "street.mp4"
@@ -120,11 +126,23 @@ def run_demo(
     rows = _rows(model, ways, size, truth is not None)
     save_json(out / "table.json", rows)
     result = Console()
-    title = f"{source.name}, {size[1]}x{size[0]}, GOP {GOP}, low resolution {model.scale:g}x"
-    result.print(title, highlight=False, soft_wrap=True)
+    keyframes, frames = (len(ways["ar"].milliseconds[True]), ways["ar"].frames())
+    title = f"{(video or source).name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"
+    result.print(f"{title}; the others at {model.scale:g}x", highlight=False, soft_wrap=True)
     result.print(_table(rows))
-    for name in ("overlay.mp4", "contact-sheet.png", "table.json"):
-        result.print(out / name, highlight=False, soft_wrap=True)
+    for name in OUTPUTS:
+        if (out / name).exists():
+            result.print(out / name, highlight=False, soft_wrap=True)
+
+
+def _empty(out: Path) -> None:
+    """Makes the folder; what an earlier demo left there would look like part of this one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder with -o") from error
 
 
 def _segment(
@@ -151,8 +169,9 @@ def _segment(
                     shown += [viz.colour(labels[mode]) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
                     shown.append(viz.difference(labels["ar"], against))
-                    name = f"frame {frame.index}\nd = {frame.distance}"
-                    samples.append((name, [viz.thumbnail(picture) for picture in shown]))
+                    name = f"frame {frame.index}\nkeyframe\n+ {frame.distance}"
+                    upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in shown]
+                    samples.append((name, upright))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
     return ways, samples[1:] or samples
@@ -166,8 +185,8 @@ def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
 
 
 def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
-    names = ["input", *(["truth"] if with_truth else []), "HR", "LR", "AR"]
-    names.append("AR differs from truth" if with_truth else "AR differs from HR")
+    names = ["input", *(["truth"] if with_truth else []), "HR: every frame at full size", "LR: every frame shrunk"]
+    names += ["AR-Seg", "where AR-Seg differs from " + ("truth" if with_truth else "HR")]
     save_png(path, viz.contact_sheet(names, samples))
 
 

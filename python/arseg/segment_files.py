@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import Progress
 
 from arseg import viz
 from arseg.data.street import StreetScene
 from arseg.engine import VideoSegmenter
 from arseg.errors import InputError
+from arseg.terminal import progress_bar
 from arseg.video import VideoReader, VideoWriter, encode
 
 
@@ -64,7 +64,7 @@ def segment_file(
         writer = None
         if overlay is not None:
             writer = stack.enter_context(VideoWriter.like(reader, overlay))
-        progress = stack.enter_context(Progress(console=console, transient=True))
+        progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("segmenting", total=reader.frame_count)
         for result in segmenter.segment_all(reader, reader.rotation):
             if writer is not None:
@@ -84,7 +84,7 @@ def render_street_file(
     street = StreetScene(seed, width=size[1], height=size[0], rate=rate)
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
-        progress = stack.enter_context(Progress(console=console, transient=True))
+        progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("rendering", total=frames)
 
         def images() -> Iterator[np.ndarray]:

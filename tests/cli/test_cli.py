@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -185,7 +186,7 @@ def test_demo_encodes_what_has_no_vectors_again(arseg, weights):
     assert code == 0, err
     assert "old.avi is" in err and "The demo does that now." in err
     assert sorted(os.listdir("results")) == ["contact-sheet.png", "input-h264.mp4", "overlay.mp4", "table.json"]
-    assert "input-h264.mp4" in out
+    assert "input-h264.mp4" in out and "old.avi: 96x72, 5 frames, 1 of them keyframes" in out
 
 
 def test_targets_need_names_of_their_own(arseg, weights, video):
@@ -195,3 +196,35 @@ def test_targets_need_names_of_their_own(arseg, weights, video):
     assert video.read_bytes() == before
     code, _, err = arseg("segment", video, "-o", "x", "--labels", "x", "--weights", weights)
     assert code == 2 and "need names of their own" in only_line(err)
+
+
+def test_encode_does_not_eat_its_input(arseg, video):
+    before = video.read_bytes()
+    code, _, err = arseg("encode", video, video)
+    assert code == 2 and "is the input itself" in only_line(err)
+    assert video.read_bytes() == before
+
+
+def test_demo_folder_that_cannot_be_made(arseg, video, weights):
+    Path("file").write_text("")
+    code, _, err = arseg("demo", video, "--weights", weights, "-o", "file/results")
+    assert code == 2 and "file/results: cannot be written" in only_line(err)
+
+
+def test_version(arseg):
+    from arseg_ext import __version__
+
+    assert arseg("--version") == (0, f"arseg {__version__}\n", "")
+
+
+def test_a_terminated_run_leaves_nothing(weights, video, tmp_path):
+    """SIGTERM, as a batch system sends it, in the middle of the work."""
+    command = [sys.executable, "-m", "arseg.cli", "segment", str(video), "-o", "o.mp4", "--labels", "l"]
+    command += ["--weights", str(weights), "--height", "2000"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".l.*/*.png")) and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.05)
+        running.terminate()
+        assert running.wait(60) == 143
+    assert list(tmp_path.iterdir()) == []

@@ -101,7 +101,7 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
     [
         ({"mode": "best"}, r"mode: expected one of ar, hr, lr, warp, keep, got 'best'"),
         ({"gop": 0}, r"gop: expected at least 1 frame, got 0"),
-        ({"height": 0}, r"height: expected at least 1 pixel, got 0"),
+        ({"height": 0}, r"height: expected at least 16 pixels, got 0"),
         ({"precision": "int8"}, r"precision: expected float32 or bfloat16, got 'int8'"),
         ({"device": "meta"}, r"device: the operators of this build run on the CPU, got meta"),
     ],

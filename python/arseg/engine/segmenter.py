@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -42,8 +42,8 @@ class SegmentedFrame:
     """
 
     index: int
-    labels: np.ndarray
-    image: np.ndarray
+    labels: np.ndarray = field(repr=False)
+    image: np.ndarray = field(repr=False)
     frame_type: str
     keyframe: bool
     distance: int
@@ -96,8 +96,8 @@ class VideoSegmenter:
             raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
         if gop < 1:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
-        if height is not None and height < 1:
-            raise InputError(f"height: expected at least 1 pixel, got {height}")
+        if height is not None and height < 16:
+            raise InputError(f"height: expected at least 16 pixels, got {height}")
         _refuse_device(torch.device(device))
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
