@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from arseg import __version__
 from arseg.errors import ArsegError, InputError
+from arseg.modes import NAMES, Mode
 
 Recipe = TypeVar("Recipe")
 
@@ -25,19 +25,6 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-
-
-class ModeName(str, Enum):
-    ar = "ar"
-    hr = "hr"
-    lr = "lr"
-    warp = "warp"
-    keep = "keep"
-
-
-class Precision(str, Enum):
-    float32 = "float32"
-    bfloat16 = "bfloat16"
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,13 +70,13 @@ def segment(
         int | None, typer.Option(help="Resize frames to this height for the network.", min=16, max=4320)
     ] = None,
     mode: Annotated[
-        ModeName,
+        Mode,
         typer.Option(
             help="ar: the method. To compare: hr, all frames at full resolution; lr, all at low; warp, the keyframe's "
             "result moved by the vectors; keep, the keyframe's result as it is."
         ),
-    ] = ModeName.ar,
-    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.float32,
+    ] = "ar",
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")] = "float32",
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
@@ -98,7 +85,7 @@ def segment(
 
     if output is None and labels is None:
         output = Path(f"{video.stem}-segmented.mp4")
-    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode.value, precision=precision.value)
+    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision)
     count = segment_file(segmenter, video, overlay=output, labels=labels, opacity=opacity, console=_console())
     for path in (output, labels):
         if path is not None:
@@ -232,7 +219,7 @@ def evaluate(
     scores = run(
         model,
         frames,
-        ("hr", "lr", "ar", "warp", "keep"),
+        tuple(NAMES),
         gop=gop,
         crf=crf,
         offsets=[0] if quick else None,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,14 +21,15 @@ from arseg.data.camvid import CLASSES
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
-from arseg.engine.segmenter import Mode, VideoSegmenter
+from arseg.engine.segmenter import VideoSegmenter
 from arseg.errors import InputError
 from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
+from arseg.modes import NAMES, Mode
 from arseg.terminal import progress_bar
 from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, encode, transcode
 
-WAYS: dict[Mode, str] = {"hr": "HR every frame", "lr": "LR every frame", "ar": "AR-Seg"}
+WAYS: tuple[Mode, ...] = ("hr", "lr", "ar")
 GOP = 12
 OUTPUTS = ("overlay.mp4", "contact-sheet.png", "table.json", "street.mp4", "input-h264.mp4")
 
@@ -67,15 +72,34 @@ def render_street(path: Path, frames: int, seed: int, height: int, progress: Pro
     return labels
 
 
-def why_unusable(video: Path) -> UnsupportedStreamError | None:
-    """Why the stream's vectors cannot be used, or None where they can; what is no video at all raises."""
+@contextmanager
+def results(out: Path) -> Iterator[Path]:
+    """A folder to work in; its files move to `out` once the block has ended well.
+
+    There they take the place of an earlier demo's. What is not a demo's stays, and is a reason to refuse where its name
+    is one that a demo writes.
+    """
+    earlier, new = (out / "table.json").exists(), not out.exists()
+    foreign = [name for name in OUTPUTS if (out / name).exists() and not earlier]
+    if foreign:
+        raise InputError(f"{out}: has a {foreign[0]} that is not an earlier demo's; name another folder with -o")
     try:
-        with VideoReader(video, gop=GOP) as reader:
-            for _ in zip(range(2 * GOP), reader, strict=False):
-                pass
-    except UnsupportedStreamError as error:
-        return error
-    return None
+        out.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".demo.", suffix=".part", dir=out))
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder with -o") from error
+    try:
+        yield part
+        for name in OUTPUTS:
+            if (part / name).exists():
+                os.replace(part / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                out.rmdir()  # goes only if it is empty: the block has failed
 
 
 def encode_again(video: Path, out: Path, problem: UnsupportedStreamError, progress: Progress) -> Path:
@@ -103,28 +127,30 @@ def run_demo(
     Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table on stdout; progress and
     remarks go to `console`.
     """
-    problem = None if video is None else why_unusable(video)
-    _empty(out)
-    with progress_bar(console) as progress:
+    if video is not None:
+        if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
+            raise InputError(f"{video}: lies where the demo writes; name another folder with -o")
+        # What is no video at all is said before a folder is made.
+        with suppress(UnsupportedStreamError), VideoReader(video):
+            pass
+    with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
-            source = out / "street.mp4"
+            source = folder / "street.mp4"
             truth = render_street(source, frames, seed, height, progress)
         else:
             source = video
-            if problem is not None:
-                source = encode_again(video, out, problem, progress)
-        overlay = out / "overlay.mp4"
+        overlay = folder / "overlay.mp4"
         try:
             ways, samples = _segment(model, source, overlay, truth, progress)
-        except UnsupportedStreamError as later:
-            source = encode_again(source, out, later, progress)
+        except UnsupportedStreamError as problem:
+            source = encode_again(source, folder, problem, progress)
             ways, samples = _segment(model, source, overlay, truth, progress)
-    with VideoReader(source) as reader:
-        size = (reader.height, reader.width)
-    _save_sheet(out / "contact-sheet.png", samples, truth is not None)
-    rows = _rows(model, ways, size, truth is not None)
-    save_json(out / "table.json", rows)
+        with VideoReader(source) as reader:
+            size = (reader.height, reader.width)
+        _save_sheet(folder / "contact-sheet.png", samples, truth is not None)
+        rows = _rows(model, ways, size, truth is not None)
+        save_json(folder / "table.json", rows)
     result = Console()
     keyframes, frames = (len(ways["ar"].milliseconds[True]), ways["ar"].frames())
     title = f"{(video or source).name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"
@@ -133,16 +159,6 @@ def run_demo(
     for name in OUTPUTS:
         if (out / name).exists():
             result.print(out / name, highlight=False, soft_wrap=True)
-
-
-def _empty(out: Path) -> None:
-    """Makes the folder; what an earlier demo left there would look like part of this one."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in OUTPUTS:
-            (out / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder with -o") from error
 
 
 def _segment(
@@ -201,7 +217,7 @@ def _rows(
         compute = macs["hr"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
         rows.append(
             {
-                "way": WAYS[mode],
+                "way": NAMES[mode],
                 "miou": round(way.scores.miou(), 2) if with_truth else None,
                 "gmacs_a_frame": round(compute, 3),
                 "milliseconds_a_frame": round(way.time(), 1),

@@ -228,3 +228,20 @@ def test_a_terminated_run_leaves_nothing(weights, video, tmp_path):
         running.terminate()
         assert running.wait(60) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_touches_nothing_that_is_not_a_demos(arseg, weights, video):
+    Path("mine").mkdir()
+    Path("mine/street.mp4").write_text("my holiday")
+    code, _, err = arseg("demo", video, "--weights", weights, "-o", "mine")
+    assert code == 2 and "mine: has a street.mp4 that is not an earlier demo's" in only_line(err)
+    assert Path("mine/street.mp4").read_text() == "my holiday" and os.listdir("mine") == ["street.mp4"]
+
+
+def test_demo_takes_the_place_of_an_earlier_one(arseg, weights, video):
+    assert arseg("demo", "--weights", weights, "--frames", 3, "--height", 48, "-o", "d")[0] == 0
+    Path("d/notes.txt").write_text("keep")
+    code, _, err = arseg("demo", "d/street.mp4", "--weights", weights, "-o", "d")
+    assert code == 2 and "lies where the demo writes" in only_line(err) and Path("d/street.mp4").exists()
+    assert arseg("demo", video, "--weights", weights, "-o", "d")[0] == 0
+    assert sorted(os.listdir("d")) == ["contact-sheet.png", "notes.txt", "overlay.mp4", "table.json"]

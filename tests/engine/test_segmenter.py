@@ -10,9 +10,9 @@ import torch
 from texture_clips import moving_texture
 
 from arseg.engine import VideoSegmenter
-from arseg.engine.segmenter import MODES
 from arseg.models import PyramidNet, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
+from arseg.modes import MODES
 from arseg.video import VideoReader, encode
 
 

@@ -13,18 +13,11 @@ from rich.table import Table
 from arseg.data import camvid
 from arseg.files import save_json
 from arseg.models.arseg_net import ARSegNet
+from arseg.modes import NAMES, Mode
 from arseg.video import VideoReader, encode
 
 from .metrics import ConfusionMatrix
-from .segmenter import Mode, VideoSegmenter
-
-NAMES: dict[Mode, str] = {
-    "hr": "HR every frame",
-    "lr": "LR every frame",
-    "ar": "AR-Seg",
-    "warp": "keyframe warped",
-    "keep": "keyframe kept",
-}
+from .segmenter import VideoSegmenter
 
 
 @dataclass

@@ -18,11 +18,9 @@ from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg.models.pyramid import normalise
+from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
 from arseg_ext import ops
-
-Mode = Literal["ar", "hr", "lr", "warp", "keep"]
-MODES: tuple[Mode, ...] = ("ar", "hr", "lr", "warp", "keep")
 
 
 @dataclass(frozen=True)

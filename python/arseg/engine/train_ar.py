@@ -1,6 +1,6 @@
 """Phase 2: the low-resolution branch and CReFF, by feature similarity training (FST) under the frozen keyframe network.
 
-Source: Hu et al., CVPR 2023, section 3.3: segmentation loss + MSE between the fused feature and the one that the
+Source: Hu et al., CVPR 2023: segmentation loss + MSE between the fused feature and the one that the
 high-resolution network finds in the same frame; the 1x1 classifier is shared and frozen.
 """
 

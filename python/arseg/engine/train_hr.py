@@ -71,7 +71,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     drawn = round(recipe.batch * recipe.street_share)
 
     def sample(step: int, rng: np.random.Generator) -> Batch:
-        # Real frames alone at first: the encoder comes from photographs and settles on them faster.
+        # Real frames alone at first, from `street_from` on both.
         count = drawn if step >= recipe.street_from else 0
         return sample_stills([(real, recipe.batch - count), (streets, count)], recipe, rng)
 

@@ -23,7 +23,7 @@ class ARSegNet(nn.Module):
         scale: resolution of the other frames, 0 < scale <= 1. The resized image is `int(H * scale)` high.
         window: side of the local attention, odd.
 
-    Source: Hu et al., CVPR 2023, figure 3. The low-resolution branch starts as a copy of the high one.
+    Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
 
     def __init__(self, high: nn.Module, *, channels: int, scale: float = 0.5, window: int = 7):

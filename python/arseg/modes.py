@@ -1,0 +1,17 @@
+"""The ways to segment a video: the method, and what it is compared with. Light to import, for the command line."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Mode = Literal["ar", "hr", "lr", "warp", "keep"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+NAMES: dict[Mode, str] = {
+    "hr": "HR every frame",
+    "lr": "LR every frame",
+    "ar": "AR-Seg",
+    "warp": "keyframe warped",
+    "keep": "keyframe kept",
+}
+"""Headings of tables, in the order of tables."""
