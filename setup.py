@@ -1,7 +1,8 @@
 """Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI), arseg/_motion (pybind11, no torch).
 
 Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 refuses to
-build without CUDA, FORCE_CUDA=0 refuses to build with it, TORCH_CUDA_ARCH_LIST chooses GPU architectures.
+build without CUDA, FORCE_CUDA=0 refuses to build with it, TORCH_CUDA_ARCH_LIST chooses GPU architectures,
+ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 MINIMUM_TORCH = (2, 11)
+MINIMUM_LIBDE265 = (1, 1, 1)
 TORCH_TARGET = "0x020b000000000000"  # 2.11: the library loads in this torch and every later one
 DEFAULT_ARCHITECTURES = "8.0;8.6;8.9;9.0+PTX"
 NEEDS_NO_BUILD = {"sdist", "egg_info", "dist_info", "clean", "--version", "--name", "--help"}
@@ -113,27 +115,76 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
     return extension
 
 
-def motion(debug: bool) -> list[Extension]:
-    if not (ROOT / "csrc" / "motion" / "bindings.cpp").exists():
-        return []
+def pybind_extension(name: str, debug: bool, files: list[str], **more) -> Extension:
     try:
         import pybind11
     except ImportError:
         stop("building needs pybind11, and it is not installed here. Install it first: pip install pybind11")
+    return Extension(
+        name,
+        files,
+        include_dirs=[pybind11.get_include(), *more.pop("include_dirs", [])],
+        language="c++",
+        extra_compile_args=[
+            *(["-O0", "-g"] if debug else ["-O3", "-g0"]),
+            "-std=c++17",
+            "-fvisibility=hidden",
+            "-Wall",
+        ],
+        extra_link_args=[] if debug else ["-Wl,-s"],
+        **more,
+    )
+
+
+def motion(debug: bool) -> list[Extension]:
+    if not (ROOT / "csrc" / "motion" / "bindings.cpp").exists():
+        return []
+    return [pybind_extension("arseg._motion", debug, sources("csrc/motion/*.cpp"), depends=sources("csrc/motion/*.h"))]
+
+
+def libde265(tree: Path) -> str:
+    """Version of a source tree, such as "1.1.1"."""
+    if not tree.is_dir():
+        stop(f"ARSEG_LIBDE265={tree} is not a folder: give the source tree of libde265.")
+    cmake = tree / "CMakeLists.txt"
+    text = cmake.read_text(encoding="utf-8", errors="replace") if cmake.exists() else ""
+    found = re.search(r"project\s*\(\s*libde265\b[^)]*?VERSION\s+(\d+)\.(\d+)\.(\d+)", text)
+    if not found or not (tree / "libde265" / "decctx.h").exists():
+        stop(f"ARSEG_LIBDE265={tree} is not a source tree of libde265 (an installed library has no private headers).")
+    number = tuple(map(int, found.groups()))
+    if number < MINIMUM_LIBDE265:
+        stop(f"ARSEG_LIBDE265={tree} is libde265 {'.'.join(found.groups())}, and 1.1.1 or newer is needed.")
+    return ".".join(found.groups())
+
+
+def hevc(debug: bool) -> list[Extension]:
+    place = os.environ.get("ARSEG_LIBDE265")
+    if not place:
+        # A wheel takes whatever an earlier build left there, and this must not get into one unasked.
+        for left in ROOT.glob("build/lib*/arseg/_hevc.*"):
+            left.unlink()
+        return []
+    tree = Path(place).expanduser().resolve()
+    number = libde265(tree)
+    say(f"building arseg._hevc with libde265 {number}: that module is under the LGPL-3, see docs/hevc.md.")
+    # The one header that libde265 has its own build write.
+    generated = ROOT / "build" / "hevc"
+    header = generated / "libde265" / "de265-version.h"
+    digits = "".join(f"{int(part):02d}" for part in number.split("."))
+    text = f'#define LIBDE265_NUMERIC_VERSION 0x{digits}00\n#define LIBDE265_VERSION "{number}"\n'
+    if not header.exists() or header.read_text(encoding="utf-8") != text:
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text(text, encoding="utf-8")
     return [
-        Extension(
-            "arseg._motion",
-            sources("csrc/motion/*.cpp"),
-            depends=sources("csrc/motion/*.h"),
-            include_dirs=[pybind11.get_include()],
-            language="c++",
-            extra_compile_args=[
-                *(["-O0", "-g"] if debug else ["-O3", "-g0"]),
-                "-std=c++17",
-                "-fvisibility=hidden",
-                "-Wall",
-            ],
-            extra_link_args=[] if debug else ["-Wl,-s"],
+        pybind_extension(
+            "arseg._hevc",
+            debug,
+            # Without its SIMD kernels: they make samples, which vectors do not need.
+            [*sources("csrc/hevc/*.cpp"), *sorted(map(str, (tree / "libde265").glob("*.cc")))],
+            depends=[*sources("csrc/hevc/*.h"), "csrc/motion/field.h"],
+            include_dirs=[str(generated), str(tree), str(tree / "libde265")],
+            define_macros=[("HAVE_POSIX_MEMALIGN", "1"), ("LIBDE265_STATIC_BUILD", None), ("DE265_LOG_ERROR", None)],
+            libraries=["pthread"],
         )
     ]
 
@@ -144,7 +195,7 @@ def build_arguments() -> dict:
     torch, cpp_extension = import_torch()
     debug = bool(flag("DEBUG"))
     return {
-        "ext_modules": [operators(torch, cpp_extension, debug), *motion(debug)],
+        "ext_modules": [operators(torch, cpp_extension, debug), *motion(debug), *hevc(debug)],
         "cmdclass": {"build_ext": cpp_extension.BuildExtension},
     }
 

@@ -1,145 +1,150 @@
-// Python face of the motion code: module arseg._motion, numpy in and numpy out. Everything is checked here, so that
-// the functions behind it may trust shapes; bad input is a ValueError.
+// Python face of the motion code: module arseg._motion, numpy in and numpy out.
+#include "bindings.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <cstddef>
 #include <cstring>
-#include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "arguments.h"
 #include "chain.h"
 #include "fill.h"
 #include "raster.h"
+#include "step.h"
 
 namespace py = pybind11;
 using namespace arseg::motion;
 
 namespace {
 
-static_assert(sizeof(bool) == 1, "numpy's bool and uint8_t share storage");
-
-std::string shape_of(const py::array& array) {
-  std::string text = "[";
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    text += (i ? ", " : "") + std::to_string(array.shape(i));
-  }
-  return text + "]";
-}
-
-[[noreturn]] void refuse(const std::string& name, const std::string& expected, const std::string& came) {
-  throw std::invalid_argument(name + ": expected " + expected + ", got " + came);
-}
-
-std::string describe(const py::array& array) {
-  const py::dtype dtype = array.dtype();
-  const std::string type = dtype.has_fields() ? std::to_string(dtype.itemsize()) + "-byte records"
-                                              : std::string(py::str(static_cast<const py::object&>(dtype)));
-  return type + " " + shape_of(array);
-}
-
-// A vectors/mask pair from Python, as contiguous arrays that this object keeps alive.
-class FieldArgument {
+// The samples of a decoded frame's first plane: None, or (buffer, bytes from row to row, bytes a sample).
+class LumaArgument {
  public:
-  FieldArgument(const py::array& vectors, const py::array& valid, const std::string& prefix) {
-    if (!py::isinstance<py::array_t<int16_t>>(vectors) || vectors.ndim() != 3 || vectors.shape(2) != 2 ||
-        vectors.shape(0) < 1 || vectors.shape(1) < 1) {
-      refuse(prefix + "vectors", "int16 [Hb, Wb, 2] with Hb, Wb >= 1", describe(vectors));
+  LumaArgument(const py::object& given, int64_t width, int64_t height) {
+    if (given.is_none()) {
+      return;
     }
-    rows = vectors.shape(0);
-    cols = vectors.shape(1);
-    if (rows > kMaxSide || cols > kMaxSide) {
-      refuse(prefix + "vectors", "at most " + std::to_string(kMaxSide) + " cells a side", describe(vectors));
+    const auto parts = given.cast<py::tuple>();
+    info_ = parts[0].cast<py::buffer>().request();
+    luma_ = {static_cast<const uint8_t*>(info_.ptr), parts[1].cast<int64_t>(), parts[2].cast<int>()};
+    const int64_t size = info_.size * info_.itemsize;
+    if ((luma_.sample_bytes != 1 && luma_.sample_bytes != 2) || luma_.pitch < width * luma_.sample_bytes ||
+        luma_.pitch % luma_.sample_bytes != 0 || luma_.pitch > size ||
+        (height - 1) * luma_.pitch + width * luma_.sample_bytes > size) {
+      refuse("luma", std::to_string(height) + " rows of " + std::to_string(width) + " samples of 1 or 2 bytes",
+             std::to_string(size) + " bytes, " + std::to_string(luma_.pitch) + " a row, " +
+                 std::to_string(luma_.sample_bytes) + " a sample");
     }
-    if (!py::isinstance<py::array_t<bool>>(valid) || valid.ndim() != 2 || valid.shape(0) != rows ||
-        valid.shape(1) != cols) {
-      refuse(prefix + "valid", "bool [" + std::to_string(rows) + ", " + std::to_string(cols) + "]", describe(valid));
-    }
-    vectors_ = py::array_t<int16_t, py::array::c_style | py::array::forcecast>(vectors);
-    valid_ = py::array_t<bool, py::array::c_style | py::array::forcecast>(valid);
   }
 
-  ConstField view() const {
-    return {reinterpret_cast<const Vec*>(vectors_.data()), reinterpret_cast<const uint8_t*>(valid_.data())};
-  }
-
-  int64_t rows = 0;
-  int64_t cols = 0;
+  const Luma& view() const { return luma_; }
 
  private:
-  py::array_t<int16_t> vectors_;
-  py::array_t<bool> valid_;
+  py::buffer_info info_;
+  Luma luma_;
 };
 
-struct FieldResult {
-  FieldResult(int64_t rows, int64_t cols) : vectors({rows, cols, int64_t{2}}), valid({rows, cols}) {}
-
-  Field view() {
-    return {reinterpret_cast<Vec*>(vectors.mutable_data()), reinterpret_cast<uint8_t*>(valid.mutable_data())};
+// References from Python and what keeps their memory alive.
+class ReferencesArgument {
+ public:
+  // Tuples (way to the keyframe, luma, time): the way is True for the keyframe itself, None where there is none, or
+  // (vectors, valid).
+  void add(const py::sequence& given, int64_t width, int64_t height, std::vector<Reference>& list) {
+    for (const py::handle item : given) {
+      const auto parts = item.cast<py::tuple>();
+      if (parts.size() != 3) {
+        refuse("references", "(field, luma, time)", std::to_string(parts.size()) + " items");
+      }
+      Reference reference;
+      const py::object way = parts[0];
+      if (way.is_none()) {
+        reference.reach = Reference::Reach::Nothing;
+      } else if (py::isinstance<py::bool_>(way)) {
+        reference.reach = Reference::Reach::Key;
+      } else {
+        const auto field = way.cast<py::tuple>();
+        fields_.emplace_back(field[0].cast<py::array>(), field[1].cast<py::array>(), "reference_");
+        if (fields_.back().rows != cells(height, kCell) || fields_.back().cols != cells(width, kCell)) {
+          refuse("reference_vectors",
+                 "[" + std::to_string(cells(height, kCell)) + ", " + std::to_string(cells(width, kCell)) + ", 2]",
+                 shape_of(field[0].cast<py::array>()));
+        }
+        reference.reach = Reference::Reach::Field;
+        reference.to_key = fields_.back().view();
+      }
+      lumas_.emplace_back(parts[1], width, height);
+      reference.luma = lumas_.back().view();
+      reference.time = parts[2].cast<int>();
+      list.push_back(reference);
+    }
   }
-  py::tuple tuple() { return py::make_tuple(vectors, valid); }
 
-  py::array_t<int16_t> vectors;
-  py::array_t<bool> valid;
+ private:
+  std::vector<FieldArgument> fields_;
+  std::vector<LumaArgument> lumas_;
 };
 
-// The layout FFmpeg and PyAV use; anything else would be read as garbage.
-void check_records(const py::array& records) {
-  struct Member {
-    const char* name;
-    size_t offset;
-    char kind;
-    size_t size;
-  };
-  static constexpr Member members[] = {
-      {"source", offsetof(Record, source), 'i', 4},
-      {"w", offsetof(Record, w), 'u', 1},
-      {"h", offsetof(Record, h), 'u', 1},
-      {"dst_x", offsetof(Record, dst_x), 'i', 2},
-      {"dst_y", offsetof(Record, dst_y), 'i', 2},
-      {"motion_x", offsetof(Record, motion_x), 'i', 4},
-      {"motion_y", offsetof(Record, motion_y), 'i', 4},
-      {"motion_scale", offsetof(Record, motion_scale), 'u', 2},
-  };
-  static const std::string expected = "a 1-D array of FFmpeg's 40-byte AVMotionVector records";
-  const py::dtype dtype = records.dtype();
-  if (records.ndim() != 1 || dtype.itemsize() != static_cast<py::ssize_t>(sizeof(Record)) || !dtype.has_fields()) {
-    refuse("records", expected, describe(records));
+struct RecordsArgument {
+  explicit RecordsArgument(const py::array& records) {
+    check_records(records);
+    contiguous = py::array::ensure(records, py::array::c_style);
   }
-  const py::object fields = dtype.attr("fields");
-  for (const Member& member : members) {
-    const py::str name(member.name);
-    if (!fields.contains(name)) {
-      refuse("records", expected, "no member '" + std::string(member.name) + "'");
-    }
-    const py::tuple field = fields[name];
-    const auto type = py::reinterpret_borrow<py::dtype>(field[0]);
-    if (field[1].cast<size_t>() != member.offset || type.kind() != member.kind ||
-        type.itemsize() != static_cast<py::ssize_t>(member.size) || type.byteorder() == '>') {
-      refuse("records", expected, "member '" + std::string(member.name) + "' of another type or place");
-    }
-  }
-}
+  const void* data() const { return contiguous.data(); }
+  int64_t count() const { return contiguous.shape(0); }
 
-void check_size(int64_t width, int64_t height) {
-  if (width < 1 || height < 1 || width > kMaxSide || height > kMaxSide) {
-    refuse("width, height", "1.." + std::to_string(kMaxSide), std::to_string(width) + ", " + std::to_string(height));
-  }
-}
+  py::array contiguous;
+};
 
 py::tuple py_rasterize(const py::array& records, int64_t width, int64_t height) {
   check_size(width, height);
-  check_records(records);
-  const auto contiguous = py::array::ensure(records, py::array::c_style);
+  const RecordsArgument given(records);
   FieldResult result(cells(height, kCell), cells(width, kCell));
   const Field out = result.view();
-  const void* data = contiguous.data();
-  const int64_t count = contiguous.shape(0);
+  References references;
+  references.past.resize(1);
+  references.past[0].reach = Reference::Reach::Key;
+  Frame frame;
+  frame.width = static_cast<int>(width);
+  frame.height = static_cast<int>(height);
+  const void* data = given.data();
+  const int64_t count = given.count();
   {
     py::gil_scoped_release release;
-    rasterize(data, count, static_cast<int>(width), static_cast<int>(height), out.vectors, out.valid);
+    draw(data, count, frame, references, {out.vectors, out.valid});
   }
   return result.tuple();
+}
+
+py::tuple py_step(const py::array& records, int64_t width, int64_t height, int64_t crop_left, int64_t crop_top,
+                  const py::object& luma, const py::sequence& past, const py::sequence& future) {
+  check_size(width, height);
+  if (crop_left < 0 || crop_top < 0 || crop_left > kMaxSide || crop_top > kMaxSide) {
+    refuse("crop_left, crop_top", "0.." + std::to_string(kMaxSide),
+           std::to_string(crop_left) + ", " + std::to_string(crop_top));
+  }
+  const RecordsArgument given(records);
+  const LumaArgument own(luma, width, height);
+  References references;
+  ReferencesArgument kept;
+  kept.add(past, width, height, references.past);
+  kept.add(future, width, height, references.future);
+  if (references.size() > kMaxReferences) {
+    refuse("past, future", "at most " + std::to_string(kMaxReferences) + " frames", std::to_string(references.size()));
+  }
+  const Frame frame{static_cast<int>(width), static_cast<int>(height), static_cast<int>(crop_left),
+                    static_cast<int>(crop_top), own.view()};
+  FieldResult result(cells(height, kCell), cells(width, kCell));
+  const Field out = result.view();
+  const void* data = given.data();
+  const int64_t count = given.count();
+  int64_t holes = 0;
+  {
+    py::gil_scoped_release release;
+    holes = step(data, count, frame, references, out);
+  }
+  return py::make_tuple(result.vectors, result.valid, holes);
 }
 
 py::array_t<int16_t> py_fill_holes(const py::array& vectors, const py::array& valid) {
@@ -164,9 +169,14 @@ py::tuple py_chain(const py::array& step_vectors, const py::array& step_valid, c
   }
   FieldResult result(step.rows, step.cols);
   const Field out = result.view();
+  References references;
+  references.past.resize(1);
+  references.past[0].reach = Reference::Reach::Field;
+  references.past[0].to_key = reference.view();
+  const ConstHop hop{step.view().vectors, step.view().valid};  // the mask is 0 for a hole, 1 for the one reference
   {
     py::gil_scoped_release release;
-    chain(step.view(), reference.view(), step.rows, step.cols, out);
+    chain(hop, references, 0, step.rows, step.cols, out);
   }
   return result.tuple();
 }
@@ -189,9 +199,12 @@ py::tuple py_pool(const py::array& vectors, const py::array& valid, int64_t fact
 
 PYBIND11_MODULE(_motion, m) {
   m.doc() = "Codec motion vectors to block fields. Use arseg.video.motion, which documents these functions.";
+  bind_h264(m);
   m.attr("CELL") = kCell;
   m.attr("MAX_SIDE") = kMaxSide;
   m.def("rasterize", &py_rasterize, py::arg("records"), py::arg("width"), py::arg("height"));
+  m.def("step", &py_step, py::arg("records"), py::arg("width"), py::arg("height"), py::arg("crop_left"),
+        py::arg("crop_top"), py::arg("luma"), py::arg("past"), py::arg("future"));
   m.def("fill_holes", &py_fill_holes, py::arg("vectors"), py::arg("valid"));
   m.def("chain", &py_chain, py::arg("step_vectors"), py::arg("step_valid"), py::arg("reference_vectors"),
         py::arg("reference_valid"));

@@ -12,17 +12,24 @@ int64_t cell_at(int64_t quarter, int64_t count) {
 
 }  // namespace
 
-void chain(ConstField step, ConstField reference, int64_t rows, int64_t cols, Field out) {
+void chain(ConstHop hop, const References& references, int64_t through, int64_t rows, int64_t cols, Field out) {
   for (int64_t y = 0; y < rows; ++y) {
     const int64_t centre_y = 4 * (y * kCell + kCell / 2);
     for (int64_t x = 0; x < cols; ++x) {
       const int64_t i = y * cols + x;
       const int64_t centre_x = 4 * (x * kCell + kCell / 2);
-      const Vec mv = step.vectors[i];
+      const Vec mv = hop.vectors[i];
+      const uint8_t known = hop.reference[i];
+      const Reference& reference = references.at(known ? known - 1 : through);
+      if (reference.reach == Reference::Reach::Key) {
+        out.vectors[i] = mv;
+        out.valid[i] = known != 0;
+        continue;
+      }
       const int64_t from = cell_at(centre_y + mv.y, rows) * cols + cell_at(centre_x + mv.x, cols);
-      const Vec rest = reference.vectors[from];
+      const Vec rest = reference.to_key.vectors[from];
       out.vectors[i] = Vec{saturate(int64_t{mv.x} + rest.x), saturate(int64_t{mv.y} + rest.y)};
-      out.valid[i] = step.valid[i] && reference.valid[from];
+      out.valid[i] = known != 0 && reference.to_key.valid[from];
     }
   }
 }

@@ -1,24 +1,16 @@
-// Fields of single frames -> field to the keyframe; coarser fields.
+// Fields of single hops -> field to the keyframe; coarser fields.
 #pragma once
 
 #include "field.h"
+#include "raster.h"
 
 namespace arseg::motion {
 
-// A field and its mask, both [rows, cols].
-struct ConstField {
-  const Vec* vectors;
-  const uint8_t* valid;
-};
-struct Field {
-  Vec* vectors;
-  uint8_t* valid;
-};
-
-// out(p) = step(p) + reference(p + step(p)): `step` points one frame back, `reference` from there to the keyframe.
-// The reference is read in the cell that the centre of p lands in, clamped to the frame. Sub-pel is kept, sums are
-// saturated to int16, and a cell is valid where both links are. `out` must not overlap the inputs.
-void chain(ConstField step, ConstField reference, int64_t rows, int64_t cols, Field out);
+// out(p) = hop(p) + field(p + hop(p)), with the field that leads from the frame which the hop points to to the
+// keyframe. That field is read in the cell that the centre of p lands in, clamped to the frame. Sub-pel is kept, sums
+// are saturated to int16, and a cell is valid where both links are. Holes of the hop (whose vectors are filled) go
+// through `through`, an index into `references`. `out` must not overlap the inputs.
+void chain(ConstHop hop, const References& references, int64_t through, int64_t rows, int64_t cols, Field out);
 
 // Means of factor x factor cells (fewer at the right and bottom edge): kCell cells -> kCell * factor cells.
 // Valid cells alone are averaged where there are any; the result is valid where at least half of its cells are.

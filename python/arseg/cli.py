@@ -78,6 +78,14 @@ def segment(
     ] = "ar",
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")] = "float32",
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
+    transcode: Annotated[
+        bool,
+        typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
+    ] = True,
+    on_error: Annotated[
+        Literal["raise", "resync"],
+        typer.Option(help="At damage: stop and write nothing, or go on at the next keyframe and say what was lost."),
+    ] = "raise",
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
     from arseg.engine import VideoSegmenter
@@ -86,7 +94,16 @@ def segment(
     if output is None and labels is None:
         output = Path(f"{video.stem}-segmented.mp4")
     segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision)
-    count = segment_file(segmenter, video, overlay=output, labels=labels, opacity=opacity, console=_console())
+    count = segment_file(
+        segmenter,
+        video,
+        overlay=output,
+        labels=labels,
+        opacity=opacity,
+        console=_console(),
+        transcode=transcode,
+        on_error=on_error,
+    )
     for path in (output, labels):
         if path is not None:
             typer.echo(f"{path}: {count} frames")

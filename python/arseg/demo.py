@@ -26,12 +26,13 @@ from arseg.errors import InputError
 from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.modes import NAMES, Mode
+from arseg.segment_files import check_size, open_video
 from arseg.terminal import progress_bar
-from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, encode, transcode
+from arseg.video import VideoReader, VideoWriter, encode
 
 WAYS: tuple[Mode, ...] = ("hr", "lr", "ar")
 GOP = 12
-OUTPUTS = ("overlay.mp4", "contact-sheet.png", "table.json", "street.mp4", "input-h264.mp4")
+OUTPUTS = ("overlay.mp4", "contact-sheet.png", "table.json", "street.mp4")
 
 
 @dataclass
@@ -102,16 +103,6 @@ def results(out: Path) -> Iterator[Path]:
                 out.rmdir()  # goes only if it is empty: the block has failed
 
 
-def encode_again(video: Path, out: Path, problem: UnsupportedStreamError, progress: Progress) -> Path:
-    """Says what the problem is and makes an H.264 copy of `video` with usable vectors in `out`."""
-    sentence = f"{problem}.\nThe demo does that now."
-    progress.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
-    copy = out / "input-h264.mp4"
-    task = progress.add_task("encoding again", total=None)
-    transcode(video, copy, gop=GOP, progress=lambda n, total: progress.update(task, completed=n, total=total))
-    return copy
-
-
 def run_demo(
     model: ARSegNet,
     out: Path,
@@ -130,8 +121,8 @@ def run_demo(
     if video is not None:
         if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
             raise InputError(f"{video}: lies where the demo writes; name another folder with -o")
-        # What is no video at all is said before a folder is made.
-        with suppress(UnsupportedStreamError), VideoReader(video):
+        # What is no video is said before a folder is made.
+        with VideoReader(video, transcode=True):
             pass
     with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
@@ -141,13 +132,7 @@ def run_demo(
         else:
             source = video
         overlay = folder / "overlay.mp4"
-        try:
-            ways, samples = _segment(model, source, overlay, truth, progress)
-        except UnsupportedStreamError as problem:
-            source = encode_again(source, folder, problem, progress)
-            ways, samples = _segment(model, source, overlay, truth, progress)
-        with VideoReader(source) as reader:
-            size = (reader.height, reader.width)
+        ways, samples, size = _segment(model, source, overlay, truth, progress)
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
@@ -163,15 +148,20 @@ def run_demo(
 
 def _segment(
     model: ARSegNet, source: Path, overlay: Path, truth: list[np.ndarray] | None, progress: Progress
-) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]]]:
-    """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike."""
+) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
+    """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
+
+    Returns what was collected of each, pictures for the contact sheet, and the video's (height, width).
+    """
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
-    with VideoReader(source, gop=GOP) as reader:
+    with open_video(source, GOP, progress.console) as reader:
+        size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)
         with VideoWriter.like(reader, overlay) as writer:
             for frame in reader:
+                check_size(source, frame.index, frame.image, size)
                 labels = {}
                 for mode, way in ways.items():
                     started = time.perf_counter()
@@ -190,7 +180,7 @@ def _segment(
                     samples.append((name, upright))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
-    return ways, samples[1:] or samples
+    return ways, samples[1:] or samples, size
 
 
 def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from arseg.data.street import StreetScene
 from arseg.engine import VideoSegmenter
 from arseg.errors import InputError
 from arseg.terminal import progress_bar
-from arseg.video import VideoReader, VideoWriter, encode
+from arseg.video import ResolutionChangedError, VideoReader, VideoWriter, encode
 
 
 @contextmanager
@@ -44,6 +45,34 @@ def save_labels(folder: Path, index: int, labels: np.ndarray) -> None:
     picture.save(folder / f"{index:06d}.png")
 
 
+def open_video(
+    video: Path,
+    gop: int,
+    console: Console,
+    *,
+    transcode: bool = True,
+    on_error: Literal["raise", "resync"] = "raise",
+) -> VideoReader:
+    """A reader, and a word on `console` where it has to transcode."""
+    reader = VideoReader(video, gop=gop, transcode=transcode, on_error=on_error)
+    if reader.transcoding:
+        sentence = f"{reader.transcoding}: finding vectors by transcoding while reading."
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+    return reader
+
+
+def check_size(video: Path, index: int, image: np.ndarray, size: tuple[int, int]) -> None:
+    """Raises `ResolutionChangedError` where frame `index` is not of `size` = (height, width)."""
+    height, width = image.shape[:2]
+    if (height, width) != size:
+        raise ResolutionChangedError(
+            f"{video} changes size at frame {index}, from {size[1]}x{size[0]} to {width}x{height}, and an output video "
+            "has one size: split it there, or write label maps alone (segment --labels)",
+            path=video,
+            frame=index,
+        )
+
+
 def segment_file(
     segmenter: VideoSegmenter,
     video: Path,
@@ -52,14 +81,19 @@ def segment_file(
     labels: Path | None,
     opacity: float,
     console: Console,
+    transcode: bool = True,
+    on_error: Literal["raise", "resync"] = "raise",
 ) -> int:
-    """Segments a file; writes an overlay video and a folder of label maps where asked. Returns the number of frames."""
+    """Segments a file; writes an overlay video and a folder of label maps where asked. Returns the number of frames.
+
+    What was lost of a damaged file, with `on_error="resync"`, is said on `console`.
+    """
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
     if video.resolve() in targets or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count = 0
     with ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(video, gop=segmenter.gop))
+        reader = stack.enter_context(open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error))
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
         writer = None
         if overlay is not None:
@@ -68,12 +102,15 @@ def segment_file(
         task = progress.add_task("segmenting", total=reader.frame_count)
         for result in segmenter.segment_all(reader, reader.rotation):
             if writer is not None:
+                check_size(video, result.index, result.image, (reader.height, reader.width))
                 picture = viz.overlay(result.image, result.labels, opacity)
                 writer.write(picture, pts=result.pts, time_base=result.time_base)
             if folder is not None:
                 save_labels(folder, result.index, result.labels)
             progress.advance(task)
             count += 1
+    for loss in reader.losses:
+        console.print(f"{video}: {loss}", style="yellow", highlight=False, soft_wrap=True)
     return count
 
 

@@ -175,18 +175,43 @@ def test_help_names_every_command():
         assert command in done.stdout
 
 
-def test_demo_encodes_what_has_no_vectors_again(arseg, weights):
-    with av.open("old.avi", "w") as container:
-        stream = container.add_stream("mpeg4", rate=15)
+def without_vectors(path):
+    """Five frames of VP9."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=15)
         stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
         for image, _ in StreetScene(3, width=96, height=72).frames(5):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
-    code, out, err = arseg("demo", "old.avi", "--weights", weights, "-o", "results")
+
+
+def test_what_has_no_vectors_is_transcoded_and_said(arseg, weights):
+    without_vectors("web.webm")
+    code, out, err = arseg("demo", "web.webm", "--weights", weights, "-o", "results")
     assert code == 0, err
-    assert "old.avi is" in err and "The demo does that now." in err
-    assert sorted(os.listdir("results")) == ["contact-sheet.png", "input-h264.mp4", "overlay.mp4", "table.json"]
-    assert "input-h264.mp4" in out and "old.avi: 96x72, 5 frames, 1 of them keyframes" in out
+    assert "web.webm is VP9" in err and "transcoding" in err
+    assert sorted(os.listdir("results")) == ["contact-sheet.png", "overlay.mp4", "table.json"]
+    assert "web.webm: 96x72, 5 frames, 1 of them keyframes" in out
+
+    code, out, err = arseg("segment", "web.webm", "--weights", weights, "-o", "overlay.mp4")
+    assert code == 0 and "web.webm is VP9" in err
+    with VideoReader("overlay.mp4") as reader:
+        assert len(list(reader)) == 5
+    code, _, err = arseg("segment", "web.webm", "--weights", weights, "-o", "other.mp4", "--no-transcode")
+    assert code == 2 and "transcode=True (--transcode)" in only_line(err)
+    assert not Path("other.mp4").exists()
+
+
+def test_damage_is_gone_over_where_asked(arseg, weights, video):
+    """A lost P frame in mid-group: nothing by default, the rest with --on-error resync."""
+    arseg("encode", video, "whole.264", "--gop", "4")
+    units = Path("whole.264").read_bytes().split(b"\0\0\1")
+    predicted = [i for i, unit in enumerate(units) if unit[:1] and unit[0] & 31 == 1]
+    Path("hurt.264").write_bytes(b"\0\0\1".join(unit for i, unit in enumerate(units) if i != predicted[0]))
+    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "--labels", "l")
+    assert code == 2 and "lacks 1 frame before frame 1" in only_line(err) and not Path("l").exists()
+    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "--labels", "l", "--on-error", "resync")
+    assert code == 0 and "hurt.264: frame 1: 3 frames lost" in err
 
 
 def test_targets_need_names_of_their_own(arseg, weights, video):

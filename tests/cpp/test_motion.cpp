@@ -1,6 +1,8 @@
 // Unit tests of csrc/motion without Python:
-//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,fill,chain}.cpp && ./a.out
+//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,select,fill,chain,step}.cpp && ./a.out
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -8,6 +10,8 @@
 #include "chain.h"
 #include "fill.h"
 #include "raster.h"
+#include "select.h"
+#include "step.h"
 
 using namespace arseg::motion;
 
@@ -58,8 +62,14 @@ Record block(int x, int y, int w, int h, int motion_x, int motion_y) {
 
 Grid draw(const std::vector<Record>& records, int width, int height) {
   Grid grid(cells(height, kCell), cells(width, kCell), {99, 99}, 7);
-  rasterize(records.data(), static_cast<int64_t>(records.size()), width, height, grid.vectors.data(),
-            grid.valid.data());
+  References references;
+  references.past.resize(1);
+  references.past[0].reach = Reference::Reach::Key;
+  Frame frame;
+  frame.width = width;
+  frame.height = height;
+  draw(records.data(), static_cast<int64_t>(records.size()), frame, references,
+       {grid.vectors.data(), grid.valid.data()});
   return grid;
 }
 
@@ -97,7 +107,7 @@ void test_raster() {
   CHECK(draw({block(0, 0, 16, 16, 1 << 30, -(1 << 30))}, 16, 16).at(0, 0).x == 32767);
 
   Record bad = block(0, 0, 16, 16, 0, 0);
-  bad.source = 1;
+  bad.source = 0;
   CHECK(refused(bad, "source"));
   bad = block(0, 0, 16, 16, 0, 0);
   bad.motion_scale = 0;
@@ -107,6 +117,7 @@ void test_raster() {
 }
 
 void test_fill() {
+  // A uniform field stays uniform, whatever the hole.
   Grid grid(7, 9, {6, -2});
   for (int64_t y = 1; y < 6; ++y) {
     for (int64_t x = 2; x < 8; ++x) {
@@ -124,19 +135,37 @@ void test_fill() {
   fill_holes(empty.vectors.data(), empty.valid.data(), 2, 2);
   CHECK(equal(empty.at(1, 1), {0, 0}));
 
-  // The mean of both sides, halves away from zero.
-  Grid line(1, 3, {0, 0}, 1);
-  line.at(0, 0) = {1, -1};
-  line.at(0, 2) = {2, -2};
-  line.seen(0, 1) = 0;
-  fill_holes(line.vectors.data(), line.valid.data(), 1, 3);
-  CHECK(equal(line.at(0, 1), {2, -2}));
+  // Large cells (2 x 2): 0, hole, 8. The hole becomes the mean, 4, and is read a quarter of the way to either side.
+  Grid line(2, 6, {0, 0}, 1);
+  for (int64_t y = 0; y < 2; ++y) {
+    line.at(y, 4) = line.at(y, 5) = {8, -8};
+    line.seen(y, 2) = line.seen(y, 3) = 0;
+  }
+  fill_holes(line.vectors.data(), line.valid.data(), 2, 6);
+  CHECK(equal(line.at(0, 2), {3, -3}) && equal(line.at(1, 3), {5, -5}));
+
+  // Cells that point twice as far count half.
+  const int32_t scale[3] = {0, 256, 128};
+  Grid mixed(2, 4, {10, -10}, 2);
+  for (int64_t y = 0; y < 2; ++y) {
+    mixed.seen(y, 2) = mixed.seen(y, 3) = 0;
+  }
+  fill_holes(mixed.vectors.data(), mixed.valid.data(), 2, 4, scale);
+  CHECK(equal(mixed.at(0, 3), {5, -5}) && equal(mixed.at(0, 0), {10, -10}));
 
   // Extremes do not overflow the sums.
   Grid far(3, 3, {-32768, 32767}, 1);
   far.seen(1, 1) = 0;
   fill_holes(far.vectors.data(), far.valid.data(), 3, 3);
   CHECK(equal(far.at(1, 1), {-32768, 32767}));
+}
+
+References one_back(const Grid& field) {
+  References references;
+  references.past.resize(1);
+  references.past[0].reach = Reference::Reach::Field;
+  references.past[0].to_key = field;
+  return references;
 }
 
 void test_chain() {
@@ -146,13 +175,13 @@ void test_chain() {
   reference.at(3, 2) = {-5, 3};
   reference.seen(3, 2) = 0;
   reference.at(0, 0) = {1, 1};
-  chain(step, reference, 4, 4, out);
+  chain({step.vectors.data(), step.valid.data()}, one_back(reference), 0, 4, 4, out);
   CHECK(equal(out.at(1, 1), {11, 35}) && !out.seen(1, 1));
   CHECK(equal(out.at(0, 0), {-98, -8}) && out.seen(0, 0));
 
   Grid big(1, 1, {30000, -30000});
   Grid sum(1, 1);
-  chain(big, big, 1, 1, sum);
+  chain({big.vectors.data(), big.valid.data()}, one_back(big), 0, 1, 1, sum);
   CHECK(equal(sum.at(0, 0), {32767, -32768}));
 }
 
@@ -167,6 +196,102 @@ void test_pool() {
   CHECK(equal(out.at(1, 1), {4, 4}) && !out.seen(1, 1));  // nothing but an invalid cell: its filled vector
 }
 
+// Grey pictures of noise; `moved` shows what lies (dx, dy) further in this one.
+struct Picture {
+  Picture(int width, int height, unsigned seed) : width(width), height(height), pixels(size_t(width) * height) {
+    for (uint8_t& pixel : pixels) {
+      seed = seed * 1664525u + 1013904223u;
+      pixel = static_cast<uint8_t>(seed >> 24);
+    }
+  }
+  Picture moved(int dx, int dy) const {
+    Picture result(*this);
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        const int from_x = std::min(std::max(x + dx, 0), width - 1), from_y = std::min(std::max(y + dy, 0), height - 1);
+        result.pixels[size_t(y * width + x)] = pixels[size_t(from_y * width + from_x)];
+      }
+    }
+    return result;
+  }
+  Luma luma() const { return {pixels.data(), width, 1}; }
+
+  int width, height;
+  std::vector<uint8_t> pixels;
+};
+
+void test_difference() {
+  const Picture picture(40, 24, 1), moved = picture.moved(3, -2);
+  Frame frame;
+  frame.width = 40;
+  frame.height = 24;
+  frame.luma = moved.luma();
+  CHECK(block_difference(frame, picture.luma(), {16, 8, 16, 16, 3, -2}) == 0);
+  CHECK(block_difference(frame, picture.luma(), {16, 8, 8, 8, 0, 0}) > 64 * 20);
+  // Beyond the edges border pixels go on; a block outside the frame has nothing to compare.
+  CHECK(block_difference(frame, picture.luma(), {32, -4, 16, 16, 3, -2}) == 0);
+  CHECK(block_difference(frame, picture.luma(), {40, 0, 16, 16, 0, 0}) == 0);
+  CHECK(block_difference(frame, picture.luma(), {0, 0, 16, 16, 1 << 20, -(1 << 20)}) > 0);
+  CHECK(block_difference(frame, Luma{}, {0, 0, 16, 16, 0, 0}) == 0);
+  // Deeper samples.
+  std::vector<uint16_t> deep(picture.pixels.begin(), picture.pixels.end());
+  frame.luma = {reinterpret_cast<const uint8_t*>(deep.data()), 80, 2};
+  CHECK(block_difference(frame, frame.luma, {3, 5, 12, 9, 0, 0}) == 0);
+  CHECK(block_difference(frame, frame.luma, {8, 8, 8, 8, 2, 0}) > 0);
+}
+
+// Of two frames the one that the block was taken from is found, and the field goes on through it.
+void test_step() {
+  const Picture first(32, 32, 7), second(32, 32, 8), now = first.moved(4, 0);
+  Grid to_key(8, 8, {100, 0}), out(8, 8);
+  References references;
+  references.past.resize(2);
+  references.past[0].reach = Reference::Reach::Field;
+  references.past[0].to_key = to_key;
+  references.past[0].luma = second.luma();
+  references.past[1].reach = Reference::Reach::Key;
+  references.past[1].luma = first.luma();
+  references.past[1].time = -2;
+  Frame frame;
+  frame.width = frame.height = 32;
+  frame.luma = now.luma();
+  const std::vector<Record> records = {block(0, 0, 16, 16, 16, 0), block(0, 16, 16, 16, 16, 0)};
+  const int64_t holes = step(records.data(), 2, frame, references, out);
+  CHECK(holes == 32);
+  CHECK(equal(out.at(0, 0), {16, 0}) && out.seen(0, 0));
+  // Holes: half the vector, since the first reference is half as far, and on through that one.
+  CHECK(equal(out.at(0, 7), {108, 0}) && !out.seen(0, 7));
+
+  // A decoder that knows says so.
+  Record known = records[0];
+  known.flags = 1;
+  step(&known, 1, frame, references, out);
+  CHECK(equal(out.at(0, 0), {116, 0}));
+
+  // From both sides: the better one; and none where no way leads on.
+  references.future = {references.past[1]};
+  references.past.resize(1);
+  Record behind = block(0, 0, 16, 16, 16, 0);
+  Record ahead = behind;
+  ahead.source = 1;
+  const std::vector<Record> both = {behind, ahead};
+  step(both.data(), 2, frame, references, out);
+  CHECK(equal(out.at(0, 0), {16, 0}));
+  references.past[0].reach = references.future[0].reach = Reference::Reach::Nothing;
+  step(both.data(), 2, frame, references, out);
+  CHECK(equal(out.at(0, 0), {0, 0}) && !out.seen(0, 0));
+
+  // The frame was cut: blocks count from the uncut corner.
+  References key;
+  key.past.resize(1);
+  key.past[0].reach = Reference::Reach::Key;
+  frame.crop_left = 16;
+  frame.crop_top = 8;
+  const Record corner = block(16, 16, 16, 16, 5, 5);
+  CHECK(step(&corner, 1, frame, key, out) == 64 - 16);
+  CHECK(out.seen(2, 0) && out.seen(5, 3) && !out.seen(1, 0) && !out.seen(2, 4));
+}
+
 }  // namespace
 
 int main() {
@@ -175,6 +300,8 @@ int main() {
   test_fill();
   test_chain();
   test_pool();
+  test_difference();
+  test_step();
   if (failures == 0) {
     std::puts("motion: all checks passed");
   }

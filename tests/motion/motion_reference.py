@@ -32,9 +32,10 @@ def rasterize(records: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
     return vectors, valid
 
 
-def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    known = valid.copy()
-    out = np.where(valid[..., None], vectors, 0).astype(np.int16)
+def fill_rings(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Unknown cells become the mean of their known neighbours, ring by ring."""
+    known = known.copy()
+    out = np.where(known[..., None], vectors, 0).astype(np.int16)
     while known.any() and not known.all():
         before, filled = known.copy(), out.copy()
         for y, x in zip(*np.nonzero(~before), strict=True):
@@ -43,6 +44,30 @@ def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
             if len(near):
                 out[y, x] = [divide_round(int(near[:, k].sum()), len(near)) for k in (0, 1)]
                 known[y, x] = True
+    return out
+
+
+def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Rings on cells of twice the size, read bilinearly."""
+    rows, cols = valid.shape
+    large_rows, large_cols = -(-rows // 2), -(-cols // 2)
+    large = np.zeros((large_rows, large_cols, 2), np.int16)
+    known = np.zeros((large_rows, large_cols), bool)
+    for y in range(large_rows):
+        for x in range(large_cols):
+            window = (slice(2 * y, 2 * y + 2), slice(2 * x, 2 * x + 2))
+            near = vectors[window][valid[window]].astype(int)
+            if len(near):
+                large[y, x] = [divide_round(int(near[:, k].sum()), len(near)) for k in (0, 1)]
+                known[y, x] = True
+    large = fill_rings(large, known)
+    out = vectors.copy()
+    for y, x in zip(*np.nonzero(~valid), strict=True):
+        a, b = (y // 2, x // 2), (y // 2 + (1 if y % 2 else -1), x // 2 + (1 if x % 2 else -1))
+        b = (min(max(b[0], 0), large_rows - 1), min(max(b[1], 0), large_cols - 1))
+        for k in (0, 1):
+            total = 9 * int(large[a][k]) + 3 * int(large[a[0], b[1], k]) + 3 * int(large[b[0], a[1], k])
+            out[y, x, k] = divide_round(total + int(large[b][k]), 16)
     return out
 
 

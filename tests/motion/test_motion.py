@@ -193,7 +193,7 @@ VECTORS, VALID = np.zeros((2, 3, 2), np.int16), np.zeros((2, 3), bool)
         (lambda: motion.rasterize(np.zeros(2, PACKED), 8, 8), "got 32-byte records"),
         (lambda: motion.rasterize(np.zeros(2, [("source", "<i4"), ("rest", "V36")]), 8, 8), "no member 'w'"),
         (lambda: motion.rasterize(np.zeros(2, RECORD.newbyteorder(">")), 8, 8), "member 'source' of another type"),
-        (lambda: motion.rasterize(record(0, 0, 8, 8, 0, 0, source=1), 8, 8), "record 0: expected source < 0"),
+        (lambda: motion.rasterize(record(0, 0, 8, 8, 0, 0, source=0), 8, 8), "record 0: expected source < 0"),
         (lambda: motion.rasterize(record(0, 0, 8, 8, 0, 0, scale=0), 8, 8), "expected motion_scale > 0, got 0"),
         (lambda: motion.rasterize(record(0, 0, 0, 8, 0, 0), 8, 8), "at least 1x1, got 0x8"),
         (lambda: motion.rasterize(record(-8, 0, 8, 8, 0, 0), 8, 8), "inside the coded frame, got centre"),

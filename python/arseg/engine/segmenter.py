@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class SegmentedFrame:
         index: 0-based, in the order of presentation.
         labels: uint8 `[H, W]`, class ids, at the video's coded size and orientation.
         image: uint8 `[H, W, 3]`, the decoded frame, RGB.
-        frame_type: what the codec made of it, "I" or "P".
+        frame_type: what the codec made of it, "I", "P" or "B".
         keyframe: whether it was segmented at full resolution.
         distance: frames since the keyframe.
         pts, time_base: the stream's own timestamp; `pts` is None where the stream has none.
@@ -110,12 +110,13 @@ class VideoSegmenter:
         self.half = precision == "bfloat16"
         self._group = Group()
 
-    def stream(self, source: str | Path) -> Iterator[SegmentedFrame]:
+    def stream(self, source: str | Path, **options: Any) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, each as soon as its frame is decoded.
 
-        Raises the errors of `arseg.video` for a file that cannot be read; frames before the fault come first.
+        `options` are `VideoReader`'s, such as `transcode=True` or `on_error="resync"`. Raises the errors of
+        `arseg.video` for a file that cannot be read; frames before the fault come first.
         """
-        with VideoReader(source, gop=self.gop) as reader:
+        with VideoReader(source, **{"gop": self.gop, **options}) as reader:
             yield from self.segment_all(reader, reader.rotation)
 
     def segment_all(self, frames: Iterable[VideoFrame], rotation: int = 0) -> Iterator[SegmentedFrame]:

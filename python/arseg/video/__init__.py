@@ -1,17 +1,19 @@
 """Compressed video in and out: frames with motion fields, encoding, writing.
 
-The codec facts behind the choices here: FFmpeg exports vectors for H.264; with one reference frame and no B frames
-each vector points exactly one frame back, so fields can be chained to the keyframe without guessing.
+FFmpeg exports the vectors of H.264 and of the MPEG family, but not which frame each points to: where the stream's
+headers leave one possibility the fields are exact, else the frame is chosen by likeness. Other codecs are transcoded.
 """
 
 from .encoder import encode, transcode
 from .errors import (
-    BFramesError,
+    ConnectionLostError,
     InterlacedError,
+    Loss,
     NoFramesError,
     NoKeyframeError,
     NotAVideoError,
     OutputError,
+    ReferenceGapError,
     ResolutionChangedError,
     TruncatedStreamError,
     UnsupportedCodecError,
@@ -23,13 +25,15 @@ from .reader import VideoFrame, VideoReader
 from .writer import VideoWriter
 
 __all__ = [
-    "BFramesError",
     "BlockField",
+    "ConnectionLostError",
     "InterlacedError",
+    "Loss",
     "NoFramesError",
     "NoKeyframeError",
     "NotAVideoError",
     "OutputError",
+    "ReferenceGapError",
     "ResolutionChangedError",
     "TruncatedStreamError",
     "UnsupportedCodecError",

@@ -103,7 +103,7 @@ class H264Sink:
             raise ValueError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(
-            format=_pixel_format(frame), dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
+            format=pixel_format(frame), dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
         )
         frame.colorspace = _BT601
         frame.color_range = _LIMITED_RANGE
@@ -119,8 +119,8 @@ class H264Sink:
             self._size = size
         if size != self._size:
             raise ValueError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
-        if frame.format.name != _pixel_format(frame):
-            frame = frame.reformat(format=_pixel_format(frame))
+        if frame.format.name != pixel_format(frame):
+            frame = frame.reformat(format=pixel_format(frame))
         ticks = self._ticks(pts, time_base)
         with self._as_output_error():
             if self._stream is None:
@@ -254,5 +254,5 @@ def as_rate(rate: Fraction | float) -> Fraction:
     return fraction
 
 
-def _pixel_format(frame: av.VideoFrame) -> str:
+def pixel_format(frame: av.VideoFrame) -> str:
     return "yuv444p" if frame.width % 2 or frame.height % 2 else "yuv420p"

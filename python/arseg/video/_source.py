@@ -65,15 +65,26 @@ class Source:
         return order is not None and order not in PROGRESSIVE_ORDERS
 
 
-def open_source(path: str | os.PathLike[str], options: dict[str, str] | None = None) -> Source:
-    """Open `path` (a file, or a URL that FFmpeg knows) and find its video stream.
+def open_source(
+    path: str | os.PathLike[str],
+    options: dict[str, str] | None = None,
+    *,
+    format: str | None = None,
+    timeout: float | None = None,
+) -> Source:
+    """Open `path` (a file, or a URL or device that FFmpeg knows) and find its video stream.
+
+    Args:
+        options: for the demuxer.
+        format: FFmpeg's name of the demuxer, where it cannot be guessed ("v4l2" for a camera).
+        timeout: seconds without data after which reading fails; None waits for ever.
 
     Raises:
         NotAVideoError: no such file, not a video, or nothing but sound.
     """
     name = os.fspath(path)
     try:
-        container = av.open(name, options=options or {}, metadata_errors="replace")
+        container = av.open(name, format=format, options=options or {}, metadata_errors="replace", timeout=timeout)
     except (av.error.FFmpegError, OSError) as error:
         raise NotAVideoError(_why_not_opened(name, error), path=name) from error
     try:
@@ -96,8 +107,7 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
     """The frames of a source in presentation order.
 
     Raises:
-        NoFramesError, NoKeyframeError: after the last packet, where no frame came out.
-        TruncatedStreamError: after the last good frame, where the file breaks off or is damaged.
+        NoFramesError, NoKeyframeError, TruncatedStreamError: as `end_of_stream`, after the last good frame.
     """
     context = source.stream.codec_context
     packets = frames = 0
@@ -120,6 +130,20 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
         for frame in rest:
             frames += 1
             yield frame
+    end_of_stream(source, packets, frames, broken)
+
+
+def end_of_stream(source: Source, packets: int, frames: int, broken: Exception | None) -> None:
+    """Whether a stream ended as it should.
+
+    Args:
+        packets, frames: that came.
+        broken: what ended it, None for its end.
+
+    Raises:
+        NoFramesError, NoKeyframeError: no frame came.
+        TruncatedStreamError: the file breaks off or is damaged.
+    """
     expected = source.counted_frames
     if frames == 0 and packets == 0 and broken is None:
         raise NoFramesError(
@@ -135,7 +159,7 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
         promised = f" of {expected}" if expected else ""
         raise TruncatedStreamError(
             f"{source.path} breaks off or is damaged at frame {frames}{promised}: get the whole file again; the "
-            "frames before it are good",
+            "frames before it are good, and on_error='resync' (--on-error resync) takes what can be read",
             path=source.path,
             frame=frames,
         ) from broken

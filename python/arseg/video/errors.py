@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 
 from arseg.errors import ArsegError
 
 __all__ = [
-    "BFramesError",
+    "ConnectionLostError",
     "InterlacedError",
+    "Loss",
     "NoFramesError",
     "NoKeyframeError",
     "NotAVideoError",
     "OutputError",
+    "ReferenceGapError",
     "ResolutionChangedError",
     "TruncatedStreamError",
     "UnsupportedCodecError",
     "UnsupportedStreamError",
     "VideoError",
     "encode_hint",
+    "transcode_hint",
 ]
 
 
@@ -37,6 +41,25 @@ class VideoError(ArsegError):
         self.frame = frame
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Frames that a reader with `on_error="resync"` could not deliver.
+
+    Attributes:
+        frame: index of the first frame concerned, or of the first one after it where nothing was dropped.
+        count: number of frames lost, None where that cannot be known.
+        reason: why.
+    """
+
+    frame: int
+    count: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        count = "an unknown number of frames" if self.count is None else f"{self.count} frame{'s'[: self.count != 1]}"
+        return f"frame {self.frame}: {count} lost ({self.reason})"
+
+
 class NotAVideoError(VideoError):
     """The file is missing, cannot be opened as a video, or has no video stream."""
 
@@ -50,15 +73,11 @@ class NoKeyframeError(NoFramesError):
 
 
 class UnsupportedStreamError(VideoError):
-    """A good video whose motion vectors cannot be used; `arseg encode` turns it into one whose vectors can."""
+    """A good video whose motion vectors cannot be used as it is; transcoding finds others."""
 
 
 class UnsupportedCodecError(UnsupportedStreamError):
-    """The codec is not H.264."""
-
-
-class BFramesError(UnsupportedStreamError):
-    """The stream has B frames."""
+    """The codec has no motion vectors, or FFmpeg does not tell them (HEVC, VP9, AV1 …)."""
 
 
 class InterlacedError(UnsupportedStreamError):
@@ -69,8 +88,16 @@ class ResolutionChangedError(VideoError):
     """The frame size changes in mid-stream."""
 
 
+class ReferenceGapError(VideoError):
+    """Frames that others are predicted from are missing; the frames before the gap were delivered."""
+
+
+class ConnectionLostError(VideoError):
+    """A live source went away and did not come back."""
+
+
 class TruncatedStreamError(VideoError):
-    """The file ends or breaks before the last frame; the frames before the break were delivered."""
+    """The file ends, breaks or is damaged before the last frame; the frames before that were delivered."""
 
 
 class OutputError(VideoError):
@@ -80,3 +107,8 @@ class OutputError(VideoError):
 def encode_hint(path: str | os.PathLike[str]) -> str:
     """The command that makes a readable video of `path`, to end a sentence with."""
     return f"run `arseg encode {shlex.quote(os.fspath(path))} OUT.mp4` and use OUT.mp4"
+
+
+def transcode_hint(path: str | os.PathLike[str]) -> str:
+    """What makes a stream readable whose vectors cannot be used, to end a sentence with."""
+    return f"pass transcode=True (--transcode) to find motion vectors while reading, or {encode_hint(path)}"

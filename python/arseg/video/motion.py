@@ -9,6 +9,7 @@ CVPR 2023, with sub-pel kept at every hop and intra blocks filled from their nei
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +21,18 @@ except ImportError as error:
         "repository, with the Python that runs this"
     ) from error
 
-__all__ = ["BLOCKS", "CELL", "RECORD", "BlockField", "MotionChain", "chain", "fill_holes", "pool", "rasterize"]
+__all__ = [
+    "BLOCKS",
+    "CELL",
+    "RECORD",
+    "BlockField",
+    "MotionChain",
+    "Origin",
+    "chain",
+    "fill_holes",
+    "pool",
+    "rasterize",
+]
 
 CELL: int = _motion.CELL
 """Video pixels per cell while vectors are drawn and chained."""
@@ -51,6 +63,11 @@ RECORD = np.dtype(
 """numpy type of one motion vector record, 40 bytes."""
 
 
+Origin = Literal["exact", "inferred", "transcoded"]
+"""Where a field comes from: the stream's headers prove which frame each vector points to; the frame was chosen by
+likeness, block by block; or the vectors were found by encoding the frames again."""
+
+
 @dataclass(frozen=True)
 class BlockField:
     """A motion field on a grid of square blocks.
@@ -61,19 +78,26 @@ class BlockField:
         valid: bool `[Hb, Wb]`; False where the codec gave no vector (intra block) somewhere on the way to the
             keyframe, and the vector was filled from neighbours.
         block: video pixels per cell, 4, 8 or 16.
+        origin: "exact", "inferred" or "transcoded"; a field is exact where every hop to the keyframe is.
     """
 
     vectors: np.ndarray
     valid: np.ndarray
     block: int
+    origin: Origin = "exact"
+
+    @property
+    def missing(self) -> float:
+        """Share of cells without a vector of their own, 0..1."""
+        return 1.0 - float(self.valid.mean())
 
 
 def rasterize(records: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the codec's records of one frame into a field of 4x4 cells.
 
     Args:
-        records: `[n]` of `RECORD` (40 bytes each), as PyAV's `MOTION_VECTORS` side data gives them. All must point
-            to the past (`source < 0`).
+        records: `[n]` of `RECORD` (40 bytes each), as PyAV's `MOTION_VECTORS` side data gives them. Those that
+            point to the future (`source > 0`) are left out.
         width, height: size of the frame in pixels; blocks in the padding beyond it are clipped.
 
     Returns:
@@ -88,7 +112,10 @@ def rasterize(records: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
 
 
 def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Give cells without a vector the mean of their known neighbours, ring by ring inwards.
+    """Give cells without a vector one from their surroundings.
+
+    On cells twice as large, each the mean of its known cells, or without any, of its known neighbours, ring by ring
+    from the edge of the hole inwards; holes are read from those bilinearly.
 
     Args:
         vectors: int16 `[Hb, Wb, 2]`.
@@ -147,7 +174,9 @@ def pool(vectors: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.ndarra
 
 
 class MotionChain:
-    """The field from the current frame to its keyframe, one frame after the other; holds one field.
+    """The field from the current frame to its keyframe where every vector points one frame back; holds one field.
+
+    For streams of your own; `VideoReader` reads all kinds.
 
     Args:
         width, height: size of the frames in pixels.
@@ -178,12 +207,17 @@ class MotionChain:
         Raises:
             ValueError: as `rasterize`.
         """
-        if records is None:
-            records = np.empty(0, RECORD)
-        vectors, valid = rasterize(records, self._width, self._height)
-        vectors = fill_holes(vectors, valid)
-        if self._field is not None:
-            vectors, valid = chain(vectors, valid, *self._field)
+        way = True if self._field is None else self._field
+        vectors, valid, _ = _motion.step(
+            np.empty(0, RECORD) if records is None else records,
+            self._width,
+            self._height,
+            0,
+            0,
+            None,
+            [(way, None, -1)],
+            [],
+        )
         self._field = (vectors, valid)
         if self._block != CELL:
             vectors, valid = pool(vectors, valid, self._block // CELL)

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
+from typing import Literal
 
-import av
 import numpy as np
-from av.codec.context import Flags2
-from av.video.frame import PictureType
+from av.codec.context import Flags, Flags2
 
 from arseg.errors import InputError
 
-from ._source import Source, decode, open_source
+from ._coded import ANCHOR_CODECS, AnchorHeaders, H264Headers, Headers
+from ._decoding import Decoded, Decoding
+from ._fields import FieldBuilder, Item, Problem
+from ._hevc_vectors import HevcDecoding, available
+from ._live import is_live, pauses
+from ._recoding import recoded
+from ._source import Source, open_source
 from .errors import (
-    BFramesError,
+    ConnectionLostError,
     InterlacedError,
+    Loss,
+    ReferenceGapError,
     ResolutionChangedError,
+    TruncatedStreamError,
     UnsupportedCodecError,
     UnsupportedStreamError,
-    encode_hint,
+    VideoError,
+    transcode_hint,
 )
-from .motion import BLOCKS, BlockField, MotionChain
+from .motion import BLOCKS, BlockField
 
 __all__ = ["VideoFrame", "VideoReader"]
 
@@ -34,14 +43,17 @@ class VideoFrame:
     """One decoded frame.
 
     Attributes:
-        index: 0-based, in presentation order.
+        index: 0-based, in presentation order; frames that were dropped after a loss are counted.
         image: uint8 `[H, W, 3]`, RGB, as coded (rotation metadata is not applied).
-        frame_type: the codec's "I" or "P".
+        frame_type: the codec's "I", "P" or "B".
         keyframe: first frame of a group.
         distance: frames since the keyframe, 0 for the keyframe.
         motion: field to the keyframe; None for the keyframe.
         pts, time_base: the container's timestamp; pts is None for raw streams.
         time: pts in seconds, None for raw streams.
+        references: number of frames that its vectors may point to; 0 for an I frame.
+        intra: share of its cells for which the codec has no vector, 0..1; 1 for an I frame.
+        records: the codec's vectors as they are, `[n]` of `arseg.video.motion.RECORD`; None without any.
     """
 
     index: int
@@ -53,73 +65,110 @@ class VideoFrame:
     pts: int | None
     time_base: Fraction
     time: float | None
+    references: int = 0
+    intra: float = 1.0
+    records: np.ndarray | None = field(default=None, repr=False)
 
 
 class VideoReader:
-    """Reads progressive H.264 without B frames: every frame with its motion field to the keyframe of its group.
+    """Reads a video: every frame with its motion field to the keyframe of its group.
 
-    A group starts at every I frame of the codec, and after `gop` frames where the codec's groups are longer. Each
-    vector is taken to point one frame back, which holds for streams with one reference frame. Frames are decoded as
-    they are asked for, and none is kept. Each `iter(reader)` starts from the first frame.
+    H.264 with any references and B frames, and the MPEG family (MPEG-1, 2, 4 part 2, H.263 …) are read as they are:
+    each field says whether it is exact or inferred. HEVC is where the package was built with libde265. Everything else,
+    and interlaced video, is transcoded in memory where that is asked for.
+
+    A group starts at every I frame of the codec, and anew after at most `gop` frames: a P frame is taken for a keyframe
+    then (or a B frame, where no other is near), so that streams without keyframes work, too. Frames are decoded as they
+    are asked for; none is kept but those that others refer to (at most 16). Each `iter(reader)` starts from the first
+    frame, or for a live source, from the present.
 
     Args:
-        path: a video file.
+        path: a video file, or a URL or device that FFmpeg knows.
         block: video pixels per cell of the motion fields: 4, 8 or 16.
         gop: longest group in frames, at least 1.
+        transcode: find vectors by encoding again where the stream has none that can be used.
+        on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
+            keyframe and tell in `losses`; always so for a live source.
+        live: whether to connect again when the source breaks off; None: for network streams and cameras.
+        reconnect: how many times in a row to try, for live sources.
+        timeout: seconds without data after which a live source counts as broken off.
+        format: FFmpeg's name of the container or device where it cannot be guessed, such as "v4l2".
+        options: for FFmpeg's demuxer, such as `{"rtsp_transport": "tcp"}`.
 
     Attributes:
         path: as given.
-        width, height: size of the frames in pixels, as coded.
+        width, height: size of the first frame in pixels, as coded.
         rate: average frames per second.
-        codec: FFmpeg's name of the codec, "h264".
+        codec: FFmpeg's name of the codec, such as "h264".
+        transcoding: why the video is transcoded, None where it is not.
         rotation: degrees counter-clockwise that a player turns the frames by, from the metadata.
         pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
         frame_count: number of frames the container states; None where it does not.
+        losses: what was lost so far, with `on_error="resync"` or a live source.
 
     Raises:
-        ValueError: `block` or `gop` out of range.
+        ValueError: an argument out of range.
         NotAVideoError, NoFramesError, NoKeyframeError: nothing to read.
-        UnsupportedCodecError, BFramesError, InterlacedError: a stream of another kind; from the iteration where it
-            only shows later.
-        ResolutionChangedError, TruncatedStreamError: from the iteration, after the frames before.
+        UnsupportedCodecError, InterlacedError: a stream that needs `transcode=True`; from the iteration where it only
+            shows later.
+        ReferenceGapError, TruncatedStreamError: from the iteration, after the frames before.
+        ResolutionChangedError: the size changes without an I frame.
+        ConnectionLostError: a live source did not come back.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, block: int = 4, gop: int = 12) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        block: int = 4,
+        gop: int = 48,
+        transcode: bool = False,
+        on_error: Literal["raise", "resync"] = "raise",
+        live: bool | None = None,
+        reconnect: int = 5,
+        timeout: float = 10.0,
+        format: str | None = None,
+        options: dict[str, str] | None = None,
+    ) -> None:
         if block not in BLOCKS:
             raise InputError(f"block: expected 4, 8 or 16, got {block!r}")
         if gop < 1:
             raise InputError(f"gop: expected at least 1, got {gop!r}")
+        if on_error not in ("raise", "resync"):
+            raise InputError(f"on_error: expected 'raise' or 'resync', got {on_error!r}")
         self.path = path
+        self.losses: list[Loss] = []
+        self.transcoding: str | None = None
         self._block = block
         self._gop = gop
+        self._transcode = transcode
+        self._live = is_live(path, format) if live is None else live
+        self._resync = on_error == "resync" or self._live  # nobody can get a live source again
+        self._reconnect = reconnect
+        self._timeout = timeout if self._live else None
+        self._format = format
+        self._options = options or {}
         self._open: list[Source] = []
-        self._begun: tuple[Source, av.VideoFrame, Iterator[av.VideoFrame]] | None = None
+        self._begun: _Connection | None = None
         try:
-            source, frames = self._start()
-            # The first frame tells what the container does not: size, rotation, whether decoding works at all.
-            first = next(frames)
+            begun = self._connect(self._builder())
+            first = begun.first.frame
+            stream = begun.source.stream
             self.width = first.width
             self.height = first.height
             self.rotation = int(first.rotation)
-            self.pixel_aspect = source.stream.sample_aspect_ratio
-            self.codec = source.codec
-            self.rate = Fraction(source.stream.average_rate or source.stream.guessed_rate or 25)
-            self.frame_count = source.stream.frames or None
-            self._refuse_frame(first, 0)
-            # Not a proof (the flag is a guess for some streams), so look.
-            if source.stream.codec_context.has_b_frames:
-                self._look_for_b_frames()
+            self.pixel_aspect = stream.sample_aspect_ratio
+            self.codec = begun.source.codec
+            self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            self.frame_count = stream.frames or None
         except BaseException:
             self.close()
             raise
-        self._begun = (source, first, frames)
+        self._begun = begun
 
     def __iter__(self) -> Iterator[VideoFrame]:
         begun, self._begun = self._begun, None
-        if begun is None:
-            source, rest = self._start()
-            begun = (source, next(rest), rest)
-        return self._frames(*begun)
+        return self._frames(begun or self._connect(self._builder()))
 
     def close(self) -> None:
         """Close the file; an iteration under way stops after the frame it is at."""
@@ -135,110 +184,198 @@ class VideoReader:
     ) -> None:
         self.close()
 
-    def _start(self) -> tuple[Source, Iterator[av.VideoFrame]]:
+    def _builder(self) -> FieldBuilder:
+        return FieldBuilder(self._block, self._gop, resync=self._resync, report=self.losses.append)
+
+    def _connect(self, builder: FieldBuilder) -> _Connection:
+        """Open the source and decode its first frame, which tells what the container does not."""
         # An edit list may ask the demuxer to drop frames that the chain of vectors needs.
-        source = open_source(self.path, {"ignore_editlist": "1"})
+        options = {"ignore_editlist": "1", **self._options}
+        source = open_source(self.path, options, format=self._format, timeout=self._timeout)
         self._open.append(source)
-        if source.codec != "h264":
-            raise UnsupportedCodecError(
-                f"{source.path} is {source.codec_label}, and motion vectors are read from H.264 only: "
-                f"{encode_hint(source.path)}",
-                path=self.path,
-            )
-        if source.interlaced:
-            raise self._interlaced(None)
-        context = source.stream.codec_context
-        context.flags2 |= Flags2.export_mvs
-        context.thread_type = "AUTO"
-        return source, decode(source)
-
-    def _frames(self, source: Source, first: av.VideoFrame, rest: Iterator[av.VideoFrame]) -> Iterator[VideoFrame]:
-        chain = MotionChain(self.width, self.height, self._block)
-        distance = 0
-        index = 0
-        frame: av.VideoFrame | None = first
-        while frame is not None:
-            self._refuse_frame(frame, index)
-            kind = PictureType(frame.pict_type)
-            time_base = frame.time_base or source.stream.time_base or 1 / self.rate
-            # An I frame that is no random access point has no vectors either.
-            keyframe = index == 0 or frame.key_frame or kind == PictureType.I or distance + 1 >= self._gop
-            if keyframe:
-                distance = 0
-                motion = None
-                chain.restart()
+        try:
+            headers = self._headers(source)
+            interlaced = source.interlaced
+            context = source.stream.codec_context
+            if not interlaced and not self.transcoding:
+                context.flags2 |= Flags2.export_mvs
+            context.flags |= Flags.unaligned  # else a left crop is rounded, and pixels and vectors part
+            context.thread_type = "AUTO"
+            if interlaced:
+                self._need_transcoding(f"{self.path} is interlaced", InterlacedError)
+            if self.transcoding:
+                headers = None
+            if source.codec == "hevc" and not self.transcoding:
+                decoding: Decoding = HevcDecoding(source, announce=builder.announce, tolerant=self._resync)
             else:
-                distance += 1
-                motion = self._motion(chain, frame, index)
-            yield VideoFrame(
-                index=index,
-                image=frame.to_ndarray(format="rgb24"),
-                frame_type="I" if kind == PictureType.I else "P",
-                keyframe=keyframe,
-                distance=distance,
-                motion=motion,
-                pts=frame.pts,
-                time_base=time_base,
-                time=None if frame.pts is None else float(frame.pts * time_base),
-            )
-            index += 1
-            if source not in self._open:
-                return  # closed by the caller
-            frame = next(rest, None)
-        self._open.remove(source)
-        source.container.close()
+                announce = None if self.transcoding else builder.announce
+                decoding = Decoding(source, headers, announce=announce, tolerant=self._resync)
+            frames = decoding.frames()
+            first = next(frames)
+            if first.frame.interlaced_frame and not self.transcoding:
+                self._need_transcoding(f"{self.path} is interlaced", InterlacedError, frame=0)
+                self._disconnect(source)
+                builder.restart()
+                return self._connect(builder)
+            return _Connection(source, first, frames, builder)
+        except BaseException:
+            self._disconnect(source)
+            raise
 
-    def _motion(self, chain: MotionChain, frame: av.VideoFrame, index: int) -> BlockField:
-        vectors = frame.side_data.get("MOTION_VECTORS")
-        try:
-            return chain.step(None if vectors is None else vectors.to_ndarray())  # type: ignore[attr-defined]
-        except ValueError as error:
-            raise UnsupportedStreamError(
-                f"{self.path} has a motion vector at frame {index} that cannot be used ({error}): "
-                f"{encode_hint(self.path)}",
-                path=self.path,
-                frame=index,
-            ) from error
+    def _headers(self, source: Source) -> Headers | None:
+        if source.codec == "h264":
+            return H264Headers(source.stream.codec_context.extradata)
+        if source.codec in ANCHOR_CODECS:
+            return AnchorHeaders()
+        if source.codec == "hevc" and available():
+            return None
+        self._need_transcoding(
+            f"{source.path} is {source.codec_label}, whose motion vectors cannot be read", UnsupportedCodecError
+        )
+        return None
 
-    def _refuse_frame(self, frame: av.VideoFrame, index: int) -> None:
-        """Raise for a frame of a kind that is not read."""
-        if (frame.width, frame.height) != (self.width, self.height):
-            raise ResolutionChangedError(
-                f"{self.path} changes size at frame {index}, from {self.width}x{self.height} to "
-                f"{frame.width}x{frame.height}: split it there and give the parts one by one",
-                path=self.path,
-                frame=index,
-            )
-        if frame.interlaced_frame:
-            raise self._interlaced(index)
-        if PictureType(frame.pict_type) in (PictureType.B, PictureType.BI):
-            raise self._b_frame(index)
+    def _need_transcoding(self, why: str, error: type[VideoError], frame: int | None = None) -> None:
+        if not self._transcode:
+            raise error(f"{why}: {transcode_hint(self.path)}", path=self.path, frame=frame)
+        self.transcoding = why
 
-    def _look_for_b_frames(self, frames: int = 32) -> None:
-        """Refuse a stream with B frames before any work is done on it."""
-        source = open_source(self.path)
-        try:
-            for index, frame in zip(range(frames), source.container.decode(source.stream), strict=False):
-                if PictureType(frame.pict_type) in (PictureType.B, PictureType.BI):
-                    raise self._b_frame(index)
-        except av.error.FFmpegError:
-            pass  # the iteration will meet it again, after the frames before
-        finally:
+    def _disconnect(self, source: Source) -> None:
+        if source in self._open:
+            self._open.remove(source)
             source.container.close()
 
-    def _b_frame(self, index: int) -> BFramesError:
-        return BFramesError(
-            f"{self.path} has a B frame at frame {index}, and motion vectors are read from streams of I and P frames "
-            f"only: {encode_hint(self.path)}",
+    def _frames(self, connection: _Connection | None) -> Iterator[VideoFrame]:
+        """Frames of one connection after the other; files have one."""
+        builder = connection.builder if connection is not None else self._builder()
+        while connection is not None:
+            source = connection.source
+            try:
+                for item in self._items(connection):
+                    yield _video_frame(item)
+                    if source not in self._open:
+                        return  # closed by the caller
+            except TruncatedStreamError as error:
+                if not self._live:
+                    if not self._resync:
+                        raise
+                    self.losses.append(Loss(error.frame or 0, None, "the file breaks off or is damaged"))
+            self._disconnect(source)
+            connection = self._again(builder) if self._live else None
+
+    def _items(self, connection: _Connection) -> Iterator[Item]:
+        builder = connection.builder
+        frames = connection.decoded()
+        if self.transcoding:
+            builder.transcoded = True
+            frames = recoded(frames, gop=self._gop, rate=self.rate)
+        ended: VideoError | None = None
+        while builder.problem is None:
+            try:
+                decoded = next(frames, None)
+            except VideoError as error:
+                ended = error
+                break
+            if decoded is None:
+                break
+            yield from self._added(builder, decoded)
+        if builder.problem is None:
+            yield from builder.flush(cut=ended is not None)
+        if builder.problem is not None:
+            raise self._error(builder.problem)
+        if ended is not None:
+            raise ended
+
+    def _added(self, builder: FieldBuilder, decoded: Decoded) -> list[Item]:
+        try:
+            return builder.add(decoded)
+        except ValueError as error:
+            raise UnsupportedStreamError(
+                f"{self.path} has a motion vector that cannot be used ({error}): {transcode_hint(self.path)}",
+                path=self.path,
+            ) from error
+
+    def _again(self, builder: FieldBuilder) -> _Connection | None:
+        """A new connection to a live source that broke off."""
+        self.losses.append(Loss(builder.count, None, "the source broke off and was connected again"))
+        builder.restart()
+        for _ in pauses(self._reconnect):
+            try:
+                return self._connect(builder)
+            except VideoError:
+                continue
+        self.losses.pop()
+        raise ConnectionLostError(
+            f"{self.path} broke off at frame {builder.count} and did not come back in {self._reconnect} attempts: "
+            "check the source, or raise `reconnect`",
             path=self.path,
-            frame=index,
+            frame=builder.count,
         )
 
-    def _interlaced(self, index: int | None) -> InterlacedError:
-        where = "" if index is None else f" at frame {index}"
-        return InterlacedError(
-            f"{self.path} is interlaced{where}, and motion vectors are read from progressive video only: "
-            f"{encode_hint(self.path)}",
-            path=self.path,
-            frame=index,
+    def _error(self, problem: Problem) -> VideoError:
+        path, frame = self.path, problem.number
+        if problem.kind == "interlaced":
+            return InterlacedError(
+                f"{path} is interlaced from frame {frame} on: {transcode_hint(path)}", path=path, frame=frame
+            )
+        if problem.kind == "size":
+            (old_width, old_height), (width, height) = problem.facts["old"], problem.facts["new"]
+            return ResolutionChangedError(
+                f"{path} changes size at frame {frame}, from {old_width}x{old_height} to {width}x{height}, without an "
+                "I frame: split it there and give the parts one by one",
+                path=path,
+                frame=frame,
+            )
+        if problem.kind == "damaged":
+            return TruncatedStreamError(
+                f"{path} is damaged at frame {frame}: get the whole file again, or pass on_error='resync' (--on-error "
+                "resync) to go on at the next keyframe",
+                path=path,
+                frame=frame,
+            )
+        missing = problem.facts["missing"]
+        lost = f"{missing} frame{'s'[: missing != 1]}"
+        what = (
+            f"does not start with a keyframe: its first {lost} cannot be decoded"
+            if problem.kind == "start"
+            else f"has {lost} after frame {frame - 1} that cannot be decoded"
+            if problem.kind == "end"
+            else f"lacks {lost} before frame {frame} that later ones are predicted from"
         )
+        return ReferenceGapError(
+            f"{path} {what}: get the whole file again, or pass on_error='resync' (--on-error resync) to go on at the "
+            "next keyframe",
+            path=path,
+            frame=frame,
+        )
+
+
+@dataclass(eq=False)
+class _Connection:
+    """An open source that has given its first frame."""
+
+    source: Source
+    first: Decoded
+    rest: Iterator[Decoded]
+    builder: FieldBuilder
+
+    def decoded(self) -> Iterator[Decoded]:
+        yield self.first
+        yield from self.rest
+
+
+def _video_frame(item: Item) -> VideoFrame:
+    decoded = item.decoded
+    return VideoFrame(
+        index=item.number,
+        image=decoded.frame.to_ndarray(format="rgb24"),
+        frame_type=item.kind,
+        keyframe=item.keyframe,
+        distance=item.distance,
+        motion=item.motion,
+        pts=decoded.pts,
+        time_base=decoded.time_base,
+        time=None if decoded.pts is None else float(decoded.pts * decoded.time_base),
+        references=item.references,
+        intra=item.holes,
+        records=decoded.records,
+    )

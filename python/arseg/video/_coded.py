@@ -1,0 +1,97 @@
+"""What the headers of a coded picture tell before it is decoded: above all, which frames its vectors may point to.
+
+FFmpeg's vectors name a direction, not a frame. H.264 says more in its headers (`csrc/motion/h264_*`); the MPEG family
+has one frame on each side, the reference pictures ("anchors") next in decoding order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import av
+
+from arseg import _motion
+
+# FFmpeg's names of the codecs whose vectors it exports and whose references are their anchors.
+ANCHOR_CODECS = frozenset(
+    {
+        "mpeg1video",
+        "mpeg2video",
+        "mpeg4",
+        "h261",
+        "h263",
+        "h263p",
+        "flv1",
+        "msmpeg4v1",
+        "msmpeg4v2",
+        "msmpeg4v3",
+        "wmv1",
+        "wmv2",
+        "rv10",
+        "rv20",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One coded picture.
+
+    Attributes:
+        index: number of its packet, in decoding order.
+        order: pictures sorted by this are in presentation order; None where the headers do not say.
+        past, future: indices of the pictures in list 0 and list 1; None where the anchors are meant.
+        reference: other pictures may be predicted from it.
+        gap: number of reference pictures that are missing before it.
+        interlaced: its vectors count in field lines.
+        crop: pixels (left, top) cut off before the picture is delivered; vectors count from the uncut corner.
+    """
+
+    index: int
+    order: tuple[int, int] | None = None
+    past: tuple[int, ...] | None = None
+    future: tuple[int, ...] | None = None
+    reference: bool = True
+    gap: int = 0
+    interlaced: bool = False
+    crop: tuple[int, int] = (0, 0)
+
+
+class Headers(Protocol):
+    """Reads packets in decoding order."""
+
+    def push(self, packet: av.Packet, index: int) -> Coded | None:
+        """What `packet` holds; None where it holds no picture."""
+
+
+class H264Headers:
+    """Of an H.264 stream: `extradata` is the container's `avcC` box, Annex-B parameter sets, or nothing."""
+
+    def __init__(self, extradata: bytes | None) -> None:
+        self._headers = _motion.H264Headers(extradata or b"")
+        self._first: int | None = None
+
+    def push(self, packet: av.Packet, index: int) -> Coded | None:
+        picture = self._headers.push(packet)
+        if self._first is None:
+            self._first = index - picture.index
+        if not picture.kind:
+            return None
+        return Coded(
+            index=index,
+            order=(picture.sequence, picture.poc),
+            past=tuple(i + self._first for i in picture.past),
+            future=tuple(i + self._first for i in picture.future),
+            reference=picture.reference,
+            gap=picture.gap,
+            interlaced=picture.interlaced,
+            crop=picture.crop[:2],
+        )
+
+
+class AnchorHeaders:
+    """Of the MPEG family, where every packet is a picture and the decoder tells the rest."""
+
+    def push(self, packet: av.Packet, index: int) -> Coded | None:
+        return Coded(index) if packet.size else None

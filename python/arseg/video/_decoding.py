@@ -1,0 +1,127 @@
+"""From packets to decoded frames with what their headers told, in presentation order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from ._coded import Coded, Headers
+from ._source import Source, end_of_stream
+
+# What the codec's records are called in a frame's side data.
+_VECTORS = "MOTION_VECTORS"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded frame.
+
+    Attributes:
+        frame: as PyAV gives it; its pts is the packet's number, not a time.
+        coded: of its headers.
+        records: motion vectors, `[n]` of `RECORD`; None without any.
+        pts, time_base: the container's timestamp.
+    """
+
+    frame: av.VideoFrame
+    coded: Coded
+    records: np.ndarray | None
+    pts: int | None
+    time_base: Fraction
+
+
+class Decoding:
+    """Decodes a source; remembers which packet each frame comes from.
+
+    Args:
+        source: opened, its decoder set up and not yet used.
+        headers: reads each packet before it is decoded; None: nothing is known of them.
+        announce: called with each coded picture, before any frame that comes after it.
+        tolerant: go on after damage.
+        first: number of the first packet.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        headers: Headers | None,
+        *,
+        announce: Callable[[Coded], None] | None = None,
+        tolerant: bool = False,
+        first: int = 0,
+    ) -> None:
+        self._source = source
+        self._headers = headers
+        self._announce = announce
+        self._tolerant = tolerant
+        self._stamps: dict[int, tuple[Coded, int | None]] = {}
+        self.next_index = first
+
+    def frames(self) -> Iterator[Decoded]:
+        """Every frame in presentation order.
+
+        Raises:
+            NoFramesError, NoKeyframeError, TruncatedStreamError: as `end_of_stream` says, after the last good frame.
+        """
+        packets = count = 0
+        broken: Exception | None = None
+        for packet in self._packets():
+            if isinstance(packet, Exception):
+                broken = packet
+                break
+            packets += bool(packet.size)
+            try:
+                frames = self._decode(packet)
+            except (av.error.FFmpegError, OSError) as error:
+                broken = error
+                if self._tolerant:
+                    continue
+                break
+            for decoded in frames:
+                count += 1
+                yield decoded
+        if broken is not None:
+            # The decoder's threads may still hold good frames from before the break.
+            for decoded in self._flush():
+                count += 1
+                yield decoded
+        end_of_stream(self._source, packets, count, broken)
+
+    def _packets(self) -> Iterator[av.Packet | Exception]:
+        """Packets, the last one empty; what the container raises comes as the last item."""
+        try:
+            yield from self._source.container.demux(self._source.stream)
+        except (av.error.FFmpegError, OSError) as error:
+            yield error
+
+    def _decode(self, packet: av.Packet) -> list[Decoded]:
+        if packet.size:
+            index = self.next_index
+            self.next_index += 1
+            coded = Coded(index) if self._headers is None else self._headers.push(packet, index)
+            if coded is not None and self._announce is not None:
+                self._announce(coded)
+            self._stamps[index] = (coded or Coded(index), packet.pts)
+            packet.pts = index  # comes back as the frame's, whatever order frames come in
+        return [self._decoded(frame) for frame in packet.decode()]  # type: ignore[arg-type]
+
+    def _flush(self) -> list[Decoded]:
+        try:
+            return [self._decoded(frame) for frame in self._source.stream.codec_context.decode(None)]
+        except (av.error.FFmpegError, OSError):
+            return []
+
+    def _decoded(self, frame: av.VideoFrame) -> Decoded:
+        index = frame.pts if frame.pts in self._stamps else min(self._stamps, default=None)
+        coded, pts = self._stamps.pop(index) if index is not None else (Coded(self.next_index), None)
+        # Packets that gave no frame: as far back as no codec reorders.
+        for old in [i for i in self._stamps if i < coded.index - 64]:
+            del self._stamps[old]
+        side_data = frame.side_data.get(_VECTORS)
+        records = None if side_data is None else side_data.to_ndarray()  # type: ignore[attr-defined]
+        time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
+        return Decoded(frame, coded, records, pts, Fraction(time_base))

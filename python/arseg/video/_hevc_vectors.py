@@ -1,0 +1,82 @@
+"""Exact vectors of HEVC, where the package was built with libde265 (docs/hevc.md)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import av
+
+from ._coded import Coded
+from ._decoding import Decoded, Decoding
+
+
+def available() -> bool:
+    """Whether this build reads HEVC."""
+    return _module() is not None
+
+
+def _module() -> Any:
+    try:
+        from arseg import _hevc  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    return _hevc
+
+
+class HevcDecoding(Decoding):
+    """Frames from FFmpeg, and for each the vectors that libde265 finds in the same packet."""
+
+    def __init__(self, source: Any, **options: Any) -> None:
+        super().__init__(source, _Pushed(source.stream.codec_context.extradata), **options)
+
+    def frames(self) -> Iterator[Decoded]:
+        vectors = self._headers
+        assert isinstance(vectors, _Pushed)
+        waiting: list[Decoded] = []
+        for decoded in super().frames():
+            waiting.append(decoded)
+            while waiting and vectors.known(waiting[0].coded.index):
+                yield vectors.joined(waiting.pop(0))
+        vectors.flush()
+        for decoded in waiting:
+            yield vectors.joined(decoded)
+
+
+class _Pushed:
+    """libde265 beside FFmpeg's decoder, as headers that are known a little later."""
+
+    def __init__(self, extradata: bytes | None) -> None:
+        self._vectors = _module().HevcVectors(extradata or b"")
+        self._pictures: dict[int, Any] = {}
+        self._last = -1
+
+    def push(self, packet: av.Packet, index: int) -> Coded:
+        # A damaged packet has no vectors; whether it has a picture is for FFmpeg to say.
+        with contextlib.suppress(ValueError):
+            self._vectors.push(packet, index)
+        self._last = index
+        self._take()
+        return Coded(index)
+
+    def flush(self) -> None:
+        with contextlib.suppress(ValueError):
+            self._vectors.flush()
+        self._take()
+
+    def known(self, index: int) -> bool:
+        """Whether the vectors of picture `index` are there, or are so late that they will not come."""
+        return index in self._pictures or index < self._last - 64
+
+    def joined(self, decoded: Decoded) -> Decoded:
+        picture = self._pictures.pop(decoded.coded.index, None)
+        if picture is None:
+            return replace(decoded, coded=replace(decoded.coded, past=(), future=()))
+        coded = replace(decoded.coded, past=tuple(picture.past), future=tuple(picture.future), crop=picture.crop[:2])
+        return replace(decoded, coded=coded, records=picture.records)
+
+    def _take(self) -> None:
+        for picture in self._vectors.pull():
+            self._pictures[picture.index] = picture
