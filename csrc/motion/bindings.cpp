@@ -11,6 +11,7 @@
 #include "arguments.h"
 #include "chain.h"
 #include "fill.h"
+#include "pool.h"
 #include "raster.h"
 #include "step.h"
 
@@ -112,13 +113,13 @@ py::tuple py_rasterize(const py::array& records, int64_t width, int64_t height) 
   const int64_t count = given.count();
   {
     py::gil_scoped_release release;
-    draw(data, count, frame, references, {out.vectors, out.valid});
+    draw(data, count, frame, references, 2, {out.vectors, out.valid});
   }
   return result.tuple();
 }
 
 py::tuple py_step(const py::array& records, int64_t width, int64_t height, int64_t crop_left, int64_t crop_top,
-                  const py::object& luma, const py::sequence& past, const py::sequence& future) {
+                  const py::object& luma, const py::object& key, const py::sequence& past, const py::sequence& future) {
   check_size(width, height);
   if (crop_left < 0 || crop_top < 0 || crop_left > kMaxSide || crop_top > kMaxSide) {
     refuse("crop_left, crop_top", "0.." + std::to_string(kMaxSide),
@@ -126,7 +127,9 @@ py::tuple py_step(const py::array& records, int64_t width, int64_t height, int64
   }
   const RecordsArgument given(records);
   const LumaArgument own(luma, width, height);
+  const LumaArgument key_luma(key, width, height);
   References references;
+  references.key = key_luma.view();
   ReferencesArgument kept;
   kept.add(past, width, height, references.past);
   kept.add(future, width, height, references.future);
@@ -169,14 +172,19 @@ py::tuple py_chain(const py::array& step_vectors, const py::array& step_valid, c
   }
   FieldResult result(step.rows, step.cols);
   const Field out = result.view();
-  References references;
-  references.past.resize(1);
-  references.past[0].reach = Reference::Reach::Field;
-  references.past[0].to_key = reference.view();
-  const ConstHop hop{step.view().vectors, step.view().valid};  // the mask is 0 for a hole, 1 for the one reference
+  Reference one_back;
+  one_back.reach = Reference::Reach::Field;
+  one_back.to_key = reference.view();
+  const ConstField hop = step.view();
+  const ChainTarget target{step.rows, step.cols, out};
   {
     py::gil_scoped_release release;
-    chain(hop, references, 0, step.rows, step.cols, out);
+    for (int64_t y = 0; y < step.rows; ++y) {
+      for (int64_t x = 0; x < step.cols; ++x) {
+        const int64_t i = y * step.cols + x;
+        chain_cell(target, y, x, hop.vectors[i], hop.valid[i] != 0, one_back);
+      }
+    }
   }
   return result.tuple();
 }
@@ -204,7 +212,7 @@ PYBIND11_MODULE(_motion, m) {
   m.attr("MAX_SIDE") = kMaxSide;
   m.def("rasterize", &py_rasterize, py::arg("records"), py::arg("width"), py::arg("height"));
   m.def("step", &py_step, py::arg("records"), py::arg("width"), py::arg("height"), py::arg("crop_left"),
-        py::arg("crop_top"), py::arg("luma"), py::arg("past"), py::arg("future"));
+        py::arg("crop_top"), py::arg("luma"), py::arg("key"), py::arg("past"), py::arg("future"));
   m.def("fill_holes", &py_fill_holes, py::arg("vectors"), py::arg("valid"));
   m.def("chain", &py_chain, py::arg("step_vectors"), py::arg("step_valid"), py::arg("reference_vectors"),
         py::arg("reference_valid"));

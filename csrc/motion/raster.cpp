@@ -31,39 +31,32 @@ void check(const Record& r, int64_t index) {
   }
 }
 
-// First cell whose centre is at or after `edge` pixels.
-int64_t first_cell(int64_t edge) { return edge <= 0 ? 0 : (edge - kCell / 2 + kCell - 1) / kCell; }
+// First of `count` cells of 2^shift pixels whose centre is at or after `edge` pixels.
+int64_t first_cell(int64_t edge, int shift, int64_t count) {
+  const int64_t half = int64_t{1} << shift >> 1;
+  return edge <= half ? 0 : std::min((edge - half + 2 * half - 1) >> shift, count);
+}
 
-// Of the frames in `list`, the one the block resembles most; ties go to the first.
-struct Choice {
-  size_t index = 0;
-  int64_t difference = 0;
-};
-
-Choice choose(const std::vector<Reference>& list, const Frame& frame, const Block& block) {
-  Choice best{0, block_difference(frame, list[0].luma, block)};
-  for (size_t i = 1; i < list.size() && best.difference > 0; ++i) {
-    const int64_t difference = block_difference(frame, list[i].luma, block);
-    if (difference < best.difference) {
-      best = {i, difference};
-    }
-  }
-  return best;
+// v / scale pixels in quarter pixels. The divisions would cost as much as all the rest: FFmpeg's scale for H.264 is 4.
+int16_t quarter_pixels(int32_t v, uint16_t scale) {
+  return saturate(scale == 4 ? v : divide_round(int64_t{v} * 4, scale));
 }
 
 }  // namespace
 
-void draw(const void* records, int64_t count, const Frame& frame, const References& references, Hop out) {
-  const int64_t rows = cells(frame.height, kCell);
-  const int64_t cols = cells(frame.width, kCell);
+void draw(const void* records, int64_t count, const Frame& frame, const References& references, int cell_shift,
+          Hop out) {
+  const int64_t rows = cells(frame.height, int64_t{1} << cell_shift);
+  const int64_t cols = cells(frame.width, int64_t{1} << cell_shift);
   std::fill_n(out.vectors, rows * cols, Vec{0, 0});
   std::fill_n(out.reference, rows * cols, uint8_t{0});
   // Blocks predicted from both sides have a record each.
   const bool contested = !references.past.empty() && !references.future.empty();
-  thread_local std::vector<int32_t> differences;  // of what a cell has; kept, since fresh pages cost more than filling
+  thread_local std::vector<int32_t> kept;  // fresh pages would cost more than filling
   if (contested) {
-    differences.assign(static_cast<size_t>(rows * cols), std::numeric_limits<int32_t>::max());
+    kept.assign(static_cast<size_t>(rows * cols), std::numeric_limits<int32_t>::max());
   }
+  int32_t* const differences = kept.data();  // of what a cell has
 
   const auto* bytes = static_cast<const unsigned char*>(records);
   for (int64_t i = 0; i < count; ++i) {
@@ -74,8 +67,7 @@ void draw(const void* records, int64_t count, const Frame& frame, const Referenc
     if (list.empty()) {
       continue;
     }
-    const Vec vec{saturate(divide_round(int64_t{r.motion_x} * 4, r.motion_scale)),
-                  saturate(divide_round(int64_t{r.motion_y} * 4, r.motion_scale))};
+    const Vec vec{quarter_pixels(r.motion_x, r.motion_scale), quarter_pixels(r.motion_y, r.motion_scale)};
     const Block block{r.dst_x - r.w / 2 - frame.crop_left,
                       r.dst_y - r.h / 2 - frame.crop_top,
                       r.w,
@@ -86,26 +78,26 @@ void draw(const void* records, int64_t count, const Frame& frame, const Referenc
     if (r.flags >= 1 && r.flags <= list.size()) {
       choice.index = static_cast<size_t>(r.flags - 1);
       if (contested) {
-        choice.difference = block_difference(frame, list[choice.index].luma, block);
+        choice.difference = 2 * block_difference(frame, list[choice.index].luma, block);
       }
     } else if (list.size() > 1 || contested) {
-      choice = choose(list, frame, block);
+      choice = choose(list, references.key, frame, block, vec);
     }
     if (list[choice.index].reach == Reference::Reach::Nothing) {
       continue;
     }
     const auto reference = static_cast<uint8_t>(1 + choice.index + (r.source < 0 ? 0 : references.past.size()));
-    const int64_t x0 = std::min(first_cell(block.left), cols);
-    const int64_t x1 = std::min(first_cell(block.left + block.width), cols);
-    const int64_t y0 = std::min(first_cell(block.top), rows);
-    const int64_t y1 = std::min(first_cell(block.top + block.height), rows);
+    const int64_t x0 = first_cell(block.left, cell_shift, cols),
+                  x1 = first_cell(block.left + block.width, cell_shift, cols);
+    const int64_t y0 = first_cell(block.top, cell_shift, rows),
+                  y1 = first_cell(block.top + block.height, cell_shift, rows);
     for (int64_t y = y0; y < y1; ++y) {
       for (int64_t at = y * cols + x0; at < y * cols + x1; ++at) {
         if (contested) {
-          if (choice.difference >= differences[static_cast<size_t>(at)]) {
+          if (choice.difference >= differences[at]) {
             continue;
           }
-          differences[static_cast<size_t>(at)] = static_cast<int32_t>(choice.difference);
+          differences[at] = static_cast<int32_t>(choice.difference);
         }
         out.vectors[at] = vec;
         out.reference[at] = reference;

@@ -12,6 +12,7 @@ namespace arseg::motion {
 struct References {
   std::vector<Reference> past;    // list 0
   std::vector<Reference> future;  // list 1
+  Luma key;                       // of the keyframe that all ways lead to
 
   // All of them in one row: past, then future; what `Hop::reference` counts in.
   const Reference& at(int64_t index) const {
@@ -26,21 +27,17 @@ struct Hop {
   Vec* vectors;
   uint8_t* reference;  // 0: no vector (a hole); else 1 + index into References
 };
-struct ConstHop {
-  const Vec* vectors;
-  const uint8_t* reference;
-};
-
 constexpr int64_t kMaxReferences = 64;  // 1 + index fits a byte by far
 
-// Draws `count` records (40 bytes each, any alignment) into a field of kCell x kCell cells.
+// Draws `count` records (40 bytes each, any alignment) into a field of cells of 2^cell_shift pixels.
 //
-//   out: rows = cells(frame.height, kCell), cols = cells(frame.width, kCell); overwritten.
+//   out: rows = cells(frame.height, 2^cell_shift), cols = cells(frame.width, 2^cell_shift); overwritten.
 //
 // A cell takes the vector of the block its centre lies in. Where several frames come into question for a block, the
 // one that it resembles most; where blocks of both directions overlap, likewise; else the last one. Records whose
 // side has no reference leave a hole. Blocks beyond the edges (the codec's padding, the cropped part) are clipped.
 // Throws std::invalid_argument, naming the record, for values no decoder writes.
-void draw(const void* records, int64_t count, const Frame& frame, const References& references, Hop out);
+void draw(const void* records, int64_t count, const Frame& frame, const References& references, int cell_shift,
+          Hop out);
 
 }  // namespace arseg::motion

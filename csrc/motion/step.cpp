@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <vector>
 
 #include "chain.h"
-#include "fill.h"
+#include "rings.h"
 
 namespace arseg::motion {
 namespace {
@@ -30,19 +31,51 @@ int32_t ratio(int a, int b) {
   return (a < 0) == (b < 0) ? limited : -limited;
 }
 
+// Vectors per cell of a hop. Codecs' blocks are 8 x 8 pixels at least, and FFmpeg exports no smaller ones.
+constexpr int kHopShift = 3;
+constexpr int64_t kHopCell = 1 << kHopShift;
+static_assert(kHopCell == 2 * kCell, "a cell of a hop is a block of chain_block()");
+
+// The hop with its holes filled.
+Rings filled(const Hop& hop, int64_t rows, int64_t cols, const References& references, int64_t through) {
+  const bool alike = references.size() == 1;
+  int32_t scale[1 + kMaxReferences] = {};
+  for (int64_t i = 0; i < references.size(); ++i) {
+    scale[1 + i] = ratio(references.at(through).time, references.at(i).time);
+  }
+  Rings grid(rows, cols);
+  for (int64_t y = 0; y < rows; ++y) {
+    Rings::Cell* line = grid.row(y);
+    for (int64_t x = 0; x < cols; ++x) {
+      const Vec vec = hop.vectors[y * cols + x];
+      const uint8_t reference = hop.reference[y * cols + x];
+      if (reference == 0) {
+        line[x] = Rings::unknown();
+      } else if (alike) {
+        line[x] = Rings::known(vec.x, vec.y);
+      } else {
+        line[x] = Rings::known(saturate(divide_round(int64_t{vec.x} * scale[reference], 256)),
+                               saturate(divide_round(int64_t{vec.y} * scale[reference], 256)));
+      }
+    }
+  }
+  grid.fill();
+  return grid;
+}
+
 }  // namespace
 
 int64_t step(const void* records, int64_t count, const Frame& frame, const References& references, Field out) {
-  const int64_t rows = cells(frame.height, kCell);
-  const int64_t cols = cells(frame.width, kCell);
+  const int64_t rows = cells(frame.height, kCell), cols = cells(frame.width, kCell);
+  const int64_t hop_rows = cells(frame.height, kHopCell), hop_cols = cells(frame.width, kHopCell);
   // Kept from frame to frame: fresh pages would cost more than the drawing.
   thread_local std::vector<Vec> vectors;
   thread_local std::vector<uint8_t> reference;
-  vectors.resize(static_cast<size_t>(rows * cols));
-  reference.resize(static_cast<size_t>(rows * cols));
+  vectors.resize(static_cast<size_t>(hop_rows * hop_cols));
+  reference.resize(static_cast<size_t>(hop_rows * hop_cols));
   const Hop hop{vectors.data(), reference.data()};
-  draw(records, count, frame, references, hop);
-  const int64_t holes = std::count(reference.begin(), reference.end(), uint8_t{0});
+  draw(records, count, frame, references, kHopShift, hop);
+  const int64_t holes = std::count(hop.reference, hop.reference + hop_rows * hop_cols, uint8_t{0});
 
   const int64_t through = first_reachable(references);
   if (through < 0) {
@@ -50,16 +83,19 @@ int64_t step(const void* records, int64_t count, const Frame& frame, const Refer
     std::fill_n(out.valid, rows * cols, uint8_t{0});
     return holes;
   }
-  if (references.size() == 1) {
-    fill_holes(hop.vectors, hop.reference, rows, cols);
-  } else {
-    int32_t scale[1 + kMaxReferences] = {};
-    for (int64_t i = 0; i < references.size(); ++i) {
-      scale[1 + i] = ratio(references.at(through).time, references.at(i).time);
-    }
-    fill_holes(hop.vectors, hop.reference, rows, cols, scale);
+  std::optional<Rings> grid;
+  if (holes > 0 && holes < hop_rows * hop_cols) {
+    grid.emplace(filled(hop, hop_rows, hop_cols, references, through));
   }
-  chain({hop.vectors, hop.reference}, references, through, rows, cols, out);
+  const ChainTarget target{rows, cols, out};
+  for (int64_t y = 0; y < hop_rows; ++y) {
+    for (int64_t x = 0; x < hop_cols; ++x) {
+      const int64_t i = y * hop_cols + x;
+      const uint8_t known = hop.reference[i];
+      const Vec vec = known ? hop.vectors[i] : grid ? grid->at(y, x) : Vec{0, 0};
+      chain_block(target, 2 * y, 2 * x, vec, known != 0, references.at(known ? known - 1 : through));
+    }
+  }
   return holes;
 }
 

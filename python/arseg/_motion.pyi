@@ -25,6 +25,7 @@ def step(
     crop_left: int,
     crop_top: int,
     luma: Luma,
+    key: Luma,
     past: Sequence[tuple[Way, Luma, int]],
     future: Sequence[tuple[Way, Luma, int]],
 ) -> tuple[np.ndarray, np.ndarray, int]: ...

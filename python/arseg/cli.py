@@ -125,6 +125,61 @@ def demo(
     run_demo(VideoSegmenter(weights).model, output, video, frames=frames, seed=seed, height=height, console=_console())
 
 
+@app.command("inspect")
+def inspect_video(
+    video: Video,
+    frames: Annotated[int, typer.Option(help="Read at most so many frames.", min=1)] = 300,
+    gop: Gop = 48,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="PNG to draw: frames with their motion as arrows and colours, filled cells and error of the warp; "
+            "replaced if it exists."
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of the frames to draw, such as 1,5,11.",
+            show_default="three of the first group: after its keyframe, in its middle and its last",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Tell what a video is made of, and what its motion vectors are worth."""
+    from json import dumps
+
+    from arseg.files import check_writable, save_png
+    from arseg.inspection import frame_numbers, inspect, report, samples
+    from arseg.terminal import progress_bar
+
+    numbers = None if at is None else frame_numbers(at, frames)
+    if picture is not None:
+        if picture.resolve() == video.resolve():
+            raise InputError(f"{picture}: is the video itself; give the picture another name")
+        check_writable(picture)
+    elif at is not None:
+        raise InputError("--at: says which frames to draw; give --picture, too")
+    with progress_bar(_console()) as progress:
+        task = progress.add_task("reading", total=None)
+        found = inspect(
+            video,
+            frames=frames,
+            gop=gop,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if picture is not None:
+        from arseg.viz_motion import sheet
+
+        chosen = found.worth_drawing if numbers is None else numbers
+        save_png(picture, sheet(found.title, samples(found, chosen)))
+        typer.echo(f"{picture}: frames {', '.join(map(str, sorted(chosen)))}", err=json)
+    if json:
+        typer.echo(dumps(found.facts(), indent=2, allow_nan=False))
+    else:
+        _console(stderr=False).print(report(found), highlight=False)
+
+
 @app.command()
 def encode(
     video: Video,

@@ -1,5 +1,6 @@
 // Unit tests of csrc/motion without Python:
-//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,select,fill,chain,step}.cpp && ./a.out
+//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,select,rings,fill,pool,step}.cpp &&
+//   ./a.out
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 
 #include "chain.h"
 #include "fill.h"
+#include "pool.h"
 #include "raster.h"
 #include "select.h"
 #include "step.h"
@@ -68,7 +70,7 @@ Grid draw(const std::vector<Record>& records, int width, int height) {
   Frame frame;
   frame.width = width;
   frame.height = height;
-  draw(records.data(), static_cast<int64_t>(records.size()), frame, references,
+  draw(records.data(), static_cast<int64_t>(records.size()), frame, references, 2,
        {grid.vectors.data(), grid.valid.data()});
   return grid;
 }
@@ -135,37 +137,20 @@ void test_fill() {
   fill_holes(empty.vectors.data(), empty.valid.data(), 2, 2);
   CHECK(equal(empty.at(1, 1), {0, 0}));
 
-  // Large cells (2 x 2): 0, hole, 8. The hole becomes the mean, 4, and is read a quarter of the way to either side.
+  // Large cells (2 x 2): 0, hole, 8. The hole becomes the mean.
   Grid line(2, 6, {0, 0}, 1);
   for (int64_t y = 0; y < 2; ++y) {
     line.at(y, 4) = line.at(y, 5) = {8, -8};
     line.seen(y, 2) = line.seen(y, 3) = 0;
   }
   fill_holes(line.vectors.data(), line.valid.data(), 2, 6);
-  CHECK(equal(line.at(0, 2), {3, -3}) && equal(line.at(1, 3), {5, -5}));
-
-  // Cells that point twice as far count half.
-  const int32_t scale[3] = {0, 256, 128};
-  Grid mixed(2, 4, {10, -10}, 2);
-  for (int64_t y = 0; y < 2; ++y) {
-    mixed.seen(y, 2) = mixed.seen(y, 3) = 0;
-  }
-  fill_holes(mixed.vectors.data(), mixed.valid.data(), 2, 4, scale);
-  CHECK(equal(mixed.at(0, 3), {5, -5}) && equal(mixed.at(0, 0), {10, -10}));
+  CHECK(equal(line.at(0, 2), {4, -4}) && equal(line.at(1, 3), {4, -4}));
 
   // Extremes do not overflow the sums.
   Grid far(3, 3, {-32768, 32767}, 1);
   far.seen(1, 1) = 0;
   fill_holes(far.vectors.data(), far.valid.data(), 3, 3);
   CHECK(equal(far.at(1, 1), {-32768, 32767}));
-}
-
-References one_back(const Grid& field) {
-  References references;
-  references.past.resize(1);
-  references.past[0].reach = Reference::Reach::Field;
-  references.past[0].to_key = field;
-  return references;
 }
 
 void test_chain() {
@@ -175,13 +160,43 @@ void test_chain() {
   reference.at(3, 2) = {-5, 3};
   reference.seen(3, 2) = 0;
   reference.at(0, 0) = {1, 1};
-  chain({step.vectors.data(), step.valid.data()}, one_back(reference), 0, 4, 4, out);
+  Reference one_back;
+  one_back.reach = Reference::Reach::Field;
+  one_back.to_key = reference;
+  const ChainTarget target{4, 4, out};
+  for (int64_t y = 0; y < 4; ++y) {
+    for (int64_t x = 0; x < 4; ++x) {
+      chain_cell(target, y, x, step.at(y, x), step.seen(y, x) != 0, one_back);
+    }
+  }
   CHECK(equal(out.at(1, 1), {11, 35}) && !out.seen(1, 1));
   CHECK(equal(out.at(0, 0), {-98, -8}) && out.seen(0, 0));
 
+  // A block of four is four cells, inside the field and across its edges, whatever the hop.
+  Grid field(5, 7), one(5, 7), four(5, 7);
+  for (size_t i = 0; i < field.vectors.size(); ++i) {
+    field.vectors[i] = {static_cast<int16_t>(37 * i), static_cast<int16_t>(-1000 * static_cast<int>(i))};
+    field.valid[i] = i % 3 != 0;
+  }
+  one_back.to_key = field;
+  for (const Vec hop : {Vec{0, 0}, Vec{5, -9}, Vec{-17, 40}, Vec{300, 300}, Vec{-32768, 32767}}) {
+    for (const bool known : {true, false}) {
+      for (int64_t y = 0; y < 5; y += 2) {
+        for (int64_t x = 0; x < 7; x += 2) {
+          chain_block({5, 7, four}, y, x, hop, known, one_back);
+        }
+      }
+      for (int64_t i = 0; i < 35; ++i) {
+        chain_cell({5, 7, one}, i / 7, i % 7, hop, known, one_back);
+        CHECK(equal(one.at(i / 7, i % 7), four.at(i / 7, i % 7)) && one.seen(i / 7, i % 7) == four.seen(i / 7, i % 7));
+      }
+    }
+  }
+
   Grid big(1, 1, {30000, -30000});
   Grid sum(1, 1);
-  chain({big.vectors.data(), big.valid.data()}, one_back(big), 0, 1, 1, sum);
+  one_back.to_key = big;
+  chain_cell({1, 1, sum}, 0, 0, big.at(0, 0), true, one_back);
   CHECK(equal(sum.at(0, 0), {32767, -32768}));
 }
 
@@ -257,7 +272,7 @@ void test_step() {
   frame.luma = now.luma();
   const std::vector<Record> records = {block(0, 0, 16, 16, 16, 0), block(0, 16, 16, 16, 16, 0)};
   const int64_t holes = step(records.data(), 2, frame, references, out);
-  CHECK(holes == 32);
+  CHECK(holes == 8);
   CHECK(equal(out.at(0, 0), {16, 0}) && out.seen(0, 0));
   // Holes: half the vector, since the first reference is half as far, and on through that one.
   CHECK(equal(out.at(0, 7), {108, 0}) && !out.seen(0, 7));
@@ -288,7 +303,7 @@ void test_step() {
   frame.crop_left = 16;
   frame.crop_top = 8;
   const Record corner = block(16, 16, 16, 16, 5, 5);
-  CHECK(step(&corner, 1, frame, key, out) == 64 - 16);
+  CHECK(step(&corner, 1, frame, key, out) == 16 - 4);
   CHECK(out.seen(2, 0) && out.seen(5, 3) && !out.seen(1, 0) && !out.seen(2, 4));
 }
 

@@ -48,7 +48,7 @@ def fill_rings(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Rings on cells of twice the size, read bilinearly."""
+    """Rings on cells of twice the size."""
     rows, cols = valid.shape
     large_rows, large_cols = -(-rows // 2), -(-cols // 2)
     large = np.zeros((large_rows, large_cols, 2), np.int16)
@@ -63,11 +63,7 @@ def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
     large = fill_rings(large, known)
     out = vectors.copy()
     for y, x in zip(*np.nonzero(~valid), strict=True):
-        a, b = (y // 2, x // 2), (y // 2 + (1 if y % 2 else -1), x // 2 + (1 if x % 2 else -1))
-        b = (min(max(b[0], 0), large_rows - 1), min(max(b[1], 0), large_cols - 1))
-        for k in (0, 1):
-            total = 9 * int(large[a][k]) + 3 * int(large[a[0], b[1], k]) + 3 * int(large[b[0], a[1], k])
-            out[y, x, k] = divide_round(total + int(large[b][k]), 16)
+        out[y, x] = large[y // 2, x // 2]
     return out
 
 

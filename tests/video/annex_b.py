@@ -17,7 +17,7 @@ def split(data: bytes) -> list[bytes]:
     while at >= 0:
         starts.append(at - 1 if at > 0 and data[at - 1] == 0 else at)
         at = data.find(b"\0\0\1", at + 3)
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=False)]
 
 
 def header(unit: bytes) -> int:

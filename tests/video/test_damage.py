@@ -25,11 +25,6 @@ from arseg.video import (
 CLIP = pan(24, (64, 64), 2, 1)
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    av.logging.set_level(av.logging.PANIC)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("damage") / "whole.264"
@@ -215,7 +210,7 @@ def test_lost_b_frames(tmp_path: Path, with_b: Path) -> None:
         if references[number]:
             frames, error = stopped(path, ReferenceGapError)
             assert_images(frames, images[: len(frames)])
-            assert error.frame is not None and error.frame <= number
+            assert error.frame is not None and error.frame >= len(frames)
             frames, losses = resumed(path)
             assert_images(frames[-12:], images[12:])
             assert losses

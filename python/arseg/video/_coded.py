@@ -45,6 +45,7 @@ class Coded:
         reference: other pictures may be predicted from it.
         gap: number of reference pictures that are missing before it.
         interlaced: its vectors count in field lines.
+        b_vectors: the decoder tells the vectors of B frames.
         crop: pixels (left, top) cut off before the picture is delivered; vectors count from the uncut corner.
     """
 
@@ -55,6 +56,7 @@ class Coded:
     reference: bool = True
     gap: int = 0
     interlaced: bool = False
+    b_vectors: bool = True
     crop: tuple[int, int] = (0, 0)
 
 
@@ -77,7 +79,8 @@ class H264Headers:
         if self._first is None:
             self._first = index - picture.index
         if not picture.kind:
-            return None
+            # Slices without parameter sets: the stream was joined in the middle of a group.
+            return Coded(index) if picture.slices and not picture.started else None
         return Coded(
             index=index,
             order=(picture.sequence, picture.poc),
@@ -93,5 +96,9 @@ class H264Headers:
 class AnchorHeaders:
     """Of the MPEG family, where every packet is a picture and the decoder tells the rest."""
 
+    def __init__(self, codec: str) -> None:
+        # The vectors that FFmpeg exports for B frames of the other codecs are all zero.
+        self._b_vectors = codec in ("mpeg1video", "mpeg2video")
+
     def push(self, packet: av.Packet, index: int) -> Coded | None:
-        return Coded(index) if packet.size else None
+        return Coded(index, b_vectors=self._b_vectors) if packet.size else None

@@ -9,11 +9,14 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from ._coded import Coded, Headers
+from ._coded import ANCHOR_CODECS, Coded, Headers
 from ._source import Source, end_of_stream
 
 # What the codec's records are called in a frame's side data.
 _VECTORS = "MOTION_VECTORS"
+
+# Timestamp of a packet that is there to push out another picture.
+_PUSHER = -1
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Decoded:
         coded: of its headers.
         records: motion vectors, `[n]` of `RECORD`; None without any.
         pts, time_base: the container's timestamp.
+        damaged: parts of it did not arrive or could not be decoded, and were made up by the decoder.
     """
 
     frame: av.VideoFrame
@@ -32,6 +36,7 @@ class Decoded:
     records: np.ndarray | None
     pts: int | None
     time_base: Fraction
+    damaged: bool = False
 
 
 class Decoding:
@@ -58,8 +63,9 @@ class Decoding:
         self._headers = headers
         self._announce = announce
         self._tolerant = tolerant
-        self._stamps: dict[int, tuple[Coded, int | None]] = {}
+        self._stamps: dict[int, tuple[Coded, int | None, bool]] = {}
         self.next_index = first
+        self._pusher: bytes | None = None
 
     def frames(self) -> Iterator[Decoded]:
         """Every frame in presentation order.
@@ -69,6 +75,7 @@ class Decoding:
         """
         packets = count = 0
         broken: Exception | None = None
+        early: Exception | None = None  # before the first frame: how a stream that starts in mid-group begins
         for packet in self._packets():
             if isinstance(packet, Exception):
                 broken = packet
@@ -77,6 +84,9 @@ class Decoding:
             try:
                 frames = self._decode(packet)
             except (av.error.FFmpegError, OSError) as error:
+                if count == 0:
+                    early = error
+                    continue
                 broken = error
                 if self._tolerant:
                     continue
@@ -89,7 +99,7 @@ class Decoding:
             for decoded in self._flush():
                 count += 1
                 yield decoded
-        end_of_stream(self._source, packets, count, broken)
+        end_of_stream(self._source, packets, count, broken or (early if count == 0 else None))
 
     def _packets(self) -> Iterator[av.Packet | Exception]:
         """Packets, the last one empty; what the container raises comes as the last item."""
@@ -105,9 +115,21 @@ class Decoding:
             coded = Coded(index) if self._headers is None else self._headers.push(packet, index)
             if coded is not None and self._announce is not None:
                 self._announce(coded)
-            self._stamps[index] = (coded or Coded(index), packet.pts)
+            self._stamps[index] = (coded or Coded(index), packet.pts, packet.is_corrupt)
             packet.pts = index  # comes back as the frame's, whatever order frames come in
-        return [self._decoded(frame) for frame in packet.decode()]  # type: ignore[arg-type]
+            if packet.is_keyframe and self._source.codec in ANCHOR_CODECS:
+                self._pusher = bytes(packet)
+        frames = [] if packet.size else self._push_out()
+        return frames + [self._decoded(f) for f in packet.decode() if f.pts != _PUSHER]  # type: ignore[arg-type]
+
+    def _push_out(self) -> list[Decoded]:
+        """The last picture of the MPEG family: it has its vectors if another follows, and none if it is flushed."""
+        if self._pusher is None or self._announce is None:
+            return []
+        packet = av.Packet(self._pusher)
+        packet.pts = _PUSHER
+        frames = self._source.stream.codec_context.decode(packet)
+        return [self._decoded(frame) for frame in frames if frame.pts != _PUSHER]
 
     def _flush(self) -> list[Decoded]:
         try:
@@ -117,11 +139,12 @@ class Decoding:
 
     def _decoded(self, frame: av.VideoFrame) -> Decoded:
         index = frame.pts if frame.pts in self._stamps else min(self._stamps, default=None)
-        coded, pts = self._stamps.pop(index) if index is not None else (Coded(self.next_index), None)
+        known = (Coded(self.next_index), None, False) if index is None else self._stamps.pop(index)
+        coded, pts, corrupt = known
         # Packets that gave no frame: as far back as no codec reorders.
         for old in [i for i in self._stamps if i < coded.index - 64]:
             del self._stamps[old]
         side_data = frame.side_data.get(_VECTORS)
         records = None if side_data is None else side_data.to_ndarray()  # type: ignore[attr-defined]
         time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
-        return Decoded(frame, coded, records, pts, Fraction(time_base))
+        return Decoded(frame, coded, records, pts, Fraction(time_base), corrupt or frame.is_corrupt)

@@ -113,7 +113,7 @@ class FieldBuilder:
         self._line: deque[Item] = deque()
         self._pictures: OrderedDict[int, Item] = OrderedDict()
         self._anchors: list[Item] = []
-        self._keys: list[int] = []
+        self._keys: dict[int, av.VideoFrame] = {}  # keyframes by number, the last few
         self._step = 1  # frames from anchor to anchor
         self._size: tuple[int, int] | None = None
         self._started = False
@@ -228,7 +228,7 @@ class FieldBuilder:
 
     def _process(self, item: Item) -> None:
         frame, coded = item.decoded.frame, item.decoded.coded
-        damaged = frame.is_corrupt
+        damaged = item.decoded.damaged
         if damaged and self._gone is None:
             if not self._resync:
                 raise Problem("damaged", item.number)
@@ -249,7 +249,7 @@ class FieldBuilder:
             item.dropped = True  # shown before the keyframe that reading resumed at, predicted from what was lost
             self._report(Loss(item.number, 1, "after missing reference frames"))
             return
-        if coded.interlaced or frame.interlaced_frame:
+        if not self.transcoded and (coded.interlaced or frame.interlaced_frame):
             raise Problem("interlaced", item.number)
         size = (frame.width, frame.height)
         if self._size is not None and size != self._size:
@@ -269,11 +269,18 @@ class FieldBuilder:
     def _start_group(self, item: Item) -> None:
         item.keyframe, item.distance, item.motion = True, 0, None
         item.ways[item.number] = (True, True)
-        self._keys = [*self._keys[-2:], item.number]
+        self._keys[item.number] = item.decoded.frame
+        while len(self._keys) > 3:
+            del self._keys[min(self._keys)]
 
     def _field(self, item: Item, key: int) -> None:
         past, future = self._references(item)
-        vectors, valid, exact = self._step_field(item, past, future, key)
+        records = item.decoded.records
+        if item.kind == "B" and (records is None or not item.decoded.coded.b_vectors):
+            between = _between(item, [*past, *future], key)
+        else:
+            between = None
+        vectors, valid, exact = between or self._step_field(item, past, future, key)
         item.ways[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
         item.distance = item.number - key
@@ -328,10 +335,11 @@ class FieldBuilder:
             frame.height,
             *coded.crop,
             _luma(frame) if choice else None,
+            _luma(self._keys[key]) if choice else None,
             [given(other) for other in past],
             [given(other) for other in future],
         )
-        item.holes = holes / valid.size
+        item.holes = holes / (-(-frame.width // 8) * -(-frame.height // 8))
         named = coded.past is None or len(past) == len(coded.past)
         exact = item.kind != "B" and named and len(past) == 1 and not future and past[0].ways.get(key, (None, False))[1]
         return vectors, valid, exact
@@ -346,6 +354,20 @@ class FieldBuilder:
             self._pictures[item.decoded.coded.index] = item
             while len(self._pictures) > _KEPT:
                 self._pictures.popitem(last=False)
+
+
+def _between(item: Item, others: list[Item], key: int) -> tuple[np.ndarray, np.ndarray, bool] | None:
+    """A field for a frame without vectors, from those of the frames on its two sides; None without them."""
+    others = [other for other in others if key in other.ways]
+    before = max((o for o in others if o.number < item.number), key=lambda o: o.number, default=None)
+    after = min((o for o in others if o.number > item.number), key=lambda o: o.number, default=None)
+    if before is None or after is None or after.ways[key][0] is True:
+        return None
+    later: np.ndarray = after.ways[key][0][0]
+    earlier = np.zeros_like(later) if before.ways[key][0] is True else before.ways[key][0][0]
+    share = (item.number - before.number) / (after.number - before.number)
+    vectors = np.rint(earlier + (later.astype(np.float32) - earlier) * share).astype(np.int16)
+    return vectors, np.zeros(vectors.shape[:2], np.bool_), False
 
 
 _NO_RECORDS = np.empty(0, RECORD)

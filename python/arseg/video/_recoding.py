@@ -50,6 +50,7 @@ def _joined(source: Decoded, vectors: av.VideoFrame, index: int) -> Decoded:
         records=None if side_data is None else side_data.to_ndarray(),  # type: ignore[attr-defined]
         pts=source.pts,
         time_base=source.time_base,
+        damaged=source.damaged,
     )
 
 

@@ -114,8 +114,8 @@ def rasterize(records: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
 def fill_holes(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Give cells without a vector one from their surroundings.
 
-    On cells twice as large, each the mean of its known cells, or without any, of its known neighbours, ring by ring
-    from the edge of the hole inwards; holes are read from those bilinearly.
+    The work is done on cells twice as large, whose vector a hole takes: the mean of their known cells, or without any,
+    of their known neighbours, ring by ring from the edge of the hole inwards.
 
     Args:
         vectors: int16 `[Hb, Wb, 2]`.
@@ -214,6 +214,7 @@ class MotionChain:
             self._height,
             0,
             0,
+            None,
             None,
             [(way, None, -1)],
             [],

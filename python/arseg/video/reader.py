@@ -200,7 +200,8 @@ class VideoReader:
             if not interlaced and not self.transcoding:
                 context.flags2 |= Flags2.export_mvs
             context.flags |= Flags.unaligned  # else a left crop is rounded, and pixels and vectors part
-            context.thread_type = "AUTO"
+            # Where frames are put in order, threads that decode several at once hand out vectors before they are there.
+            context.thread_type = "SLICE" if context.has_b_frames and not self.transcoding else "AUTO"
             if interlaced:
                 self._need_transcoding(f"{self.path} is interlaced", InterlacedError)
             if self.transcoding:
@@ -226,7 +227,7 @@ class VideoReader:
         if source.codec == "h264":
             return H264Headers(source.stream.codec_context.extradata)
         if source.codec in ANCHOR_CODECS:
-            return AnchorHeaders()
+            return AnchorHeaders(source.codec)
         if source.codec == "hevc" and available():
             return None
         self._need_transcoding(

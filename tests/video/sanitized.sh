@@ -1,0 +1,43 @@
+#!/bin/sh
+# Builds arseg._motion with the address and undefined-behaviour sanitizers into build/sanitized, beside the normal
+# one, and runs a command of Python with it:
+#   tests/video/sanitized.sh PYTHON tests/video/fuzz.py --mutants 5000
+# CXX names the compiler, g++ unless set. Then fuzzes the header reader alone, tests/cpp/fuzz_h264.cpp.
+set -eu
+cd "$(dirname "$0")/../.."
+python=$1
+shift
+cxx=${CXX:-g++}
+flags="-std=c++20 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wall -Wextra"
+out=build/sanitized
+package=$out/python/arseg
+rm -rf "$out/python"
+mkdir -p "$package"
+
+# The package as it is but for the compiled module; files that only exist in the checkout are linked, not copied.
+for file in python/arseg/*; do
+  case $file in
+    */_motion*.so | */__pycache__) ;;
+    *) ln -s "$PWD/$file" "$package/" ;;
+  esac
+done
+suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+includes=$("$python" -m pybind11 --includes)
+echo "building $package/_motion$suffix"
+# shellcheck disable=SC2086 # lists of words
+"$cxx" $flags -fPIC -shared -fvisibility=hidden $includes -I csrc -I csrc/motion csrc/motion/*.cpp -o "$package/_motion$suffix"
+
+# Python itself is not sanitized: the libraries have to be there before it starts.
+preload=
+for library in libasan.so libubsan.so; do
+  file=$("$cxx" -print-file-name=$library)
+  [ "$file" = "$library" ] || preload="$preload $(readlink -f "$file")"
+done
+env LD_PRELOAD="${preload# }" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1 \
+  PYTHONPATH="$PWD/$out/python:$PWD:$PWD/tests/video" "$python" "$@"
+
+if [ -f tests/cpp/fuzz_h264.cpp ]; then
+  # shellcheck disable=SC2086
+  "$cxx" $flags -I csrc -I csrc/motion -I tests/cpp tests/cpp/fuzz_h264.cpp csrc/motion/h264_*.cpp -o "$out/fuzz_h264"
+  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "$out/fuzz_h264"
+fi

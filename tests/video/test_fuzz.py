@@ -1,0 +1,40 @@
+"""A few hundred mutants of valid streams; `make fuzz` reads thousands, under sanitizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fuzz import Seed, check, make_seeds, mutant, run
+
+MUTANTS = 300
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def seeds(folder: Path) -> list[Seed]:
+    return make_seeds(folder)
+
+
+def test_the_seeds_are_valid(folder: Path, seeds: list[Seed]) -> None:
+    for seed in seeds:
+        (folder / seed.name).write_bytes(seed.data)
+        for on_error in ("raise", "resync"):
+            assert check(folder / seed.name, on_error) == "read to its end", seed.name
+
+
+def test_mutants(folder: Path, seeds: list[Seed]) -> None:
+    endings = run(seeds, range(MUTANTS), folder)
+    assert sum(endings.values()) == 2 * MUTANTS
+    # The mutants are of use: some are read, some are refused at once, some break on the way.
+    assert endings["raise: read to its end"] > 20 and endings["raise: ReferenceGapError"] > 20
+    assert endings["resync: read to its end"] > 150
+
+
+def test_mutants_are_the_same_each_time(seeds: list[Seed]) -> None:
+    assert all(mutant(seeds, 0, number) == mutant(seeds, 0, number) for number in range(40))
+    assert len({mutant(seeds, 0, number)[1] for number in range(40)}) > 35
