@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from video_clips import busy_scene, pan, psnr, write_av
 
+from arseg.video import VideoReader
 from arseg.video.motion import RECORD
 
 _hevc = pytest.importorskip(
@@ -294,3 +295,18 @@ def test_two_streams_at_once(tmp_path: Path) -> None:
     assert len(results) == 4
     for result in results:
         assert all(np.array_equal(a, b) for a, b in zip(expected, result, strict=True))
+
+
+@pytest.mark.parametrize("x265", ["bframes=0:ref=1:keyint=12", "bframes=0:ref=3:keyint=12", "bframes=3:keyint=12"])
+def test_the_reader_is_exact(tmp_path: Path, x265: str) -> None:
+    """Whatever the references: every field exact, and the content's motion at every distance."""
+    path = encode(tmp_path / "pan.mp4", pan(24, (144, 176), 2, -1), x265, crf=8)
+    with VideoReader(path, gop=12) as reader:
+        frames = list(reader)
+    assert len(frames) == 24 and reader.losses == [] and reader.transcoding is None
+    for frame in frames:
+        if frame.motion is not None:
+            assert frame.motion.origin == "exact" and frame.distance < 12
+            inner = frame.motion.vectors[10:-10, 10:-10].reshape(-1, 2)
+            right = np.abs(inner - [-8 * frame.distance, 4 * frame.distance]).max(axis=1) <= 1
+            assert right.mean() > 0.95, frame.index

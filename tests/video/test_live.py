@@ -165,7 +165,7 @@ def test_silence_counts_as_broken_off(recording: Path) -> None:
     data = recording.read_bytes()
     with server([data, data], hang=True) as (url, served):
         frames = []
-        with VideoReader(url, format="mpegts", timeout=0.4, reconnect=1) as reader:
+        with VideoReader(url, format="mpegts", timeout=0.8, reconnect=1) as reader:
             try:
                 for frame in reader:
                     frames.append(frame)

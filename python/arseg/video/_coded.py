@@ -45,6 +45,7 @@ class Coded:
         reference: other pictures may be predicted from it.
         gap: number of reference pictures that are missing before it.
         interlaced: its vectors count in field lines.
+        told: the vectors' records name the picture that each points to, by its place in `past` or `future`.
         b_vectors: the decoder tells the vectors of B frames.
         crop: pixels (left, top) cut off before the picture is delivered; vectors count from the uncut corner.
     """
@@ -56,6 +57,7 @@ class Coded:
     reference: bool = True
     gap: int = 0
     interlaced: bool = False
+    told: bool = False
     b_vectors: bool = True
     crop: tuple[int, int] = (0, 0)
 

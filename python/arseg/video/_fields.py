@@ -23,8 +23,10 @@ from ._decoding import Decoded
 from .errors import Loss
 from .motion import CELL, RECORD, BlockField, Origin
 
-# A decoded picture buffer holds 16 frames at most (H.264, A.3.1).
+# A decoded picture buffer holds 16 frames at most (H.264, A.3.1). Where headers do not say which pictures are
+# references, others lie between them.
 _KEPT = 16
+_KEPT_UNSURE = 32
 
 # No codec shows a picture later than this many after it was coded.
 _PATIENCE = 64
@@ -300,27 +302,30 @@ class FieldBuilder:
         valid.setflags(write=False)
         item.motion = BlockField(vectors, valid, self._block, origin)
 
-    def _references(self, item: Item) -> tuple[list[Item], list[Item]]:
-        """The frames that the vectors of `item` may point to: list 0, list 1."""
+    def _references(self, item: Item) -> tuple[list[Item | None], list[Item | None]]:
+        """The frames that the vectors of `item` may point to: list 0, list 1; None for one that is not there."""
         coded = item.decoded.coded
         if coded.past is None or coded.future is None:
-            last = self._anchors[-2:]
+            last: list[Item | None] = [*self._anchors[-2:]]
             return (last[:1], last[1:]) if item.kind == "B" and len(last) == 2 else (last[-1:], [])
         if not coded.past and not coded.future:  # headers that could not be read
-            return [other for other in list(self._pictures.values())[-3:] if other.number < item.number][::-1], []
-        return (
-            [self._pictures[index] for index in coded.past if index in self._pictures],
-            [self._pictures[index] for index in coded.future if index in self._pictures],
-        )
+            latest = list(self._pictures.values())[:-4:-1]
+            return [other for other in latest if other.number < item.number], []
+        past, future = ([self._pictures.get(index) for index in indices] for indices in (coded.past, coded.future))
+        if coded.told:  # by place: keep the places
+            return past, future
+        return [other for other in past if other], [other for other in future if other]
 
     def _step_field(
-        self, item: Item, past: list[Item], future: list[Item], key: int
+        self, item: Item, past: list[Item | None], future: list[Item | None], key: int
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Vectors and mask at 4x4 cells, and whether every link of the way is certain."""
         coded, frame = item.decoded.coded, item.decoded.frame
         choice = len(past) + len(future) > 1  # pixels decide
 
-        def given(other: Item) -> tuple[Way, Any, int]:
+        def given(other: Item | None) -> tuple[Way, Any, int]:
+            if other is None:
+                return None, None, -1
             way = other.ways.get(key)
             return (
                 None if way is None else way[0],
@@ -340,8 +345,11 @@ class FieldBuilder:
             [given(other) for other in future],
         )
         item.holes = holes / (-(-frame.width // 8) * -(-frame.height // 8))
-        named = coded.past is None or len(past) == len(coded.past)
-        exact = item.kind != "B" and named and len(past) == 1 and not future and past[0].ways.get(key, (None, False))[1]
+        here = [other for other in (*past, *future) if other is not None]
+        complete = coded.past is None or len(past) == len(coded.past)
+        sure = coded.told or (item.kind != "B" and complete and len(here) == 1 and not future)
+        ways = [other.ways[key] for other in here if key in other.ways]
+        exact = sure and bool(ways) and all(certain for _, certain in ways)
         return vectors, valid, exact
 
     def _remember(self, item: Item) -> None:
@@ -352,15 +360,15 @@ class FieldBuilder:
             self._anchors = [*self._anchors[-1:], item]
         if item.decoded.coded.reference:
             self._pictures[item.decoded.coded.index] = item
-            while len(self._pictures) > _KEPT:
+            while len(self._pictures) > (_KEPT_UNSURE if item.decoded.coded.told else _KEPT):
                 self._pictures.popitem(last=False)
 
 
-def _between(item: Item, others: list[Item], key: int) -> tuple[np.ndarray, np.ndarray, bool] | None:
+def _between(item: Item, others: list[Item | None], key: int) -> tuple[np.ndarray, np.ndarray, bool] | None:
     """A field for a frame without vectors, from those of the frames on its two sides; None without them."""
-    others = [other for other in others if key in other.ways]
-    before = max((o for o in others if o.number < item.number), key=lambda o: o.number, default=None)
-    after = min((o for o in others if o.number > item.number), key=lambda o: o.number, default=None)
+    there = [other for other in others if other is not None and key in other.ways]
+    before = max((o for o in there if o.number < item.number), key=lambda o: o.number, default=None)
+    after = min((o for o in there if o.number > item.number), key=lambda o: o.number, default=None)
     if before is None or after is None or after.ways[key][0] is True:
         return None
     later: np.ndarray = after.ways[key][0][0]

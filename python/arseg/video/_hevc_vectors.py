@@ -74,7 +74,13 @@ class _Pushed:
         picture = self._pictures.pop(decoded.coded.index, None)
         if picture is None:
             return replace(decoded, coded=replace(decoded.coded, past=(), future=()))
-        coded = replace(decoded.coded, past=tuple(picture.past), future=tuple(picture.future), crop=picture.crop[:2])
+        coded = replace(
+            decoded.coded,
+            past=tuple(picture.past),
+            future=tuple(picture.future),
+            crop=picture.crop[:2],
+            told=True,
+        )
         return replace(decoded, coded=coded, records=picture.records)
 
     def _take(self) -> None:

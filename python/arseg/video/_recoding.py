@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -13,19 +14,21 @@ from av.video.frame import PictureType
 
 from ._coded import Coded
 from ._decoding import Decoded
+from ._deinterlace import progressive
 from ._sink import Settings, pixel_format
 
 
 def recoded(frames: Iterable[Decoded], *, gop: int, rate: Fraction) -> Iterator[Decoded]:
     """The same frames in the same order, with the vectors that x264 finds for them, each pointing one frame back.
 
-    The pictures stay those of the source: what encoding loses is not in them. Encoder and decoder hold a few frames
+    The pictures stay those of the source (deinterlaced, where they were interlaced): what encoding loses is not in
+    them. Encoder and decoder hold a few frames
     (x264's lookahead), nothing is written to disk. A new size starts a new stream with an I frame.
     """
     waiting: deque[Decoded] = deque()
     link: _Link | None = None
     index = 0
-    for decoded in frames:
+    for decoded in _progressive(frames):
         if link is None or link.size != (decoded.frame.width, decoded.frame.height):
             for vectors in link.finish() if link is not None else ():
                 yield _joined(waiting.popleft(), vectors, index)
@@ -38,6 +41,19 @@ def recoded(frames: Iterable[Decoded], *, gop: int, rate: Fraction) -> Iterator[
     for vectors in link.finish() if link is not None else ():
         yield _joined(waiting.popleft(), vectors, index)
         index += 1
+
+
+def _progressive(frames: Iterable[Decoded]) -> Iterator[Decoded]:
+    waiting: deque[Decoded] = deque()
+
+    def pictures() -> Iterator[av.VideoFrame]:
+        for decoded in frames:
+            waiting.append(decoded)
+            yield decoded.frame
+
+    # Timestamps are packet numbers here, and go with `Decoded`; the filter wants some unit for them.
+    for frame in progressive(pictures(), Fraction(1)):
+        yield replace(waiting.popleft(), frame=frame)
 
 
 def _joined(source: Decoded, vectors: av.VideoFrame, index: int) -> Decoded:

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.filter import Graph
 
 from arseg.errors import InputError
 
+from ._deinterlace import progressive
 from ._sink import H264Sink, Settings, as_rate
 from ._source import Source, decode, open_source
 from .errors import ResolutionChangedError
@@ -122,7 +122,7 @@ def transcode(
         first = next(decoded)
         rotation = int(first.rotation)
         time_base = None if first.pts is None else first.time_base
-        frames = _progressive(_same_size(itertools.chain([first], decoded), opened), opened)
+        frames = progressive(_same_size(itertools.chain([first], decoded), opened), stream.time_base)
         aspect = stream.sample_aspect_ratio
         with H264Sink(path, settings, rate=rate, rotation=rotation, pixel_aspect=aspect, time_base=time_base) as sink:
             for frame in frames:
@@ -155,42 +155,4 @@ def _same_size(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.V
                 path=source.path,
                 frame=index,
             )
-        yield frame
-
-
-def _progressive(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:
-    """The frames, deinterlaced from the first interlaced one on; progressive ones pass unchanged."""
-    graph: Graph | None = None
-    for frame in frames:
-        if graph is None and frame.interlaced_frame:
-            graph = _deinterlacer(frame, source)
-        if graph is None:
-            yield frame
-            continue
-        graph.push(frame)
-        yield from _pull(graph)
-    if graph is not None:
-        graph.push(None)
-        yield from _pull(graph)
-
-
-def _deinterlacer(frame: av.VideoFrame, source: Source) -> Graph:
-    graph = Graph()
-    graph.link_nodes(
-        graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=source.stream.time_base
-        ),
-        graph.add("yadif", "mode=send_frame:deint=interlaced"),
-        graph.add("buffersink"),
-    ).configure()
-    return graph
-
-
-def _pull(graph: Graph) -> Iterator[av.VideoFrame]:
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
-        assert isinstance(frame, av.VideoFrame)
         yield frame
