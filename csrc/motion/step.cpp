@@ -87,13 +87,17 @@ int64_t step(const void* records, int64_t count, const Frame& frame, const Refer
   if (holes > 0 && holes < hop_rows * hop_cols) {
     grid.emplace(filled(hop, hop_rows, hop_cols, references, through));
   }
+  const Reference* ways[1 + kMaxReferences] = {&references.at(through)};  // by what the hop says; 0 is a hole
+  for (int64_t i = 0; i < references.size(); ++i) {
+    ways[1 + i] = &references.at(i);
+  }
   const ChainTarget target{rows, cols, out};
   for (int64_t y = 0; y < hop_rows; ++y) {
     for (int64_t x = 0; x < hop_cols; ++x) {
       const int64_t i = y * hop_cols + x;
       const uint8_t known = hop.reference[i];
       const Vec vec = known ? hop.vectors[i] : grid ? grid->at(y, x) : Vec{0, 0};
-      chain_block(target, 2 * y, 2 * x, vec, known != 0, references.at(known ? known - 1 : through));
+      chain_block(target, 2 * y, 2 * x, vec, known != 0, *ways[known]);
     }
   }
   return holes;

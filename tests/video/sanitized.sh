@@ -2,7 +2,8 @@
 # Builds arseg._motion with the address and undefined-behaviour sanitizers into build/sanitized, beside the normal
 # one, and runs a command of Python with it:
 #   tests/video/sanitized.sh PYTHON tests/video/fuzz.py --mutants 5000
-# CXX names the compiler, g++ unless set. Then fuzzes the header reader alone, tests/cpp/fuzz_h264.cpp.
+# CXX names the compiler, g++ unless set. Then fuzzes the header reader alone, tests/cpp/fuzz_h264.cpp, with
+# HEADER_MUTANTS mutants, 20000 unless set.
 set -eu
 cd "$(dirname "$0")/../.."
 python=$1
@@ -39,5 +40,5 @@ env LD_PRELOAD="${preload# }" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_st
 if [ -f tests/cpp/fuzz_h264.cpp ]; then
   # shellcheck disable=SC2086
   "$cxx" $flags -I csrc -I csrc/motion -I tests/cpp tests/cpp/fuzz_h264.cpp csrc/motion/h264_*.cpp -o "$out/fuzz_h264"
-  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "$out/fuzz_h264"
+  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "$out/fuzz_h264" "${HEADER_MUTANTS:-20000}"
 fi

@@ -1,7 +1,11 @@
-"""A few hundred mutants of valid streams; `make fuzz` reads thousands, under sanitizers."""
+"""A few hundred mutants of valid streams, plain and under sanitizers; `make fuzz` reads thousands."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +42,17 @@ def test_mutants(folder: Path, seeds: list[Seed]) -> None:
 def test_mutants_are_the_same_each_time(seeds: list[Seed]) -> None:
     assert all(mutant(seeds, 0, number) == mutant(seeds, 0, number) for number in range(40))
     assert len({mutant(seeds, 0, number)[1] for number in range(40)}) > 35
+
+
+def test_mutants_under_sanitizers() -> None:
+    """No read out of range and nothing undefined in csrc/motion: it is built with gcc's sanitizers for this."""
+    compiler = os.environ.get("CXX", "g++")
+    if sys.platform != "linux" or shutil.which(compiler) is None:
+        pytest.skip("needs Linux and g++ (or CXX) to build csrc/motion with sanitizers")
+    found = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
+    if not os.path.isabs(found.stdout.strip()):
+        pytest.skip(f"{compiler} has no address sanitizer to build csrc/motion with")
+    script = Path(__file__).with_name("sanitized.sh")
+    command = ["sh", str(script), sys.executable, "tests/video/fuzz.py", "--mutants", str(MUTANTS)]
+    done = subprocess.run(command, env=os.environ | {"HEADER_MUTANTS": "3000"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -397,6 +397,25 @@ def test_interlaced_is_transcoded(tmp_path: Path, name: str) -> None:
     assert {frame.motion.origin for frame in frames if frame.motion is not None} == {"transcoded"}
 
 
+def test_interlaced_pictures_come_out_whole(tmp_path: Path) -> None:
+    """Two moments woven into each picture: the comb between the lines goes."""
+    moments = pan(12, (96, 128), 2, 0)
+    woven = [first.copy() for first in moments[::2]]
+    for picture, second in zip(woven, moments[1::2], strict=True):
+        picture[1::2] = second[1::2]
+    path = write_av(tmp_path / "fields.mp4", woven, options={"x264-params": "tff=1"}, interlaced=True)
+
+    def comb(image: np.ndarray) -> float:
+        lines = image[..., 0].astype(int)
+        return float(np.abs(lines[1:-1:2] - (lines[:-2:2] + lines[2::2]) / 2).mean())
+
+    with VideoReader(path, transcode=True) as reader:
+        frames = list(reader)
+    assert len(frames) == len(woven) and [f.pts for f in frames] == sorted(f.pts or 0 for f in frames)
+    for frame, before in zip(frames, woven, strict=True):
+        assert comb(frame.image) < comb(before) / 2
+
+
 def test_transcoding_is_for_streams_that_need_it(tmp_path: Path) -> None:
     path = tmp_path / "good.mp4"
     encode(pan(4, (64, 64), 1, 0), path)

@@ -11,6 +11,7 @@ import av
 
 from ._coded import Coded
 from ._decoding import Decoded, Decoding
+from .errors import VideoError
 
 
 def available() -> bool:
@@ -36,13 +37,19 @@ class HevcDecoding(Decoding):
         vectors = self._headers
         assert isinstance(vectors, _Pushed)
         waiting: list[Decoded] = []
-        for decoded in super().frames():
-            waiting.append(decoded)
-            while waiting and vectors.known(waiting[0].coded.index):
-                yield vectors.joined(waiting.pop(0))
+        ended: VideoError | None = None
+        try:
+            for decoded in super().frames():
+                waiting.append(decoded)
+                while waiting and vectors.known(waiting[0].coded.index):
+                    yield vectors.joined(waiting.pop(0))
+        except VideoError as error:
+            ended = error
         vectors.flush()
         for decoded in waiting:
             yield vectors.joined(decoded)
+        if ended is not None:
+            raise ended
 
 
 class _Pushed:
