@@ -51,7 +51,9 @@ Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames
 
 @app.command()
 def segment(
-    video: Video,
+    video: Annotated[
+        str, typer.Argument(help="The video to read: a file, or a URL such as rtsp://…", show_default=False)
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +80,9 @@ def segment(
     ] = "ar",
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")] = "float32",
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
+    frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
+    ] = None,
     transcode: Annotated[
         bool,
         typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
@@ -92,15 +97,16 @@ def segment(
     from arseg.segment_files import segment_file
 
     if output is None and labels is None:
-        output = Path(f"{video.stem}-segmented.mp4")
+        output = Path(f"{Path(video).stem}-segmented.mp4")
     segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision)
     count = segment_file(
         segmenter,
-        video,
+        video if "://" in video else Path(video),
         overlay=output,
         labels=labels,
         opacity=opacity,
         console=_console(),
+        frames=frames,
         transcode=transcode,
         on_error=on_error,
     )

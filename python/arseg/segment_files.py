@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +47,7 @@ def save_labels(folder: Path, index: int, labels: np.ndarray) -> None:
 
 
 def open_video(
-    video: Path,
+    video: Path | str,
     gop: int,
     console: Console,
     *,
@@ -61,7 +62,7 @@ def open_video(
     return reader
 
 
-def check_size(video: Path, index: int, image: np.ndarray, size: tuple[int, int]) -> None:
+def check_size(video: Path | str, index: int, image: np.ndarray, size: tuple[int, int]) -> None:
     """Raises `ResolutionChangedError` where frame `index` is not of `size` = (height, width)."""
     height, width = image.shape[:2]
     if (height, width) != size:
@@ -75,21 +76,24 @@ def check_size(video: Path, index: int, image: np.ndarray, size: tuple[int, int]
 
 def segment_file(
     segmenter: VideoSegmenter,
-    video: Path,
+    video: Path | str,
     *,
     overlay: Path | None,
     labels: Path | None,
     opacity: float,
     console: Console,
+    frames: int | None = None,
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
 ) -> int:
-    """Segments a file; writes an overlay video and a folder of label maps where asked. Returns the number of frames.
+    """Segments a file or a URL; writes an overlay video and a folder of label maps where asked.
+
+    Stops after `frames` frames, where that is given. Returns the number of frames.
 
     What was lost of a damaged file, with `on_error="resync"`, is said on `console`.
     """
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
-    if video.resolve() in targets or len(targets) > len(set(targets)):
+    if (isinstance(video, Path) and video.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count = 0
     with ExitStack() as stack:
@@ -99,8 +103,8 @@ def segment_file(
         if overlay is not None:
             writer = stack.enter_context(VideoWriter.like(reader, overlay))
         progress = stack.enter_context(progress_bar(console))
-        task = progress.add_task("segmenting", total=reader.frame_count)
-        for result in segmenter.segment_all(reader, reader.rotation):
+        task = progress.add_task("segmenting", total=frames or reader.frame_count)
+        for result in segmenter.segment_all(islice(reader, frames), reader.rotation):
             if writer is not None:
                 check_size(video, result.index, result.image, (reader.height, reader.width))
                 picture = viz.overlay(result.image, result.labels, opacity)

@@ -214,6 +214,12 @@ def test_damage_is_gone_over_where_asked(arseg, weights, video):
     assert code == 0 and "hurt.264: frame 1: 3 frames lost" in err
 
 
+def test_segment_stops_where_asked_and_takes_urls(arseg, weights, video):
+    code, out, err = arseg("segment", f"file://{video}", "--weights", weights, "--labels", "l", "--frames", "3")
+    assert code == 0, err
+    assert "l: 3 frames" in out and len(os.listdir("l")) == 3
+
+
 def test_targets_need_names_of_their_own(arseg, weights, video):
     before = video.read_bytes()
     code, _, err = arseg("segment", video, "-o", video, "--weights", weights)
