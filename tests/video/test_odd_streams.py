@@ -397,6 +397,17 @@ def test_interlaced_is_transcoded(tmp_path: Path, name: str) -> None:
     assert {frame.motion.origin for frame in frames if frame.motion is not None} == {"transcoded"}
 
 
+def test_groups_of_b_streams_are_the_codecs_where_they_fit(tmp_path: Path) -> None:
+    """The last anchor before an I frame starts no group of its own: the cap is known to be kept."""
+    options = {"x264-params": "b-adapt=0:scenecut=0:keyint=12:min-keyint=12"}
+    path = write_av(tmp_path / "b.mp4", pan(36, (64, 64), 1, 0), options=options, b_frames=3, gop=12)
+    with VideoReader(path, gop=12) as reader:
+        assert [frame.distance for frame in reader] == [*range(12)] * 3
+    with VideoReader(path, gop=6) as reader:
+        distances = [frame.distance for frame in reader]
+    assert max(distances) < 6 and distances.count(0) <= 9
+
+
 def test_interlaced_pictures_come_out_whole(tmp_path: Path) -> None:
     """Two moments woven into each picture: the comb between the lines goes."""
     moments = pan(12, (96, 128), 2, 0)

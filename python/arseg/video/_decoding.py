@@ -8,15 +8,23 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 from ._coded import ANCHOR_CODECS, Coded, Headers
 from ._source import Source, end_of_stream
 
-# What the codec's records are called in a frame's side data.
-_VECTORS = "MOTION_VECTORS"
-
 # Timestamp of a packet that is there to push out another picture.
 _PUSHER = -1
+
+
+def records_of(frame: av.VideoFrame) -> np.ndarray | None:
+    """The frame's motion vectors, `[n]` of `RECORD`; None without any.
+
+    `frame.side_data` would keep the container in the frame, which it refers to: a cycle, and decoded pictures would
+    pile up until the garbage collector comes by.
+    """
+    vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
+    return None if vectors is None else vectors.to_ndarray()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,5 @@ class Decoding:
         # Packets that gave no frame: as far back as no codec reorders.
         for old in [i for i in self._stamps if i < coded.index - 64]:
             del self._stamps[old]
-        side_data = frame.side_data.get(_VECTORS)
-        records = None if side_data is None else side_data.to_ndarray()  # type: ignore[attr-defined]
         time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
-        return Decoded(frame, coded, records, pts, Fraction(time_base), corrupt or frame.is_corrupt)
+        return Decoded(frame, coded, records_of(frame), pts, Fraction(time_base), corrupt or frame.is_corrupt)

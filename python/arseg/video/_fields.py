@@ -52,6 +52,7 @@ class Item:
         ways: from this frame to keyframes, by their number, and whether each link of the way is certain.
         done: worked on.
         dropped: not to be handed out.
+        held: not to be handed out yet: whether it starts a group depends on the anchor that follows.
     """
 
     decoded: Decoded
@@ -65,6 +66,7 @@ class Item:
     ways: dict[int, tuple[Way, bool]] = field(default_factory=dict)
     done: bool = False
     dropped: bool = False
+    held: bool = False
 
 
 class Problem(Exception):
@@ -116,7 +118,8 @@ class FieldBuilder:
         self._pictures: OrderedDict[int, Item] = OrderedDict()
         self._anchors: list[Item] = []
         self._keys: dict[int, av.VideoFrame] = {}  # keyframes by number, the last few
-        self._step = 1  # frames from anchor to anchor
+        self._step = 1  # frames from anchor to anchor, the most so far
+        self._held: Item | None = None
         self._size: tuple[int, int] | None = None
         self._started = False
         self._entry: tuple[int, int] | None = None  # order of the picture that decoding started at
@@ -148,6 +151,8 @@ class FieldBuilder:
         self._lost += self._expected.values()
         self._expected = {}
         finished = self._work()
+        self._release(None)
+        finished += self._work()
         if self._gone is not None:
             self._missing += len(self._lost)
             self._close_loss()
@@ -183,10 +188,11 @@ class FieldBuilder:
                 self._process(item)
             except Problem as problem:
                 self.problem = problem
+                self._release(None)
                 break
             item.done = True
         finished = []
-        while self._line and self._line[0].done:
+        while self._line and self._line[0].done and not self._line[0].held:
             item = self._line.popleft()
             if not item.dropped:
                 finished.append(item)
@@ -261,6 +267,10 @@ class FieldBuilder:
             self._anchors.clear()
             self._keys.clear()
         self._size = size
+        if item.kind != "B":
+            self._release(item)
+            if self._anchors:
+                self._step = max(self._step, item.number - self._anchors[-1].number)
         key = max((number for number in self._keys if number <= item.number), default=None)
         if item.kind == "I" or key is None:
             self._start_group(item)
@@ -275,6 +285,15 @@ class FieldBuilder:
         while len(self._keys) > 3:
             del self._keys[min(self._keys)]
 
+    def _release(self, anchor: Item | None) -> None:
+        """Decide on the anchor that is held, now that the next one is known: the B frames between need a near one."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        held.held = False
+        if anchor is not None and anchor.number - (held.number - held.distance) > self._gop:
+            self._start_group(held)
+
     def _field(self, item: Item, key: int) -> None:
         past, future = self._references(item)
         records = item.decoded.records
@@ -286,11 +305,13 @@ class FieldBuilder:
         item.ways[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
         item.distance = item.number - key
-        # A B frame beyond the longest group stands alone; other frames may then refer to the anchor that follows.
+        # A B frame beyond the longest group stands alone: the anchor that follows starts a group, too.
         if item.kind == "B":
             item.keyframe = item.distance >= self._gop
-        elif item.distance + self._step > self._gop:
+        elif item.distance >= self._gop:
             self._start_group(item)
+        elif self._step > 1 and item.distance + self._step > self._gop:
+            item.held, self._held = True, item
         if item.keyframe:
             item.distance, item.motion = 0, None
             return
@@ -355,8 +376,6 @@ class FieldBuilder:
     def _remember(self, item: Item) -> None:
         """Keep what later frames may refer to."""
         if item.kind != "B":
-            if self._anchors:
-                self._step = max(self._step, item.number - self._anchors[-1].number)
             self._anchors = [*self._anchors[-1:], item]
         if item.decoded.coded.reference:
             self._pictures[item.decoded.coded.index] = item

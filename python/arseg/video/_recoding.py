@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from ._coded import Coded
-from ._decoding import Decoded
+from ._decoding import Decoded, records_of
 from ._deinterlace import progressive
 from ._sink import Settings, pixel_format
 
@@ -59,11 +59,10 @@ def _progressive(frames: Iterable[Decoded]) -> Iterator[Decoded]:
 def _joined(source: Decoded, vectors: av.VideoFrame, index: int) -> Decoded:
     intra = PictureType(vectors.pict_type) == PictureType.I
     source.frame.pict_type = PictureType.I if intra else PictureType.P
-    side_data = vectors.side_data.get("MOTION_VECTORS")
     return Decoded(
         frame=source.frame,
         coded=Coded(index, order=(0, index), past=() if intra else (index - 1,), future=()),
-        records=None if side_data is None else side_data.to_ndarray(),  # type: ignore[attr-defined]
+        records=records_of(vectors),
         pts=source.pts,
         time_base=source.time_base,
         damaged=source.damaged,
