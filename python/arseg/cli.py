@@ -156,7 +156,8 @@ def inspect_video(
     from json import dumps
 
     from arseg.files import check_writable, save_png
-    from arseg.inspection import frame_numbers, inspect, report, samples
+    from arseg.inspection import frame_numbers, inspect, samples
+    from arseg.inspection_report import report
     from arseg.terminal import progress_bar
 
     numbers = None if at is None else frame_numbers(at, frames)
