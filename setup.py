@@ -102,10 +102,11 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         [
             "csrc/registration.cpp",
             *sources("csrc/common/*.cpp"),
+            *sources("csrc/cpu/*.cpp"),
             *sources("csrc/*/cpu.cpp"),
             *(cuda_sources if with_cuda else []),
         ],
-        depends=[*sources("csrc/common/*.h"), *sources("csrc/*/*.h"), *sources("csrc/**/*.cuh")],
+        depends=[*sources("csrc/*/*.h"), *sources("csrc/*/*.inc"), *sources("csrc/*/*.cuh")],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
         extra_link_args=[] if debug else ["-Wl,-s"],
         py_limited_api=True,

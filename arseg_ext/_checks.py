@@ -144,6 +144,26 @@ def attention(
     outside_name(op, outside)
 
 
+def classifier(op: str, reference: Tensor, weight: Tensor, bias: Tensor, most: int | None) -> None:
+    """A 1x1 classifier [K, C] or [K, C, 1, 1] of at most `most` classes, and its bias [K]."""
+    channels, classes = reference.shape[1], weight.shape[0] if weight.dim() else 0
+    shapes = ((classes, channels), (classes, channels, 1, 1))
+    if classes < 1 or not any(
+        weight.dim() == len(want) and all(a == b for a, b in zip(weight.shape, want, strict=True)) for want in shapes
+    ):
+        fail(
+            f"{op}: classifier_weight must have shape [K, {channels}] or [K, {channels}, 1, 1], got "
+            f"{list_text(weight.shape)}"
+        )
+    if most is not None and classes > most:
+        fail(f"{op}: classifier_weight must have at most {most} classes, got {classes}")
+    shape(op, "classifier_bias", bias, (classes,))
+    for name, tensor in (("classifier_weight", weight), ("classifier_bias", bias)):
+        same_device(op, name, tensor, "reference", reference)
+        if not autocast_on(reference):
+            same_dtype(op, name, tensor, "reference", reference)
+
+
 def outside_name(op: str, outside: str) -> None:
     if outside not in OUTSIDES:
         fail(f"{op}: outside must be 'zero' or 'masked', got '{outside}'")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,9 +36,9 @@ def check_creff(
     frame_size: Sequence[int] | None,
     grid: str,
     outside: str,
+    op: str = "creff",
 ) -> None:
     """Checks of creff beyond those of its parts."""
-    op = "creff"
     _checks.feature_map(op, "reference", reference)
     _checks.feature_map(op, "low_res", low_res)
     _checks.same_device(op, "low_res", low_res, "reference", reference)
@@ -80,6 +81,38 @@ def check_creff(
         _checks.mv_warp(op, "reference", reference, motion, block, frame_size, grid)
 
 
+def _in_one_pass(tensors: Sequence[Tensor]) -> bool:
+    """Whether the fused kernel will do: on the CPU, and nobody wants a gradient."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not wanted and tensors[0].device.type == "cpu"
+
+
+def _fused_options(
+    motion: Tensor,
+    window: Sequence[int],
+    block: int | None,
+    frame_size: Sequence[int] | None,
+    grid: str,
+    outside: str,
+) -> dict[str, Any]:
+    dense = motion.is_floating_point()
+    return {
+        "window": window,
+        "block": 0 if dense else block,
+        "frame_size": [] if dense else frame_size,
+        "grid": grid,
+        "outside": outside,
+    }
+
+
+def _computing(reference: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors in the dtype that autocast, or the reference, asks for."""
+    dtype = reference.dtype
+    if _checks.autocast_on(reference) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(reference.device.type)
+    return [tensor.to(dtype) for tensor in tensors]
+
+
 def creff(
     reference: Tensor,
     low_res: Tensor,
@@ -97,12 +130,12 @@ def creff(
     grid: str = "aligned",
     outside: str = "zero",
 ) -> Tensor:
-    convolutions = (
-        ("query", query_weight, query_bias),
-        ("key", key_weight, key_bias),
-        ("value", value_weight, value_bias),
-    )
-    check_creff(reference, low_res, motion, convolutions, window, block, frame_size, grid, outside)
+    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+    check_creff(reference, low_res, motion, named(parameters), window, block, frame_size, grid, outside)
+    if _in_one_pass((reference, low_res, motion, *parameters)):
+        options = _fused_options(motion, window, block, frame_size, grid, outside)
+        reference, low_res, *rest = _computing(reference, (reference, low_res, *parameters))
+        return torch.ops.arseg._creff(reference, low_res, motion, *rest, **options)
     ops = torch.ops.arseg
     if motion.is_floating_point():
         warped = ops.flow_warp(reference, motion, grid=grid)
@@ -117,8 +150,98 @@ def creff(
     return upsampled + ops.local_attention(query, key, value, window=window, outside=outside)
 
 
+def creff_out(
+    reference: Tensor, low_res: Tensor, motion: Tensor, parameters: Sequence[Tensor], out: Tensor, **o: Any
+) -> Tensor:
+    """creff into `out`, without gradients."""
+    check_creff(reference, low_res, motion, named(parameters), **o)
+    _checks.same_device("creff", "out", out, "reference", reference)
+    reference, low_res, *rest = _computing(reference, (reference, low_res, *parameters))
+    _checks.same_dtype("creff", "out", out, "reference", reference)
+    _checks.shape("creff", "out", out, reference.shape)
+    if not _in_one_pass((reference, low_res, motion, *parameters)):
+        _checks.fail("creff: out is for inference on the CPU; call it under torch.no_grad() or leave out away")
+    torch.ops.arseg._creff_out(reference, low_res, motion, *rest, **_fused_options(motion, **o), out=out)
+    return out
+
+
+def named(parameters: Sequence[Tensor]) -> list[tuple[str, Tensor, Tensor]]:
+    return [(name, parameters[2 * i], parameters[2 * i + 1]) for i, name in enumerate(("query", "key", "value"))]
+
+
+def check_classified(
+    op: str,
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    parameters: Sequence[Tensor],
+    classifier: Sequence[Tensor],
+    options: dict[str, Any],
+) -> None:
+    check_creff(reference, low_res, motion, named(parameters), **options, op=op)
+    weight, bias = classifier
+    _checks.classifier(op, reference, weight, bias, most=256 if op == "creff_labels" else None)
+
+
+def _creff_classified(
+    op: str,
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    parameters: Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    **options: Any,
+) -> Tensor:
+    check_classified(op, reference, low_res, motion, parameters, (weight, bias), options)
+    labels = op == "creff_labels"
+    weight = weight.flatten(1)
+    if not _in_one_pass((reference, low_res, motion, *parameters, weight, bias)):
+        fused = creff(reference, low_res, motion, *parameters, **options)
+        logits = F.conv2d(fused, weight[:, :, None, None].to(fused.dtype), bias.to(fused.dtype))
+        return logits.argmax(1).to(torch.uint8) if labels else logits
+    reference, low_res, weight, bias, *rest = _computing(reference, (reference, low_res, weight, bias, *parameters))
+    # The classifier is linear and the weights of the attention add up to 1: it may come before the sum over values
+    # and before the upsampling, where it is cheaper.
+    low_res_logits = F.conv2d(low_res, weight[:, :, None, None], bias)
+    return torch.ops.arseg._creff_classified(
+        reference, low_res, low_res_logits, motion, *rest, weight, **_fused_options(motion, **options), labels=labels
+    )
+
+
+def _classified(op: str) -> Callable[..., Tensor]:
+    def run(
+        reference: Tensor,
+        low_res: Tensor,
+        motion: Tensor,
+        query_weight: Tensor,
+        query_bias: Tensor,
+        key_weight: Tensor,
+        key_bias: Tensor,
+        value_weight: Tensor,
+        value_bias: Tensor,
+        classifier_weight: Tensor,
+        classifier_bias: Tensor,
+        *,
+        window: Sequence[int] = (7, 7),
+        block: int | None = None,
+        frame_size: Sequence[int] | None = None,
+        grid: str = "aligned",
+        outside: str = "zero",
+    ) -> Tensor:
+        parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+        return _creff_classified(
+            op, reference, low_res, motion, parameters, classifier_weight, classifier_bias, **options
+        )
+
+    return run
+
+
 def register() -> None:
     library = torch.library.Library("arseg", "IMPL", "CompositeImplicitAutograd")
     library.impl("local_attention", local_attention)
     library.impl("creff", creff)
+    for op in ("creff_logits", "creff_labels"):
+        library.impl(op, _classified(op))
     _libraries.append(library)

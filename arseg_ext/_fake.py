@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 from arseg_ext import _checks
 
@@ -29,9 +30,18 @@ def _contiguous_like(tensor: Tensor) -> Tensor:
     return tensor.new_empty(tensor.shape)
 
 
+def _map(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """A map in the memory format of `like`, as empty_map in csrc/cpu/tensors.h."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=suggest_memory_format(like))
+
+
+def _map_like(tensor: Tensor) -> Tensor:
+    return _map(tensor, tensor.shape)
+
+
 def mv_warp(feature: Tensor, motion: Tensor, *, block: int, frame_size: Sequence[int], grid: str = "aligned") -> Tensor:
     _checks.mv_warp("mv_warp", "feature", feature, motion, block, frame_size, grid)
-    return _contiguous_like(feature)
+    return _map_like(feature)
 
 
 def mv_warp_backward(grad: Tensor, motion: Tensor, *, block: int, frame_size: Sequence[int], grid: str) -> Tensor:
@@ -41,7 +51,7 @@ def mv_warp_backward(grad: Tensor, motion: Tensor, *, block: int, frame_size: Se
 
 def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor:
     _checks.flow_warp("flow_warp", "feature", feature, flow, grid)
-    return _contiguous_like(feature)
+    return _map_like(feature)
 
 
 def flow_warp_backward_feature(grad: Tensor, flow: Tensor, *, grid: str) -> Tensor:
@@ -68,7 +78,7 @@ def local_attention(
     query: Tensor, key: Tensor, value: Tensor, *, window: Sequence[int], outside: str, scale: float
 ) -> tuple[Tensor, Tensor]:
     _checks.attention("local_attention", query, key, value, window, outside)
-    return _contiguous_like(value), _per_pixel(query)
+    return _map(query, value.shape), _per_pixel(query)
 
 
 def local_attention_backward(
@@ -87,7 +97,22 @@ def local_attention_backward(
     _checks.same_dtype(op, "grad", grad, "query", query)
     _checks.shape(op, "grad", grad, value.shape)
     _checks.logsumexp(op, query, logsumexp)
-    return _contiguous_like(query), _contiguous_like(key), _contiguous_like(value)
+    return _map_like(query), _map_like(key), _map_like(value)
+
+
+def creff(reference: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return _map_like(reference)
+
+
+def creff_out(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+def creff_classified(reference: Tensor, *args: Any, labels: bool, **kwargs: Any) -> Tensor:
+    batch, _, height, width = reference.shape
+    if labels:
+        return reference.new_empty((batch, height, width), dtype=torch.uint8)
+    return _map(reference, (batch, args[9].shape[0], height, width))
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
@@ -98,6 +123,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "_flow_warp_backward_flow": flow_warp_backward_flow,
     "_local_attention": local_attention,
     "_local_attention_backward": local_attention_backward,
+    "_creff": creff,
+    "_creff_out": creff_out,
+    "_creff_classified": creff_classified,
 }
 
 

@@ -31,6 +31,29 @@ def attention_backward_flops(
     return 2 * batch * height * width * window[0] * window[1] * (3 * channels + 2 * value[1])
 
 
+def fusion_flops(
+    reference: Sequence[int], low_res: Sequence[int], *args: Any, window: Sequence[int], **kwargs: Any
+) -> int:
+    """Attention and the three depthwise 3x3 convolutions."""
+    batch, channels, height, width = reference
+    return 2 * batch * height * width * channels * (2 * window[0] * window[1] + 3 * 9)
+
+
+def classified_fusion_flops(
+    reference: Sequence[int],
+    low_res: Sequence[int],
+    low_res_logits: Sequence[int],
+    *args: Any,
+    window: Sequence[int],
+    **kwargs: Any,
+) -> int:
+    """The same with values of as many channels as there are classes, and the classifier on each value."""
+    batch, channels, height, width = reference
+    classes = low_res_logits[1]
+    keys = window[0] * window[1]
+    return 2 * batch * height * width * (keys * (channels + classes) + channels * (3 * 9 + classes))
+
+
 def no_flops(*args: Any, **kwargs: Any) -> int:
     """Warps move data; like torch's grid_sample they count nothing."""
     return 0
@@ -40,6 +63,9 @@ def register() -> None:
     ops = torch.ops.arseg
     register_flop_formula(ops._local_attention)(attention_flops)
     register_flop_formula(ops._local_attention_backward)(attention_backward_flops)
+    register_flop_formula(ops._creff)(fusion_flops)
+    register_flop_formula(ops._creff_out)(fusion_flops)
+    register_flop_formula(ops._creff_classified)(classified_fusion_flops)
     for warp in (
         ops.mv_warp,
         ops._mv_warp_backward,

@@ -1,7 +1,8 @@
 """The operators, checked and documented.
 
 Each function calls the operator of the same name in `torch.ops.arseg` and takes the same arguments. Maps are
-[N, C, H, W] with any strides; results are contiguous. Values are float32, float64, float16 or bfloat16; half
+[N, C, H, W] with any strides; results have the memory format (channels_last or contiguous) of the
+first map, and channels_last is the faster one. Values are float32, float64, float16 or bfloat16; half
 types are added up in float32. A wrong argument raises ValueError with a sentence that names it, what was
 expected and what came. First derivatives are supported (deterministic: the same bits on every run and for any
 number of threads), second ones are not.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from arseg_ext import _checks, _composite, _loader
 
 _loader.load()
 
-__all__ = ["creff", "flow_warp", "local_attention", "mv_warp"]
+__all__ = ["creff", "creff_labels", "creff_logits", "flow_warp", "local_attention", "mv_warp"]
 
 
 def _pair(window: int | Sequence[int]) -> Sequence[int]:
@@ -136,6 +138,7 @@ def creff(
     frame_size: Sequence[int] | None = None,
     grid: str = "aligned",
     outside: str = "zero",
+    out: Tensor | None = None,
 ) -> Tensor:
     """Cross-resolution feature fusion (CReFF), the whole step of a non-key frame.
 
@@ -152,33 +155,104 @@ def creff(
         query_bias, key_bias, value_bias: [C].
         window, outside: see `local_attention`.
         block, frame_size, grid: see `mv_warp`.
+        out: where to put the result, [N, C, H, W] in the dtype of the reference; without gradients. A stream that
+            hands in the same map for every frame spares the fresh pages of a new one.
 
     Returns:
-        The fused map [N, C, H, W]. Differentiable in every floating argument.
+        The fused map [N, C, H, W]. Differentiable in every floating argument. Where no gradient is wanted, one pass
+        makes it on the CPU with at most 4 MB of memory besides; maps that are not channels_last are copied first.
 
     Raises:
         ValueError: an argument has the wrong shape, dtype, device or value.
     """
-    window = _pair(window)
-    convolutions = (
-        ("query", query_weight, query_bias),
-        ("key", key_weight, key_bias),
-        ("value", value_weight, value_bias),
-    )
-    _composite.check_creff(reference, low_res, motion, convolutions, window, block, frame_size, grid, outside)
-    return torch.ops.arseg.creff(
-        reference,
-        low_res,
-        motion,
-        query_weight,
-        query_bias,
-        key_weight,
-        key_bias,
-        value_weight,
-        value_bias,
-        window=window,
-        block=block,
-        frame_size=frame_size,
-        grid=grid,
-        outside=outside,
-    )
+    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+    options: dict[str, Any] = {
+        "window": _pair(window),
+        "block": block,
+        "frame_size": frame_size,
+        "grid": grid,
+        "outside": outside,
+    }
+    if out is not None:
+        return _composite.creff_out(reference, low_res, motion, parameters, out, **options)
+    _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **options)
+    return torch.ops.arseg.creff(reference, low_res, motion, *parameters, **options)
+
+
+def creff_logits(
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    classifier_weight: Tensor,
+    classifier_bias: Tensor,
+    *,
+    window: int | Sequence[int] = 7,
+    block: int | None = None,
+    frame_size: Sequence[int] | None = None,
+    grid: str = "aligned",
+    outside: str = "zero",
+) -> Tensor:
+    """`creff` and a 1x1 classifier in one: logits, without the fused map between them.
+
+    The classifier is applied to the values before they are summed, and to the low-resolution map before it is
+    upsampled, which is the same but for rounding and much cheaper where there are fewer classes than channels.
+
+    Args:
+        reference ... value_bias, window ... outside: see `creff`.
+        classifier_weight: [K, C] or [K, C, 1, 1].
+        classifier_bias: [K].
+
+    Returns:
+        [N, K, H, W], dtype of `reference`. Differentiable in every floating argument.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+    classifier = (classifier_weight, classifier_bias)
+    options = {"window": _pair(window), "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+    _composite.check_classified("creff_logits", reference, low_res, motion, parameters, classifier, options)
+    return torch.ops.arseg.creff_logits(reference, low_res, motion, *parameters, *classifier, **options)
+
+
+def creff_labels(
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    classifier_weight: Tensor,
+    classifier_bias: Tensor,
+    *,
+    window: int | Sequence[int] = 7,
+    block: int | None = None,
+    frame_size: Sequence[int] | None = None,
+    grid: str = "aligned",
+    outside: str = "zero",
+) -> Tensor:
+    """`creff_logits` and the argmax over classes: one byte a pixel.
+
+    Args:
+        reference ... outside: see `creff_logits`; at most 256 classes.
+
+    Returns:
+        uint8 [N, H, W], the class of the largest logit, the first of equals. Not differentiable.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype, device or value.
+    """
+    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+    classifier = (classifier_weight, classifier_bias)
+    options = {"window": _pair(window), "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+    _composite.check_classified("creff_labels", reference, low_res, motion, parameters, classifier, options)
+    return torch.ops.arseg.creff_labels(reference, low_res, motion, *parameters, *classifier, **options)

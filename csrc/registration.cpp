@@ -1,10 +1,15 @@
-// Every operator schema, and nothing else. Kernels register themselves in their own folder; local_attention
-// and creff are compositions (arseg_ext/_composite.py). Names with an underscore are not public.
+// Every operator schema, and nothing else. Kernels register themselves in their own folder; local_attention,
+// creff, creff_logits and creff_labels are compositions (arseg_ext/_composite.py). Names with an underscore are not
+// public.
 
 #include <torch/csrc/stable/library.h>
 
+#include <string>
+
 STABLE_TORCH_LIBRARY(arseg, m) {
   m.def("_build_config() -> str");
+  m.def("_use_cpu_capability(str name) -> str");
+  m.def("_most_running_threads() -> int");
 
   m.def("mv_warp(Tensor feature, Tensor motion, *, int block, SymInt[2] frame_size, str grid='aligned') -> Tensor");
   m.def("_mv_warp_backward(Tensor grad, Tensor motion, *, int block, SymInt[2] frame_size, str grid) -> Tensor");
@@ -27,4 +32,26 @@ STABLE_TORCH_LIBRARY(arseg, m) {
       "creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
       "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window=7, "
       "int? block=None, SymInt[]? frame_size=None, str grid='aligned', str outside='zero') -> Tensor");
+  for (const char* name : {"creff_logits", "creff_labels"}) {
+    m.def((std::string(name) +
+           "(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
+           "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, Tensor classifier_weight, "
+           "Tensor classifier_bias, *, int[2] window=7, int? block=None, SymInt[]? frame_size=None, "
+           "str grid='aligned', str outside='zero') -> Tensor")
+              .c_str());
+  }
+  // In one pass, for inference. block = 0: motion is a dense flow.
+  m.def(
+      "_creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
+      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
+      "SymInt[] frame_size, str grid, str outside) -> Tensor");
+  m.def(
+      "_creff_out(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
+      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
+      "SymInt[] frame_size, str grid, str outside, Tensor(a!) out) -> ()");
+  m.def(
+      "_creff_classified(Tensor reference, Tensor low_res, Tensor low_res_logits, Tensor motion, "
+      "Tensor query_weight, Tensor query_bias, Tensor key_weight, Tensor key_bias, Tensor value_weight, "
+      "Tensor value_bias, Tensor classifier, *, int[2] window, int block, SymInt[] frame_size, str grid, "
+      "str outside, bool labels) -> Tensor");
 }

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <string>
 
+#include "../cpu/capability.h"
+
 #ifndef ARSEG_VERSION
 #define ARSEG_VERSION "unknown"
 #endif
@@ -50,7 +52,13 @@ std::string build_config() {
 #else
        << "false"
 #endif
-       << "}";
+       << ", \"cpu_capability\": \"" << cpu_kernels().name << "\", \"cpu_capabilities\": [";
+  const char* comma = "";
+  for (const std::string& name : available_capabilities()) {
+    text << comma << "\"" << name << "\"";
+    comma = ", ";
+  }
+  text << "]}";
   return text.str();
 }
 

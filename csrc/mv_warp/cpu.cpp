@@ -1,8 +1,9 @@
-// The warps on the CPU: mv_warp reads a block field, flow_warp a dense flow; the sampling is the same.
+// The warps on the CPU: mv_warp reads a block field, flow_warp a dense flow; the sampling is the same. Forward is
+// the kernel of warp_rows.h.
 //
-// The taps of a row of pixels are worked out once, in double, and serve all channels. Forward and the
-// gradient of the flow run in parallel over rows, the gradient of the feature over planes: each value is
-// added up by one thread in one order, so the bits do not depend on the number of threads.
+// Backward, the taps of a row of pixels are worked out once, in double, and serve all channels. The gradient of the
+// flow runs in parallel over rows, the gradient of the feature over planes: each value is added up by one thread in
+// one order, so the bits do not depend on the number of threads.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -12,8 +13,12 @@
 #include <vector>
 
 #include "../common/dispatch.h"
+#include "../cpu/capability.h"
+#include "../cpu/parallel.h"
+#include "../cpu/tensors.h"
 #include "checks.h"
 #include "math.h"
+#include "motion_of.h"
 
 namespace arseg {
 namespace {
@@ -113,30 +118,6 @@ int64_t rows_per_task(const Size& size) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size.channels * size.width));
 }
 
-// out: contiguous [N, C, H, W]
-template <typename T, typename Source>
-void warp_forward(const View4<const T>& feature, const Source& source, const Size& size, Grid grid, T* out) {
-  using A = accumulator_t<T>;
-  torch::stable::parallel_for(0, size.batch * size.height, rows_per_task(size), [&](int64_t begin, int64_t end) {
-    RowTaps<A> taps(size.width);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t n = task / size.height;
-      const int64_t y = task % size.height;
-      taps.fill(source, size, grid, n, y, feature.stride[2], feature.stride[3]);
-      taps.drop_zero_weights();
-      for (int64_t c = 0; c < size.channels; ++c) {
-        const T* plane = feature.at(n, c, 0, 0);
-        T* row = out + ((n * size.channels + c) * size.height + y) * size.width;
-        for (int64_t x = 0; x < size.width; ++x) {
-          A sum = taps.value(plane, 0, x) * taps.weight[0][x];
-          for (int i = 1; i < 4; ++i) sum += taps.value(plane, i, x) * taps.weight[i][x];
-          row[x] = static_cast<T>(sum);
-        }
-      }
-    }
-  });
-}
-
 // grad_feature: contiguous [N, C, H, W]
 template <typename T, typename Source>
 void warp_backward_feature(const View4<const T>& grad, const Source& source, const Size& size, Grid grid,
@@ -217,18 +198,28 @@ BlockSource block_source(const Tensor& motion, const Tensor& map, int64_t block,
           {map.size(3), frame[1], block, motion.size(2)}};
 }
 
+Tensor warp(const Tensor& feature, const MotionField& motion) {
+  const Tensor source = with_channels_together(feature);
+  Tensor out = empty_like_map(feature);
+  WarpTask task{map_of(source), map_of(out), motion};
+  task.past_caches = goes_past_caches(task.out);
+  const int64_t rows = feature.size(0) * feature.size(2);
+  if (rows * feature.size(3) == 0) return out;
+  const CpuKernels& kernels = cpu_kernels();
+  // Pieces of some rows, so that threads that finish early find more.
+  const int64_t piece = std::max<int64_t>(1, std::min<int64_t>(16, rows / 8));
+  for_each_task(ceil_div(rows, piece), kernels.warp_scratch(task), [&](int64_t index, void* scratch) {
+    kernels.warp(task, index * piece, std::min(rows, (index + 1) * piece), scratch);
+  });
+  return out;
+}
+
 Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
                std::string grid) {
   check_map("mv_warp", "feature", feature);
   check_motion("mv_warp", "feature", feature, motion, block, frame_size);
-  const Grid kind = parse_grid("mv_warp", grid);
-  Tensor out = torch::stable::new_empty(feature, feature.sizes());
-  const BlockSource source = block_source(motion, feature, block, frame_size);
-  dispatch_floating(feature.scalar_type(), [&](auto tag) {
-    using T = decltype(tag);
-    warp_forward(view4<T>(feature), source, size_of(feature), kind, static_cast<T*>(out.mutable_data_ptr()));
-  });
-  return out;
+  const MotionOf of(feature, motion, block, frame_size, parse_grid("mv_warp", grid));
+  return warp(feature, of.field());
 }
 
 Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
@@ -248,16 +239,8 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
 Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   check_map("flow_warp", "feature", feature);
   check_flow("flow_warp", feature, flow);
-  const Grid kind = parse_grid("flow_warp", grid);
-  Tensor out = torch::stable::new_empty(feature, feature.sizes());
-  dispatch_floating(feature.scalar_type(), [&](auto tag) {
-    dispatch_floating(flow.scalar_type(), [&](auto flow_tag) {
-      using T = decltype(tag);
-      const FlowSource<decltype(flow_tag)> source{view4<decltype(flow_tag)>(flow)};
-      warp_forward(view4<T>(feature), source, size_of(feature), kind, static_cast<T*>(out.mutable_data_ptr()));
-    });
-  });
-  return out;
+  const MotionOf of(flow, parse_grid("flow_warp", grid));
+  return warp(feature, of.field());
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {

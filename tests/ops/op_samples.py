@@ -96,6 +96,10 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
     out, logsumexp = torch.ops.arseg._local_attention(query, key, value, **window)
     low = randn(2, 3, 3, 4, seed=4, dtype=dtype)
     parameters = creff_parameters(3, dtype)
+    classifier = (randn(6, 3, seed=8, dtype=dtype), randn(6, seed=9, dtype=dtype))
+    fused = {"window": [3, 5], **field, "grid": "aligned", "outside": "zero"}
+    dense = {"window": [5, 3], "block": 0, "frame_size": [], "grid": "legacy", "outside": "masked"}
+    low_logits = randn(2, 6, 3, 4, seed=10, dtype=dtype)
     copies = [tensor.clone() for tensor in (feature, flow, query, key, value)]
     return [
         Sample("mv_warp", (leaf(feature.clone()), motion), {**field, "grid": "aligned"}),
@@ -117,5 +121,18 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
             "creff",
             (leaf(feature.clone()), leaf(low.clone()), flow.clone(), *(leaf(t.clone()) for t in parameters)),
             {"window": [3, 3], "grid": "legacy", "outside": "masked"},
+        ),
+        Sample("creff_logits", (leaf(feature.clone()), low, motion, *parameters, *classifier), field),
+        Sample("creff_labels", (feature, low, flow, *parameters, *classifier), {"window": [3, 3]}),
+        Sample("_creff", (feature, low, motion, *parameters), fused),
+        Sample("_creff", (channels_last(feature), low, flow, *parameters), dense),
+        Sample("_creff_out", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),
+        *(
+            Sample(
+                "_creff_classified",
+                (channels_last(feature), low, low_logits, flow, *parameters, classifier[0]),
+                {**dense, "labels": labels},
+            )
+            for labels in (False, True)
         ),
     ]

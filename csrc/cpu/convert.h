@@ -1,0 +1,118 @@
+// Values in memory (float, double, half, bfloat16) to and from vectors of the type that computes.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+typedef uint16_t HalfBits __attribute__((vector_size(ARSEG_VECTOR_BYTES / 2)));  // as many as floats in a vector
+typedef uint32_t WordBits __attribute__((vector_size(ARSEG_VECTOR_BYTES)));
+
+template <typename To, typename From>
+ARSEG_INLINE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+ARSEG_INLINE Vec<float> widen(BFloat16, HalfBits bits) {
+  return bit_cast<Vec<float>>(__builtin_convertvector(bits, WordBits) << 16);
+}
+
+ARSEG_INLINE HalfBits narrow(BFloat16, Vec<float> value) {
+#if ARSEG_BFLOAT16
+  return bit_cast<HalfBits>(_mm512_cvtneps_pbh(bit_cast<__m512>(value)));
+#else
+  const WordBits bits = bit_cast<WordBits>(value);
+  const WordBits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
+  const WordBits quiet_nan = WordBits{} + 0x7fc0u;
+  return __builtin_convertvector(value == value ? rounded : quiet_nan, HalfBits);
+#endif
+}
+
+#if ARSEG_VECTOR_BYTES == 64
+ARSEG_INLINE Vec<float> widen(Half, HalfBits bits) {
+  return bit_cast<Vec<float>>(_mm512_cvtph_ps(bit_cast<__m256i>(bits)));
+}
+ARSEG_INLINE HalfBits narrow(Half, Vec<float> value) {
+  return bit_cast<HalfBits>(_mm512_cvtps_ph(bit_cast<__m512>(value), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#elif ARSEG_VECTOR_BYTES == 32
+ARSEG_INLINE Vec<float> widen(Half, HalfBits bits) {
+  return bit_cast<Vec<float>>(_mm256_cvtph_ps(bit_cast<__m128i>(bits)));
+}
+ARSEG_INLINE HalfBits narrow(Half, Vec<float> value) {
+  return bit_cast<HalfBits>(_mm256_cvtps_ph(bit_cast<__m256>(value), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#else
+ARSEG_INLINE Vec<float> widen(Half, HalfBits bits) {
+  const WordBits wide = __builtin_convertvector(bits, WordBits);
+  const WordBits sign = (wide & 0x8000u) << 16;
+  // As a float of the same bits the value is 2^-112 times too small, subnormals included.
+  Vec<float> value = bit_cast<Vec<float>>((wide & 0x7fffu) << 13) * 0x1p112f;
+  const WordBits infinite = bit_cast<WordBits>(value) | 0x7f800000u;  // exponent 31: infinity or NaN
+  value = (wide & 0x7c00u) == 0x7c00u ? bit_cast<Vec<float>>(infinite) : value;
+  return bit_cast<Vec<float>>(bit_cast<WordBits>(value) | sign);
+}
+ARSEG_INLINE HalfBits narrow(Half, Vec<float> value) {
+  const WordBits bits = bit_cast<WordBits>(value);
+  const WordBits sign = (bits >> 16) & 0x8000u;
+  const WordBits magnitude = bits & 0x7fffffffu;
+  // Normal results: rebias, then round to nearest even. Subnormal ones: adding 1/2 aligns the bits and rounds.
+  const WordBits normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  const WordBits small = bit_cast<WordBits>(bit_cast<Vec<float>>(magnitude) + 0.5f) - 0x3f000000u;
+  WordBits half = magnitude < (113u << 23) ? small : normal;
+  half = half > 0x7c00u ? WordBits{} + 0x7c00u : half;
+  half = magnitude >= (143u << 23) ? WordBits{} + 0x7c00u : half;  // 65536 and more
+  half = magnitude > 0x7f800000u ? WordBits{} + 0x7e00u : half;    // NaN
+  return __builtin_convertvector(half | sign, HalfBits);
+}
+#endif
+
+ARSEG_INLINE Vec<uint16_t> join(HalfBits low, HalfBits high) {
+  struct {
+    HalfBits low, high;
+  } both = {low, high};
+  return bit_cast<Vec<uint16_t>>(both);
+}
+
+// A vector of A from as many values of T in memory.
+ARSEG_INLINE Vec<float> load_as(const float* from, float) { return load(from); }
+ARSEG_INLINE Vec<double> load_as(const double* from, double) { return load(from); }
+template <typename T>
+ARSEG_INLINE Vec<float> load_as(const T* from, float) {
+  HalfBits bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return widen(T{}, bits);
+}
+
+ARSEG_INLINE void store_as(float* to, Vec<float> value) { store(to, value); }
+ARSEG_INLINE void store_as(double* to, Vec<double> value) { store(to, value); }
+template <typename T>
+ARSEG_INLINE void store_as(T* to, Vec<float> value) {
+  const HalfBits bits = narrow(T{}, value);
+  __builtin_memcpy(to, &bits, sizeof bits);
+}
+
+// The first `count` lanes alone; the others are 0.
+template <typename A, typename T>
+ARSEG_INLINE Vec<A> load_some(const T* from, int64_t count) {
+  alignas(64) T buffer[kLanes<A>] = {};
+  for (int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+  return load_as(buffer, A{});
+}
+
+template <typename T, typename V>
+ARSEG_INLINE void store_some(T* to, V value, int64_t count) {
+  alignas(64) T buffer[sizeof(V) / sizeof(value[0])];
+  store_as(buffer, value);
+  for (int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+}
+
+}  // namespace arseg::ARSEG_TARGET

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "../creff/task.h"
+#include "../local_attention/task.h"
+#include "../mv_warp/params.h"
+
+// The kernels of one target, as the operators call them. The sources are compiled once for each target (avx512.cpp
+// and its neighbours); capability.cpp chooses.
+namespace arseg {
+
+// Kernels that work on tiles. Each is a pair: the bytes of scratch that it needs, and one tile.
+template <typename Task>
+struct TileKernel {
+  int64_t (*scratch)(const Task& task, int64_t pixels) = nullptr;
+  void (*run)(const Task& task, int64_t pixels, const Tile& tile, void* scratch) = nullptr;
+};
+
+// What computes in one type.
+struct AttentionKernels {
+  int64_t lanes = 0;           // tiles are a multiple of this wide
+  int64_t block_channels = 0;  // channels are padded to a multiple of this
+  TileKernel<MapAttentionTask> attention;
+  TileKernel<FusionTask> fusion;
+  TileKernel<AttentionBackwardTask> backward_query, backward_key;  // never of bfloat16 pairs
+};
+
+// Copies rows [first, last) of N * H from one layout to another, same element.
+struct CopyTask {
+  Map from, to;
+};
+
+struct CpuKernels {
+  const char* name;
+  AttentionKernels float32, float64;
+  AttentionKernels bfloat16;  // pairs of bfloat16; lanes is 0 where the target has no instruction for them
+  int64_t (*warp_scratch)(const WarpTask& task);
+  void (*warp)(const WarpTask& task, int64_t first_row, int64_t last_row, void* scratch);
+  int64_t (*copy_scratch)(const CopyTask& task);
+  void (*copy)(const CopyTask& task, int64_t first_row, int64_t last_row, void* scratch);
+};
+
+}  // namespace arseg

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <initializer_list>
+
+#include "../common/checks.h"
+#include "map.h"
+
+// From tensors to what the kernels take.
+namespace arseg {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline Element element_of(const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Double:
+      return Element::Double;
+    case ScalarType::Half:
+      return Element::Half;
+    case ScalarType::BFloat16:
+      return Element::BFloat16;
+    default:
+      return Element::Float;
+  }
+}
+
+inline Map map_of(const Tensor& tensor) {  // [N, C, H, W]
+  Map map;
+  map.data = const_cast<void*>(tensor.const_data_ptr());
+  map.element = element_of(tensor);
+  for (int i = 0; i < 4; ++i) {
+    map.size[i] = tensor.size(i);
+    map.stride[i] = tensor.stride(i);
+  }
+  return map;
+}
+
+inline Map pixel_map_of(const Tensor& tensor) {  // [N, H, W] as [N, 1, H, W]
+  Map map;
+  map.data = const_cast<void*>(tensor.const_data_ptr());
+  map.element = element_of(tensor);
+  const int of[4] = {0, -1, 1, 2};
+  for (int i = 0; i < 4; ++i) {
+    map.size[i] = of[i] < 0 ? 1 : tensor.size(of[i]);
+    map.stride[i] = of[i] < 0 ? 0 : tensor.stride(of[i]);
+  }
+  return map;
+}
+
+// Whether torch takes a map for channels_last; the rule of c10/core/MemoryFormat.h, which the fake kernels ask too
+// (torch._prims_common.suggest_memory_format).
+inline bool is_channels_last(const Tensor& map) {
+  if (map.stride(1) == 0) return false;
+  int64_t least = 0;
+  for (const int d : {1, 3, 2, 0}) {
+    if (map.size(d) == 0 || map.stride(d) < least || (d == 0 && least == map.stride(1))) return false;
+    least = map.stride(d) * (map.size(d) > 1 ? map.size(d) : 1);
+  }
+  return true;
+}
+
+// A map of the dtype and memory format of `like`.
+inline Tensor empty_map(const Tensor& like, std::initializer_list<int64_t> size) {
+  using torch::headeronly::MemoryFormat;
+  return torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt,
+                              is_channels_last(like) ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+
+inline Tensor empty_like_map(const Tensor& like) {
+  return empty_map(like, {like.size(0), like.size(1), like.size(2), like.size(3)});
+}
+
+inline ScalarType accumulator_dtype(ScalarType dtype) {
+  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// The map itself, or a copy of it, with the channels of a pixel together.
+Tensor with_channels_together(const Tensor& map);
+
+// Results larger than this go past the caches: they would not be there when they are read.
+constexpr int64_t kPastCaches = int64_t{16} << 20;
+
+// Whether vectors of 64 bytes may be stored past the caches: large, aligned, channels together.
+inline bool goes_past_caches(const Map& map) {
+  const int64_t bytes = map.element == Element::Double ? 8 : map.element == Element::Float ? 4 : 2;
+  const bool aligned = reinterpret_cast<uintptr_t>(map.data) % 64 == 0 && map.stride[0] * bytes % 64 == 0 &&
+                       map.stride[2] * bytes % 64 == 0 && map.stride[3] * bytes % 64 == 0;
+  return map.stride[1] == 1 && aligned && map.size[0] * map.size[1] * map.size[2] * map.size[3] * bytes >= kPastCaches;
+}
+
+}  // namespace arseg

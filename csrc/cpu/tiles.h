@@ -1,0 +1,48 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "../common/indexing.h"
+#include "kernels.h"
+#include "parallel.h"
+#include "tensors.h"
+
+namespace arseg {
+
+// The scratch of a tile should stay in a core's second-level cache.
+constexpr int64_t kTileBytes = int64_t{1} << 20;
+constexpr int64_t kMostTilePixels = 64;
+// Rows of a band: the rows above it are made again, so few bands cost least; some are needed to share the work.
+constexpr int64_t kMostBandRows = 180;
+constexpr int64_t kLeastBandRows = 24;
+
+// Whether a tile may write `out` without another copy.
+inline void set_direct(AttentionTask& task, int64_t lanes) {
+  const bool computed = task.out.element == Element::Float || task.out.element == Element::Double;
+  task.direct = computed && task.out.stride[1] == 1 && task.out.channels() % lanes == 0;
+  task.past_caches = task.direct && goes_past_caches(task.out);
+}
+
+// Cuts maps of the given size into tiles and runs them. The cut changes no bit of the result: each pixel is
+// computed the same way wherever its tile begins.
+template <typename Task>
+void run_tiles(const TileKernel<Task>& kernel, const Task& task, int64_t lanes, int64_t batch, int64_t height,
+               int64_t width) {
+  if (batch * height * width == 0) return;
+  int64_t pixels = std::max(lanes, kMostTilePixels);
+  while (pixels > lanes && (pixels / 2 >= width || kernel.scratch(task, pixels) > kTileBytes)) pixels /= 2;
+  const int64_t strips = ceil_div(width, pixels);
+  const int64_t wanted = ceil_div(2 * static_cast<int64_t>(torch::stable::get_num_threads()), batch * strips);
+  const int64_t bands = std::clamp(wanted, ceil_div(height, kMostBandRows),
+                                   std::max(ceil_div(height, kMostBandRows), height / kLeastBandRows));
+  const int64_t rows = round_up(ceil_div(height, bands), 6);
+  const int64_t bands_used = ceil_div(height, rows);
+  for_each_task(batch * bands_used * strips, kernel.scratch(task, pixels), [&](int64_t index, void* scratch) {
+    const int64_t strip = index % strips, band = index / strips % bands_used;
+    const Tile tile{index / (strips * bands_used), strip * pixels, band * rows, std::min(height, (band + 1) * rows)};
+    kernel.run(task, pixels, tile, scratch);
+  });
+}
+
+}  // namespace arseg

@@ -1,0 +1,233 @@
+// The whole fusion on the CPU in one pass, for inference: checks, weights as the kernel wants them, and the tiles of
+// csrc/local_attention/tile.h with the source of csrc/creff/source.h.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../common/dispatch.h"
+#include "../cpu/capability.h"
+#include "../cpu/tensors.h"
+#include "../cpu/tiles.h"
+#include "../local_attention/checks.h"
+#include "../mv_warp/checks.h"
+#include "../mv_warp/motion_of.h"
+#include "task.h"
+
+namespace arseg {
+namespace {
+
+constexpr const char* kOp = "creff";
+
+struct Convolution {
+  const Tensor& weight;  // [C, 1, 3, 3]
+  const Tensor& bias;    // [C]
+};
+
+struct Options {
+  std::vector<int64_t> window;
+  int64_t block;  // 0: motion is a dense flow
+  std::vector<int64_t> frame_size;
+  std::string grid, outside;
+};
+
+// A matrix of A in memory that starts with a cache line, filled with 0.
+template <typename A>
+Tensor zero_matrix(int64_t rows, int64_t columns, ScalarType dtype) {
+  Tensor matrix = torch::stable::empty({rows, columns}, dtype);
+  A* data = static_cast<A*>(matrix.mutable_data_ptr());
+  std::fill(data, data + rows * columns, A(0));
+  return matrix;
+}
+
+// [9 taps, then the bias][padded channels].
+template <typename A, typename T>
+Tensor packed_depthwise(const Convolution& convolution, int64_t padded, ScalarType dtype) {
+  const int64_t channels = convolution.bias.size(0);
+  Tensor packed = zero_matrix<A>(10, padded, dtype);
+  A* to = static_cast<A*>(packed.mutable_data_ptr());
+  const View4<const T> weight = view4<T>(convolution.weight);
+  const T* bias = static_cast<const T*>(convolution.bias.const_data_ptr());
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      to[tap * padded + c] = static_cast<A>(*weight.at(c, 0, tap / 3, tap % 3));
+    }
+    to[9 * padded + c] = static_cast<A>(bias[c * convolution.bias.stride(0)]);
+  }
+  return packed;
+}
+
+// [padded channels][padded classes] of a classifier [K, C].
+template <typename A, typename T>
+Tensor packed_classifier(const Tensor& classifier, int64_t padded_channels, int64_t padded_classes, ScalarType dtype) {
+  Tensor packed = zero_matrix<A>(padded_channels, padded_classes, dtype);
+  A* to = static_cast<A*>(packed.mutable_data_ptr());
+  const T* from = static_cast<const T*>(classifier.const_data_ptr());
+  for (int64_t k = 0; k < classifier.size(0); ++k) {
+    for (int64_t c = 0; c < classifier.size(1); ++c) {
+      to[c * padded_classes + k] = static_cast<A>(from[k * classifier.stride(0) + c * classifier.stride(1)]);
+    }
+  }
+  return packed;
+}
+
+void check_fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+                  const std::vector<Convolution>& convolutions, const Options& options) {
+  check_map(kOp, "reference", reference);
+  check_map(kOp, "low_res", low_res);
+  check_same_dtype(kOp, "low_res", low_res, "reference", reference);
+  check(low_res.size(0) == reference.size(0) && low_res.size(1) == reference.size(1), kOp,
+        ": low_res must have the batch size and channels of reference");
+  check(low_res.size(2) > 0 && low_res.size(3) > 0, kOp, ": low_res must not be empty, got shape ",
+        shape_text(low_res));
+  for (const Convolution& convolution : convolutions) {
+    check_same_dtype(kOp, "a convolution's weight", convolution.weight, "reference", reference);
+    check_same_dtype(kOp, "a convolution's bias", convolution.bias, "reference", reference);
+    check_shape(kOp, "a convolution's weight", convolution.weight, {reference.size(1), 1, 3, 3});
+    check_shape(kOp, "a convolution's bias", convolution.bias, {reference.size(1)});
+  }
+  if (options.block) {
+    check_motion(kOp, "reference", reference, motion, options.block, options.frame_size);
+  } else {
+    check_flow(kOp, reference, motion);
+  }
+}
+
+// The task and what it points to.
+class Fusion {
+ public:
+  Fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+         const std::vector<Convolution>& convolutions, const Options& options) {
+    check_fusion(reference, low_res, motion, convolutions, options);
+    task_.window = parse_window(kOp, options.window);
+    task_.outside = parse_outside(kOp, options.outside);
+    const Grid grid = parse_grid(kOp, options.grid);
+    motion_ = options.block ? std::make_unique<MotionOf>(reference, motion, options.block, options.frame_size, grid)
+                            : std::make_unique<MotionOf>(motion, grid);
+    const CpuKernels& all = cpu_kernels();
+    dtype_ = reference.scalar_type();
+    kernels_ = dtype_ == ScalarType::Double                                ? &all.float64
+               : dtype_ == ScalarType::BFloat16 && all.bfloat16.lanes != 0 ? &all.bfloat16
+                                                                           : &all.float32;
+    task_.motion = motion_->field();
+    task_.reference = map_of(keep(with_channels_together(reference)));
+    task_.low_res = map_of(keep(with_channels_together(low_res)));
+    task_.padded_channels = round_up(std::max<int64_t>(1, reference.size(1)), kernels_->block_channels);
+    task_.query_weights = packed(convolutions[0]);
+    task_.key_weights = packed(convolutions[1]);
+    task_.value_weights = packed(convolutions[2]);
+  }
+
+  // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res.
+  void classify(const Tensor& classifier, const Tensor& low_res_logits) {
+    check_dims(kOp, "classifier", classifier, 2, "[K, C]");
+    check_same_dtype(kOp, "classifier", classifier, "low_res_logits", low_res_logits);
+    const int64_t classes = classifier.size(0);
+    check_shape(kOp, "low_res_logits", low_res_logits,
+                {task_.low_res.size[0], classes, task_.low_res.size[2], task_.low_res.size[3]});
+    check(classifier.size(1) == task_.reference.channels() && classifier.scalar_type() == dtype_, kOp,
+          ": classifier must have the channels and dtype of reference");
+    task_.low_res_logits = map_of(keep(with_channels_together(low_res_logits)));
+    const int64_t padded = round_up(classes, kernels_->lanes);
+    dispatch_floating(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      using A = accumulator_t<T>;
+      task_.classifier =
+          keep(packed_classifier<A, T>(classifier, task_.padded_channels, padded, accumulator_dtype(dtype_)))
+              .const_data_ptr();
+    });
+  }
+
+  void run(const Map& out, uint8_t* labels) {
+    task_.out = out;
+    task_.labels = labels;
+    if (!labels) set_direct(task_, kernels_->lanes);
+    run_tiles(kernels_->fusion, task_, kernels_->lanes, out.size[0], out.size[2], out.size[3]);
+  }
+
+ private:
+  const Tensor& keep(Tensor tensor) {
+    kept_.push_back(std::make_unique<Tensor>(std::move(tensor)));
+    return *kept_.back();
+  }
+
+  const void* packed(const Convolution& convolution) {
+    const void* data = nullptr;
+    dispatch_floating(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      data = keep(packed_depthwise<accumulator_t<T>, T>(convolution, task_.padded_channels, accumulator_dtype(dtype_)))
+                 .const_data_ptr();
+    });
+    return data;
+  }
+
+  FusionTask task_;
+  const AttentionKernels* kernels_ = nullptr;
+  ScalarType dtype_{};
+  std::unique_ptr<MotionOf> motion_;
+  std::vector<std::unique_ptr<Tensor>> kept_;
+};
+
+Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+             const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+             const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+             std::string grid, std::string outside) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  Tensor out = empty_like_map(reference);
+  fusion.run(map_of(out), nullptr);
+  return out;
+}
+
+void creff_out(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+               const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+               const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+               std::string grid, std::string outside, Tensor out) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  check_same_dtype(kOp, "out", out, "reference", reference);
+  check_shape(kOp, "out", out, {reference.size(0), reference.size(1), reference.size(2), reference.size(3)});
+  fusion.run(map_of(out), nullptr);
+}
+
+Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Tensor& low_res_logits,
+                        const Tensor& motion, const Tensor& query_weight, const Tensor& query_bias,
+                        const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+                        const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
+                        std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  fusion.classify(classifier, low_res_logits);
+  const int64_t classes = classifier.size(0);
+  if (!labels) {
+    Tensor out = empty_map(reference, {reference.size(0), classes, reference.size(2), reference.size(3)});
+    fusion.run(map_of(out), nullptr);
+    return out;
+  }
+  check(classes >= 1 && classes <= 256, kOp, ": labels need 1 to 256 classes, got ", classes);
+  Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte);
+  Map shape;
+  shape.element = element_of(reference);
+  shape.size[0] = reference.size(0);
+  shape.size[1] = classes;
+  shape.size[2] = reference.size(2);
+  shape.size[3] = reference.size(3);
+  fusion.run(shape, static_cast<uint8_t*>(out.mutable_data_ptr()));
+  return out;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(arseg, CPU, m) {
+  m.impl("_creff", TORCH_BOX(&creff));
+  m.impl("_creff_out", TORCH_BOX(&creff_out));
+  m.impl("_creff_classified", TORCH_BOX(&creff_classified));
+}
+
+}  // namespace arseg

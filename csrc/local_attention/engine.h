@@ -1,0 +1,76 @@
+// What a product of attention is made of, for the type that computes. An engine says how values lie in the rings
+// (its units) and how two of them are multiplied and added up. Float and double: a unit is a value. Bf16Engine: a
+// unit is a pair of bfloat16 in 32 bits, and one instruction adds both products to a float.
+//
+// Keys and queries are transposed, [unit of channels][x], so that logits need no sums across lanes. Values keep
+// their channels together, [x][channel], so that a weight is one broadcast for many channels.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+template <typename A>
+struct PlainEngine {
+  using Scalar = A;  // of logits, sums and everything outside the rings
+  using Unit = A;
+  static constexpr int kLanes = ARSEG_TARGET::kLanes<A>;
+  static constexpr int kPerUnit = 1;
+  static constexpr int kBlockChannels = kLanes;  // channels that put_block takes at once
+
+  static ARSEG_INLINE Vec<A> multiply_add(Vec<A> a, Vec<A> b, Vec<A> sum) { return a * b + sum; }
+
+  // block [kLanes pixels][kBlockChannels] -> to [unit][stride], the same pixels side by side.
+  static ARSEG_INLINE void put_block(const A* block, int64_t pixel_stride, A* to, int64_t stride) {
+    Vec<A> rows[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) rows[i] = load(block + i * pixel_stride);
+    transpose<A>(rows);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) store(to + i * stride, rows[i]);
+  }
+
+  // Rows of values lie one by one in a ring of `slots`.
+  static constexpr int kRowsPerSlot = 1;
+  static constexpr int slots(int64_t rows) { return static_cast<int>(rows); }
+};
+
+#if ARSEG_BFLOAT16
+struct Bf16Engine {
+  using Scalar = float;
+  using Unit = uint32_t;
+  static constexpr int kLanes = 16;
+  static constexpr int kPerUnit = 2;
+  static constexpr int kBlockChannels = 32;
+
+  static ARSEG_INLINE Vec<float> multiply_add(Vec<uint32_t> a, Vec<uint32_t> b, Vec<float> sum) {
+    return bit_cast<Vec<float>>(_mm512_dpbf16_ps(bit_cast<__m512>(sum), bit_cast<__m512bh>(a), bit_cast<__m512bh>(b)));
+  }
+
+  // Pairs (a, b) of neighbours in a 32-bit unit: a low, b high.
+  static ARSEG_INLINE Vec<uint32_t> pair(Vec<float> low, Vec<float> high) {
+    const auto both = bit_cast<Vec<uint16_t>>(_mm512_cvtne2ps_pbh(bit_cast<__m512>(high), bit_cast<__m512>(low)));
+    typedef uint16_t Order __attribute__((vector_size(64)));
+    constexpr Order order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return bit_cast<Vec<uint32_t>>(_mm512_permutexvar_epi16(bit_cast<__m512i>(order), bit_cast<__m512i>(both)));
+  }
+
+  static ARSEG_INLINE void put_block(const float* block, int64_t pixel_stride, uint32_t* to, int64_t stride) {
+    Vec<uint32_t> rows[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {  // channels in order are pairs in order
+      const float* pixel = block + i * pixel_stride;
+      rows[i] = bit_cast<Vec<uint32_t>>(
+          _mm512_cvtne2ps_pbh(bit_cast<__m512>(load(pixel + 16)), bit_cast<__m512>(load(pixel))));
+    }
+    transpose<uint32_t>(rows);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) store(to + i * stride, rows[i]);
+  }
+
+  // A slot holds two rows of values, the even one in the low halves. A window may begin with either.
+  static constexpr int kRowsPerSlot = 2;
+  static constexpr int slots(int64_t rows) { return static_cast<int>(rows / 2 + 1); }
+};
+#endif
+
+}  // namespace arseg::ARSEG_TARGET

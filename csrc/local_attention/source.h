@@ -1,0 +1,60 @@
+// Keys, values and queries from maps: local attention on its own.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+template <typename Engine>
+class MapSource {
+ public:
+  using A = typename Engine::Scalar;
+  using Task = MapAttentionTask;
+
+  MapSource(const MapAttentionTask& task, int64_t pixels, Arena& arena)
+      : task_(task),
+        pixels_(pixels),
+        wide_(round_up(pixels + task.window.width - 1, Engine::kLanes)),
+        channels_(round_up(task.query.channels(), Engine::kBlockChannels)),
+        value_channels_(round_up(task.value.channels(), Engine::kLanes)) {
+    if (Engine::kRowsPerSlot > 1) value_row_ = arena.take<A>(wide_ * value_channels_);
+  }
+
+  int64_t wide() const { return wide_; }  // pixels of a row of keys, with the neighbours on both sides
+  int64_t channels() const { return channels_; }
+  int64_t value_channels() const { return value_channels_; }
+  A* value_row() const { return value_row_; }
+
+  void start(int64_t n, int64_t x, int64_t, int64_t) {
+    n_ = n;
+    x_ = x;
+  }
+
+  void keys_and_values(int64_t y, A* keys, A* values) {
+    const int64_t left = x_ - task_.window.x_radius();
+    load_row(task_.key, n_, y, left, wide_, keys, channels_);
+    load_row(task_.value, n_, y, left, wide_, values, value_channels_);
+  }
+
+  void queries(int64_t y, A* to) {
+    load_row(task_.query, n_, y, x_, pixels_, to, channels_);
+    if (task_.scale > 0) return;
+    const Vec<A> sign = broadcast(task_.scale < 0 ? A(-1) : A(0));
+    for (int64_t i = 0; i < pixels_ * channels_; i += kLanes<A>) store(to + i, load(to + i) * sign);
+  }
+
+  // What turns a logit into an exponent of 2, positive: the sign of the scale is in the queries.
+  A logit_scale() const {
+    const double size = task_.scale == 0 ? 1 : std::abs(task_.scale);
+    return static_cast<A>(size * 1.4426950408889634);
+  }
+
+  const A* residual(int64_t, int64_t) const { return nullptr; }
+  int64_t residual_stride() const { return 0; }
+
+ private:
+  const MapAttentionTask& task_;
+  int64_t pixels_, wide_, channels_, value_channels_;
+  A* value_row_ = nullptr;
+  int64_t n_ = 0, x_ = 0;
+};
+
+}  // namespace arseg::ARSEG_TARGET

@@ -1,0 +1,262 @@
+// Attention over one tile: a strip of columns that rolls down a band of rows. The last rows of keys and values stay
+// in two rings, so each is made once a strip; `Source` makes them (from maps, or from the warped keyframe), and the
+// queries. The scratch of a tile stays in the second-level cache.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+// Puts the block's `width` pixels in place: [kLanes][stride] -> row y from column x on.
+template <typename A>
+void finish_features(const AttentionTask& task, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
+                     int64_t stride) {
+  store_row(task.out, n, y, x, width, block, stride);
+}
+
+// The class of the largest logit of each pixel; the first of equals.
+template <typename A>
+void finish_labels(const AttentionTask& task, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
+                   int64_t stride) {
+  constexpr int lanes = kLanes<A>;
+  Vec<A> best{}, best_class{};
+  for (int64_t c = 0; c < task.out.channels(); c += lanes) {
+    Vec<A> logits[lanes];
+    for (int i = 0; i < lanes; ++i) logits[i] = load(block + i * stride + c);
+    transpose<A>(logits);
+    const int classes = static_cast<int>(std::min<int64_t>(lanes, task.out.channels() - c));
+    for (int i = 0; i < classes; ++i) {
+      const Vec<A> number = broadcast(static_cast<A>(c + i));
+      if (c + i == 0) {
+        best = logits[0];
+      } else {
+        const auto higher = logits[i] > best;
+        best = higher ? logits[i] : best;
+        best_class = higher ? number : best_class;
+      }
+    }
+  }
+  uint8_t* to = task.labels + (n * task.out.height() + y) * task.out.width() + x;
+  for (int64_t i = 0; i < width; ++i) to[i] = static_cast<uint8_t>(best_class[i]);
+}
+
+template <typename Engine, typename Source>
+class AttentionTile {
+ public:
+  using A = typename Engine::Scalar;
+  using Unit = typename Engine::Unit;
+
+  // Takes its scratch from `arena`; with an arena that only measures, nothing may be run.
+  AttentionTile(const typename Source::Task& task, int64_t pixels, Arena& arena)
+      : task_(task),
+        source_(task, pixels, arena),
+        pixels_(pixels),
+        height_(static_cast<int>(task.window.height)),
+        width_(static_cast<int>(task.window.width)),
+        keys_(height_ * width_),
+        ring_(kQueryRows + height_ - 1),
+        slots_(Engine::slots(ring_)),
+        wide_(source_.wide()),
+        channels_(source_.channels()),
+        units_(channels_ / Engine::kPerUnit),
+        value_channels_(source_.value_channels()),
+        value_row_(spread(wide_ * value_channels_)) {
+    key_ring_ = arena.take<Unit>(ring_ * units_ * wide_);
+    value_ring_ = arena.take<Unit>(slots_ * value_row_);
+    queries_ = arena.take<Unit>(kQueryRows * units_ * pixels_);
+    staged_ = arena.take<A>(wide_ * std::max(channels_, value_channels_));
+    logits_ = arena.take<A>(kQueryRows * keys_ * kLanes);
+    if (Engine::kRowsPerSlot > 1) {
+      packed_ = arena.take<Unit>(kQueryRows * packed_row());
+      edges_ = arena.take<Unit>(2 * (width_ + kSumPixels) * value_channels_);
+    }
+    factor_ = arena.take<A>(kQueryRows * kLanes);
+    block_ = arena.take<A>(kQueryRows * kLanes * value_channels_);
+  }
+
+  void run(int64_t n, int64_t x, int64_t y_begin, int64_t y_end) {
+    n_ = n;
+    x_ = x;
+    y_begin_ = y_begin;
+    suspect_ = false;
+    source_.start(n, x, y_begin, y_end);
+    const int64_t radius = task_.window.y_radius();
+    int64_t next = y_begin - radius;
+    for (int64_t y = y_begin; y < y_end; y += kQueryRows) {
+      const int rows = static_cast<int>(std::min<int64_t>(kQueryRows, y_end - y));
+      for (; next < y + rows + radius; ++next) add_keys_and_values(next);
+      for (int j = 0; j < rows; ++j) {
+        source_.queries(y + j, staged_);
+        put_transposed(staged_, pixels_, queries_ + j * units_ * pixels_, pixels_);
+      }
+      for (int64_t column = 0; column < pixels_ && x + column < task_.out.width(); column += kLanes) {
+        attend(y, rows, column);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kLanes = Engine::kLanes;
+
+  // Rows of values at distances that are no multiple of a page: the rows of a window would share the few places that
+  // the first-level cache has for their addresses.
+  static constexpr int64_t spread(int64_t units) {
+    return (round_up(units * static_cast<int64_t>(sizeof(Unit)), 4096) + 448) / static_cast<int64_t>(sizeof(Unit));
+  }
+
+  int64_t ring_row(int64_t y) const { return y - (y_begin_ - task_.window.y_radius()); }  // 0 for the first
+  Unit* keys(int64_t ring_row) { return key_ring_ + ring_row % ring_ * units_ * wide_; }
+  Unit* values(int64_t ring_row) { return value_ring_ + ring_row / Engine::kRowsPerSlot % slots_ * value_row_; }
+
+  void put_transposed(const A* row, int64_t pixels, Unit* to, int64_t stride) {
+    for (int64_t x = 0; x < pixels; x += kLanes) {
+      for (int64_t c = 0; c < channels_; c += Engine::kBlockChannels) {
+        Engine::put_block(row + x * channels_ + c, channels_, to + c / Engine::kPerUnit * stride + x, stride);
+      }
+    }
+  }
+
+  void add_keys_and_values(int64_t y) {
+    const int64_t row = ring_row(y);
+    Unit* to = values(row);
+    if constexpr (Engine::kRowsPerSlot == 1) {
+      source_.keys_and_values(y, staged_, to);
+    } else {
+      A* value_row = source_.value_row();
+      source_.keys_and_values(y, staged_, value_row);
+      pack_values(value_row, row % 2 != 0, to);
+    }
+    put_transposed(staged_, wide_, keys(row), wide_);
+  }
+
+  // Into the low halves (the row of the pair that comes first) or the high ones.
+  void pack_values(const A* from, bool high, Unit* to) {
+    if constexpr (Engine::kRowsPerSlot == 2) {
+      Vec<A> check{};
+      for (int64_t i = 0; i < wide_ * value_channels_; i += kLanes) {
+        const Vec<A> value = load(from + i);
+        check = value * Vec<A>{} + check;  // becomes NaN with the first value that is not finite
+        if (high) {
+          store(to + i, (load(to + i) & 0xffffu) | Engine::pair(Vec<A>{}, value));
+        } else {
+          store(to + i, Engine::pair(value, Vec<A>{}));
+        }
+      }
+      for (int i = 0; i < kLanes; ++i) suspect_ = suspect_ || !(check[i] == 0);
+    }
+  }
+
+  // `rows` rows of queries from y on, kLanes pixels from `column` of the strip on.
+  void attend(int64_t y, int rows, int64_t column) {
+    const int64_t first = y - y_begin_;  // ring row of the topmost key of row y
+    for (int t = 0; t < rows + height_ - 1; ++t) {
+      const int top = std::max(0, t - height_ + 1), bottom = std::min(rows - 1, t);  // queries that see this key row
+      logits_of_window_row<Engine>(width_, bottom - top + 1, keys(first + t) + column, wide_,
+                                   queries_ + top * units_ * pixels_ + column, units_ * pixels_, pixels_, units_,
+                                   logits_ + (top * keys_ + (t - top) * width_) * kLanes, (keys_ - width_) * kLanes);
+    }
+    const int64_t x = x_ + column;
+    const int64_t width = std::min<int64_t>(kLanes, task_.out.width() - x);
+    for (int j = 0; j < rows; ++j) {
+      A* logits = logits_ + j * keys_ * kLanes;
+      if (task_.outside == Outside::Masked) mask_outside(logits, y + j, x);
+      const SoftmaxSums<A> sums = exponentials(logits, keys_, source_.logit_scale());
+      if (task_.logsumexp) store_logsumexp(sums, y + j, x, width);
+      store(factor_ + j * kLanes, broadcast(A(1)) / sums.total);
+      pack_weights<Engine>(logits, height_, width_, skipped(y + j), packed_ + j * packed_row());
+    }
+    // All rows of a few pixels, while their values are in the first-level cache.
+    for (int64_t p = 0; p < width; p += kSumPixels) {
+      for (int j = 0; j < rows; ++j) sum_values(y + j, j, column, p, width);
+    }
+    if (task_.direct) return;
+    for (int j = 0; j < rows; ++j) {
+      const A* block = block_ + j * kLanes * value_channels_;
+      if (task_.labels) {
+        finish_labels(task_, n_, y + j, x, width, block, value_channels_);
+      } else {
+        finish_features(task_, n_, y + j, x, width, block, value_channels_);
+      }
+    }
+  }
+
+  void store_logsumexp(const SoftmaxSums<A>& sums, int64_t y, int64_t x, int64_t width) {
+    A* to = static_cast<A*>(task_.logsumexp) + (n_ * task_.out.height() + y) * task_.out.width() + x;
+    for (int64_t i = 0; i < width; ++i) {
+      to[i] = sums.most[i] * static_cast<A>(0.69314718055994530942) + std::log(sums.total[i]);
+    }
+  }
+
+  void mask_outside(A* logits, int64_t y, int64_t x) {
+    const int64_t y_radius = task_.window.y_radius(), x_radius = task_.window.x_radius();
+    const int64_t height = task_.out.height(), image_width = task_.out.width();
+    if (y >= y_radius && y + y_radius < height && x >= x_radius && x + kLanes + x_radius <= image_width) return;
+    for (int k = 0; k < keys_; ++k) {
+      const int64_t key_y = y + k / width_ - y_radius;
+      for (int i = 0; i < kLanes; ++i) {
+        const int64_t key_x = x + i + k % width_ - x_radius;
+        if (key_y < 0 || key_y >= height || key_x < 0 || key_x >= image_width) {
+          logits[k * kLanes + i] = -std::numeric_limits<A>::infinity();
+        }
+      }
+    }
+  }
+
+  // Rows of the first slot of the window of row y that lie before it.
+  int skipped(int64_t y) const { return static_cast<int>((y - y_begin_) % Engine::kRowsPerSlot); }
+  int64_t packed_row() const { return Engine::slots(height_ + 1) * width_ * kLanes; }
+
+  // The weighted sums of kSumPixels pixels of row y (row j of the block), from pixel p of the block on.
+  void sum_values(int64_t y, int j, int64_t column, int64_t p, int64_t width) {
+    const int before = skipped(y);
+    const int slots = (height_ + before + Engine::kRowsPerSlot - 1) / Engine::kRowsPerSlot;
+    const Unit* weights = packed_ + j * packed_row();
+    if constexpr (Engine::kRowsPerSlot == 1) weights = logits_ + j * keys_ * kLanes;
+    const Unit* rows[16];
+    for (int s = 0; s < slots; ++s) {
+      rows[s] = values(y - y_begin_ - before + s * Engine::kRowsPerSlot) + (column + p) * value_channels_;
+    }
+    if (suspect_) leave_out_rows_beside(slots, before, rows);
+
+    const A* add = source_.residual(y, column);
+    if (add) add += p * source_.residual_stride();
+    const bool direct = task_.direct && p + kSumPixels <= width;
+    A* out = block_ + (j * kLanes + p) * value_channels_;
+    int64_t out_stride = value_channels_;
+    if (direct) {
+      out = task_.out.template at<A>(n_, 0, y, x_ + column + p);
+      out_stride = task_.out.stride[3];
+    }
+    const SumTarget<A> target{factor_ + j * kLanes + p,   add, source_.residual_stride(), out, out_stride,
+                              direct && task_.past_caches};
+    weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
+    if (task_.direct && !direct) finish_features(task_, n_, y, x_ + column + p, width - p, out, value_channels_);
+  }
+
+  // A slot of two rows may hold one that is outside the window. Its weight is 0, but 0 * NaN is NaN: where a value
+  // is not finite, the sum takes a copy without that row.
+  void leave_out_rows_beside(int slots, int skipped, const Unit** rows) {
+    if constexpr (Engine::kRowsPerSlot == 2) {
+      const int64_t count = (width_ + kSumPixels - 1) * value_channels_;
+      const bool after = (height_ + skipped) % 2 != 0;
+      if (skipped) rows[0] = copy_half(rows[0], count, 0xffff0000u, edges_);
+      if (after) rows[slots - 1] = copy_half(rows[slots - 1], count, 0xffffu, edges_ + count);
+    }
+  }
+
+  static const Unit* copy_half(const Unit* from, int64_t count, uint32_t half, Unit* to) {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i] & half;
+    return to;
+  }
+
+  const AttentionTask& task_;
+  Source source_;
+  int64_t pixels_;
+  int height_, width_, keys_;
+  int64_t ring_, slots_, wide_;
+  int64_t channels_, units_, value_channels_, value_row_;
+  Unit *key_ring_, *value_ring_, *queries_, *packed_ = nullptr, *edges_ = nullptr;
+  A *staged_, *logits_, *factor_, *block_;
+  int64_t n_ = 0, x_ = 0, y_begin_ = 0;
+  bool suspect_ = false;  // a value was not finite
+};
+
+}  // namespace arseg::ARSEG_TARGET

@@ -1,0 +1,254 @@
+// Bilinear sampling of maps whose channels lie together: where each pixel of a row samples (taps), and the sampling.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+// Four taps for each of a row's pixels: upper left, upper right, lower left, lower right. A tap that is outside the
+// map, or has weight 0, is read from a row of zeros: an Inf or NaN there does not leak in.
+template <typename A>
+struct Taps {
+  int64_t* address[4];  // of the pixel's first channel
+  A* weight[4];
+  double* displacement[2];  // scratch: x, y in pixels
+  int64_t zeros;            // address of a pixel of zeros
+
+  Taps(int64_t pixels, int64_t channels, Arena& arena) {
+    pixels = round_up(pixels, kLanes<double>);
+    for (int i = 0; i < 4; ++i) {
+      address[i] = arena.take<int64_t>(pixels);
+      weight[i] = arena.take<A>(pixels);
+    }
+    for (double*& part : displacement) part = arena.take<double>(pixels);
+    zero_count_ = round_up(channels, kLanes<A>);
+    zero_row_ = arena.take<A>(zero_count_);
+    zeros = reinterpret_cast<int64_t>(zero_row_);
+  }
+  void clear() { std::memset(zero_row_, 0, zero_count_ * sizeof(A)); }
+
+ private:
+  A* zero_row_;
+  int64_t zero_count_;
+};
+
+template <typename T>
+void read_flow(const MotionField& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx, double* dy) {
+  const T* vector =
+      static_cast<const T*>(motion.data) + n * motion.stride[0] + y * motion.stride[1] + x * motion.stride[2];
+  for (int64_t i = 0; i < count; ++i, vector += motion.stride[2]) {
+    if constexpr (sizeof(T) == 2) {
+      dx[i] = load_one<float>(vector);
+      dy[i] = load_one<float>(vector + motion.stride[3]);
+    } else {
+      dx[i] = vector[0];
+      dy[i] = vector[motion.stride[3]];
+    }
+  }
+}
+
+// Displacements of `count` pixels of row y, inside the map, in its pixels.
+inline void read_motion(const MotionField& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx,
+                        double* dy) {
+  if (!motion.block_column) {
+    switch (motion.element) {
+      case Element::Float:
+        return read_flow<float>(motion, n, y, x, count, dx, dy);
+      case Element::Double:
+        return read_flow<double>(motion, n, y, x, count, dx, dy);
+      case Element::Half:
+        return read_flow<Half>(motion, n, y, x, count, dx, dy);
+      case Element::BFloat16:
+        return read_flow<BFloat16>(motion, n, y, x, count, dx, dy);
+    }
+  }
+  const int16_t* row =
+      static_cast<const int16_t*>(motion.data) + n * motion.stride[0] + motion.block_row[y] * motion.stride[1];
+  for (int64_t i = 0; i < count; ++i) {
+    const int16_t* vector = row + motion.block_column[x + i] * motion.stride[2];
+    dx[i] = vector[0] * motion.x_scale;
+    dy[i] = vector[motion.stride[3]] * motion.y_scale;
+  }
+}
+
+// The two pixels of one axis between which kLanes positions lie, as weights and indices; all of it exact in double.
+struct AxisTaps {
+  Vec<double> index[2], weight[2];
+};
+
+// Position = at + shift; a pixel outside [0, size) has weight 0 and some index inside.
+ARSEG_INLINE AxisTaps axis_taps(Vec<double> at, Vec<double> shift, double size) {
+  const Vec<double> most = broadcast(0x1p40), round = broadcast(0x1.8p52), zero{}, one = broadcast(1.0);
+  shift = shift > most ? most : shift;
+  shift = shift < -most ? -most : shift;
+  Vec<double> whole = (shift + round) - round;
+  whole = whole > shift ? whole - one : whole;
+  const Vec<double> fraction = shift - whole;
+  AxisTaps taps;
+  const Vec<double> last = broadcast(size - 1);
+  for (int i = 0; i < 2; ++i) {
+    const Vec<double> index = at + whole + broadcast(static_cast<double>(i));
+    const auto inside = (index >= zero) & (index <= last);  // false for NaN
+    taps.index[i] = inside ? index : zero;
+    taps.weight[i] = inside ? (i ? fraction : one - fraction) : zero;
+  }
+  return taps;
+}
+
+ARSEG_INLINE Vec<double> legacy_shift(Vec<double> at, Vec<double> displacement, double size) {
+  const double stretch = size > 1 ? 1 / (size - 1) : 0;
+  return displacement + (at + displacement) * broadcast(stretch) - broadcast(0.5);
+}
+
+typedef int64_t LongVec __attribute__((vector_size(ARSEG_VECTOR_BYTES)));
+
+ARSEG_INLINE void store_weights(double* to, Vec<double> weight) { store(to, weight); }
+ARSEG_INLINE void store_weights(float* to, Vec<double> weight) {
+  typedef float HalfVec __attribute__((vector_size(ARSEG_VECTOR_BYTES / 2)));
+  const HalfVec narrow = __builtin_convertvector(weight, HalfVec);
+  __builtin_memcpy(to, &narrow, sizeof narrow);
+}
+
+template <typename A>
+ARSEG_INLINE void store_taps(const AxisTaps& h, const AxisTaps& v, int64_t base, int64_t row_bytes,
+                             int64_t column_bytes, int64_t i, Taps<A>& taps) {
+#pragma GCC unroll 4
+  for (int tap = 0; tap < 4; ++tap) {
+    const Vec<double> weight = v.weight[tap / 2] * h.weight[tap % 2];
+    // Whole numbers below 2^52 are the low bits of themselves plus 2^52.
+    const Vec<double> offset = v.index[tap / 2] * broadcast(static_cast<double>(row_bytes)) +
+                               h.index[tap % 2] * broadcast(static_cast<double>(column_bytes));
+    const LongVec address = (bit_cast<LongVec>(offset + broadcast(0x1p52)) & ((int64_t{1} << 52) - 1)) + base;
+    const LongVec chosen = weight != Vec<double>{} ? address : LongVec{} + taps.zeros;
+    store(taps.address[tap] + i, chosen);
+    store_weights(taps.weight[tap] + i, weight);
+  }
+}
+
+inline int64_t element_bytes(Element element) {
+  return element == Element::Double ? 8 : element == Element::Float ? 4 : 2;
+}
+
+// Taps of `count` pixels of row y from column x on, all inside the map.
+template <typename A>
+void motion_taps(const MotionField& motion, const Map& feature, int64_t n, int64_t y, int64_t x, int64_t count,
+                 Taps<A>& taps) {
+  constexpr int lanes = kLanes<double>;
+  read_motion(motion, n, y, x, count, taps.displacement[0], taps.displacement[1]);
+  const int64_t bytes = element_bytes(feature.element);
+  const int64_t base = reinterpret_cast<int64_t>(feature.data) + n * feature.stride[0] * bytes;
+  const double height = static_cast<double>(feature.height()), width = static_cast<double>(feature.width());
+  Vec<double> step;
+  for (int i = 0; i < lanes; ++i) step[i] = i;
+  for (int64_t i = 0; i < count; i += lanes) {
+    const Vec<double> column = broadcast(static_cast<double>(x + i)) + step;
+    const Vec<double> row = broadcast(static_cast<double>(y));
+    Vec<double> dx = load(taps.displacement[0] + i), dy = load(taps.displacement[1] + i);
+    if (motion.grid == Grid::Legacy) {
+      dx = legacy_shift(column, dx, width);
+      dy = legacy_shift(row, dy, height);
+    }
+    store_taps(axis_taps(column, dx, width), axis_taps(row, dy, height), base, feature.stride[2] * bytes,
+               feature.stride[3] * bytes, i, taps);
+  }
+}
+
+// Taps of bilinear resizing with align_corners=True: pixel (y, x) of a map of the given size.
+template <typename A>
+void resize_taps(const Map& from, int64_t height, int64_t width, int64_t n, int64_t y, int64_t x, int64_t count,
+                 Taps<A>& taps) {
+  constexpr int lanes = kLanes<double>;
+  const int64_t bytes = element_bytes(from.element);
+  const int64_t base = reinterpret_cast<int64_t>(from.data) + n * from.stride[0] * bytes;
+  const double y_step = height > 1 ? static_cast<double>(from.height() - 1) / static_cast<double>(height - 1) : 0;
+  const double x_step = width > 1 ? static_cast<double>(from.width() - 1) / static_cast<double>(width - 1) : 0;
+  const AxisTaps v =
+      axis_taps(Vec<double>{}, broadcast(static_cast<double>(y) * y_step), static_cast<double>(from.height()));
+  Vec<double> step;
+  for (int i = 0; i < lanes; ++i) step[i] = i;
+  for (int64_t i = 0; i < count; i += lanes) {
+    const Vec<double> position = (broadcast(static_cast<double>(x + i)) + step) * broadcast(x_step);
+    const AxisTaps h = axis_taps(Vec<double>{}, position, static_cast<double>(from.width()));
+    store_taps(h, v, base, from.stride[2] * bytes, from.stride[3] * bytes, i, taps);
+  }
+}
+
+// Whether a pixel lies on its upper left tap: it is a copy.
+template <typename A>
+ARSEG_INLINE bool on_a_pixel(const Taps<A>& taps, int64_t i) {
+  return taps.weight[0][i] == A(1);
+}
+
+// One vector of channels of a pixel.
+template <typename A, typename T>
+ARSEG_INLINE Vec<A> sample(const T* const (&from)[4], const Vec<A> (&weight)[4], int64_t c) {
+  Vec<A> sum = load_as(from[0] + c, A{}) * weight[0];
+#pragma GCC unroll 4
+  for (int tap = 1; tap < 4; ++tap) sum = load_as(from[tap] + c, A{}) * weight[tap] + sum;
+  return sum;
+}
+
+template <typename A, typename T>
+ARSEG_INLINE Vec<A> sample_some(const T* const (&from)[4], const Vec<A> (&weight)[4], int64_t c, int64_t count) {
+  Vec<A> sum = load_some<A>(from[0] + c, count) * weight[0];
+  for (int tap = 1; tap < 4; ++tap) sum = load_some<A>(from[tap] + c, count) * weight[tap] + sum;
+  return sum;
+}
+
+template <typename A, typename T>
+ARSEG_INLINE void pixel_taps(const Taps<A>& taps, int64_t i, const T* (&from)[4], Vec<A> (&weight)[4]) {
+#pragma GCC unroll 4
+  for (int tap = 0; tap < 4; ++tap) {
+    from[tap] = reinterpret_cast<const T*>(taps.address[tap][i]);
+    weight[tap] = broadcast(taps.weight[tap][i]);
+  }
+}
+
+// The pixel below, some rows ahead, is where the next rows of a strip will sample.
+template <typename T>
+ARSEG_INLINE void fetch_ahead(const T* from, int64_t channels) {
+  for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + c, 0, 2);
+}
+
+// to [count][stride]: the sampled pixels, channels beyond `channels` 0. `ahead`: elements to what is fetched early.
+template <typename A, typename T>
+ARSEG_NOINLINE void sample_pixels(const Taps<A>& taps, int64_t count, int64_t channels, int64_t ahead, A* to,
+                                  int64_t stride) {
+  constexpr int lanes = kLanes<A>;
+  const int64_t whole = channels / lanes * lanes;
+  for (int64_t i = 0; i < count; ++i, to += stride) {
+    const T* from[4];
+    Vec<A> weight[4];
+    pixel_taps(taps, i, from, weight);
+    if (ahead) fetch_ahead(from[2] + ahead, channels);
+    int64_t c = 0;
+    if (on_a_pixel(taps, i)) {
+      for (; c < whole; c += lanes) store(to + c, load_as(from[0] + c, A{}));
+    } else {
+#pragma GCC unroll 4
+      for (; c < whole; c += lanes) store(to + c, sample<A>(from, weight, c));
+    }
+    if (c < channels) {
+      store(to + c, sample_some<A>(from, weight, c, channels - c));
+      c += lanes;
+    }
+    for (; c < stride; c += lanes) store(to + c, Vec<A>{});
+  }
+}
+
+inline void sample_row(Element, const Taps<double>& taps, int64_t count, int64_t channels, int64_t ahead, double* to,
+                       int64_t stride) {
+  sample_pixels<double, double>(taps, count, channels, ahead, to, stride);
+}
+
+inline void sample_row(Element element, const Taps<float>& taps, int64_t count, int64_t channels, int64_t ahead,
+                       float* to, int64_t stride) {
+  switch (element) {
+    case Element::Half:
+      return sample_pixels<float, Half>(taps, count, channels, ahead, to, stride);
+    case Element::BFloat16:
+      return sample_pixels<float, BFloat16>(taps, count, channels, ahead, to, stride);
+    default:
+      return sample_pixels<float, float>(taps, count, channels, ahead, to, stride);
+  }
+}
+
+}  // namespace arseg::ARSEG_TARGET

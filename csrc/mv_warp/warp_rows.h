@@ -1,0 +1,86 @@
+// The warp on its own: a row of pixels at a time.
+#pragma once
+
+namespace arseg::ARSEG_TARGET {
+
+constexpr int64_t kWarpPixels = 64;
+
+// Straight to a map with the same element and channels together.
+template <typename A, typename T>
+ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t channels, int64_t ahead, T* to,
+                                  int64_t stride, bool past_caches) {
+  constexpr int lanes = kLanes<A>;
+  const int64_t whole = channels / lanes * lanes;
+  for (int64_t i = 0; i < count; ++i, to += stride) {
+    const T* from[4];
+    Vec<A> weight[4];
+    pixel_taps(taps, i, from, weight);
+    if (ahead) fetch_ahead(from[2] + ahead, channels);
+    int64_t c = 0;
+    if constexpr (sizeof(T) == sizeof(A)) {
+      if (past_caches) {
+        for (; c < whole; c += lanes) store_past_caches(to + c, sample<A>(from, weight, c));
+      }
+    } else {
+      constexpr int both = 2 * lanes;
+      if (past_caches) {
+        for (; c + both <= channels; c += both) {
+          const HalfBits low = narrow(T{}, sample<A>(from, weight, c));
+          const HalfBits high = narrow(T{}, sample<A>(from, weight, c + lanes));
+          store_past_caches(reinterpret_cast<uint16_t*>(to + c), join(low, high));
+        }
+      }
+    }
+    for (; c < whole; c += lanes) store_as(to + c, sample<A>(from, weight, c));
+    if (c < channels) store_some(to + c, sample_some<A>(from, weight, c, channels - c), channels - c);
+  }
+}
+
+template <typename A, typename T>
+void warp_rows(const WarpTask& task, int64_t first, int64_t last, Arena& arena) {
+  const Map& feature = task.feature;
+  const int64_t channels = feature.channels(), width = feature.width();
+  const int64_t stride = round_up(channels, kLanes<A>);
+  Taps<A> taps(kWarpPixels, channels, arena);
+  A* staged = arena.take<A>(kWarpPixels * stride);
+  taps.clear();
+  const int64_t ahead = 2 * feature.stride[2];
+  for (int64_t row = first; row < last; ++row) {
+    const int64_t n = row / feature.height(), y = row % feature.height();
+    for (int64_t x = 0; x < width; x += kWarpPixels) {
+      const int64_t count = std::min(kWarpPixels, width - x);
+      motion_taps(task.motion, feature, n, y, x, count, taps);
+      if (task.out.stride[1] == 1) {
+        sample_to_map<A, T>(taps, count, channels, ahead, task.out.at<T>(n, 0, y, x), task.out.stride[3],
+                            task.past_caches);
+      } else {
+        sample_pixels<A, T>(taps, count, channels, ahead, staged, stride);
+        store_pixels<A, T>(task.out, n, y, x, count, staged, stride);
+      }
+    }
+  }
+  if (task.past_caches) stores_done();
+}
+
+inline int64_t warp_scratch(const WarpTask& task) {
+  Arena measure;
+  Taps<double> taps(kWarpPixels, task.feature.channels(), measure);
+  measure.take<double>(kWarpPixels * round_up(task.feature.channels(), 16));
+  return measure.used();
+}
+
+inline void warp_task(const WarpTask& task, int64_t first, int64_t last, void* scratch) {
+  Arena arena(scratch);
+  switch (task.feature.element) {
+    case Element::Float:
+      return warp_rows<float, float>(task, first, last, arena);
+    case Element::Double:
+      return warp_rows<double, double>(task, first, last, arena);
+    case Element::Half:
+      return warp_rows<float, Half>(task, first, last, arena);
+    case Element::BFloat16:
+      return warp_rows<float, BFloat16>(task, first, last, arena);
+  }
+}
+
+}  // namespace arseg::ARSEG_TARGET
