@@ -82,6 +82,22 @@ ARSEG_INLINE Vec<uint16_t> join(HalfBits low, HalfBits high) {
   return bit_cast<Vec<uint16_t>>(both);
 }
 
+// Two vectors as pairs of bfloat16 in 32-bit words: `low` in the low halves, so the first of each pair in memory.
+ARSEG_INLINE WordBits pairs_of(Vec<float> low, Vec<float> high) {
+#if ARSEG_BFLOAT16
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(bit_cast<__m512>(high), bit_cast<__m512>(low));
+  return bit_cast<WordBits>(_mm512_permutexvar_epi16(_mm512_load_si512(order), both));
+#else
+  const WordBits first = __builtin_convertvector(narrow(BFloat16{}, low), WordBits);
+  const WordBits second = __builtin_convertvector(narrow(BFloat16{}, high), WordBits);
+  return first | (second << 16);
+#endif
+}
+ARSEG_INLINE Vec<float> low_of(WordBits pairs) { return bit_cast<Vec<float>>(pairs << 16); }
+ARSEG_INLINE Vec<float> high_of(WordBits pairs) { return bit_cast<Vec<float>>(pairs & 0xffff0000u); }
+
 // A vector of A from as many values of T in memory.
 ARSEG_INLINE Vec<float> load_as(const float* from, float) { return load(from); }
 ARSEG_INLINE Vec<double> load_as(const double* from, double) { return load(from); }

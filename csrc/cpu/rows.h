@@ -4,6 +4,13 @@
 
 namespace arseg::ARSEG_TARGET {
 
+// The processor foresees straight lines, not the next row of a strip.
+template <typename T>
+ARSEG_INLINE void fetch_ahead(const T* from, int64_t channels) {
+  for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + c, 0, 2);
+}
+constexpr int64_t kRowsAhead = 3;
+
 // `channels` values of one pixel from contiguous memory; the rest of `stride` becomes 0.
 template <typename A, typename T>
 ARSEG_INLINE void load_pixel(const T* from, int64_t channels, A* to, int64_t stride) {
@@ -46,7 +53,11 @@ void load_pixels(const Map& map, int64_t n, int64_t y, int64_t x, int64_t count,
   const int64_t channels = map.channels();
   const T* from = map.at<const T>(n, 0, y, x);
   if (map.stride[1] == 1 || channels == 1) {
-    for (int64_t i = 0; i < count; ++i) load_pixel(from + i * map.stride[3], channels, to + i * stride, stride);
+    for (int64_t i = 0; i < count; ++i) {
+      const T* pixel = from + i * map.stride[3];
+      fetch_ahead(pixel + kRowsAhead * map.stride[2], channels);
+      load_pixel(pixel, channels, to + i * stride, stride);
+    }
   } else if (map.stride[3] == 1 || count == 1) {
     load_planes(from, map.stride[1], count, channels, to, stride);
   } else {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstdint>
 
 #include "../common/indexing.h"
@@ -11,17 +12,17 @@
 namespace arseg {
 
 // The scratch of a tile should stay in a core's second-level cache.
-constexpr int64_t kTileBytes = int64_t{1} << 20;
-constexpr int64_t kMostTilePixels = 64;
+static const int64_t kTileBytes = getenv("TB") ? atoi(getenv("TB"))*1024 : int64_t{1} << 20;
+static const int64_t kMostTilePixels = getenv("TP") ? atoi(getenv("TP")) : 64;
 // Rows of a band: the rows above it are made again, so few bands cost least; some are needed to share the work.
 constexpr int64_t kMostBandRows = 180;
 constexpr int64_t kLeastBandRows = 24;
 
 // Whether a tile may write `out` without another copy.
-inline void set_direct(AttentionTask& task, int64_t lanes) {
-  const bool computed = task.out.element == Element::Float || task.out.element == Element::Double;
-  task.direct = computed && task.out.stride[1] == 1 && task.out.channels() % lanes == 0;
-  task.past_caches = task.direct && goes_past_caches(task.out);
+inline void set_direct(AttentionTask& task, const AttentionKernels& kernels) {
+  task.direct = task.out.element == kernels.stored && task.out.stride[1] == 1 &&
+                task.out.channels() % kernels.lanes == 0;
+  task.past_caches = task.direct && goes_past_caches(task.out) && task.out.channels() % (2 * kernels.lanes) == 0;
 }
 
 // Cuts maps of the given size into tiles and runs them. The cut changes no bit of the result: each pixel is
@@ -30,9 +31,13 @@ template <typename Task>
 void run_tiles(const TileKernel<Task>& kernel, const Task& task, int64_t lanes, int64_t batch, int64_t height,
                int64_t width) {
   if (batch * height * width == 0) return;
-  int64_t pixels = std::max(lanes, kMostTilePixels);
-  while (pixels > lanes && (pixels / 2 >= width || kernel.scratch(task, pixels) > kTileBytes)) pixels /= 2;
-  const int64_t strips = ceil_div(width, pixels);
+  // As many strips as the scratch asks for, all of about the same width.
+  int64_t strips = ceil_div(width, kMostTilePixels), pixels = 0;
+  for (;; ++strips) {
+    pixels = round_up(ceil_div(width, strips), lanes);
+    if (pixels <= lanes || kernel.scratch(task, pixels) <= kTileBytes) break;
+  }
+  strips = ceil_div(width, pixels);
   const int64_t wanted = ceil_div(2 * static_cast<int64_t>(torch::stable::get_num_threads()), batch * strips);
   const int64_t bands = std::clamp(wanted, ceil_div(height, kMostBandRows),
                                    std::max(ceil_div(height, kMostBandRows), height / kLeastBandRows));

@@ -69,9 +69,29 @@ ARSEG_INLINE void keep_in_register(V& value) {
 #endif
 }
 
+// a > b ? a : b, so b where one of them is NaN.
 template <typename V>
 ARSEG_INLINE V larger(V a, V b) {
+#if ARSEG_VECTOR_BYTES == 64
+  if constexpr (sizeof(a[0]) == 4) return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  if constexpr (sizeof(a[0]) == 8) return reinterpret_cast<V>(_mm512_max_pd(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b)));
+#elif ARSEG_VECTOR_BYTES == 32
+  if constexpr (sizeof(a[0]) == 4) return reinterpret_cast<V>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+  if constexpr (sizeof(a[0]) == 8) return reinterpret_cast<V>(_mm256_max_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b)));
+#endif
   return a > b ? a : b;
+}
+
+// Lanes `by` to `by` + n of the two vectors in a row.
+template <int by, typename V, int... I>
+ARSEG_INLINE V neighbours(V a, V b, std::integer_sequence<int, I...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, (I + by)...);
+#else
+  using Index = std::conditional_t<sizeof(a[0]) == 8, int64_t, int32_t>;
+  typedef Index Order __attribute__((vector_size(sizeof(V))));
+  return __builtin_shuffle(a, b, Order{(I + by)...});
+#endif
 }
 
 // Rows 2i and 2i+1 of the result interleave rows i and i + n/2: log2(n) such shuffles transpose.
@@ -107,7 +127,7 @@ ARSEG_INLINE void transpose(Vec<A> (&rows)[kLanes<A>]) {
 }
 
 // 2^x for x <= 0: 2^n times a polynomial on [-1/2, 1/2], relative error 1e-7 (float) or 4e-16 (double). Exactly 1
-// for 0, exactly 0 where the result would be subnormal; NaN stays NaN.
+// for 0, exactly 0 far below the least normal number (between, subnormal or 0); NaN stays NaN.
 template <typename A>
 struct Exp2;
 template <>
@@ -147,17 +167,43 @@ struct Exp2<double> {
 };
 
 template <typename A>
+ARSEG_INLINE Vec<A> polynomial_of_exp2(Vec<A> r) {
+  constexpr int degree = sizeof(Exp2<A>::kPolynomial) / sizeof(A) - 1;
+  Vec<A> p = broadcast(Exp2<A>::kPolynomial[degree]);
+#pragma GCC unroll 16
+  for (int i = degree - 1; i >= 0; --i) p = p * r + broadcast(Exp2<A>::kPolynomial[i]);
+  return p;
+}
+
+#if ARSEG_VECTOR_BYTES == 64
+ARSEG_INLINE Vec<float> times_power_of_2(Vec<float> p, Vec<float> n) {
+  return reinterpret_cast<Vec<float>>(_mm512_scalef_ps(reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(n)));
+}
+ARSEG_INLINE Vec<double> times_power_of_2(Vec<double> p, Vec<double> n) {
+  return reinterpret_cast<Vec<double>>(_mm512_scalef_pd(reinterpret_cast<__m512d>(p), reinterpret_cast<__m512d>(n)));
+}
+ARSEG_INLINE Vec<float> nearest(Vec<float> x) {
+  return reinterpret_cast<Vec<float>>(_mm512_roundscale_ps(reinterpret_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT));
+}
+ARSEG_INLINE Vec<double> nearest(Vec<double> x) {
+  return reinterpret_cast<Vec<double>>(_mm512_roundscale_pd(reinterpret_cast<__m512d>(x), _MM_FROUND_TO_NEAREST_INT));
+}
+
+template <typename A>
+ARSEG_INLINE Vec<A> exp2_nonpositive(Vec<A> x) {
+  const Vec<A> safe = larger(broadcast(2 * Exp2<A>::kLeast), x);  // NaN stays
+  const Vec<A> n = nearest(safe);
+  return times_power_of_2(polynomial_of_exp2<A>(safe - n), n);
+}
+#else
+template <typename A>
 ARSEG_INLINE Vec<A> exp2_nonpositive(Vec<A> x) {
   using Const = Exp2<A>;
   using Bits = typename Const::Bits;
   const Vec<A> least = broadcast(Const::kLeast);
-  const Vec<A> safe = x < least ? least : x;  // NaN is not less: it stays
+  const Vec<A> safe = larger(least, x);  // NaN stays
   const Vec<A> shifted = safe + broadcast(Const::kRound);
-  const Vec<A> r = safe - (shifted - broadcast(Const::kRound));
-  constexpr int degree = sizeof(Const::kPolynomial) / sizeof(A) - 1;
-  Vec<A> p = broadcast(Const::kPolynomial[degree]);
-#pragma GCC unroll 16
-  for (int i = degree - 1; i >= 0; --i) p = p * r + broadcast(Const::kPolynomial[i]);
+  const Vec<A> p = polynomial_of_exp2<A>(safe - (shifted - broadcast(Const::kRound)));
   typedef Bits BitVec __attribute__((vector_size(ARSEG_VECTOR_BYTES)));
   BitVec bits;
   __builtin_memcpy(&bits, &shifted, sizeof bits);
@@ -166,5 +212,6 @@ ARSEG_INLINE Vec<A> exp2_nonpositive(Vec<A> x) {
   __builtin_memcpy(&power, &bits, sizeof power);
   return x < least ? Vec<A>{} : p * power;
 }
+#endif
 
 }  // namespace arseg::ARSEG_TARGET

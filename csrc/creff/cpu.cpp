@@ -144,7 +144,7 @@ class Fusion {
   void run(const Map& out, uint8_t* labels) {
     task_.out = out;
     task_.labels = labels;
-    if (!labels) set_direct(task_, kernels_->lanes);
+    if (!labels) set_direct(task_, *kernels_);
     run_tiles(kernels_->fusion, task_, kernels_->lanes, out.size[0], out.size[2], out.size[3]);
   }
 

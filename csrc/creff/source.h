@@ -225,8 +225,6 @@ class FusionSource {
     std::memset(row + span.last * channels_, 0, (count - span.last) * channels_ * sizeof(A));
   }
 
-  static constexpr int64_t kRowsAhead = 2;
-
   const FusionTask& task_;
   int64_t pixels_, needed_, wide_, channels_, classes_;
   Taps<A> taps_;

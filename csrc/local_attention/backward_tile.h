@@ -181,7 +181,7 @@ class BackwardTile {
       for (int dy = 0; dy < height_; ++dy) {
         rows[dy] = pair.rows + (slot(y - task_.window.y_radius() + dy) * wide_ + column + p) * pair.channels;
       }
-      const SumTarget<A> target{factor + p, nullptr, 0, block_ + p * pair.channels, pair.channels, false};
+      const SumTarget<A, A> target{factor + p, nullptr, 0, block_ + p * pair.channels, pair.channels, false};
       weighted_sum_of_window<Engine>(width_, rows, height_, pair.channels, weights + p, target);
     }
     store_row(out, tile_.n, y, tile_.x + column, count, block_, pair.channels);

@@ -46,7 +46,7 @@ std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& ke
   task.key = map_of(key);
   task.value = map_of(value);
   task.scale = scale;
-  set_direct(task, kernels.lanes);
+  set_direct(task, kernels);
   run_tiles(kernels.attention, task, kernels.lanes, query.size(0), query.size(2), query.size(3));
   return {out, logsumexp};
 }

@@ -12,6 +12,8 @@ template <typename A>
 struct PlainEngine {
   using Scalar = A;  // of logits, sums and everything outside the rings
   using Unit = A;
+  using Stored = A;  // what results are in, where a tile may write them itself
+  static constexpr Element kStored = sizeof(A) == 8 ? Element::Double : Element::Float;
   static constexpr int kLanes = ARSEG_TARGET::kLanes<A>;
   static constexpr int kPerUnit = 1;
   static constexpr int kBlockChannels = kLanes;  // channels that put_block takes at once
@@ -37,21 +39,14 @@ struct PlainEngine {
 struct Bf16Engine {
   using Scalar = float;
   using Unit = uint32_t;
+  using Stored = BFloat16;
+  static constexpr Element kStored = Element::BFloat16;
   static constexpr int kLanes = 16;
   static constexpr int kPerUnit = 2;
   static constexpr int kBlockChannels = 32;
 
   static ARSEG_INLINE Vec<float> multiply_add(Vec<uint32_t> a, Vec<uint32_t> b, Vec<float> sum) {
     return bit_cast<Vec<float>>(_mm512_dpbf16_ps(bit_cast<__m512>(sum), bit_cast<__m512bh>(a), bit_cast<__m512bh>(b)));
-  }
-
-  // Pairs (a, b) of neighbours in a 32-bit unit: a low, b high.
-  static ARSEG_INLINE Vec<uint32_t> pair(Vec<float> low, Vec<float> high) {
-    const auto both = bit_cast<Vec<uint16_t>>(_mm512_cvtne2ps_pbh(bit_cast<__m512>(high), bit_cast<__m512>(low)));
-    typedef uint16_t Order __attribute__((vector_size(64)));
-    constexpr Order order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return bit_cast<Vec<uint32_t>>(_mm512_permutexvar_epi16(bit_cast<__m512i>(order), bit_cast<__m512i>(both)));
   }
 
   static ARSEG_INLINE void put_block(const float* block, int64_t pixel_stride, uint32_t* to, int64_t stride) {

@@ -41,12 +41,42 @@ ARSEG_NOINLINE void logits_of(const typename Engine::Unit* keys, int64_t key_str
   }
 }
 
+// The same for one row of queries. Loads that straddle cache lines would be the limit, so two loads and shuffles
+// make all the neighbours.
+template <typename Engine, int... D>
+ARSEG_INLINE void add_neighbours(Vec<typename Engine::Unit> query, Vec<typename Engine::Unit> left,
+                                 Vec<typename Engine::Unit> right, Vec<typename Engine::Scalar>* sums,
+                                 std::integer_sequence<int, D...>) {
+  using Lanes = std::make_integer_sequence<int, Engine::kLanes>;
+  ((sums[D] = Engine::multiply_add(query, neighbours<D>(left, right, Lanes{}), sums[D])), ...);
+}
+
+template <typename Engine, int Offsets>
+ARSEG_NOINLINE void logits_of_one_row(const typename Engine::Unit* keys, int64_t key_stride,
+                                      const typename Engine::Unit* queries, int64_t query_stride, int64_t units,
+                                      typename Engine::Scalar* logits) {
+  using A = typename Engine::Scalar;
+  Vec<A> sums[Offsets];
+#pragma GCC unroll 16
+  for (int d = 0; d < Offsets; ++d) sums[d] = Vec<A>{};
+  for (int64_t u = 0; u < units; ++u, keys += key_stride, queries += query_stride) {
+    add_neighbours<Engine>(load(queries), load(keys), load(keys + Engine::kLanes), sums,
+                           std::make_integer_sequence<int, Offsets>{});
+  }
+#pragma GCC unroll 16
+  for (int d = 0; d < Offsets; ++d) store(logits + d * Engine::kLanes, sums[d]);
+}
+
 template <typename Engine, int Offsets>
 void logits_of_rows(int rows, const typename Engine::Unit* keys, int64_t key_stride,
                     const typename Engine::Unit* queries, int64_t query_row, int64_t query_stride, int64_t units,
                     typename Engine::Scalar* logits, int64_t logits_row) {
   if (rows == 1) {
-    logits_of<Engine, 1, Offsets>(keys, key_stride, queries, query_row, query_stride, units, logits, logits_row);
+    if constexpr (Engine::kLanes >= 8 && Offsets < Engine::kLanes) {
+      logits_of_one_row<Engine, Offsets>(keys, key_stride, queries, query_stride, units, logits);
+    } else {
+      logits_of<Engine, 1, Offsets>(keys, key_stride, queries, query_row, query_stride, units, logits, logits_row);
+    }
   } else if (rows == 2) {
     logits_of<Engine, 2, Offsets>(keys, key_stride, queries, query_row, query_stride, units, logits, logits_row);
   } else if constexpr (kQueryRows >= 3) {
@@ -90,23 +120,48 @@ constexpr int kSumPixels = 4;
 constexpr int kSumVectors = kRegisters >= 32 ? 4 : 2;
 
 // Where a weighted sum goes: out[i] = factor[i] * sum[i] + add[i], `add` may be null.
-template <typename A>
+template <typename A, typename Out>
 struct SumTarget {
   const A* factor;
   const A* add;
   int64_t add_stride;
-  A* out;
+  Out* out;
   int64_t out_stride;
   bool past_caches;
 };
 
+template <typename A, int Vectors, typename Out>
+ARSEG_INLINE void put_results(const Vec<A> (&results)[Vectors], Out* to, bool past_caches) {
+  constexpr int lanes = kLanes<A>;
+  if constexpr (sizeof(Out) < sizeof(A) && Vectors % 2 == 0) {  // half types: two vectors make one
+    if (past_caches) {
+#pragma GCC unroll 16
+      for (int g = 0; g < Vectors; g += 2) {
+        store_past_caches(reinterpret_cast<uint16_t*>(to + g * lanes),
+                          join(narrow(Out{}, results[g]), narrow(Out{}, results[g + 1])));
+      }
+      return;
+    }
+  }
+#pragma GCC unroll 16
+  for (int g = 0; g < Vectors; ++g) {
+    if constexpr (sizeof(Out) == sizeof(A)) {
+      if (past_caches) {
+        store_past_caches(to + g * lanes, results[g]);
+        continue;
+      }
+    }
+    store_as(to + g * lanes, results[g]);
+  }
+}
+
 // out(x) = factor(x) * sum over the window of weight(x, key) * value(key) + add(x), for kSumPixels pixels and
 // Vectors vectors of channels. rows: one pointer for each slot of value rows, at the first key of the first pixel;
 // weights: [slots][Width][kLanes], the lane is the pixel.
-template <typename Engine, int Width, int Vectors>
+template <typename Engine, int Width, int Vectors, typename Out>
 ARSEG_NOINLINE void weighted_sum_of(const typename Engine::Unit* const* rows, int slots, int64_t pixel_stride,
                                     int64_t channel, const typename Engine::Unit* weights,
-                                    const SumTarget<typename Engine::Scalar>& target) {
+                                    const SumTarget<typename Engine::Scalar, Out>& target) {
   using A = typename Engine::Scalar;
   using Unit = typename Engine::Unit;
   constexpr int lanes = Engine::kLanes;
@@ -140,56 +195,51 @@ ARSEG_NOINLINE void weighted_sum_of(const typename Engine::Unit* const* rows, in
 #pragma GCC unroll 16
   for (int i = 0; i < kSumPixels; ++i) {
     const Vec<A> factor = broadcast(target.factor[i]);
+    Vec<A> results[Vectors];
 #pragma GCC unroll 16
     for (int g = 0; g < Vectors; ++g) {
-      const int64_t c = channel + g * lanes;
-      Vec<A> result = sums[i][g] * factor;
-      if (target.add) result = sums[i][g] * factor + load(target.add + i * target.add_stride + c);
-      A* to = target.out + i * target.out_stride + c;
-      if (target.past_caches) {
-        store_past_caches(to, result);
-      } else {
-        store(to, result);
-      }
+      results[g] = sums[i][g] * factor;
+      if (target.add) results[g] = sums[i][g] * factor + load(target.add + i * target.add_stride + channel + g * lanes);
     }
+    put_results<A, Vectors>(results, target.out + i * target.out_stride + channel, target.past_caches);
   }
 }
 
-template <typename Engine, int Width>
+template <typename Engine, int Width, typename Out>
 void weighted_sum(const typename Engine::Unit* const* rows, int slots, int64_t channels,
-                  const typename Engine::Unit* weights, const SumTarget<typename Engine::Scalar>& target) {
+                  const typename Engine::Unit* weights, const SumTarget<typename Engine::Scalar, Out>& target) {
   constexpr int lanes = Engine::kLanes;
   int64_t c = 0;
   for (; c + kSumVectors * lanes <= channels; c += kSumVectors * lanes) {
-    weighted_sum_of<Engine, Width, kSumVectors>(rows, slots, channels, c, weights, target);
+    weighted_sum_of<Engine, Width, kSumVectors, Out>(rows, slots, channels, c, weights, target);
   }
   if constexpr (kSumVectors > 2) {
     if (c + 2 * lanes <= channels) {
-      weighted_sum_of<Engine, Width, 2>(rows, slots, channels, c, weights, target);
+      weighted_sum_of<Engine, Width, 2, Out>(rows, slots, channels, c, weights, target);
       c += 2 * lanes;
     }
   }
-  if (c < channels) weighted_sum_of<Engine, Width, 1>(rows, slots, channels, c, weights, target);
+  if (c < channels) weighted_sum_of<Engine, Width, 1, Out>(rows, slots, channels, c, weights, target);
 }
 
-template <typename Engine>
+template <typename Engine, typename Out>
 void weighted_sum_of_window(int width, const typename Engine::Unit* const* rows, int slots, int64_t channels,
-                            const typename Engine::Unit* weights, const SumTarget<typename Engine::Scalar>& target) {
+                            const typename Engine::Unit* weights, const SumTarget<typename Engine::Scalar, Out>& target) {
   switch (width) {
     case 3:
-      return weighted_sum<Engine, 3>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 3, Out>(rows, slots, channels, weights, target);
     case 5:
-      return weighted_sum<Engine, 5>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 5, Out>(rows, slots, channels, weights, target);
     case 7:
-      return weighted_sum<Engine, 7>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 7, Out>(rows, slots, channels, weights, target);
     case 9:
-      return weighted_sum<Engine, 9>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 9, Out>(rows, slots, channels, weights, target);
     case 11:
-      return weighted_sum<Engine, 11>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 11, Out>(rows, slots, channels, weights, target);
     case 13:
-      return weighted_sum<Engine, 13>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 13, Out>(rows, slots, channels, weights, target);
     default:
-      return weighted_sum<Engine, 15>(rows, slots, channels, weights, target);
+      return weighted_sum<Engine, 15, Out>(rows, slots, channels, weights, target);
   }
 }
 

@@ -60,7 +60,7 @@ ARSEG_INLINE void pack_weights(const typename Engine::Scalar* weights, int heigh
         Vec<float> a{}, b{};
         if (low >= 0) a = load(weights + (low * width + d) * lanes);
         if (high < height) b = load(weights + (high * width + d) * lanes);
-        store(packed, Engine::pair(a, b));
+        store(packed, pairs_of(a, b));
       }
     }
   }

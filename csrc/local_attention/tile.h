@@ -135,9 +135,9 @@ class AttentionTile {
         const Vec<A> value = load(from + i);
         check = value * Vec<A>{} + check;  // becomes NaN with the first value that is not finite
         if (high) {
-          store(to + i, (load(to + i) & 0xffffu) | Engine::pair(Vec<A>{}, value));
+          store(to + i, (load(to + i) & 0xffffu) | pairs_of(Vec<A>{}, value));
         } else {
-          store(to + i, Engine::pair(value, Vec<A>{}));
+          store(to + i, pairs_of(value, Vec<A>{}));
         }
       }
       for (int i = 0; i < kLanes; ++i) suspect_ = suspect_ || !(check[i] == 0);
@@ -218,17 +218,22 @@ class AttentionTile {
 
     const A* add = source_.residual(y, column);
     if (add) add += p * source_.residual_stride();
-    const bool direct = task_.direct && p + kSumPixels <= width;
-    A* out = block_ + (j * kLanes + p) * value_channels_;
-    int64_t out_stride = value_channels_;
-    if (direct) {
-      out = task_.out.template at<A>(n_, 0, y, x_ + column + p);
-      out_stride = task_.out.stride[3];
+    const A* factor = factor_ + j * kLanes + p;
+    if (task_.direct && p + kSumPixels <= width) {
+      using Stored = typename Engine::Stored;
+      const SumTarget<A, Stored> target{factor,
+                                        add,
+                                        source_.residual_stride(),
+                                        task_.out.template at<Stored>(n_, 0, y, x_ + column + p),
+                                        task_.out.stride[3],
+                                        task_.past_caches};
+      weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
+    } else {
+      A* block = block_ + (j * kLanes + p) * value_channels_;
+      const SumTarget<A, A> target{factor, add, source_.residual_stride(), block, value_channels_, false};
+      weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
+      if (task_.direct) finish_features(task_, n_, y, x_ + column + p, width - p, block, value_channels_);
     }
-    const SumTarget<A> target{factor_ + j * kLanes + p,   add, source_.residual_stride(), out, out_stride,
-                              direct && task_.past_caches};
-    weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
-    if (task_.direct && !direct) finish_features(task_, n_, y, x_ + column + p, width - p, out, value_channels_);
   }
 
   // A slot of two rows may hold one that is outside the window. Its weight is 0, but 0 * NaN is NaN: where a value

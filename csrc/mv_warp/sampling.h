@@ -193,6 +193,18 @@ ARSEG_INLINE Vec<A> sample_some(const T* const (&from)[4], const Vec<A> (&weight
   return sum;
 }
 
+// Two vectors of channels of bfloat16: the even ones and the odd ones, which lie in the halves of words.
+ARSEG_INLINE void sample_pairs(const BFloat16* const (&from)[4], const Vec<float> (&weight)[4], int64_t c,
+                               Vec<float>& even, Vec<float>& odd) {
+  even = odd = Vec<float>{};
+#pragma GCC unroll 4
+  for (int tap = 0; tap < 4; ++tap) {
+    const WordBits pairs = load(reinterpret_cast<const uint32_t*>(from[tap] + c));
+    even = low_of(pairs) * weight[tap] + even;
+    odd = high_of(pairs) * weight[tap] + odd;
+  }
+}
+
 template <typename A, typename T>
 ARSEG_INLINE void pixel_taps(const Taps<A>& taps, int64_t i, const T* (&from)[4], Vec<A> (&weight)[4]) {
 #pragma GCC unroll 4
@@ -200,12 +212,6 @@ ARSEG_INLINE void pixel_taps(const Taps<A>& taps, int64_t i, const T* (&from)[4]
     from[tap] = reinterpret_cast<const T*>(taps.address[tap][i]);
     weight[tap] = broadcast(taps.weight[tap][i]);
   }
-}
-
-// The pixel below, some rows ahead, is where the next rows of a strip will sample.
-template <typename T>
-ARSEG_INLINE void fetch_ahead(const T* from, int64_t channels) {
-  for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + c, 0, 2);
 }
 
 // to [count][stride]: the sampled pixels, channels beyond `channels` 0. `ahead`: elements to what is fetched early.
@@ -218,11 +224,20 @@ ARSEG_NOINLINE void sample_pixels(const Taps<A>& taps, int64_t count, int64_t ch
     const T* from[4];
     Vec<A> weight[4];
     pixel_taps(taps, i, from, weight);
-    if (ahead) fetch_ahead(from[2] + ahead, channels);
+    if (ahead) fetch_ahead(from[0] + ahead, channels);
     int64_t c = 0;
     if (on_a_pixel(taps, i)) {
       for (; c < whole; c += lanes) store(to + c, load_as(from[0] + c, A{}));
     } else {
+      if constexpr (std::is_same_v<T, BFloat16>) {
+        for (; c + 2 * lanes <= channels; c += 2 * lanes) {
+          Vec<float> even, odd;
+          sample_pairs(from, weight, c, even, odd);
+          using Indices = std::make_integer_sequence<int, lanes>;
+          store(to + c, interleave(even, odd, 0, Indices{}));
+          store(to + c + lanes, interleave(even, odd, 1, Indices{}));
+        }
+      }
 #pragma GCC unroll 4
       for (; c < whole; c += lanes) store(to + c, sample<A>(from, weight, c));
     }

@@ -5,6 +5,24 @@ namespace arseg::ARSEG_TARGET {
 
 constexpr int64_t kWarpPixels = 64;
 
+template <typename T>
+ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool past_caches) {
+  constexpr int64_t vector = ARSEG_VECTOR_BYTES;
+  const char* source = reinterpret_cast<const char*>(from);
+  char* target = reinterpret_cast<char*>(to);
+  const int64_t bytes = channels * static_cast<int64_t>(sizeof(T));
+  int64_t i = 0;
+  for (; i + vector <= bytes; i += vector) {
+    const Vec<int8_t> value = load(reinterpret_cast<const int8_t*>(source + i));
+    if (past_caches) {
+      store_past_caches(reinterpret_cast<int8_t*>(target + i), value);
+    } else {
+      store(reinterpret_cast<int8_t*>(target + i), value);
+    }
+  }
+  std::memcpy(target + i, source + i, bytes - i);
+}
+
 // Straight to a map with the same element and channels together.
 template <typename A, typename T>
 ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t channels, int64_t ahead, T* to,
@@ -15,16 +33,32 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
     const T* from[4];
     Vec<A> weight[4];
     pixel_taps(taps, i, from, weight);
-    if (ahead) fetch_ahead(from[2] + ahead, channels);
+    if (ahead) fetch_ahead(from[0] + ahead, channels);
     int64_t c = 0;
+    if (on_a_pixel(taps, i)) {
+      copy_pixel(from[0], channels, to, past_caches);
+      continue;
+    }
     if constexpr (sizeof(T) == sizeof(A)) {
       if (past_caches) {
         for (; c < whole; c += lanes) store_past_caches(to + c, sample<A>(from, weight, c));
       }
-    } else {
-      constexpr int both = 2 * lanes;
+    }
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      for (; c + 2 * lanes <= channels; c += 2 * lanes) {
+        Vec<float> even, odd;
+        sample_pairs(from, weight, c, even, odd);
+        uint32_t* words = reinterpret_cast<uint32_t*>(to + c);
+        if (past_caches) {
+          store_past_caches(words, pairs_of(even, odd));
+        } else {
+          store(words, pairs_of(even, odd));
+        }
+      }
+    }
+    if constexpr (std::is_same_v<T, Half>) {
       if (past_caches) {
-        for (; c + both <= channels; c += both) {
+        for (; c + 2 * lanes <= channels; c += 2 * lanes) {
           const HalfBits low = narrow(T{}, sample<A>(from, weight, c));
           const HalfBits high = narrow(T{}, sample<A>(from, weight, c + lanes));
           store_past_caches(reinterpret_cast<uint16_t*>(to + c), join(low, high));
