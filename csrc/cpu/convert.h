@@ -21,9 +21,17 @@ ARSEG_INLINE To bit_cast(From from) {
   return to;
 }
 
-ARSEG_INLINE Vec<float> widen(BFloat16, HalfBits bits) {
-  return bit_cast<Vec<float>>(__builtin_convertvector(bits, WordBits) << 16);
+ARSEG_INLINE WordBits words_of(HalfBits bits) {
+#if ARSEG_VECTOR_BYTES == 64
+  return bit_cast<WordBits>(_mm512_cvtepu16_epi32(bit_cast<__m256i>(bits)));
+#elif ARSEG_VECTOR_BYTES == 32
+  return bit_cast<WordBits>(_mm256_cvtepu16_epi32(bit_cast<__m128i>(bits)));
+#else
+  return __builtin_convertvector(bits, WordBits);
+#endif
 }
+
+ARSEG_INLINE Vec<float> widen(BFloat16, HalfBits bits) { return bit_cast<Vec<float>>(words_of(bits) << 16); }
 
 ARSEG_INLINE HalfBits narrow(BFloat16, Vec<float> value) {
 #if ARSEG_BFLOAT16
@@ -52,7 +60,7 @@ ARSEG_INLINE HalfBits narrow(Half, Vec<float> value) {
 }
 #else
 ARSEG_INLINE Vec<float> widen(Half, HalfBits bits) {
-  const WordBits wide = __builtin_convertvector(bits, WordBits);
+  const WordBits wide = words_of(bits);
   const WordBits sign = (wide & 0x8000u) << 16;
   // As a float of the same bits the value is 2^-112 times too small, subnormals included.
   Vec<float> value = bit_cast<Vec<float>>((wide & 0x7fffu) << 13) * 0x1p112f;
@@ -90,8 +98,8 @@ ARSEG_INLINE WordBits pairs_of(Vec<float> low, Vec<float> high) {
   const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(bit_cast<__m512>(high), bit_cast<__m512>(low));
   return bit_cast<WordBits>(_mm512_permutexvar_epi16(_mm512_load_si512(order), both));
 #else
-  const WordBits first = __builtin_convertvector(narrow(BFloat16{}, low), WordBits);
-  const WordBits second = __builtin_convertvector(narrow(BFloat16{}, high), WordBits);
+  const WordBits first = words_of(narrow(BFloat16{}, low));
+  const WordBits second = words_of(narrow(BFloat16{}, high));
   return first | (second << 16);
 #endif
 }

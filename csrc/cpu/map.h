@@ -37,6 +37,13 @@ class Arena {
     used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
     return reinterpret_cast<T*>(part);
   }
+  // The same, `lines` cache lines after a multiple of 256 bytes. A load waits for an earlier store whose address has
+  // the same last bits: rows that one loop reads and writes side by side should not share them.
+  template <typename T>
+  T* take_apart(int64_t count, int lines) {
+    used_ = round_up(used_, 256) + 64 * lines;
+    return take<T>(count);
+  }
   int64_t used() const { return used_; }
 
  private:

@@ -25,6 +25,12 @@ struct ScratchOfThread {
 std::atomic<int64_t> running{0};
 std::atomic<int64_t> most_running{0};
 
+void note_most(int64_t count) {
+  int64_t most = most_running.load();
+  while (count > most && !most_running.compare_exchange_weak(most, count)) {
+  }
+}
+
 }  // namespace
 
 void* thread_scratch(int64_t bytes) {
@@ -44,12 +50,17 @@ void* thread_scratch(int64_t bytes) {
   return scratch.memory.get();
 }
 
-int64_t RunningThreads::enter() {
-  const int64_t count = ++running;
-  int64_t most = most_running.load();
-  while (count > most && !most_running.compare_exchange_weak(most, count)) {
+void RunningThreads::enter() { note_most(++running); }
+
+bool RunningThreads::enter_below(int64_t limit) {
+  int64_t count = running.load();
+  while (count < limit) {
+    if (running.compare_exchange_weak(count, count + 1)) {
+      note_most(count + 1);
+      return true;
+    }
   }
-  return count;
+  return false;
 }
 
 void RunningThreads::leave() { --running; }

@@ -16,22 +16,28 @@ void* thread_scratch(int64_t bytes);
 // Threads at work on tasks, of all calls at once.
 class RunningThreads {
  public:
-  static int64_t enter();  // returns how many there are
+  static void enter();
+  static bool enter_below(int64_t limit);  // unless there are as many already
   static void leave();
   static int64_t now();
   static int64_t most();  // since the last call of most()
 };
 
-// Runs body(task, scratch) for each task in [0, count), each as soon as a thread is free. If several Python threads
-// call at once, helping threads leave at the next task while there are more at work than torch was given.
+// Runs body(task, scratch) for each task in [0, count), each as soon as a thread is free. Several Python threads may
+// call at once, each with a team of torch's: a thread that calls always works, but its helpers stay away, and leave at
+// the next task, while as many are at work as torch was given.
 template <typename Body>
 void for_each_task(int64_t count, int64_t scratch_bytes, const Body& body) {
   const int64_t threads = torch::stable::get_num_threads();
   std::atomic<int64_t> next{0};
   torch::stable::parallel_for(0, std::min(threads, count), 1, [&](int64_t begin, int64_t) {
-    void* scratch = thread_scratch(scratch_bytes);
     const bool helping = begin != 0;
-    RunningThreads::enter();
+    if (!helping) {
+      RunningThreads::enter();
+    } else if (!RunningThreads::enter_below(threads)) {
+      return;
+    }
+    void* scratch = thread_scratch(scratch_bytes);
     for (int64_t task = next++; task < count; task = next++) {
       body(task, scratch);
       if (helping && RunningThreads::now() > threads) break;

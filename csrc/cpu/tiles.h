@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstdint>
 
 #include "../common/indexing.h"
@@ -12,16 +11,16 @@
 namespace arseg {
 
 // The scratch of a tile should stay in a core's second-level cache.
-static const int64_t kTileBytes = getenv("TB") ? atoi(getenv("TB"))*1024 : int64_t{1} << 20;
-static const int64_t kMostTilePixels = getenv("TP") ? atoi(getenv("TP")) : 64;
+constexpr int64_t kTileBytes = int64_t{1} << 20;
+constexpr int64_t kMostTilePixels = 64;
 // Rows of a band: the rows above it are made again, so few bands cost least; some are needed to share the work.
 constexpr int64_t kMostBandRows = 180;
 constexpr int64_t kLeastBandRows = 24;
 
 // Whether a tile may write `out` without another copy.
 inline void set_direct(AttentionTask& task, const AttentionKernels& kernels) {
-  task.direct = task.out.element == kernels.stored && task.out.stride[1] == 1 &&
-                task.out.channels() % kernels.lanes == 0;
+  task.direct =
+      task.out.element == kernels.stored && task.out.stride[1] == 1 && task.out.channels() % kernels.lanes == 0;
   task.past_caches = task.direct && goes_past_caches(task.out) && task.out.channels() % (2 * kernels.lanes) == 0;
 }
 

@@ -73,11 +73,15 @@ ARSEG_INLINE void keep_in_register(V& value) {
 template <typename V>
 ARSEG_INLINE V larger(V a, V b) {
 #if ARSEG_VECTOR_BYTES == 64
-  if constexpr (sizeof(a[0]) == 4) return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
-  if constexpr (sizeof(a[0]) == 8) return reinterpret_cast<V>(_mm512_max_pd(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b)));
+  if constexpr (sizeof(a[0]) == 4)
+    return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  if constexpr (sizeof(a[0]) == 8)
+    return reinterpret_cast<V>(_mm512_max_pd(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b)));
 #elif ARSEG_VECTOR_BYTES == 32
-  if constexpr (sizeof(a[0]) == 4) return reinterpret_cast<V>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
-  if constexpr (sizeof(a[0]) == 8) return reinterpret_cast<V>(_mm256_max_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b)));
+  if constexpr (sizeof(a[0]) == 4)
+    return reinterpret_cast<V>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+  if constexpr (sizeof(a[0]) == 8)
+    return reinterpret_cast<V>(_mm256_max_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b)));
 #endif
   return a > b ? a : b;
 }

@@ -98,13 +98,13 @@ class FusionSource {
         channels_(task.padded_channels),
         classes_(task.classifier ? round_up(task.out.channels(), kLanes<A>) : 0),
         taps_(needed_ + 2, channels_, arena) {
-    warped_ = arena.take<A>(3 * warped_row());
-    resized_ = arena.take<A>(kResizedRows * resized_row());
+    warped_ = arena.take_apart<A>(3 * warped_row(), 0);
+    resized_ = arena.take_apart<A>(kResizedRows * resized_row(), 0);
     if (classes_) {
-      unclassified_ = arena.take<A>(wide_ * channels_);
+      unclassified_ = arena.take_apart<A>(wide_ * channels_, 2);
       low_res_logits_ = arena.take<A>(kQueryRows * pixels_ * classes_);
     }
-    if (Engine::kRowsPerSlot > 1) value_row_ = arena.take<A>(wide_ * value_channels());
+    if (Engine::kRowsPerSlot > 1) value_row_ = arena.take_apart<A>(wide_ * value_channels(), 2);
   }
 
   int64_t wide() const { return wide_; }

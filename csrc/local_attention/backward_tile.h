@@ -58,6 +58,7 @@ class BackwardTile {
   }
 
  private:
+  static constexpr int kSumPixels = kPixelsOfSum<Engine>;
   static constexpr int kLanes = ARSEG_TARGET::kLanes<A>;
   static constexpr double kLog2e = 1.4426950408889634;
 

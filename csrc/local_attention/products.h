@@ -116,7 +116,8 @@ void logits_of_window_row(int width, int rows, const typename Engine::Unit* keys
 }
 
 // Pixels and vectors of channels that are summed at once.
-constexpr int kSumPixels = 4;
+template <typename Engine>
+constexpr int kPixelsOfSum = Engine::kLanes < 4 ? Engine::kLanes : 4;
 constexpr int kSumVectors = kRegisters >= 32 ? 4 : 2;
 
 // Where a weighted sum goes: out[i] = factor[i] * sum[i] + add[i], `add` may be null.
@@ -155,7 +156,7 @@ ARSEG_INLINE void put_results(const Vec<A> (&results)[Vectors], Out* to, bool pa
   }
 }
 
-// out(x) = factor(x) * sum over the window of weight(x, key) * value(key) + add(x), for kSumPixels pixels and
+// out(x) = factor(x) * sum over the window of weight(x, key) * value(key) + add(x), for kPixelsOfSum pixels and
 // Vectors vectors of channels. rows: one pointer for each slot of value rows, at the first key of the first pixel;
 // weights: [slots][Width][kLanes], the lane is the pixel.
 template <typename Engine, int Width, int Vectors, typename Out>
@@ -165,16 +166,17 @@ ARSEG_NOINLINE void weighted_sum_of(const typename Engine::Unit* const* rows, in
   using A = typename Engine::Scalar;
   using Unit = typename Engine::Unit;
   constexpr int lanes = Engine::kLanes;
-  Vec<A> sums[kSumPixels][Vectors];
+  constexpr int pixels = kPixelsOfSum<Engine>;
+  Vec<A> sums[pixels][Vectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kSumPixels; ++i) {
+  for (int i = 0; i < pixels; ++i) {
 #pragma GCC unroll 16
     for (int g = 0; g < Vectors; ++g) sums[i][g] = Vec<A>{};
   }
   for (int s = 0; s < slots; ++s, weights += Width * lanes) {
     const Unit* pixel = rows[s] + channel;
 #pragma GCC unroll 32
-    for (int j = 0; j < Width + kSumPixels - 1; ++j, pixel += pixel_stride) {
+    for (int j = 0; j < Width + pixels - 1; ++j, pixel += pixel_stride) {
       Vec<Unit> values[Vectors];
 #pragma GCC unroll 16
       for (int g = 0; g < Vectors; ++g) {
@@ -182,7 +184,7 @@ ARSEG_NOINLINE void weighted_sum_of(const typename Engine::Unit* const* rows, in
         keep_in_register(values[g]);
       }
 #pragma GCC unroll 16
-      for (int i = 0; i < kSumPixels; ++i) {
+      for (int i = 0; i < pixels; ++i) {
         if (j - i >= 0 && j - i < Width) {
           Vec<Unit> weight = broadcast(weights[(j - i) * lanes + i]);
           keep_in_register(weight);
@@ -193,7 +195,7 @@ ARSEG_NOINLINE void weighted_sum_of(const typename Engine::Unit* const* rows, in
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kSumPixels; ++i) {
+  for (int i = 0; i < pixels; ++i) {
     const Vec<A> factor = broadcast(target.factor[i]);
     Vec<A> results[Vectors];
 #pragma GCC unroll 16
@@ -224,7 +226,8 @@ void weighted_sum(const typename Engine::Unit* const* rows, int slots, int64_t c
 
 template <typename Engine, typename Out>
 void weighted_sum_of_window(int width, const typename Engine::Unit* const* rows, int slots, int64_t channels,
-                            const typename Engine::Unit* weights, const SumTarget<typename Engine::Scalar, Out>& target) {
+                            const typename Engine::Unit* weights,
+                            const SumTarget<typename Engine::Scalar, Out>& target) {
   switch (width) {
     case 3:
       return weighted_sum<Engine, 3, Out>(rows, slots, channels, weights, target);

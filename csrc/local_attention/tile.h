@@ -60,9 +60,9 @@ class AttentionTile {
         value_channels_(source_.value_channels()),
         value_row_(spread(wide_ * value_channels_)) {
     key_ring_ = arena.take<Unit>(ring_ * units_ * wide_);
-    value_ring_ = arena.take<Unit>(slots_ * value_row_);
+    value_ring_ = arena.take_apart<Unit>(slots_ * value_row_, 3);
     queries_ = arena.take<Unit>(kQueryRows * units_ * pixels_);
-    staged_ = arena.take<A>(wide_ * std::max(channels_, value_channels_));
+    staged_ = arena.take_apart<A>(wide_ * std::max(channels_, value_channels_), 1);
     logits_ = arena.take<A>(kQueryRows * keys_ * kLanes);
     if (Engine::kRowsPerSlot > 1) {
       packed_ = arena.take<Unit>(kQueryRows * packed_row());
@@ -94,12 +94,13 @@ class AttentionTile {
   }
 
  private:
+  static constexpr int kSumPixels = kPixelsOfSum<Engine>;
   static constexpr int kLanes = Engine::kLanes;
 
   // Rows of values at distances that are no multiple of a page: the rows of a window would share the few places that
   // the first-level cache has for their addresses.
   static constexpr int64_t spread(int64_t units) {
-    return (round_up(units * static_cast<int64_t>(sizeof(Unit)), 4096) + 448) / static_cast<int64_t>(sizeof(Unit));
+    return (round_up(units * static_cast<int64_t>(sizeof(Unit)), 4096) + 512) / static_cast<int64_t>(sizeof(Unit));
   }
 
   int64_t ring_row(int64_t y) const { return y - (y_begin_ - task_.window.y_radius()); }  // 0 for the first

@@ -221,26 +221,27 @@ ARSEG_NOINLINE void sample_pixels(const Taps<A>& taps, int64_t count, int64_t ch
   constexpr int lanes = kLanes<A>;
   const int64_t whole = channels / lanes * lanes;
   for (int64_t i = 0; i < count; ++i, to += stride) {
+    const T* first = reinterpret_cast<const T*>(taps.address[0][i]);
+    if (ahead) fetch_ahead(first + ahead, channels);
+    if (on_a_pixel(taps, i)) {
+      load_pixel(first, channels, to, stride);
+      continue;
+    }
     const T* from[4];
     Vec<A> weight[4];
     pixel_taps(taps, i, from, weight);
-    if (ahead) fetch_ahead(from[0] + ahead, channels);
     int64_t c = 0;
-    if (on_a_pixel(taps, i)) {
-      for (; c < whole; c += lanes) store(to + c, load_as(from[0] + c, A{}));
-    } else {
-      if constexpr (std::is_same_v<T, BFloat16>) {
-        for (; c + 2 * lanes <= channels; c += 2 * lanes) {
-          Vec<float> even, odd;
-          sample_pairs(from, weight, c, even, odd);
-          using Indices = std::make_integer_sequence<int, lanes>;
-          store(to + c, interleave(even, odd, 0, Indices{}));
-          store(to + c + lanes, interleave(even, odd, 1, Indices{}));
-        }
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      for (; c + 2 * lanes <= channels; c += 2 * lanes) {
+        Vec<float> even, odd;
+        sample_pairs(from, weight, c, even, odd);
+        using Indices = std::make_integer_sequence<int, lanes>;
+        store(to + c, interleave(even, odd, 0, Indices{}));
+        store(to + c + lanes, interleave(even, odd, 1, Indices{}));
       }
-#pragma GCC unroll 4
-      for (; c < whole; c += lanes) store(to + c, sample<A>(from, weight, c));
     }
+#pragma GCC unroll 4
+    for (; c < whole; c += lanes) store(to + c, sample<A>(from, weight, c));
     if (c < channels) {
       store(to + c, sample_some<A>(from, weight, c, channels - c));
       c += lanes;

@@ -30,15 +30,16 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
   constexpr int lanes = kLanes<A>;
   const int64_t whole = channels / lanes * lanes;
   for (int64_t i = 0; i < count; ++i, to += stride) {
+    const T* first = reinterpret_cast<const T*>(taps.address[0][i]);
+    fetch_ahead(first + ahead, channels);
+    if (on_a_pixel(taps, i)) {
+      copy_pixel(first, channels, to, past_caches);
+      continue;
+    }
     const T* from[4];
     Vec<A> weight[4];
     pixel_taps(taps, i, from, weight);
-    if (ahead) fetch_ahead(from[0] + ahead, channels);
     int64_t c = 0;
-    if (on_a_pixel(taps, i)) {
-      copy_pixel(from[0], channels, to, past_caches);
-      continue;
-    }
     if constexpr (sizeof(T) == sizeof(A)) {
       if (past_caches) {
         for (; c < whole; c += lanes) store_past_caches(to + c, sample<A>(from, weight, c));
@@ -78,7 +79,7 @@ void warp_rows(const WarpTask& task, int64_t first, int64_t last, Arena& arena) 
   Taps<A> taps(kWarpPixels, channels, arena);
   A* staged = arena.take<A>(kWarpPixels * stride);
   taps.clear();
-  const int64_t ahead = 2 * feature.stride[2];
+  const int64_t ahead = kRowsAhead * feature.stride[2];
   for (int64_t row = first; row < last; ++row) {
     const int64_t n = row / feature.height(), y = row % feature.height();
     for (int64_t x = 0; x < width; x += kWarpPixels) {
