@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -77,19 +78,44 @@ class CReFF(nn.Module):
         frame_size: Sequence[int] | None = None,
     ) -> Tensor:
         """reference [N, C, H, W], low_res [N, C, h, w], motion in blocks or dense -> [N, C, H, W]."""
-        return ops.creff(
-            reference,
-            low_res,
-            motion,
-            *_parameters(self.lr_query_conv),
-            *_parameters(self.hr_key_conv),
-            *_parameters(self.hr_value_conv),
-            window=self.window,
-            block=block,
-            frame_size=frame_size,
-            grid=self.grid,
-            outside=self.outside,
-        )
+        return ops.creff(reference, low_res, motion, *self._weights(), block=block, **self._options(frame_size))
+
+    def logits(
+        self,
+        reference: Tensor,
+        low_res: Tensor,
+        motion: Tensor,
+        classifier: nn.Conv2d,
+        *,
+        block: int | None = None,
+        frame_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        """`classifier(self(...))` for a 1x1 classifier, without the fused map between them -> [N, K, H, W]."""
+        head = _parameters(classifier)
+        options = self._options(frame_size)
+        return ops.creff_logits(reference, low_res, motion, *self._weights(), *head, block=block, **options)
+
+    def labels(
+        self,
+        reference: Tensor,
+        low_res: Tensor,
+        motion: Tensor,
+        classifier: nn.Conv2d,
+        *,
+        block: int | None = None,
+        frame_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The class of the largest of `logits` -> uint8 [N, H, W]."""
+        head = _parameters(classifier)
+        options = self._options(frame_size)
+        return ops.creff_labels(reference, low_res, motion, *self._weights(), *head, block=block, **options)
+
+    def _weights(self) -> list[Tensor]:
+        convolutions = (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv)
+        return [tensor for convolution in convolutions for tensor in _parameters(convolution)]
+
+    def _options(self, frame_size: Sequence[int] | None) -> dict[str, Any]:
+        return {"window": self.window, "frame_size": frame_size, "grid": self.grid, "outside": self.outside}
 
     def extra_repr(self) -> str:
         return f"{self.channels}, window={self.window}, grid={self.grid!r}, outside={self.outside!r}"

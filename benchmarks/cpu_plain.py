@@ -1,4 +1,4 @@
-"""The operators in plain PyTorch, in the form that torch.compile makes the fastest of: what compare_cpu.py compares with."""
+"""The operators in plain PyTorch, in a form that torch.compile makes much of: what compare_cpu.py compares with."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def peak():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
 torch.set_num_threads(2)
 def run(h, w):
-    maps = [torch.randn(1, 64, a, b).contiguous(memory_format=torch.channels_last) for a, b in ((h, w), (h // 2, w // 2))]
+    sizes = (h, w), (h // 2, w // 2)
+    maps = [torch.randn(1, 64, *size).contiguous(memory_format=torch.channels_last) for size in sizes]
     p = [torch.randn(64, *s) for s in ((1, 3, 3), ()) * 3]
     out = torch.zeros_like(maps[0])
     motion = torch.zeros(1, -(-h // 16), -(-w // 16), 2, dtype=torch.int16)

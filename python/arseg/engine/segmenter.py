@@ -145,7 +145,9 @@ class VideoSegmenter:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self._logits(frame, self._group if group is None else group)
         size = frame.image.shape[:2]
-        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+        logits = logits.float()
+        if logits.shape[2:] != size:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
@@ -172,8 +174,7 @@ class VideoSegmenter:
             )
             return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
         low = model.low_res(self._input(frame))
-        fused = model.fuse(low, group.reference, motion, block=block, frame_size=(height, width))
-        return model.classifier(fused)
+        return model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""

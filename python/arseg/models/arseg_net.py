@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,11 @@ from arseg.errors import InputError
 from arseg_ext.nn import CReFF
 
 from .pyramid import resize_to
+
+
+def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    plain = type(module) is nn.Conv2d and module.bias is not None and not module._forward_hooks
+    return plain and module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
 
 
 class ARSegNet(nn.Module):
@@ -68,6 +74,21 @@ class ARSegNet(nn.Module):
         `motion`, `block`, `frame_size` are those of `arseg_ext.ops.creff`.
         """
         return self.fusion(reference, low_res, motion, block=block, frame_size=frame_size)
+
+    def fused_logits(
+        self,
+        low_res: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        *,
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """`classifier(fuse(...))`, `[N, classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
+        classifier = self.classifier
+        if _is_pointwise(classifier):
+            return self.fusion.logits(reference, low_res, motion, classifier, block=block, frame_size=frame_size)
+        return classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""
