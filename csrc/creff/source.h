@@ -1,5 +1,7 @@
 // Keys, values and queries of the whole fusion: the keyframe's rows are warped, the low-resolution ones resized, and
 // both convolved, row by row as the tile rolls down. Nothing of the size of a map is ever written.
+//
+// Memory that loops read and write side by side is taken apart (Arena::take_apart).
 #pragma once
 
 namespace arseg::ARSEG_TARGET {
@@ -23,6 +25,7 @@ struct Rows3 {
   const A* row[3];
   int64_t step;
 
+  Rows3 from(int64_t offset) const { return {{row[0] + offset, row[1] + offset, row[2] + offset}, step}; }
   ARSEG_INLINE Vec<A> at(int tap) const { return load(row[tap / 3] + tap % 3 * step); }
   ARSEG_INLINE void next() {
     for (const A*& at : row) at += step;
@@ -84,6 +87,83 @@ void classify(const A* from, int64_t count, int64_t channels, const A* classifie
   }
 }
 
+// What the fusion reads, row by row: warped rows of the keyframe, resized rows of the low-resolution maps. A row has a
+// pixel more on both sides than what is made of it; what lies outside the image is 0.
+template <typename A>
+class FusionRows {
+ public:
+  FusionRows(const FusionTask& task, int64_t pixels, Arena& arena)
+      : task_(task),
+        pixels_(pixels),
+        needed_(pixels + task.window.width - 1),
+        channels_(task.padded_channels),
+        taps_(needed_ + 2, channels_, arena) {}
+
+  int64_t height() const { return task_.out.height(); }
+  int64_t width() const { return task_.out.width(); }
+  int64_t left_key() const { return x_ - task_.window.x_radius(); }
+  int64_t needed() const { return needed_; }  // keys of a row
+  int64_t warped_size() const { return (needed_ + 2) * channels_; }
+  int64_t resized_size() const { return (pixels_ + 2) * channels_; }
+
+  void start(int64_t n, int64_t x) {
+    n_ = n;
+    x_ = x;
+    taps_.clear();
+  }
+
+  // The pixels of a row that lie in the image, [first, last).
+  struct Span {
+    int64_t first, last;
+    bool empty() const { return first == last; }
+  };
+  Span inside(int64_t y, int64_t left, int64_t count) const {
+    if (y < 0 || y >= height()) return {count, count};
+    const int64_t first = std::clamp<int64_t>(-left, 0, count);
+    return {first, std::clamp<int64_t>(width() - left, first, count)};
+  }
+
+  void warp(int64_t y, A* to) {
+    const Span span = inside(y, left_key() - 1, needed_ + 2);
+    clear_around(to, span, needed_ + 2);
+    if (span.empty()) return;
+    const Map& reference = task_.reference;
+    motion_taps(task_.motion, reference, n_, y, left_key() - 1 + span.first, span.last - span.first, taps_);
+    sample_row(reference.element, taps_, span.last - span.first, reference.channels(),
+               kRowsAhead * reference.stride[2], to + span.first * channels_, channels_);
+  }
+
+  void resize(int64_t y, A* to) {
+    const Span span = inside(y, x_ - 1, pixels_ + 2);
+    clear_around(to, span, pixels_ + 2);
+    if (!span.empty()) {
+      resize_from(task_.low_res, y, x_ - 1 + span.first, span.last - span.first, to + span.first * channels_,
+                  channels_);
+    }
+  }
+
+  void resize_logits(int64_t y, A* to, int64_t stride) {
+    resize_from(task_.low_res_logits, y, x_, std::min(pixels_, width() - x_), to, stride);
+  }
+
+  // All pixels but those of the span become 0.
+  void clear_around(A* row, const Span& span, int64_t count) const {
+    std::memset(row, 0, span.first * channels_ * sizeof(A));
+    std::memset(row + span.last * channels_, 0, (count - span.last) * channels_ * sizeof(A));
+  }
+
+ private:
+  void resize_from(const Map& map, int64_t y, int64_t x, int64_t count, A* to, int64_t stride) {
+    resize_taps(map, height(), width(), n_, y, x, count, taps_);
+    sample_row(map.element, taps_, count, map.channels(), 0, to, stride);
+  }
+
+  const FusionTask& task_;
+  int64_t pixels_, needed_, channels_;
+  Taps<A> taps_;
+  int64_t n_ = 0, x_ = 0;
+};
+
 template <typename Engine>
 class FusionSource {
  public:
@@ -92,74 +172,56 @@ class FusionSource {
 
   FusionSource(const FusionTask& task, int64_t pixels, Arena& arena)
       : task_(task),
+        rows_(task, pixels, arena),
         pixels_(pixels),
-        needed_(pixels + task.window.width - 1),
-        wide_(round_up(needed_, Engine::kLanes)),
+        wide_(round_up(rows_.needed(), Engine::kLanes)),
         channels_(task.padded_channels),
-        classes_(task.classifier ? round_up(task.out.channels(), kLanes<A>) : 0),
-        taps_(needed_ + 2, channels_, arena) {
-    warped_ = arena.take_apart<A>(3 * warped_row(), 0);
-    resized_ = arena.take_apart<A>(kResizedRows * resized_row(), 0);
+        classes_(task.classifier ? round_up(task.out.channels(), kLanes<A>) : 0) {
+    warped_ = arena.take_apart<A>(3 * rows_.warped_size(), 0);
+    resized_ = arena.take_apart<A>(kResizedRows * rows_.resized_size(), 0);
     if (classes_) {
       unclassified_ = arena.take_apart<A>(wide_ * channels_, 2);
       low_res_logits_ = arena.take<A>(kQueryRows * pixels_ * classes_);
     }
-    if (Engine::kRowsPerSlot > 1) value_row_ = arena.take_apart<A>(wide_ * value_channels(), 2);
   }
 
   int64_t wide() const { return wide_; }
   int64_t channels() const { return channels_; }
   int64_t value_channels() const { return classes_ ? classes_ : channels_; }
-  A* value_row() const { return value_row_; }
 
   void start(int64_t n, int64_t x, int64_t y_begin, int64_t) {
-    n_ = n;
-    x_ = x;
+    rows_.start(n, x);
     next_warped_ = y_begin - task_.window.y_radius() - 1;
     next_resized_ = y_begin - 1;
-    taps_.clear();
   }
 
-  void keys_and_values(int64_t y, A* keys, A* values) {
-    const int64_t left = x_ - task_.window.x_radius();
-    while (next_warped_ <= y + 1) warp(next_warped_++);
-    int64_t first = std::clamp<int64_t>(-left, 0, needed_);
-    int64_t last = std::clamp<int64_t>(width() - left, first, needed_);
-    if (y < 0 || y >= height()) first = last = wide_;
+  bool keys_and_values(int64_t y, A* keys, A* values) {
+    for (; next_warped_ <= y + 1; ++next_warped_) rows_.warp(next_warped_, warped(next_warped_));
+    const auto span = rows_.inside(y, rows_.left_key(), rows_.needed());
     A* unclassified = classes_ ? unclassified_ : values;
-    clear_pixels(keys, first, last);
-    clear_pixels(unclassified, first, last);
-    if (first == last) {
-      if (classes_) std::memset(values, 0, wide_ * classes_ * sizeof(A));
-      return;
-    }
+    rows_.clear_around(keys, span, wide_);
+    rows_.clear_around(unclassified, span, wide_);
     const Rows3<A> rows{{warped(y - 1), warped(y), warped(y + 1)}, channels_};
-    for (int64_t c = 0; c < channels_; c += kLanes<A>) {
-      Rows3<A> from = rows;
-      for (const A*& row : from.row) row += first * channels_ + c;
-      convolve_both(from, Depthwise<A>(task_.key_weights, channels_, c),
-                    Depthwise<A>(task_.value_weights, channels_, c), last - first, keys + first * channels_ + c,
-                    unclassified + first * channels_ + c);
+    for (int64_t c = 0; c < channels_ && !span.empty(); c += kLanes<A>) {
+      const int64_t at = span.first * channels_ + c;
+      convolve_both(rows.from(at), Depthwise<A>(task_.key_weights, channels_, c),
+                    Depthwise<A>(task_.value_weights, channels_, c), span.last - span.first, keys + at,
+                    unclassified + at);
     }
     if (classes_) {
       classify(unclassified, wide_, channels_, static_cast<const A*>(task_.classifier), classes_, values);
     }
+    return true;
   }
 
-  void queries(int64_t y, A* to) {
-    while (next_resized_ <= y + 1) resize(next_resized_++);
+  const A* queries(int64_t y, A* scratch) {
+    for (; next_resized_ <= y + 1; ++next_resized_) rows_.resize(next_resized_, resized(next_resized_));
     const Rows3<A> rows{{resized(y - 1), resized(y), resized(y + 1)}, channels_};
     for (int64_t c = 0; c < channels_; c += kLanes<A>) {
-      Rows3<A> from = rows;
-      for (const A*& row : from.row) row += c;
-      convolve(from, Depthwise<A>(task_.query_weights, channels_, c), pixels_, to + c);
+      convolve(rows.from(c), Depthwise<A>(task_.query_weights, channels_, c), pixels_, scratch + c);
     }
-    if (classes_) {
-      const int64_t count = std::min(pixels_, width() - x_);
-      resize_taps(task_.low_res_logits, height(), width(), n_, y, x_, count, taps_);
-      sample_row(task_.low_res_logits.element, taps_, count, task_.low_res_logits.channels(), 0, logit_row(y),
-                 classes_);
-    }
+    if (classes_) rows_.resize_logits(y, logit_row(y), classes_);
+    return scratch;
   }
 
   A logit_scale() const { return static_cast<A>(1.4426950408889634); }
@@ -173,63 +235,16 @@ class FusionSource {
  private:
   static constexpr int64_t kResizedRows = kQueryRows + 2;
 
-  int64_t width() const { return task_.out.width(); }
-  int64_t height() const { return task_.out.height(); }
-  int64_t warped_row() const { return (needed_ + 2) * channels_; }
-  int64_t resized_row() const { return (pixels_ + 2) * channels_; }
-  // Rows from -(16) on: the window's radius is at most 7.
-  A* warped(int64_t y) { return warped_ + (y + 48) % 3 * warped_row(); }
-  A* resized(int64_t y) { return resized_ + (y + kResizedRows) % kResizedRows * resized_row(); }
+  // Rows from -8 on: the window's radius is at most 7.
+  A* warped(int64_t y) { return warped_ + (y + 9) % 3 * rows_.warped_size(); }
+  A* resized(int64_t y) { return resized_ + (y + kResizedRows) % kResizedRows * rows_.resized_size(); }
   A* logit_row(int64_t y) { return low_res_logits_ + y % kQueryRows * pixels_ * classes_; }
 
-  // All pixels of a row but those from `first` to `last`.
-  void clear_pixels(A* row, int64_t first, int64_t last) {
-    std::memset(row, 0, first * channels_ * sizeof(A));
-    std::memset(row + last * channels_, 0, (wide_ - last) * channels_ * sizeof(A));
-  }
-
-  // One row with a pixel more on both sides; what lies outside the image is 0.
-  struct Span {
-    int64_t first, last;
-  };
-  Span inside(int64_t y, int64_t left, int64_t count) const {
-    if (y < 0 || y >= height()) return {count, count};
-    const int64_t first = std::clamp<int64_t>(-left, 0, count);
-    return {first, std::clamp<int64_t>(width() - left, first, count)};
-  }
-
-  void warp(int64_t y) {
-    const int64_t left = x_ - task_.window.x_radius() - 1, count = needed_ + 2;
-    const Span span = inside(y, left, count);
-    A* to = warped(y);
-    clear_around(to, span, count);
-    if (span.first == span.last) return;
-    motion_taps(task_.motion, task_.reference, n_, y, left + span.first, span.last - span.first, taps_);
-    sample_row(task_.reference.element, taps_, span.last - span.first, task_.reference.channels(),
-               kRowsAhead * task_.reference.stride[2], to + span.first * channels_, channels_);
-  }
-
-  void resize(int64_t y) {
-    const int64_t left = x_ - 1, count = pixels_ + 2;
-    const Span span = inside(y, left, count);
-    A* to = resized(y);
-    clear_around(to, span, count);
-    if (span.first == span.last) return;
-    resize_taps(task_.low_res, height(), width(), n_, y, left + span.first, span.last - span.first, taps_);
-    sample_row(task_.low_res.element, taps_, span.last - span.first, task_.low_res.channels(), 0,
-               to + span.first * channels_, channels_);
-  }
-
-  void clear_around(A* row, const Span& span, int64_t count) {
-    std::memset(row, 0, span.first * channels_ * sizeof(A));
-    std::memset(row + span.last * channels_, 0, (count - span.last) * channels_ * sizeof(A));
-  }
-
   const FusionTask& task_;
-  int64_t pixels_, needed_, wide_, channels_, classes_;
-  Taps<A> taps_;
-  A *warped_, *resized_, *unclassified_ = nullptr, *low_res_logits_ = nullptr, *value_row_ = nullptr;
-  int64_t n_ = 0, x_ = 0, next_warped_ = 0, next_resized_ = 0;
+  FusionRows<A> rows_;
+  int64_t pixels_, wide_, channels_, classes_;
+  A *warped_, *resized_, *unclassified_ = nullptr, *low_res_logits_ = nullptr;
+  int64_t next_warped_ = 0, next_resized_ = 0;
 };
 
 }  // namespace arseg::ARSEG_TARGET

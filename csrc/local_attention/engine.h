@@ -66,6 +66,20 @@ struct Bf16Engine {
   static constexpr int kRowsPerSlot = 2;
   static constexpr int slots(int64_t rows) { return static_cast<int>(rows / 2 + 1); }
 };
+
+// to [pixels * channels] = pairs of two rows. Returns whether all values are finite.
+inline bool pack_rows(const float* low, const float* high, int64_t count, uint32_t* to) {
+  Vec<float> check{};
+  for (int64_t i = 0; i < count; i += kLanes<float>) {
+    const Vec<float> a = load(low + i), b = load(high + i);
+    check = a * Vec<float>{} + check;  // becomes NaN with the first that is not finite
+    check = b * Vec<float>{} + check;
+    store(to + i, pairs_of(a, b));
+  }
+  bool finite = true;
+  for (int i = 0; i < kLanes<float>; ++i) finite = finite && check[i] == 0;
+  return finite;
+}
 #endif
 
 }  // namespace arseg::ARSEG_TARGET

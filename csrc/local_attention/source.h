@@ -15,30 +15,43 @@ class MapSource {
         wide_(round_up(pixels + task.window.width - 1, Engine::kLanes)),
         channels_(round_up(task.query.channels(), Engine::kBlockChannels)),
         value_channels_(round_up(task.value.channels(), Engine::kLanes)) {
-    if (Engine::kRowsPerSlot > 1) value_row_ = arena.take<A>(wide_ * value_channels_);
+    if (Engine::kRowsPerSlot > 1) value_rows_ = arena.take<A>(2 * wide_ * value_channels_);
   }
 
   int64_t wide() const { return wide_; }  // pixels of a row of keys, with the neighbours on both sides
   int64_t channels() const { return channels_; }
   int64_t value_channels() const { return value_channels_; }
-  A* value_row() const { return value_row_; }
 
   void start(int64_t n, int64_t x, int64_t, int64_t) {
     n_ = n;
     x_ = x;
   }
 
-  void keys_and_values(int64_t y, A* keys, A* values) {
+  // Keys [rows][wide][channels] of the rows of a slot from y on, and their values as the engine takes them. Whether
+  // all values are finite, where that matters (Engine::kRowsPerSlot > 1).
+  bool keys_and_values(int64_t y, A* keys, typename Engine::Unit* values) {
     const int64_t left = x_ - task_.window.x_radius();
-    load_row(task_.key, n_, y, left, wide_, keys, channels_);
-    load_row(task_.value, n_, y, left, wide_, values, value_channels_);
+    for (int row = 0; row < Engine::kRowsPerSlot; ++row) {
+      load_row(task_.key, n_, y + row, left, wide_, keys + row * wide_ * channels_, channels_);
+    }
+    if constexpr (Engine::kRowsPerSlot == 1) {
+      load_row(task_.value, n_, y, left, wide_, values, value_channels_);
+      return true;
+    } else {
+      A* second = value_rows_ + wide_ * value_channels_;
+      load_row(task_.value, n_, y, left, wide_, value_rows_, value_channels_);
+      load_row(task_.value, n_, y + 1, left, wide_, second, value_channels_);
+      return pack_rows(value_rows_, second, wide_ * value_channels_, values);
+    }
   }
 
-  void queries(int64_t y, A* to) {
-    load_row(task_.query, n_, y, x_, pixels_, to, channels_);
-    if (task_.scale > 0) return;
+  // [pixels][channels], in `scratch` or elsewhere.
+  const A* queries(int64_t y, A* scratch) {
+    load_row(task_.query, n_, y, x_, pixels_, scratch, channels_);
+    if (task_.scale > 0) return scratch;
     const Vec<A> sign = broadcast(task_.scale < 0 ? A(-1) : A(0));
-    for (int64_t i = 0; i < pixels_ * channels_; i += kLanes<A>) store(to + i, load(to + i) * sign);
+    for (int64_t i = 0; i < pixels_ * channels_; i += kLanes<A>) store(scratch + i, load(scratch + i) * sign);
+    return scratch;
   }
 
   // What turns a logit into an exponent of 2, positive: the sign of the scale is in the queries.
@@ -53,7 +66,7 @@ class MapSource {
  private:
   const MapAttentionTask& task_;
   int64_t pixels_, wide_, channels_, value_channels_;
-  A* value_row_ = nullptr;
+  A* value_rows_ = nullptr;
   int64_t n_ = 0, x_ = 0;
 };
 

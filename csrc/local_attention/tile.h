@@ -52,8 +52,8 @@ class AttentionTile {
         height_(static_cast<int>(task.window.height)),
         width_(static_cast<int>(task.window.width)),
         keys_(height_ * width_),
-        ring_(kQueryRows + height_ - 1),
-        slots_(Engine::slots(ring_)),
+        slots_(Engine::slots(kQueryRows + height_ - 1)),
+        ring_(slots_ * Engine::kRowsPerSlot),
         wide_(source_.wide()),
         channels_(source_.channels()),
         units_(channels_ / Engine::kPerUnit),
@@ -62,7 +62,7 @@ class AttentionTile {
     key_ring_ = arena.take<Unit>(ring_ * units_ * wide_);
     value_ring_ = arena.take_apart<Unit>(slots_ * value_row_, 3);
     queries_ = arena.take<Unit>(kQueryRows * units_ * pixels_);
-    staged_ = arena.take_apart<A>(wide_ * std::max(channels_, value_channels_), 1);
+    staged_ = arena.take_apart<A>(Engine::kRowsPerSlot * wide_ * channels_, 1);
     logits_ = arena.take<A>(kQueryRows * keys_ * kLanes);
     if (Engine::kRowsPerSlot > 1) {
       packed_ = arena.take<Unit>(kQueryRows * packed_row());
@@ -82,10 +82,9 @@ class AttentionTile {
     int64_t next = y_begin - radius;
     for (int64_t y = y_begin; y < y_end; y += kQueryRows) {
       const int rows = static_cast<int>(std::min<int64_t>(kQueryRows, y_end - y));
-      for (; next < y + rows + radius; ++next) add_keys_and_values(next);
+      for (; next < y + rows + radius; next += Engine::kRowsPerSlot) add_keys_and_values(next);
       for (int j = 0; j < rows; ++j) {
-        source_.queries(y + j, staged_);
-        put_transposed(staged_, pixels_, queries_ + j * units_ * pixels_, pixels_);
+        put_transposed(source_.queries(y + j, staged_), pixels_, queries_ + j * units_ * pixels_, pixels_);
       }
       for (int64_t column = 0; column < pixels_ && x + column < task_.out.width(); column += kLanes) {
         attend(y, rows, column);
@@ -115,33 +114,13 @@ class AttentionTile {
     }
   }
 
+  // The rows of one slot, from y on.
   void add_keys_and_values(int64_t y) {
     const int64_t row = ring_row(y);
-    Unit* to = values(row);
-    if constexpr (Engine::kRowsPerSlot == 1) {
-      source_.keys_and_values(y, staged_, to);
-    } else {
-      A* value_row = source_.value_row();
-      source_.keys_and_values(y, staged_, value_row);
-      pack_values(value_row, row % 2 != 0, to);
-    }
-    put_transposed(staged_, wide_, keys(row), wide_);
-  }
-
-  // Into the low halves (the row of the pair that comes first) or the high ones.
-  void pack_values(const A* from, bool high, Unit* to) {
-    if constexpr (Engine::kRowsPerSlot == 2) {
-      Vec<A> check{};
-      for (int64_t i = 0; i < wide_ * value_channels_; i += kLanes) {
-        const Vec<A> value = load(from + i);
-        check = value * Vec<A>{} + check;  // becomes NaN with the first value that is not finite
-        if (high) {
-          store(to + i, (load(to + i) & 0xffffu) | pairs_of(Vec<A>{}, value));
-        } else {
-          store(to + i, pairs_of(value, Vec<A>{}));
-        }
-      }
-      for (int i = 0; i < kLanes; ++i) suspect_ = suspect_ || !(check[i] == 0);
+    const bool finite = source_.keys_and_values(y, staged_, values(row));
+    suspect_ = suspect_ || !finite;
+    for (int i = 0; i < Engine::kRowsPerSlot; ++i) {
+      put_transposed(staged_ + i * wide_ * channels_, wide_, keys(row + i), wide_);
     }
   }
 
@@ -257,7 +236,7 @@ class AttentionTile {
   Source source_;
   int64_t pixels_;
   int height_, width_, keys_;
-  int64_t ring_, slots_, wide_;
+  int64_t slots_, ring_, wide_;
   int64_t channels_, units_, value_channels_, value_row_;
   Unit *key_ring_, *value_ring_, *queries_, *packed_ = nullptr, *edges_ = nullptr;
   A *staged_, *logits_, *factor_, *block_;
