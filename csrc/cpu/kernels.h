@@ -18,6 +18,7 @@ struct TileKernel {
 // What computes in one type.
 struct AttentionKernels {
   int64_t lanes = 0;                // tiles are a multiple of this wide
+  int64_t most_pixels = 0;          // and at most this wide
   Element stored = Element::Float;  // what a tile can write itself
   int64_t block_channels = 0;       // channels are padded to a multiple of this
   TileKernel<MapAttentionTask> attention;

@@ -12,7 +12,6 @@ namespace arseg {
 
 // The scratch of a tile should stay in a core's second-level cache.
 constexpr int64_t kTileBytes = int64_t{1} << 20;
-constexpr int64_t kMostTilePixels = 64;
 // Rows of a band: the rows above it are made again, so few bands cost least; some are needed to share the work.
 constexpr int64_t kMostBandRows = 180;
 constexpr int64_t kLeastBandRows = 24;
@@ -27,14 +26,14 @@ inline void set_direct(AttentionTask& task, const AttentionKernels& kernels) {
 // Cuts maps of the given size into tiles and runs them. The cut changes no bit of the result: each pixel is
 // computed the same way wherever its tile begins.
 template <typename Task>
-void run_tiles(const TileKernel<Task>& kernel, const Task& task, int64_t lanes, int64_t batch, int64_t height,
-               int64_t width) {
+void run_tiles(const TileKernel<Task>& kernel, const Task& task, const AttentionKernels& kernels, int64_t batch,
+               int64_t height, int64_t width) {
   if (batch * height * width == 0) return;
   // As many strips as the scratch asks for, all of about the same width.
-  int64_t strips = ceil_div(width, kMostTilePixels), pixels = 0;
+  int64_t strips = ceil_div(width, kernels.most_pixels), pixels = 0;
   for (;; ++strips) {
-    pixels = round_up(ceil_div(width, strips), lanes);
-    if (pixels <= lanes || kernel.scratch(task, pixels) <= kTileBytes) break;
+    pixels = round_up(ceil_div(width, strips), kernels.lanes);
+    if (pixels <= kernels.lanes || kernel.scratch(task, pixels) <= kTileBytes) break;
   }
   strips = ceil_div(width, pixels);
   const int64_t wanted = ceil_div(2 * static_cast<int64_t>(torch::stable::get_num_threads()), batch * strips);

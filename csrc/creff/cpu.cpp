@@ -145,7 +145,7 @@ class Fusion {
     task_.out = out;
     task_.labels = labels;
     if (!labels) set_direct(task_, *kernels_);
-    run_tiles(kernels_->fusion, task_, kernels_->lanes, out.size[0], out.size[2], out.size[3]);
+    run_tiles(kernels_->fusion, task_, *kernels_, out.size[0], out.size[2], out.size[3]);
   }
 
  private:

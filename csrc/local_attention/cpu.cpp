@@ -47,7 +47,7 @@ std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& ke
   task.value = map_of(value);
   task.scale = scale;
   set_direct(task, kernels);
-  run_tiles(kernels.attention, task, kernels.lanes, query.size(0), query.size(2), query.size(3));
+  run_tiles(kernels.attention, task, kernels, query.size(0), query.size(2), query.size(3));
   return {out, logsumexp};
 }
 
@@ -84,7 +84,7 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
   task.window = sides;
   task.scale = scale;
   for (const auto& kernel : {kernels.backward_query, kernels.backward_key}) {
-    run_tiles(kernel, task, kernels.lanes, query.size(0), query.size(2), query.size(3));
+    run_tiles(kernel, task, kernels, query.size(0), query.size(2), query.size(3));
   }
   return {grad_query, grad_key, grad_value};
 }
