@@ -124,9 +124,14 @@ ARSEG_INLINE void store_as(T* to, Vec<float> value) {
   __builtin_memcpy(to, &bits, sizeof bits);
 }
 
-// The first `count` lanes alone; the others are 0.
+// The first `count` lanes alone, less than a vector; the others are 0.
 template <typename A, typename T>
 ARSEG_INLINE Vec<A> load_some(const T* from, int64_t count) {
+#if ARSEG_VECTOR_BYTES == 64
+  const auto lanes = static_cast<__mmask16>((1u << count) - 1);
+  if constexpr (std::is_same_v<T, float>) return bit_cast<Vec<A>>(_mm512_maskz_loadu_ps(lanes, from));
+  if constexpr (sizeof(T) == 2) return widen(T{}, bit_cast<HalfBits>(_mm256_maskz_loadu_epi16(lanes, from)));
+#endif
   alignas(64) T buffer[kLanes<A>] = {};
   for (int64_t i = 0; i < count; ++i) buffer[i] = from[i];
   return load_as(buffer, A{});
@@ -134,6 +139,11 @@ ARSEG_INLINE Vec<A> load_some(const T* from, int64_t count) {
 
 template <typename T, typename V>
 ARSEG_INLINE void store_some(T* to, V value, int64_t count) {
+#if ARSEG_VECTOR_BYTES == 64
+  const auto lanes = static_cast<__mmask16>((1u << count) - 1);
+  if constexpr (std::is_same_v<T, float>) return _mm512_mask_storeu_ps(to, lanes, bit_cast<__m512>(value));
+  if constexpr (sizeof(T) == 2) return _mm256_mask_storeu_epi16(to, lanes, bit_cast<__m256i>(narrow(T{}, value)));
+#endif
   alignas(64) T buffer[sizeof(V) / sizeof(value[0])];
   store_as(buffer, value);
   for (int64_t i = 0; i < count; ++i) to[i] = buffer[i];

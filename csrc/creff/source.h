@@ -155,7 +155,7 @@ class FusionRows {
  private:
   void resize_from(const Map& map, int64_t y, int64_t x, int64_t count, A* to, int64_t stride) {
     resize_taps(map, height(), width(), n_, y, x, count, taps_);
-    sample_row(map.element, taps_, count, map.channels(), 0, to, stride);
+    sample_row(map.element, taps_, count, map.channels(), 2 * map.stride[2], to, stride);
   }
 
   const FusionTask& task_;
