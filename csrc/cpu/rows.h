@@ -11,6 +11,47 @@ ARSEG_INLINE void fetch_ahead(const T* from, int64_t channels) {
 }
 constexpr int64_t kRowsAhead = 3;
 
+// Pixels that will be needed soon, fetched a few lines at a time between other work: a core keeps some twenty lines on
+// their way, and a whole row at once would wait for them.
+class Fetcher {
+ public:
+  void clear() { count_ = lines_ = next_ = 0; }
+
+  // `pixels` of a row whose channels lie together; of another map, or outside the image, nothing.
+  void add(const Map& map, int64_t n, int64_t y, int64_t x, int64_t pixels) {
+    const int64_t first = std::max<int64_t>(x, 0), last = std::min(x + pixels, map.width());
+    if (map.stride[1] != 1 || y < 0 || y >= map.height() || first >= last || count_ == kMost) return;
+    const int64_t bytes = map.element == Element::Double ? 8 : map.element == Element::Float ? 4 : 2;
+    const char* at = static_cast<const char*>(map.data) +
+                     (n * map.stride[0] + y * map.stride[2] + first * map.stride[3]) * bytes;
+    runs_[count_++] = {at, ((last - first) * map.stride[3] * bytes + 63) / 64};
+    lines_ += runs_[count_ - 1].lines;
+  }
+
+  // The next of `parts` equal parts.
+  ARSEG_INLINE void part_of(int64_t parts) {
+    for (int64_t left = (lines_ + parts - 1) / parts; left > 0 && next_ < count_;) {
+      Run& run = runs_[next_];
+      const int64_t lines = std::min(left, run.lines);
+      for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(run.at + 64 * i, 0, 2);
+      run.at += 64 * lines;
+      run.lines -= lines;
+      left -= lines;
+      next_ += run.lines == 0;
+    }
+  }
+
+ private:
+  static constexpr int kMost = 12;
+  struct Run {
+    const char* at;
+    int64_t lines;
+  };
+  Run runs_[kMost];
+  int count_ = 0, next_ = 0;
+  int64_t lines_ = 0;
+};
+
 // `channels` values of one pixel from contiguous memory; the rest of `stride` becomes 0.
 template <typename A, typename T>
 ARSEG_INLINE void load_pixel(const T* from, int64_t channels, A* to, int64_t stride) {
@@ -54,9 +95,7 @@ void load_pixels(const Map& map, int64_t n, int64_t y, int64_t x, int64_t count,
   const T* from = map.at<const T>(n, 0, y, x);
   if (map.stride[1] == 1 || channels == 1) {
     for (int64_t i = 0; i < count; ++i) {
-      const T* pixel = from + i * map.stride[3];
-      fetch_ahead(pixel + kRowsAhead * map.stride[2], channels);
-      load_pixel(pixel, channels, to + i * stride, stride);
+      load_pixel(from + i * map.stride[3], channels, to + i * stride, stride);
     }
   } else if (map.stride[3] == 1 || count == 1) {
     load_planes(from, map.stride[1], count, channels, to, stride);

@@ -193,6 +193,8 @@ class FusionSource<Bf16Engine> {
 
   float logit_scale() const { return 1.44269504f; }
 
+  void plan(Fetcher&, int64_t, int, int64_t, int64_t) {}
+
   const float* residual(int64_t y, int64_t column) {
     return classes_ ? logit_row(y) + column * classes_ : resized(y) + (column + 1) * channels_;
   }

@@ -226,6 +226,8 @@ class FusionSource {
 
   A logit_scale() const { return static_cast<A>(1.4426950408889634); }
 
+  void plan(Fetcher&, int64_t, int, int64_t, int64_t) {}  // where vectors point is known when they are read
+
   // What is added to the attended values of row y, from a column of the strip on.
   const A* residual(int64_t y, int64_t column) {
     return classes_ ? logit_row(y) + column * classes_ : resized(y) + (column + 1) * channels_;

@@ -54,6 +54,19 @@ class MapSource {
     return scratch;
   }
 
+  // What the block of queries below this one, `rows` rows from y on, will want: its queries and their last keys.
+  void plan(Fetcher& fetcher, int64_t y, int rows, int64_t column, int64_t pixels) {
+    // Beside the strip lie keys too; the first and last block take them along.
+    const int64_t left = x_ + column - (column == 0 ? task_.window.x_radius() : 0);
+    const int64_t right = x_ + column + pixels + (column + pixels >= pixels_ ? task_.window.x_radius() : 0);
+    for (int j = 0; j < rows; ++j) {
+      const int64_t key_row = y + j + task_.window.y_radius();
+      fetcher.add(task_.query, n_, y + j, x_ + column, pixels);
+      fetcher.add(task_.key, n_, key_row, left, right - left);
+      fetcher.add(task_.value, n_, key_row, left, right - left);
+    }
+  }
+
   // What turns a logit into an exponent of 2, positive: the sign of the scale is in the queries.
   A logit_scale() const {
     const double size = task_.scale == 0 ? 1 : std::abs(task_.scale);

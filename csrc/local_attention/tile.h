@@ -127,7 +127,11 @@ class AttentionTile {
   // `rows` rows of queries from y on, kLanes pixels from `column` of the strip on.
   void attend(int64_t y, int rows, int64_t column) {
     const int64_t first = y - y_begin_;  // ring row of the topmost key of row y
+    const int parts = kQueryRows + height_ - 1 + kLanes / kSumPixels;
+    fetcher_.clear();
+    source_.plan(fetcher_, y + kQueryRows, kQueryRows, column, kLanes);
     for (int t = 0; t < rows + height_ - 1; ++t) {
+      fetcher_.part_of(parts);
       const int top = std::max(0, t - height_ + 1), bottom = std::min(rows - 1, t);  // queries that see this key row
       logits_of_window_row<Engine>(width_, bottom - top + 1, keys(first + t) + column, wide_,
                                    queries_ + top * units_ * pixels_ + column, units_ * pixels_, pixels_, units_,
@@ -145,6 +149,7 @@ class AttentionTile {
     }
     // All rows of a few pixels, while their values are in the first-level cache.
     for (int64_t p = 0; p < width; p += kSumPixels) {
+      fetcher_.part_of(parts);
       for (int j = 0; j < rows; ++j) sum_values(y + j, j, column, p, width);
     }
     if (task_.direct) return;
@@ -241,6 +246,7 @@ class AttentionTile {
   Unit *key_ring_, *value_ring_, *queries_, *packed_ = nullptr, *edges_ = nullptr;
   A *staged_, *logits_, *factor_, *block_;
   int64_t n_ = 0, x_ = 0, y_begin_ = 0;
+  Fetcher fetcher_;
   bool suspect_ = false;  // a value was not finite
 };
 
