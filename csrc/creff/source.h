@@ -209,7 +209,7 @@ class FusionSource {
                     unclassified + at);
     }
     if (classes_) {
-      classify(unclassified, wide_, channels_, static_cast<const A*>(task_.classifier), classes_, values);
+      classify(unclassified, rows_.needed(), channels_, static_cast<const A*>(task_.classifier), classes_, values);
     }
     return true;
   }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .arseg_net import ARSegNet
+from .bisenet import BiSeNet
 from .checkpoint import load_checkpoint, save_checkpoint
+from .pspnet import PSPNet
 from .pyramid import PyramidNet
 
-__all__ = ["ARSegNet", "PyramidNet", "load_checkpoint", "save_checkpoint"]
+__all__ = ["ARSegNet", "BiSeNet", "PSPNet", "PyramidNet", "load_checkpoint", "save_checkpoint"]

@@ -1,0 +1,50 @@
+"""Batch normalisation folded into the convolutions before it, for inference."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from itertools import pairwise
+from typing import TypeVar
+
+from timm.layers import BatchNormAct2d
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from arseg.errors import InputError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fold_batch_norm(module: Module) -> Module:
+    """A copy in eval mode in which each batch normalisation is part of the convolution that it follows.
+
+    A `BatchNorm2d` goes with the `Conv2d` that its parent defines right before it: true of networks that define their
+    layers in the order of their calls, as ours, torchvision's and timm's do. The activation in timm's
+    `BatchNormAct2d` stays. Fold before casting to half precision.
+
+    Raises `InputError` for a normalisation without such a convolution, with other channels, without running
+    statistics, or used in more than one place; its name is in the message.
+    """
+    folded = copy.deepcopy(module).eval()
+    uses = Counter(id(m) for _, m in folded.named_modules(remove_duplicate=False))
+    for prefix, parent in list(folded.named_modules()):
+        children = list(parent.named_children())
+        for (before, conv), (after, norm) in pairwise(children):
+            if not isinstance(conv, nn.Conv2d) or type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
+                continue
+            name = f"{prefix}.{after}" if prefix else after
+            if conv.out_channels != norm.num_features:
+                raise InputError(f"{name}: {norm.num_features} channels, but {before} has {conv.out_channels}")
+            if norm.running_mean is None:
+                raise InputError(f"{name}: no running statistics to fold")
+            if uses[id(conv)] > 1 or uses[id(norm)] > 1:
+                raise InputError(f"{name}: used in more than one place, cannot be folded")
+            setattr(parent, before, fuse_conv_bn_eval(conv, norm))
+            # In eval mode timm's layer is the normalisation and then its activation (which may be an Identity).
+            setattr(parent, after, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
+    left = [name for name, m in folded.named_modules() if isinstance(m, _BatchNorm)]
+    if left:
+        raise InputError(f"{left[0]}: no convolution right before it to fold it into")
+    return folded
