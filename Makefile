@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test fuzz lint format bench wheel clean
+.PHONY: demo test sanitize fuzz lint format bench wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -14,6 +14,11 @@ test: .venv/built  ## Python tests, then C++ tests
 	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
 	$(BIN)/cmake --build build/cpp --parallel 2 > /dev/null
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+
+sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF > /dev/null
+	$(BIN)/cmake --build build/sanitized --parallel 2 > /dev/null
+	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python tests/video/fuzz.py --mutants $(or $(MUTANTS),5000)

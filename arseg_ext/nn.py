@@ -110,9 +110,9 @@ class CReFF(nn.Module):
         options = self._options(frame_size)
         return ops.creff_labels(reference, low_res, motion, *self._weights(), *head, block=block, **options)
 
-    def _weights(self) -> list[Tensor]:
-        convolutions = (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv)
-        return [tensor for convolution in convolutions for tensor in _parameters(convolution)]
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        query, key, value = map(_parameters, (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv))
+        return (*query, *key, *value)
 
     def _options(self, frame_size: Sequence[int] | None) -> dict[str, Any]:
         return {"window": self.window, "frame_size": frame_size, "grid": self.grid, "outside": self.outside}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -62,7 +63,7 @@ class PSPNet18(nn.Module):
         widths = (1024, 256, 64, 64)
         self.up = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.PReLU())
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         )
         self.classifier = nn.Conv2d(64, classes, 1)
 
@@ -124,7 +125,7 @@ class BiSeNet18(nn.Module):
 def fold(module: nn.Module) -> nn.Module:
     """In eval mode, with each batch normalisation folded into the convolution before it."""
     children = list(module.named_children())
-    for (name, child), (after, norm) in zip(children, children[1:], strict=False):
+    for (name, child), (after, norm) in itertools.pairwise(children):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, torch.nn.utils.fuse_conv_bn_eval(child.eval(), norm.eval()))
             setattr(module, after, nn.Identity())

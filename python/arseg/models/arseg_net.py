@@ -16,8 +16,9 @@ from .pyramid import resize_to
 
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    plain = type(module) is nn.Conv2d and module.bias is not None and not module._forward_hooks
-    return plain and module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
+    if type(module) is not nn.Conv2d or module.bias is None or module._forward_hooks:
+        return False
+    return module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
 
 
 class ARSegNet(nn.Module):
