@@ -14,16 +14,27 @@ from arseg_ext._version import __version__
 if TYPE_CHECKING:
     from arseg_ext._loader import LibraryError, build_config, load
     from arseg_ext.nn import CReFF, LocalAttention, MVWarp
-    from arseg_ext.ops import creff, flow_warp, local_attention, mv_warp
+    from arseg_ext.ops import (
+        creff,
+        creff_labels,
+        creff_logits,
+        flow_warp,
+        local_attention,
+        mv_warp,
+        resize_labels,
+    )
 
 _HOME = {
     "LibraryError": "_loader",
     "build_config": "_loader",
     "load": "_loader",
     "creff": "ops",
+    "creff_labels": "ops",
+    "creff_logits": "ops",
     "flow_warp": "ops",
     "local_attention": "ops",
     "mv_warp": "ops",
+    "resize_labels": "ops",
     "CReFF": "nn",
     "LocalAttention": "nn",
     "MVWarp": "nn",
@@ -38,10 +49,13 @@ __all__ = [
     "__version__",
     "build_config",
     "creff",
+    "creff_labels",
+    "creff_logits",
     "flow_warp",
     "load",
     "local_attention",
     "mv_warp",
+    "resize_labels",
 ]
 
 

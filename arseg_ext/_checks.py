@@ -164,6 +164,18 @@ def classifier(op: str, reference: Tensor, weight: Tensor, bias: Tensor, most: i
             same_dtype(op, name, tensor, "reference", reference)
 
 
+def resize_labels(logits: Tensor, size: Sequence[int]) -> None:
+    op = "resize_labels"
+    dims(op, "logits", logits, "[N, K, H, W]")
+    floating(op, "logits", logits)
+    if not 1 <= logits.shape[1] <= 256:
+        fail(f"{op}: logits must have 1 to 256 classes, got {logits.shape[1]}")
+    if logits.shape[2] == 0 or logits.shape[3] == 0:
+        fail(f"{op}: logits must not be empty, got shape {list_text(logits.shape)}")
+    if len(size) != 2 or any(side < 0 for side in size):
+        fail(f"{op}: size must be (height, width), got {list_text(tuple(size))}")
+
+
 def outside_name(op: str, outside: str) -> None:
     if outside not in OUTSIDES:
         fail(f"{op}: outside must be 'zero' or 'masked', got '{outside}'")

@@ -100,6 +100,11 @@ def local_attention_backward(
     return _map_like(query), _map_like(key), _map_like(value)
 
 
+def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    _checks.resize_labels(logits, size)
+    return logits.new_empty((logits.shape[0], *size), dtype=torch.uint8)
+
+
 def creff(reference: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return _map_like(reference)
 
@@ -123,6 +128,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "_flow_warp_backward_flow": flow_warp_backward_flow,
     "_local_attention": local_attention,
     "_local_attention_backward": local_attention_backward,
+    "resize_labels": resize_labels,
     "_creff": creff,
     "_creff_out": creff_out,
     "_creff_classified": creff_classified,

@@ -72,5 +72,6 @@ def register() -> None:
         ops.flow_warp,
         ops._flow_warp_backward_feature,
         ops._flow_warp_backward_flow,
+        ops.resize_labels,
     ):
         register_flop_formula(warp)(no_flops)

@@ -24,7 +24,7 @@ from arseg_ext import _checks, _composite, _loader
 
 _loader.load()
 
-__all__ = ["creff", "creff_labels", "creff_logits", "flow_warp", "local_attention", "mv_warp"]
+__all__ = ["creff", "creff_labels", "creff_logits", "flow_warp", "local_attention", "mv_warp", "resize_labels"]
 
 
 def _pair(window: int | Sequence[int]) -> Sequence[int]:
@@ -256,3 +256,24 @@ def creff_labels(
     options = {"window": _pair(window), "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
     _composite.check_classified("creff_labels", reference, low_res, motion, parameters, classifier, options)
     return torch.ops.arseg.creff_labels(reference, low_res, motion, *parameters, *classifier, **options)
+
+
+def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Bilinear resizing of logits, and the class of the largest, without the resized logits between them.
+
+    The labels are those of `F.interpolate(logits, size, mode="bilinear", align_corners=align_corners).argmax(1)` but
+    for rounding where two classes are equal.
+
+    Args:
+        logits: [N, K, h, w], at most 256 classes.
+        size: (H, W) of the result.
+        align_corners: as in `F.interpolate`.
+
+    Returns:
+        uint8 [N, H, W]. Not differentiable.
+
+    Raises:
+        ValueError: an argument has the wrong shape, dtype or value.
+    """
+    _checks.resize_labels(logits, size)
+    return torch.ops.arseg.resize_labels(logits, size, align_corners=align_corners)

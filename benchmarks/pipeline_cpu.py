@@ -4,7 +4,7 @@
 
 Random weights, batch normalisation folded, channels_last; versions interleaved, medians and quartiles. A frame that is
 not a keyframe runs the network on the image at half the size, then the fusion: down to labels in one pass where the
-feature has the image's size (PSPNet18), to logits, upsampling and argmax where it has not (BiSeNet18). Decoding with
+feature has the image's size (PSPNet18), to logits and resized labels where it has not (BiSeNet18). Decoding with
 the motion fields counts for the method, plain decoding for the network on every frame.
 """
 
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from arseg.data.street import StreetScene
 from arseg.video import VideoReader, encode
+from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 SIZE = (720, 960)
@@ -71,9 +72,7 @@ def steps(name: str, dtype: torch.dtype, motion: Tensor, block: int) -> dict[str
     options = {"block": block, "frame_size": SIZE}
 
     def finish(logits: Tensor) -> Tensor:
-        if logits.shape[2:] != SIZE:
-            logits = F.interpolate(logits, SIZE, mode="bilinear", align_corners=True)
-        return logits.argmax(1)
+        return ops.resize_labels(logits, SIZE, align_corners=True)
 
     def low_res() -> Tensor:
         half = F.interpolate(image, (SIZE[0] // 2, SIZE[1] // 2), mode="bilinear", align_corners=True)

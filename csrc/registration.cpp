@@ -40,6 +40,8 @@ STABLE_TORCH_LIBRARY(arseg, m) {
            "str grid='aligned', str outside='zero') -> Tensor")
               .c_str());
   }
+  m.def("resize_labels(Tensor logits, SymInt[2] size, *, bool align_corners=False) -> Tensor");
+
   // In one pass, for inference. block = 0: motion is a dense flow.
   m.def(
       "_creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "

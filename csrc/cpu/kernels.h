@@ -3,6 +3,7 @@
 #include "../creff/task.h"
 #include "../local_attention/task.h"
 #include "../mv_warp/params.h"
+#include "../resize_labels/params.h"
 
 // The kernels of one target, as the operators call them. The sources are compiled once for each target (avx512.cpp
 // and its neighbours); capability.cpp chooses.
@@ -39,6 +40,8 @@ struct CpuKernels {
   void (*warp)(const WarpTask& task, int64_t first_row, int64_t last_row, void* scratch);
   int64_t (*copy_scratch)(const CopyTask& task);
   void (*copy)(const CopyTask& task, int64_t first_row, int64_t last_row, void* scratch);
+  int64_t (*resize_labels_scratch)(const ResizeLabelsTask& task);
+  void (*resize_labels)(const ResizeLabelsTask& task, int64_t first_row, int64_t last_row, void* scratch);
 };
 
 }  // namespace arseg

@@ -22,8 +22,8 @@ class Fetcher {
     const int64_t first = std::max<int64_t>(x, 0), last = std::min(x + pixels, map.width());
     if (map.stride[1] != 1 || y < 0 || y >= map.height() || first >= last || count_ == kMost) return;
     const int64_t bytes = map.element == Element::Double ? 8 : map.element == Element::Float ? 4 : 2;
-    const char* at = static_cast<const char*>(map.data) +
-                     (n * map.stride[0] + y * map.stride[2] + first * map.stride[3]) * bytes;
+    const char* at =
+        static_cast<const char*>(map.data) + (n * map.stride[0] + y * map.stride[2] + first * map.stride[3]) * bytes;
     runs_[count_++] = {at, ((last - first) * map.stride[3] * bytes + 63) / 64};
     lines_ += runs_[count_ - 1].lines;
   }

@@ -129,8 +129,8 @@ class FusionRows {
     if (span.empty()) return;
     const Map& reference = task_.reference;
     motion_taps(task_.motion, reference, n_, y, left_key() - 1 + span.first, span.last - span.first, taps_);
-    sample_row(reference.element, taps_, span.last - span.first, reference.channels(),
-               kRowsAhead * reference.stride[2], to + span.first * channels_, channels_);
+    sample_row(reference.element, taps_, span.last - span.first, reference.channels(), kRowsAhead * reference.stride[2],
+               to + span.first * channels_, channels_);
   }
 
   void resize(int64_t y, A* to) {

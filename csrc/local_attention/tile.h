@@ -12,30 +12,11 @@ void finish_features(const AttentionTask& task, int64_t n, int64_t y, int64_t x,
   store_row(task.out, n, y, x, width, block, stride);
 }
 
-// The class of the largest logit of each pixel; the first of equals.
 template <typename A>
 void finish_labels(const AttentionTask& task, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
                    int64_t stride) {
-  constexpr int lanes = kLanes<A>;
-  Vec<A> best{}, best_class{};
-  for (int64_t c = 0; c < task.out.channels(); c += lanes) {
-    Vec<A> logits[lanes];
-    for (int i = 0; i < lanes; ++i) logits[i] = load(block + i * stride + c);
-    transpose<A>(logits);
-    const int classes = static_cast<int>(std::min<int64_t>(lanes, task.out.channels() - c));
-    for (int i = 0; i < classes; ++i) {
-      const Vec<A> number = broadcast(static_cast<A>(c + i));
-      if (c + i == 0) {
-        best = logits[0];
-      } else {
-        const auto higher = logits[i] > best;
-        best = higher ? logits[i] : best;
-        best_class = higher ? number : best_class;
-      }
-    }
-  }
-  uint8_t* to = task.labels + (n * task.out.height() + y) * task.out.width() + x;
-  for (int64_t i = 0; i < width; ++i) to[i] = static_cast<uint8_t>(best_class[i]);
+  choose_classes(block, stride, task.out.channels(), width,
+                 task.labels + (n * task.out.height() + y) * task.out.width() + x);
 }
 
 template <typename Engine, typename Source>

@@ -151,22 +151,39 @@ void motion_taps(const MotionField& motion, const Map& feature, int64_t n, int64
   }
 }
 
-// Taps of bilinear resizing with align_corners=True: pixel (y, x) of a map of the given size.
+// Where bilinear resizing from `size` to `target` pixels samples along one axis; inside the map, as torch clamps it.
+struct ResizeAxis {
+  double step, offset, last;
+
+  ResizeAxis(int64_t size, int64_t target, bool align_corners) : last(static_cast<double>(size - 1)) {
+    if (align_corners) {
+      step = target > 1 ? last / static_cast<double>(target - 1) : 0;
+      offset = 0;
+    } else {
+      step = static_cast<double>(size) / static_cast<double>(target);
+      offset = 0.5 * step - 0.5;
+    }
+  }
+  ARSEG_INLINE AxisTaps taps(Vec<double> at) const {
+    Vec<double> position = at * broadcast(step) + broadcast(offset);
+    position = position < broadcast(0.0) ? broadcast(0.0) : position > broadcast(last) ? broadcast(last) : position;
+    return axis_taps(Vec<double>{}, position, last + 1);
+  }
+};
+
+// Taps of bilinear resizing: pixels of row y of a map of the given size.
 template <typename A>
 void resize_taps(const Map& from, int64_t height, int64_t width, int64_t n, int64_t y, int64_t x, int64_t count,
-                 Taps<A>& taps) {
+                 Taps<A>& taps, bool align_corners = true) {
   constexpr int lanes = kLanes<double>;
   const int64_t bytes = element_bytes(from.element);
   const int64_t base = reinterpret_cast<int64_t>(from.data) + n * from.stride[0] * bytes;
-  const double y_step = height > 1 ? static_cast<double>(from.height() - 1) / static_cast<double>(height - 1) : 0;
-  const double x_step = width > 1 ? static_cast<double>(from.width() - 1) / static_cast<double>(width - 1) : 0;
-  const AxisTaps v =
-      axis_taps(Vec<double>{}, broadcast(static_cast<double>(y) * y_step), static_cast<double>(from.height()));
+  const ResizeAxis vertical(from.height(), height, align_corners), horizontal(from.width(), width, align_corners);
+  const AxisTaps v = vertical.taps(broadcast(static_cast<double>(y)));
   Vec<double> step;
   for (int i = 0; i < lanes; ++i) step[i] = i;
   for (int64_t i = 0; i < count; i += lanes) {
-    const Vec<double> position = (broadcast(static_cast<double>(x + i)) + step) * broadcast(x_step);
-    const AxisTaps h = axis_taps(Vec<double>{}, position, static_cast<double>(from.width()));
+    const AxisTaps h = horizontal.taps(broadcast(static_cast<double>(x + i)) + step);
     store_taps(h, v, base, from.stride[2] * bytes, from.stride[3] * bytes, i, taps);
   }
 }

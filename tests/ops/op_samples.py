@@ -124,6 +124,7 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
         ),
         Sample("creff_logits", (leaf(feature.clone()), low, motion, *parameters, *classifier), field),
         Sample("creff_labels", (feature, low, flow, *parameters, *classifier), {"window": [3, 3]}),
+        Sample("resize_labels", (low_logits, [7, 9]), {"align_corners": True}),
         Sample("_creff", (feature, low, motion, *parameters), fused),
         Sample("_creff", (channels_last(feature), low, flow, *parameters), dense),
         Sample("_creff_out", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),

@@ -99,6 +99,19 @@ def test_classifier_gradients_go_through_the_parts(dtype):
     assert all(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("dtype", RELATIVE, ids=str)
+def test_resized_labels(dtype, align_corners):
+    for index, (classes, size) in enumerate([(1, (5, 7)), (11, (90, 131)), (20, (3, 2)), (35, (19, 70))]):
+        logits = (channels_last, strided, lambda x: x)[index % 3](randn(2, classes, 12, 17).to(dtype))
+        labels = ops.resize_labels(logits, size, align_corners=align_corners)
+        options = {"mode": "bilinear", "align_corners": align_corners}
+        expected = torch.nn.functional.interpolate(logits.double(), size, **options)
+        assert labels.shape == (2, *size) and labels.dtype == torch.uint8
+        chosen = expected.gather(1, labels[:, None].long())
+        assert float((expected.amax(1, keepdim=True) - chosen).max()) <= 1e-5
+
+
 def test_vectors_that_point_far_outside():
     rounded, motion, options = fusion_inputs((1, 16, 20, 40), dtype=torch.float32, reach=32767)
     motion[0, 0, 0] = torch.tensor([-32768, 32767], dtype=torch.int16)

@@ -1,6 +1,8 @@
 """Errors name the argument, what was expected and what came: the same words from the Python function, the
 compiled kernel and the fake kernel."""
 
+import re
+
 import pytest
 import torch
 from op_samples import creff_parameters
@@ -199,3 +201,19 @@ def test_devices_must_match():
         ops.local_attention(here, meta, here, window=3)
     with pytest.raises(ValueError, match="flow_warp: flow must be on the device of feature, cpu, got meta"):
         ops.flow_warp(here, torch.zeros(1, 3, 4, 2, device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("logits", "size", "sentence"),
+    [
+        (maps(3, 4, 5), (2, 2), "resize_labels: logits must have 4 dimensions [N, K, H, W], got shape [3, 4, 5]"),
+        (maps(1, 257, 2, 2), (2, 2), "resize_labels: logits must have 1 to 256 classes, got 257"),
+        (maps(1, 3, 0, 2), (2, 2), "resize_labels: logits must not be empty, got shape [1, 3, 0, 2]"),
+        (maps(1, 3, 2, 2), (2, -1), "resize_labels: size must be (height, width), got [2, -1]"),
+    ],
+)
+def test_resize_labels(logits, size, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        ops.resize_labels(logits, size)
+    with pytest.raises(RuntimeError, match=re.escape(sentence)):
+        torch.ops.arseg.resize_labels(logits, size)

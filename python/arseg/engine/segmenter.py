@@ -144,11 +144,7 @@ class VideoSegmenter:
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self._logits(frame, self._group if group is None else group)
-        size = frame.image.shape[:2]
-        logits = logits.float()
-        if logits.shape[2:] != size:
-            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return ops.resize_labels(logits, frame.image.shape[:2])[0].cpu().numpy()
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
