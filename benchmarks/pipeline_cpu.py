@@ -23,20 +23,21 @@ from typing import Any
 
 import av
 import numpy as np
-import paper_networks
 import torch
 import torch.nn.functional as F
 from compare_cpu import ALLOCATOR, DTYPES, facts
 from torch import Tensor
 
 from arseg.data.street import StreetScene
+from arseg.models import BiSeNet, PSPNet
+from arseg.models.folding import fold_batch_norm
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 SIZE = (720, 960)
 GOP = 12
-NETWORKS = {kind.__name__: kind for kind in (paper_networks.PSPNet18, paper_networks.BiSeNet18)}
+NETWORKS = {"PSPNet18": PSPNet, "BiSeNet18": BiSeNet}
 
 
 def clip(folder: str) -> tuple[str, Tensor, int]:
@@ -64,8 +65,9 @@ def decode(path: str, vectors: bool) -> float:
 
 def steps(name: str, dtype: torch.dtype, motion: Tensor, block: int) -> dict[str, Callable[[], Any]]:
     torch.manual_seed(0)
-    network = paper_networks.fold(NETWORKS[name]()).to(dtype).to(memory_format=torch.channels_last)
-    low_network = paper_networks.fold(NETWORKS[name]()).to(dtype).to(memory_format=torch.channels_last)
+    network, low_network = (
+        fold_batch_norm(NETWORKS[name]()).to(dtype).to(memory_format=torch.channels_last) for _ in range(2)
+    )
     fusion = CReFF(network.channels).to(dtype)
     image = torch.rand(1, 3, *SIZE).to(dtype).contiguous(memory_format=torch.channels_last)
     reference = network.features(image)
