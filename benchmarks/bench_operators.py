@@ -1,6 +1,7 @@
 """Times of the operators: `make bench`, or pytest benchmarks --benchmark-only -o python_files='bench_*.py'.
 
-Shapes: the default network's map at 480x360 (64x90x120), and the paper's BiSeNet18 map at 960x720 (256x90x120).
+Maps are channels_last; compare_cpu.py compares with torch.compile. Shapes: the default network's map at 480x360
+(64x90x120), and the paper's BiSeNet18 map at 960x720 (256x90x120).
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def dtype(request):
     return DTYPES[request.param]
 
 
+def randn(*size, dtype):
+    return torch.randn(*size, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+
 def field(shape, frame):
     generator = torch.Generator().manual_seed(0)
     size = (1, -(-frame[0] // 4), -(-frame[1] // 4), 2)
@@ -32,7 +37,7 @@ def field(shape, frame):
 
 @pytest.mark.benchmark(group="mv_warp")
 def test_mv_warp(benchmark, shape, dtype):
-    feature = torch.randn(1, *shape, dtype=dtype)
+    feature = randn(1, *shape, dtype=dtype)
     frame = (shape[1] * 4, shape[2] * 4)
     motion = field(shape, frame)
     benchmark(ops.mv_warp, feature, motion, block=4, frame_size=frame)
@@ -40,20 +45,20 @@ def test_mv_warp(benchmark, shape, dtype):
 
 @pytest.mark.benchmark(group="copy of the map")
 def test_copy(benchmark, shape, dtype):
-    feature = torch.randn(1, *shape, dtype=dtype)
+    feature = randn(1, *shape, dtype=dtype)
     benchmark(torch.clone, feature)
 
 
 @pytest.mark.benchmark(group="local_attention, window 7")
 @pytest.mark.parametrize("function", [ops.local_attention, reference.local_attention], ids=["ours", "reference"])
 def test_local_attention(benchmark, shape, dtype, function):
-    query, key, value = torch.randn(3, 1, *shape, dtype=dtype).unbind()
+    query, key, value = (randn(1, *shape, dtype=dtype) for _ in range(3))
     benchmark(function, query, key, value, window=7)
 
 
 @pytest.mark.benchmark(group="local_attention, window 7, forward and backward")
 def test_local_attention_backward(benchmark, shape, dtype):
-    query, key, value = (t.requires_grad_() for t in torch.randn(3, 1, *shape, dtype=dtype).unbind())
+    query, key, value = (randn(1, *shape, dtype=dtype).requires_grad_() for _ in range(3))
     benchmark(lambda: ops.local_attention(query, key, value, window=7).sum().backward())
 
 
@@ -62,6 +67,6 @@ def test_local_attention_backward(benchmark, shape, dtype):
 def test_creff(benchmark, shape, dtype):
     fusion = nn.CReFF(shape[0]).to(dtype)
     frame = (shape[1] * 4, shape[2] * 4)
-    feature = torch.randn(1, *shape, dtype=dtype)
-    low = torch.randn(1, shape[0], shape[1] // 2, shape[2] // 2, dtype=dtype)
+    feature = randn(1, *shape, dtype=dtype)
+    low = randn(1, shape[0], shape[1] // 2, shape[2] // 2, dtype=dtype)
     benchmark(fusion, feature, low, field(shape, frame), block=4, frame_size=frame)
