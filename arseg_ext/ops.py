@@ -160,7 +160,8 @@ def creff(
 
     Returns:
         The fused map [N, C, H, W]. Differentiable in every floating argument. Where no gradient is wanted, one pass
-        makes it on the CPU with at most 4 MB of memory besides; maps that are not channels_last are copied first.
+        makes it on the CPU, with at most 4 MB of memory a thread besides (up to 1024 channels); maps that are not
+        channels_last are copied first.
 
     Raises:
         ValueError: an argument has the wrong shape, dtype, device or value.

@@ -39,6 +39,8 @@ void run_tiles(const TileKernel<Task>& kernel, const Task& task, const Attention
   const int64_t wanted = ceil_div(2 * static_cast<int64_t>(torch::stable::get_num_threads()), batch * strips);
   const int64_t bands = std::clamp(wanted, ceil_div(height, kMostBandRows),
                                    std::max(ceil_div(height, kMostBandRows), height / kLeastBandRows));
+  // Whole blocks of three rows, and an even number: rows are paired from the top of a band on, and other pairs would
+  // add up in another order.
   const int64_t rows = round_up(ceil_div(height, bands), 6);
   const int64_t bands_used = ceil_div(height, rows);
   for_each_task(batch * bands_used * strips, kernel.scratch(task, pixels), [&](int64_t index, void* scratch) {
