@@ -51,14 +51,4 @@ View4<const T> view4(const Tensor& tensor) {
   return view;
 }
 
-template <typename T>
-View4<T> mutable_view4(const Tensor& tensor) {
-  View4<T> view{static_cast<T*>(tensor.mutable_data_ptr()), {}, {}};
-  for (int i = 0; i < 4; ++i) {
-    view.size[i] = tensor.size(i);
-    view.stride[i] = tensor.stride(i);
-  }
-  return view;
-}
-
 }  // namespace arseg
