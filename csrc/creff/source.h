@@ -97,7 +97,7 @@ class FusionRows {
         pixels_(pixels),
         needed_(pixels + task.window.width - 1),
         channels_(task.padded_channels),
-        taps_(needed_ + 2, channels_, arena) {}
+        taps_(needed_ + 2, std::max(channels_, round_up(task.out.channels(), kLanes<A>)), arena) {}
 
   int64_t height() const { return task_.out.height(); }
   int64_t width() const { return task_.out.width(); }

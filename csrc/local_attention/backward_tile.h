@@ -151,7 +151,10 @@ class BackwardTile {
     }
     Vec<A> total{};
     for (int k = 0; k < keys_; ++k) {
-      const Vec<A> weight = exp2_nonpositive<A>(load(weights + k * kLanes) - load(log_total));
+      // A key outside has logit 0, which may be far above all others where it is masked; its dP and key are 0, so any
+      // finite weight will do. NaN is not above 0: it stays.
+      const Vec<A> exponent = load(weights + k * kLanes) - load(log_total);
+      const Vec<A> weight = exp2_nonpositive<A>(exponent > Vec<A>{} ? Vec<A>{} : exponent);
       store(weights + k * kLanes, weight);
       total = weight * load(slopes + k * kLanes) + total;
     }

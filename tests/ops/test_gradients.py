@@ -161,3 +161,15 @@ def test_double_backward_is_refused(name):
     (grad,) = torch.autograd.grad(out.square().sum(), feature, create_graph=True)
     with pytest.raises(RuntimeError, match=f"^{name}: double backward is not supported$"):
         grad.sum().backward()
+
+
+def test_masked_keys_have_no_gradient_where_all_logits_are_low():
+    """A key outside the image has logit 0, far above the others: it must not come back in the backward."""
+    query = torch.full((1, 16, 5, 18), 2.5)
+    key, value = -2.5 + 0.1 * randn(1, 16, 5, 18, seed=1).float(), randn(1, 5, 5, 18, seed=2).float()
+    mine = leaves(query, key, value)
+    oracle = leaves(*(tensor.double() for tensor in (query, key, value)))
+    ops.local_attention(*mine, window=5, outside="masked").sum().backward()
+    reference.local_attention(*oracle, window=5, outside="masked").sum().backward()
+    for ours, expected in zip(mine, oracle, strict=True):
+        assert error(ours.grad, expected.grad) < 1e-4 * max(1.0, float(expected.grad.abs().max()))
