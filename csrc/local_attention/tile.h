@@ -168,7 +168,7 @@ class AttentionTile {
 
   // Rows of the first slot of the window of row y that lie before it.
   int skipped(int64_t y) const { return static_cast<int>((y - y_begin_) % Engine::kRowsPerSlot); }
-  int64_t packed_row() const { return Engine::slots(height_ + 1) * width_ * kLanes; }
+  int64_t packed_row() const { return Engine::kRowsPerSlot > 1 ? Engine::slots(height_ + 1) * width_ * kLanes : 0; }
 
   // The weighted sums of kSumPixels pixels of row y (row j of the block), from pixel p of the block on.
   void sum_values(int64_t y, int j, int64_t column, int64_t p, int64_t width) {
