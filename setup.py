@@ -1,7 +1,7 @@
 """Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI), arseg/_motion (pybind11, no torch).
 
-Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 refuses to
-build without CUDA, FORCE_CUDA=0 refuses to build with it, TORCH_CUDA_ARCH_LIST chooses GPU architectures,
+Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 builds with CUDA or
+not at all, also where there is no GPU, FORCE_CUDA=0 builds without it, TORCH_CUDA_ARCH_LIST chooses GPU architectures,
 ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
 """
 
@@ -70,6 +70,9 @@ def use_cuda(torch, cpp_extension, cuda_sources: list[str]) -> bool:
         missing = f"torch {torch.__version__} is a build without CUDA"
     elif cpp_extension.CUDA_HOME is None:
         missing = "nvcc was not found (set CUDA_HOME)"
+    elif not (wanted or os.environ.get("TORCH_CUDA_ARCH_LIST") or torch.cuda.is_available()):
+        # Minutes of nvcc, for nothing if the library stays on this machine.
+        missing = "there is no GPU here (FORCE_CUDA=1, or TORCH_CUDA_ARCH_LIST, builds for GPUs elsewhere)"
     else:
         # A build machine often has no GPU to ask for its architecture.
         if not torch.cuda.is_available() or wanted:

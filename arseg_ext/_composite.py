@@ -82,9 +82,9 @@ def check_creff(
 
 
 def _in_one_pass(tensors: Sequence[Tensor]) -> bool:
-    """Whether the fused kernel will do: on the CPU, and nobody wants a gradient."""
+    """Whether the fused kernel will do: there is one for the device, and nobody wants a gradient."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not wanted and tensors[0].device.type == "cpu"
+    return not wanted and tensors[0].device.type in ("cpu", "cuda")
 
 
 def _fused_options(
@@ -160,7 +160,9 @@ def creff_out(
     _checks.same_dtype("creff", "out", out, "reference", reference)
     _checks.shape("creff", "out", out, reference.shape)
     if not _in_one_pass((reference, low_res, motion, *parameters)):
-        _checks.fail("creff: out is for inference on the CPU; call it under torch.no_grad() or leave out away")
+        _checks.fail(
+            "creff: out is for inference on the CPU or a CUDA device; call it under torch.no_grad() or leave out away"
+        )
     torch.ops.arseg._creff_out(reference, low_res, motion, *rest, **_fused_options(motion, **o), out=out)
     return out
 

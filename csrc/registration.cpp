@@ -6,7 +6,13 @@
 
 #include <string>
 
-STABLE_TORCH_LIBRARY(arseg, m) {
+// The tests run the CUDA kernels on the CPU, as operators beside these.
+#if !defined(ARSEG_NAMESPACE)
+#define ARSEG_NAMESPACE arseg
+#endif
+#define ARSEG_LIBRARY(name, m) STABLE_TORCH_LIBRARY(name, m)  // after replacing the name
+
+ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def("_build_config() -> str");
   m.def("_use_cpu_capability(str name) -> str");
   m.def("_most_running_threads() -> int");

@@ -12,27 +12,12 @@
 #include "../cpu/capability.h"
 #include "../cpu/tensors.h"
 #include "../cpu/tiles.h"
-#include "../local_attention/checks.h"
-#include "../mv_warp/checks.h"
 #include "../mv_warp/motion_of.h"
+#include "checks.h"
 #include "task.h"
 
 namespace arseg {
 namespace {
-
-constexpr const char* kOp = "creff";
-
-struct Convolution {
-  const Tensor& weight;  // [C, 1, 3, 3]
-  const Tensor& bias;    // [C]
-};
-
-struct Options {
-  std::vector<int64_t> window;
-  int64_t block;  // 0: motion is a dense flow
-  std::vector<int64_t> frame_size;
-  std::string grid, outside;
-};
 
 // A matrix of A in memory that starts with a cache line, filled with 0.
 template <typename A>
@@ -74,37 +59,15 @@ Tensor packed_classifier(const Tensor& classifier, int64_t padded_channels, int6
   return packed;
 }
 
-void check_fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
-                  const std::vector<Convolution>& convolutions, const Options& options) {
-  check_map(kOp, "reference", reference);
-  check_map(kOp, "low_res", low_res);
-  check_same_dtype(kOp, "low_res", low_res, "reference", reference);
-  check(low_res.size(0) == reference.size(0) && low_res.size(1) == reference.size(1), kOp,
-        ": low_res must have the batch size and channels of reference");
-  check(low_res.size(2) > 0 && low_res.size(3) > 0, kOp, ": low_res must not be empty, got shape ",
-        shape_text(low_res));
-  for (const Convolution& convolution : convolutions) {
-    check_same_dtype(kOp, "a convolution's weight", convolution.weight, "reference", reference);
-    check_same_dtype(kOp, "a convolution's bias", convolution.bias, "reference", reference);
-    check_shape(kOp, "a convolution's weight", convolution.weight, {reference.size(1), 1, 3, 3});
-    check_shape(kOp, "a convolution's bias", convolution.bias, {reference.size(1)});
-  }
-  if (options.block) {
-    check_motion(kOp, "reference", reference, motion, options.block, options.frame_size);
-  } else {
-    check_flow(kOp, reference, motion);
-  }
-}
-
 // The task and what it points to.
 class Fusion {
  public:
   Fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
-         const std::vector<Convolution>& convolutions, const Options& options) {
+         const std::vector<Convolution>& convolutions, const FusionOptions& options) {
     check_fusion(reference, low_res, motion, convolutions, options);
-    task_.window = parse_window(kOp, options.window);
-    task_.outside = parse_outside(kOp, options.outside);
-    const Grid grid = parse_grid(kOp, options.grid);
+    task_.window = parse_window(kFusionOp, options.window);
+    task_.outside = parse_outside(kFusionOp, options.outside);
+    const Grid grid = parse_grid(kFusionOp, options.grid);
     motion_ = options.block ? std::make_unique<MotionOf>(reference, motion, options.block, options.frame_size, grid)
                             : std::make_unique<MotionOf>(motion, grid);
     const CpuKernels& all = cpu_kernels();
@@ -123,13 +86,8 @@ class Fusion {
 
   // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res.
   void classify(const Tensor& classifier, const Tensor& low_res_logits) {
-    check_dims(kOp, "classifier", classifier, 2, "[K, C]");
-    check_same_dtype(kOp, "classifier", classifier, "low_res_logits", low_res_logits);
+    check_fusion_classifier(task_.reference.channels(), dtype_, task_.low_res.size, classifier, low_res_logits);
     const int64_t classes = classifier.size(0);
-    check_shape(kOp, "low_res_logits", low_res_logits,
-                {task_.low_res.size[0], classes, task_.low_res.size[2], task_.low_res.size[3]});
-    check(classifier.size(1) == task_.reference.channels() && classifier.scalar_type() == dtype_, kOp,
-          ": classifier must have the channels and dtype of reference");
     task_.low_res_logits = map_of(keep(with_channels_together(low_res_logits)));
     const int64_t padded = round_up(classes, kernels_->lanes);
     dispatch_floating(dtype_, [&](auto tag) {
@@ -190,8 +148,7 @@ void creff_out(const Tensor& reference, const Tensor& low_res, const Tensor& mot
   Fusion fusion(reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
-  check_same_dtype(kOp, "out", out, "reference", reference);
-  check_shape(kOp, "out", out, {reference.size(0), reference.size(1), reference.size(2), reference.size(3)});
+  check_fusion_out(reference, out);
   fusion.run(map_of(out), nullptr);
 }
 
@@ -210,7 +167,7 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
     fusion.run(map_of(out), nullptr);
     return out;
   }
-  check(classes >= 1 && classes <= 256, kOp, ": labels need 1 to 256 classes, got ", classes);
+  check_fusion_labels(classes);
   Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte);
   Map shape;
   shape.element = element_of(reference);

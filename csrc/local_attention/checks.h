@@ -32,4 +32,17 @@ inline void check_attention(const char* op, const torch::stable::Tensor& query, 
   check_shape(op, "value", value, {query.size(0), value.size(1), query.size(2), query.size(3)});
 }
 
+inline void check_attention_backward(const char* op, const torch::stable::Tensor& grad,
+                                     const torch::stable::Tensor& query, const torch::stable::Tensor& key,
+                                     const torch::stable::Tensor& value, const torch::stable::Tensor& logsumexp) {
+  using torch::headeronly::ScalarType;
+  check_attention(op, query, key, value);
+  check_same_dtype(op, "grad", grad, "query", query);
+  check_shape(op, "grad", grad, {value.size(0), value.size(1), value.size(2), value.size(3)});
+  const ScalarType sums = query.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  check(logsumexp.scalar_type() == sums, op, ": logsumexp must be ", dtype_name(sums), ", got ",
+        dtype_name(logsumexp.scalar_type()));
+  check_shape(op, "logsumexp", logsumexp, {query.size(0), query.size(2), query.size(3)});
+}
+
 }  // namespace arseg

@@ -56,12 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
                                                             std::vector<int64_t> window, std::string outside,
                                                             double scale) {
   constexpr const char* op = "_local_attention_backward";
-  check_attention(op, query, key, value);
-  check_same_dtype(op, "grad", grad, "query", query);
-  check_shape(op, "grad", grad, {value.size(0), value.size(1), value.size(2), value.size(3)});
-  check(logsumexp.scalar_type() == accumulator_dtype(query.scalar_type()), op, ": logsumexp must be ",
-        dtype_name(accumulator_dtype(query.scalar_type())), ", got ", dtype_name(logsumexp.scalar_type()));
-  check_shape(op, "logsumexp", logsumexp, {query.size(0), query.size(2), query.size(3)});
+  check_attention_backward(op, grad, query, key, value, logsumexp);
   const Window sides = parse_window(op, window);
   parse_outside(op, outside);  // the mode is already in logsumexp
   Tensor grad_query = empty_like_map(query);

@@ -9,10 +9,12 @@
 // The arithmetic of the warps along one axis, for host and device. No torch.
 namespace arseg {
 
-// The block that holds the centre of feature pixel `at`: floor((at + 0.5) * frame / size / block), exactly.
-ARSEG_HD inline int64_t block_of(int64_t at, const BlockAxis& axis) {
-  const int64_t index = ((2 * at + 1) * axis.frame) / (2 * axis.size * axis.block);
-  return index < axis.blocks ? index : axis.blocks - 1;
+// The block that holds the centre of feature pixel `at`: floor((at + 0.5) * frame / size / block), exactly. I must hold
+// 2 * size * frame and 2 * size * block.
+template <typename I = int64_t>
+ARSEG_HD I block_of(I at, const BlockAxis& axis) {
+  const I index = ((2 * at + 1) * static_cast<I>(axis.frame)) / (2 * static_cast<I>(axis.size * axis.block));
+  return index < static_cast<I>(axis.blocks) ? index : static_cast<I>(axis.blocks - 1);
 }
 
 // Feature pixels for one quarter of a video pixel.
@@ -37,21 +39,21 @@ ARSEG_HD T sample_slope(int64_t size, Grid grid) {
 }
 
 // The two pixels between which a position lies. A pixel outside the image is -1.
-template <typename T>
+template <typename T, typename I = int64_t>
 struct Taps {
-  int64_t lower;
-  int64_t upper;
+  I lower;
+  I upper;
   T fraction;  // the weight of `upper`
 };
 
-template <typename T>
-ARSEG_HD Taps<T> sample_taps(int64_t at, T shift, int64_t size) {
+template <typename T, typename I = int64_t>
+ARSEG_HD Taps<T, I> sample_taps(I at, T shift, I size) {
   const T position = static_cast<T>(at) + shift;
   // NaN and huge values fail the comparison, and so never reach the conversion to an integer.
   if (!(position > T(-1) && position < static_cast<T>(size))) return {-1, -1, T(0)};
   const T whole = std::floor(shift);
-  const int64_t lower = at + static_cast<int64_t>(whole);
-  const int64_t upper = lower + 1;
+  const I lower = at + static_cast<I>(whole);
+  const I upper = lower + 1;
   return {lower >= 0 && lower < size ? lower : -1, upper >= 0 && upper < size ? upper : -1, shift - whole};
 }
 

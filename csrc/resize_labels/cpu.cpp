@@ -8,17 +8,13 @@
 #include "../cpu/capability.h"
 #include "../cpu/parallel.h"
 #include "../cpu/tensors.h"
+#include "checks.h"
 
 namespace arseg {
 namespace {
 
 Tensor resize_labels(const Tensor& logits, std::vector<int64_t> size, bool align_corners) {
-  constexpr const char* op = "resize_labels";
-  check_dims(op, "logits", logits, 4, "[N, K, H, W]");
-  check_floating(op, "logits", logits);
-  check(logits.size(1) >= 1 && logits.size(1) <= 256, op, ": logits must have 1 to 256 classes, got ", logits.size(1));
-  check(logits.size(2) > 0 && logits.size(3) > 0, op, ": logits must not be empty, got shape ", shape_text(logits));
-  check(size.size() == 2 && size[0] >= 0 && size[1] >= 0, op, ": size must be (height, width), got ", list_text(size));
+  check_resize_labels(logits, size);
   const Tensor source = with_channels_together(logits);
   Tensor labels = torch::stable::empty({logits.size(0), size[0], size[1]}, ScalarType::Byte);
   ResizeLabelsTask task;

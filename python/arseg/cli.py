@@ -79,6 +79,7 @@ def segment(
         ),
     ] = "ar",
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")] = "float32",
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
     frames: Annotated[
         int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
@@ -98,7 +99,7 @@ def segment(
 
     if output is None and labels is None:
         output = Path(f"{Path(video).stem}-segmented.mp4")
-    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision)
+    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision, device=device)
     count = segment_file(
         segmenter,
         video if "://" in video else Path(video),

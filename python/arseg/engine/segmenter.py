@@ -96,7 +96,7 @@ class VideoSegmenter:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
         if height is not None and height < 16:
             raise InputError(f"height: expected at least 16 pixels, got {height}")
-        _refuse_device(torch.device(device))
+        _refuse_device(device)
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
@@ -182,10 +182,16 @@ class VideoSegmenter:
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _refuse_device(device: torch.device) -> None:
+def _refuse_device(name: str | torch.device) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device: expected a device of torch, such as cpu, cuda or cuda:1, got {name!r}") from None
     key = {"cpu": "CPU", "cuda": "CUDA"}.get(device.type)
     if key is None or not torch._C._dispatch_has_kernel_for_dispatch_key("arseg::mv_warp", key):
         raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device: torch finds no CUDA device here, got {device}; use device='cpu'")
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,0 +1,64 @@
+// A classifier on a map of values, with the logits of the low-resolution map added: logits, or labels without them.
+#pragma once
+
+#include <algorithm>
+
+#include "../common/resize.cuh"
+#include "arguments.cuh"
+
+namespace arseg::gpu {
+
+constexpr int kClassifyWarps = 8;
+
+// A warp a pixel, a lane a class (and every 32nd after it). Lanes read the same value at a time, and weights side by
+// side.
+template <typename T>
+__global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArguments<T> a) {
+  using A = accumulator<T>;
+  const int lane = static_cast<int>(threadIdx.x);
+  const int64_t pixels = a.batch * a.height * a.width;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kClassifyWarps + threadIdx.y; i < pixels;
+       i += static_cast<int64_t>(gridDim.x) * kClassifyWarps) {
+    const int64_t n = i / a.width / a.height;
+    const auto v = resize_tap<A>(static_cast<int>(i / a.width % a.height), a.low_height, a.height, true);
+    const auto h = resize_tap<A>(static_cast<int>(i % a.width), a.low_width, a.width, true);
+    const T* values = a.values + i * a.channels;
+    A best = A(0);
+    int label = -1;  // none yet
+    for (int k = lane; k < a.classes; k += 32) {
+      const T* low = a.low_res_logits + n * a.low_stride[0] + k * a.low_stride[1];
+      const auto at = [&](int y, int x) { return A(to_float(low[y * a.low_stride[2] + x * a.low_stride[3]])); };
+      const A top = (A(1) - h.fraction) * at(v.lower, h.lower) + h.fraction * at(v.lower, h.upper);
+      const A bottom = (A(1) - h.fraction) * at(v.upper, h.lower) + h.fraction * at(v.upper, h.upper);
+      A logit = (A(1) - v.fraction) * top + v.fraction * bottom;
+      for (int c = 0; c < a.channels; ++c) {
+        logit += to_float(values[c]) * a.classifier[static_cast<int64_t>(c) * a.padded_classes + k];
+      }
+      if (a.logits) a.logits[i * a.classes + k] = from_accumulator<T>(logit);
+      if (label < 0 || logit > best) {
+        best = logit;
+        label = k;
+      }
+    }
+    if (a.labels) {
+      ARSEG_UNROLL
+      for (int lanes = 16; lanes > 0; lanes /= 2) {
+        const A other = __shfl_xor_sync(kAllLanes, best, lanes);
+        const int other_label = __shfl_xor_sync(kAllLanes, label, lanes);
+        const bool better = other_label >= 0 && (label < 0 || other > best || (other == best && other_label < label));
+        best = better ? other : best;
+        label = better ? other_label : label;
+      }
+      if (lane == 0) a.labels[i] = static_cast<uint8_t>(label);
+    }
+  }
+}
+
+template <typename T>
+void launch_classify(const ClassifyArguments<T>& a, void* stream) {
+  const int64_t pixels = a.batch * a.height * a.width;
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>((pixels + kClassifyWarps - 1) / kClassifyWarps, 1 << 24)));
+  ARSEG_LAUNCH(classify<T>, grid, dim3(32, kClassifyWarps), 0, stream, a);
+}
+
+}  // namespace arseg::gpu

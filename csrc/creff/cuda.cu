@@ -1,0 +1,218 @@
+// The whole fusion on CUDA, for inference: checks, memory, and the kernels of cuda.cuh.
+
+#include <string>
+#include <vector>
+
+#include "../common/door.cuh"
+#include "../mv_warp/motion_of.cuh"
+#include "checks.h"
+#include "cuda.cuh"
+
+namespace arseg {
+namespace {
+
+// Arguments made ready for the kernels, and the memory behind them.
+class Fusion {
+ public:
+  Fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+         const std::vector<Convolution>& convolutions, const FusionOptions& options)
+      : device_(checked(reference, low_res, motion, convolutions, options)),
+        dtype_(reference.scalar_type()),
+        window_(parse_window(kFusionOp, options.window)),
+        outside_(parse_outside(kFusionOp, options.outside)),
+        channels_(padded_channels(reference.size(1), dtype_)),
+        reference_(dense_channels_last(reference, channels_)),
+        low_res_(dense_channels_last(low_res, channels_)),
+        weights_(scratch({3 * gpu::kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
+    const Grid grid = parse_grid(kFusionOp, options.grid);
+    motion_ = options.block ? block_motion(kFusionOp, reference, motion, options.block, options.frame_size, grid)
+                            : dense_motion(kFusionOp, motion, grid);
+    for (const int64_t size : {low_res.size(2), low_res.size(3), channels_}) {
+      check(size <= 1 << 30, kFusionOp, ": a size of ", size, " is too large for CUDA");
+    }
+    if (is_empty()) return;
+    dispatch_device(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      using A = gpu::accumulator<T>;
+      gpu::PackDepthwiseAll<T> all;
+      for (int i = 0; i < 3; ++i) {
+        const Convolution& from = convolutions[i];
+        gpu::PackDepthwise<T>& to = all.convolution[i];
+        to.weight = data_of<T>(from.weight);
+        to.bias = data_of<T>(from.bias);
+        for (int d = 0; d < 4; ++d) to.weight_stride[d] = from.weight.stride(d);
+        to.bias_stride = from.bias.stride(0);
+        to.channels = static_cast<int>(from.bias.size(0));
+        to.padded = static_cast<int>(channels_);
+        to.to = mutable_data_of<A>(weights_) + i * gpu::kDepthwiseRows * channels_;
+      }
+      gpu::launch_pack_depthwise(all, device_.stream());
+    });
+  }
+
+  bool is_empty() const { return reference_.size(0) * reference_.size(2) * reference_.size(3) == 0; }
+
+  // Features into `out`.
+  void run(Tensor& out) {
+    if (is_empty()) return;
+    Tensor buffer = result_buffer(out, channels_);
+    attend(buffer, true);
+    finish_result(out, buffer);
+  }
+
+  // Logits into `logits` or labels into `labels`, whichever is not null.
+  void classify(const Tensor& classifier, const Tensor& low_res_logits, Tensor* logits, Tensor* labels) {
+    const int64_t low_size[4] = {low_res_.size(0), low_res_.size(1), low_res_.size(2), low_res_.size(3)};
+    check_same_device(kFusionOp, "classifier", classifier, "reference", reference_);
+    check_same_device(kFusionOp, "low_res_logits", low_res_logits, "reference", reference_);
+    if (is_empty()) return;
+    const int64_t classes = classifier.size(0);
+    const int64_t padded = round_up(classes, 32);
+    Tensor sums =
+        empty_channels_last(reference_, reference_.size(0), channels_, reference_.size(2), reference_.size(3));
+    attend(sums, false);
+    Tensor packed = scratch({channels_ * padded}, accumulator_dtype(dtype_));
+    Tensor buffer = logits ? result_buffer(*logits, classes) : sums;
+    dispatch_device(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      using A = gpu::accumulator<T>;
+      gpu::launch_pack_classifier<T>({data_of<T>(classifier),
+                                      {classifier.stride(0), classifier.stride(1)},
+                                      static_cast<int>(classes),
+                                      static_cast<int>(classifier.size(1)),
+                                      static_cast<int>(padded),
+                                      static_cast<int>(channels_),
+                                      mutable_data_of<A>(packed)},
+                                     device_.stream());
+      gpu::ClassifyArguments<T> a;
+      a.batch = reference_.size(0);
+      a.height = static_cast<int>(reference_.size(2));
+      a.width = static_cast<int>(reference_.size(3));
+      a.channels = static_cast<int>(channels_);
+      a.classes = static_cast<int>(classes);
+      a.padded_classes = static_cast<int>(padded);
+      a.low_height = static_cast<int>(low_size[2]);
+      a.low_width = static_cast<int>(low_size[3]);
+      a.values = data_of<T>(sums);
+      a.classifier = data_of<A>(packed);
+      a.low_res_logits = data_of<T>(low_res_logits);
+      for (int i = 0; i < 4; ++i) a.low_stride[i] = low_res_logits.stride(i);
+      a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
+      a.labels = labels ? mutable_data_of<uint8_t>(*labels) : nullptr;
+      gpu::launch_classify(a, device_.stream());
+    });
+    if (logits) finish_result(*logits, buffer);
+  }
+
+ private:
+  static const Tensor& checked(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+                               const std::vector<Convolution>& convolutions, const FusionOptions& options) {
+    check_fusion(reference, low_res, motion, convolutions, options);
+    check_same_device(kFusionOp, "low_res", low_res, "reference", reference);
+    check_same_device(kFusionOp, "motion", motion, "reference", reference);
+    for (const Convolution& convolution : convolutions) {
+      check_same_device(kFusionOp, "a convolution's weight", convolution.weight, "reference", reference);
+      check_same_device(kFusionOp, "a convolution's bias", convolution.bias, "reference", reference);
+    }
+    return reference;
+  }
+
+  Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const {
+    return torch::stable::empty(size, dtype, std::nullopt, reference_.device());
+  }
+
+  // The weighted sum of values, with the upsampled map or without, into a dense channels-last map.
+  void attend(Tensor& out, bool with_residual) {
+    dispatch_device(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      using A = gpu::accumulator<T>;
+      gpu::FusionArguments<T> a;
+      a.batch = reference_.size(0);
+      a.height = static_cast<int>(reference_.size(2));
+      a.width = static_cast<int>(reference_.size(3));
+      a.channels = static_cast<int>(channels_);
+      a.low_height = static_cast<int>(low_res_.size(2));
+      a.low_width = static_cast<int>(low_res_.size(3));
+      a.motion = motion_;
+      a.window_height = static_cast<int>(window_.height);
+      a.window_width = static_cast<int>(window_.width);
+      a.masked = outside_ == Outside::Masked;
+      a.reference = data_of<T>(reference_);
+      a.low_res = data_of<T>(low_res_);
+      const A* weights = data_of<A>(weights_);
+      a.query_weights = weights;
+      a.key_weights = weights + gpu::kDepthwiseRows * channels_;
+      a.value_weights = weights + 2 * gpu::kDepthwiseRows * channels_;
+      a.out = mutable_data_of<T>(out);
+      const int64_t elements = a.batch * a.height * a.width * channels_;
+      Tensor maps = scratch({4 * elements}, dtype_);
+      T* first = mutable_data_of<T>(maps);
+      gpu::launch_fusion_pair<T>(a, {first, first + elements, first + 2 * elements, first + 3 * elements},
+                                 with_residual, device_.stream());
+    });
+  }
+
+  OnDevice device_;
+  ScalarType dtype_;
+  Window window_;
+  Outside outside_;
+  int64_t channels_;  // padded to whole vectors
+  Tensor reference_, low_res_, weights_;
+  gpu::Motion motion_;
+};
+
+Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+             const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+             const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+             std::string grid, std::string outside) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  Tensor out = empty_like_map(reference);
+  fusion.run(out);
+  return out;
+}
+
+void creff_out(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+               const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+               const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+               std::string grid, std::string outside, Tensor out) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  check_fusion_out(reference, out);
+  check_same_device(kFusionOp, "out", out, "reference", reference);
+  fusion.run(out);
+}
+
+Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Tensor& low_res_logits,
+                        const Tensor& motion, const Tensor& query_weight, const Tensor& query_bias,
+                        const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+                        const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
+                        std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
+  Fusion fusion(reference, low_res, motion,
+                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
+                {window, block, frame_size, grid, outside});
+  const int64_t low_size[4] = {low_res.size(0), low_res.size(1), low_res.size(2), low_res.size(3)};
+  check_fusion_classifier(reference.size(1), reference.scalar_type(), low_size, classifier, low_res_logits);
+  if (!labels) {
+    Tensor out = empty_map(reference, {reference.size(0), classifier.size(0), reference.size(2), reference.size(3)});
+    fusion.classify(classifier, low_res_logits, &out, nullptr);
+    return out;
+  }
+  check_fusion_labels(classifier.size(0));
+  Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte,
+                                    std::nullopt, reference.device());
+  fusion.classify(classifier, low_res_logits, nullptr, &out);
+  return out;
+}
+
+}  // namespace
+
+ARSEG_CUDA_LIBRARY(m) {
+  m.impl("_creff", TORCH_BOX(&creff));
+  m.impl("_creff_out", TORCH_BOX(&creff_out));
+  m.impl("_creff_classified", TORCH_BOX(&creff_classified));
+}
+
+}  // namespace arseg

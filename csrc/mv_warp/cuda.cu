@@ -1,0 +1,134 @@
+// The warps on CUDA: checks, memory, and the kernels of cuda.cuh.
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "../common/door.cuh"
+#include "checks.h"
+#include "cuda.cuh"
+#include "motion_of.cuh"
+
+namespace arseg {
+namespace {
+
+bool is_empty(const Tensor& map) { return map.size(0) * map.size(1) * map.size(2) * map.size(3) == 0; }
+
+template <typename T>
+gpu::WarpArguments<T> arguments(const Tensor& from, Tensor& to, int64_t channels, const gpu::Motion& motion) {
+  return {data_of<T>(from), mutable_data_of<T>(to), from.size(0), static_cast<int>(channels), motion};
+}
+
+Tensor warp(const Tensor& feature, const gpu::Motion& motion) {
+  Tensor out = empty_like_map(feature);
+  if (is_empty(out)) return out;
+  const OnDevice device(feature);
+  const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
+  const Tensor source = dense_channels_last(feature, channels);
+  Tensor buffer = result_buffer(out, channels);
+  dispatch_device(feature.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    gpu::launch_warp(arguments<T>(source, buffer, channels, motion), device.stream());
+  });
+  finish_result(out, buffer);
+  return out;
+}
+
+Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Motion& motion) {
+  Tensor out = torch::stable::new_empty(grad, grad.sizes());
+  if (is_empty(out)) return out;
+  const OnDevice device(grad);
+  const int64_t pixels = grad.size(2) * grad.size(3);
+  check(4 * pixels <= std::numeric_limits<int32_t>::max(), op, ": a map of ", grad.size(2), " x ", grad.size(3),
+        " is too large for a gradient on CUDA");
+  const int64_t channels = padded_channels(grad.size(1), grad.scalar_type());
+  const Tensor source = dense_channels_last(grad, channels);
+  Tensor buffer = result_buffer(out, channels);
+  Tensor lists = torch::stable::empty({grad.size(0) * pixels * 5}, ScalarType::Int, std::nullopt, grad.device());
+  Tensor heads = torch::stable::narrow(lists, 0, 0, grad.size(0) * pixels);
+  torch::stable::fill_(heads, -1.0);
+  int32_t* first = mutable_data_of<int32_t>(lists);
+  dispatch_device(grad.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    gpu::launch_warp_backward(arguments<T>(source, buffer, channels, motion), {first, first + grad.size(0) * pixels},
+                              device.stream());
+  });
+  finish_result(out, buffer);
+  return out;
+}
+
+Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
+               std::string grid) {
+  constexpr const char* op = "mv_warp";
+  check_map(op, "feature", feature);
+  check_motion(op, "feature", feature, motion, block, frame_size);
+  check_same_device(op, "motion", motion, "feature", feature);
+  return warp(feature, block_motion(op, feature, motion, block, frame_size, parse_grid(op, grid)));
+}
+
+Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
+                        std::string grid) {
+  constexpr const char* op = "_mv_warp_backward";
+  check_map(op, "grad", grad);
+  check_motion(op, "grad", grad, motion, block, frame_size);
+  check_same_device(op, "motion", motion, "grad", grad);
+  return warp_backward_feature(op, grad, block_motion(op, grad, motion, block, frame_size, parse_grid(op, grid)));
+}
+
+Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
+  constexpr const char* op = "flow_warp";
+  check_map(op, "feature", feature);
+  check_flow(op, feature, flow);
+  check_same_device(op, "flow", flow, "feature", feature);
+  return warp(feature, dense_motion(op, flow, parse_grid(op, grid)));
+}
+
+Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {
+  constexpr const char* op = "_flow_warp_backward_feature";
+  check_map(op, "grad", grad);
+  check_flow(op, grad, flow);
+  check_same_device(op, "flow", flow, "grad", grad);
+  return warp_backward_feature(op, grad, dense_motion(op, flow, parse_grid(op, grid)));
+}
+
+Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const Tensor& flow, std::string grid) {
+  constexpr const char* op = "_flow_warp_backward_flow";
+  check_map(op, "feature", feature);
+  check_flow(op, feature, flow);
+  check_same_dtype(op, "grad", grad, "feature", feature);
+  check_shape(op, "grad", grad, {feature.size(0), feature.size(1), feature.size(2), feature.size(3)});
+  check_same_device(op, "flow", flow, "feature", feature);
+  check_same_device(op, "grad", grad, "feature", feature);
+  const gpu::Motion motion = dense_motion(op, flow, parse_grid(op, grid));
+  Tensor out = torch::stable::new_empty(flow, flow.sizes());
+  if (is_empty(feature)) {
+    torch::stable::zero_(out);
+    return out;
+  }
+  const OnDevice device(feature);
+  const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
+  const Tensor source = dense_channels_last(feature, channels);
+  const Tensor grads = dense_channels_last(grad, channels);
+  dispatch_device(feature.scalar_type(), [&](auto tag) {
+    dispatch_device(flow.scalar_type(), [&](auto flow_tag) {
+      using T = decltype(tag);
+      using F = decltype(flow_tag);
+      gpu::launch_flow_gradient<T, F>({data_of<T>(grads), data_of<T>(source), mutable_data_of<F>(out), feature.size(0),
+                                       static_cast<int>(channels), motion},
+                                      device.stream());
+    });
+  });
+  return out;
+}
+
+}  // namespace
+
+ARSEG_CUDA_LIBRARY(m) {
+  m.impl("mv_warp", TORCH_BOX(&mv_warp));
+  m.impl("_mv_warp_backward", TORCH_BOX(&mv_warp_backward));
+  m.impl("flow_warp", TORCH_BOX(&flow_warp));
+  m.impl("_flow_warp_backward_feature", TORCH_BOX(&flow_warp_backward_feature));
+  m.impl("_flow_warp_backward_flow", TORCH_BOX(&flow_warp_backward_flow));
+}
+
+}  // namespace arseg
