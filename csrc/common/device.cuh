@@ -112,6 +112,12 @@ ARSEG_DEVICE float exp2_fast(float x) {
   return result;
 }
 
+// x, of which the compiler knows nothing: what is worked out from it is not kept in registers across a loop.
+ARSEG_DEVICE int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 ARSEG_DEVICE float to_float(float x) { return x; }
 ARSEG_DEVICE float to_float(Half x) { return __half2float(x); }
 ARSEG_DEVICE float to_float(BFloat16 x) { return __bfloat162float(x); }

@@ -1,17 +1,63 @@
 // Local attention on CUDA: which kernel takes what.
 #pragma once
 
+#include "backward_tensor_core.cuh"
+#include "forward_tensor_core.cuh"
 #include "general.cuh"
 
 namespace arseg::gpu {
 
+// Whether the tiled kernels take it: a square window up to 9, whole vectors of channels, a grid that a launch can hold.
+template <typename T>
+bool is_tiled(const AttentionShape& s) {
+  return s.window_height == s.window_width && s.window_height <= 9 && s.channels % kVector<T> == 0 &&
+         s.value_channels % kVector<T> == 0 && s.height <= 8 * 65535 && s.batch <= 65535;
+}
+
+// run(std::integral_constant<int, window>{}) for the windows of the tiled kernels.
+template <typename F>
+void dispatch_window(int window, F&& run) {
+  switch (window) {
+    case 3:
+      return run(std::integral_constant<int, 3>{});
+    case 5:
+      return run(std::integral_constant<int, 5>{});
+    case 7:
+      return run(std::integral_constant<int, 7>{});
+    default:
+      return run(std::integral_constant<int, 9>{});
+  }
+}
+
 template <typename T>
 void launch_attention(const AttentionArguments<T>& a, void* stream) {
+  if constexpr (is_half_type<T>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) {
+        if (a.shape.channels <= 32 && a.shape.value_channels <= 32) {
+          launch_forward_mma<T, 32, window>(a, stream);
+        } else {
+          launch_forward_mma<T, 64, window>(a, stream);
+        }
+      });
+    }
+  }
   launch_general_forward(a, stream);
 }
 
 template <typename T>
 void launch_attention_backward(const AttentionGradients<T>& a, void* stream) {
+  if constexpr (is_half_type<T>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) {
+        if (a.shape.channels <= 32 && a.shape.value_channels <= 32) {
+          launch_backward_mma<T, 32, window>(a, stream);
+        } else {
+          launch_backward_mma<T, 64, window>(a, stream);
+        }
+      });
+    }
+  }
   launch_general_backward(a, stream);
 }
 

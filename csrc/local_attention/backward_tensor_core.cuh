@@ -1,0 +1,204 @@
+// Attention backward for float16 and bfloat16, on the patches of tensor_core.cuh. Nothing is scattered: the gradient of
+// a query gathers over its window, and those of a key and its value over the queries whose window holds it, which are
+// the pixels of its own window. So both are one kernel, with the roles of the maps exchanged:
+//
+//               rows of the patch      the other map, in shared memory
+//   queries     query, grad            key, value       -> delta, gradient of the query
+//   keys        key, value             query, grad      -> gradients of the value and the key
+//
+// Inf and NaN may reach the gradients of a whole patch; forward keeps them within the window.
+#pragma once
+
+#include "forward_tensor_core.cuh"
+
+namespace arseg::gpu {
+
+// For keys: what each query of the halo brings along.
+struct QuerySums {
+  float logsumexp;  // in base 2; Inf outside the image, which makes the probability 0
+  float delta;
+};
+
+template <typename T>
+struct BackwardRoles {
+  const T* own;        // rows that make the logits
+  const T* own_value;  // rows that make the gradients of the probabilities
+  const T* other;      // their counterparts
+  const T* other_value;
+  T* grad;        // of own
+  T* grad_value;  // of own_value, for keys
+};
+
+template <typename T, int CHUNK, int WINDOW, bool KEYS>
+__global__ void __launch_bounds__(256)
+    attention_backward_mma(AttentionGradients<T> a, BackwardRoles<T> roles, Chunks count) {
+  using P = Patch<CHUNK, WINDOW>;
+  ARSEG_SHARED(shared);
+  uint4* buffers = reinterpret_cast<uint4*>(shared);
+  QuerySums* sums_of = reinterpret_cast<QuerySums*>(shared + 2 * P::kChunkBytes);  // for keys: [halo]
+  const AttentionShape& s = a.shape;
+  const int64_t n = blockIdx.z;
+  const auto here = [&] { return PatchPosition<P>(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x)); };
+  const auto buffer = [&](int chunk) { return buffers + chunk % 2 * P::kChunkVectors; };
+  // Chunks of `other`, of `other_value`, and of `other` again.
+  const auto fetch = [&](int chunk) {
+    const bool values = chunk >= count.keys && chunk < count.keys + count.values;
+    // With one chunk of each, that of `other` is still there.
+    const bool kept = count.keys + count.values == 2 && chunk == 2;
+    if (chunk < 2 * count.keys + count.values && !kept) {
+      const auto at = here();
+      if (values) {
+        copy_chunk<P>(s, roles.other_value, s.value_channels, (chunk - count.keys) * CHUNK, n, at.tile_y, at.tile_x,
+                      buffer(chunk));
+      } else {
+        const int of_other = chunk < count.keys ? chunk : chunk - count.keys - count.values;
+        copy_chunk<P>(s, roles.other, s.channels, of_other * CHUNK, n, at.tile_y, at.tile_x, buffer(chunk));
+      }
+    }
+    commit_copies();
+  };
+  fetch(0);
+  fetch(1);
+  if constexpr (KEYS) {
+    const auto at = here();
+    for (int i = static_cast<int>(threadIdx.x); i < P::kHaloPixels; i += P::kThreads) {
+      const int y = at.tile_y + i / P::kHaloWidth - P::kRadius, x = at.tile_x + i % P::kHaloWidth - P::kRadius;
+      QuerySums sums{INFINITY, 0.0f};
+      if (s.holds(y, x)) sums = {a.logsumexp[s.pixel(n, y, x)] * kLog2E, a.delta[s.pixel(n, y, x)]};
+      sums_of[i] = sums;
+    }
+  }
+
+  typename P::Products products;
+  clear<P>(products);
+  ARSEG_NO_UNROLL
+  for (int chunk = 0; chunk < count.keys; ++chunk) {
+    const auto at = here();
+    typename P::Rows rows;
+    load_rows(s, at, roles.own, s.channels, chunk * CHUNK, rows);
+    wait_copies<1>();
+    __syncthreads();
+    add_products<P, T>(at, rows, buffer(chunk), products);
+    if (count.keys + count.values > 2) __syncthreads();  // the buffer is free
+    fetch(chunk + 2);
+  }
+
+  // Probabilities, as the forward had them.
+  typename P::Weights weights;
+  {
+    const auto at = here();
+    float logsumexp[2] = {INFINITY, INFINITY};
+    if constexpr (!KEYS) {
+      ARSEG_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        if (at.inside(s, half)) logsumexp[half] = a.logsumexp[s.pixel(n, at.y(half), at.x())] * kLog2E;
+      }
+    }
+    ARSEG_UNROLL
+    for (int i = 0; i < P::kColumns; ++i) {
+      float probabilities[4];
+      ARSEG_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        const int key = 8 * i + 2 * opaque(at.pair) + e;
+        // Keys outside have value 0, so that nothing is lost by leaving them out, in both modes.
+        const bool kept = KEYS ? key < P::kKeys : s.holds(at.key_y(key), at.key_x(key));
+        if constexpr (KEYS) logsumexp[0] = logsumexp[1] = kept ? sums_of[at.halo(key)].logsumexp : INFINITY;
+        ARSEG_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          const float logit = products[i][2 * half + e] * (a.scale * kLog2E) - logsumexp[half];
+          probabilities[2 * half + e] = kept && at.template in_window<WINDOW>(key, half) ? exp2_fast(logit) : 0.0f;
+        }
+      }
+      weights[i][0] = pack<T>(probabilities[0], probabilities[1]);
+      weights[i][1] = pack<T>(probabilities[2], probabilities[3]);
+    }
+  }
+
+  // Gradients of the probabilities.
+  clear<P>(products);
+  ARSEG_NO_UNROLL
+  for (int chunk = count.keys; chunk < count.keys + count.values; ++chunk) {
+    const auto at = here();
+    const int start = (chunk - count.keys) * CHUNK;
+    typename P::Rows rows;
+    load_rows(s, at, roles.own_value, s.value_channels, start, rows);
+    wait_copies<1>();
+    __syncthreads();
+    add_products<P, T>(at, rows, buffer(chunk), products);
+    if constexpr (KEYS) {
+      typename P::Sums sums;
+      weighted_sum<P, T>(at, weights, buffer(chunk), sums);
+      store_rows<P, T>(s, at, sums, 1.0f, 1.0f, nullptr, roles.grad_value, s.value_channels, start);
+    }
+    if (count.keys + count.values > 2) __syncthreads();
+    fetch(chunk + 2);
+  }
+
+  // Gradients of the logits.
+  {
+    const auto at = here();
+    float delta[2] = {0.0f, 0.0f};
+    if constexpr (!KEYS) {
+      ARSEG_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        ARSEG_UNROLL
+        for (int i = 0; i < P::kColumns; ++i) {
+          const float2 probability = unpack<T>(weights[i][half]);
+          // Pairs outside the window have probability 0, but their product may be Inf or NaN.
+          delta[half] += probability.x == 0.0f ? 0.0f : probability.x * products[i][2 * half];
+          delta[half] += probability.y == 0.0f ? 0.0f : probability.y * products[i][2 * half + 1];
+        }
+        delta[half] += __shfl_xor_sync(kAllLanes, delta[half], 1);
+        delta[half] += __shfl_xor_sync(kAllLanes, delta[half], 2);
+        if (at.pair == 0 && at.inside(s, half)) a.delta[s.pixel(n, at.y(half), at.x())] = delta[half];
+      }
+    }
+    ARSEG_UNROLL
+    for (int i = 0; i < P::kColumns; ++i) {
+      float deltas[2][2] = {{delta[0], delta[0]}, {delta[1], delta[1]}};
+      if constexpr (KEYS) {
+        ARSEG_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          const int key = 8 * i + 2 * opaque(at.pair) + e;
+          deltas[0][e] = deltas[1][e] = key < P::kKeys ? sums_of[at.halo(key)].delta : 0.0f;
+        }
+      }
+      ARSEG_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const float2 probability = unpack<T>(weights[i][half]);
+        const float first = products[i][2 * half] - deltas[half][0];
+        const float second = products[i][2 * half + 1] - deltas[half][1];
+        weights[i][half] = pack<T>(probability.x == 0.0f ? 0.0f : probability.x * first,
+                                   probability.y == 0.0f ? 0.0f : probability.y * second);
+      }
+    }
+  }
+
+  ARSEG_NO_UNROLL
+  for (int chunk = count.keys + count.values; chunk < 2 * count.keys + count.values; ++chunk) {
+    const auto at = here();
+    wait_copies<1>();
+    __syncthreads();
+    typename P::Sums sums;
+    weighted_sum<P, T>(at, weights, buffer(chunk), sums);
+    store_rows<P, T>(s, at, sums, a.scale, a.scale, nullptr, roles.grad, s.channels,
+                     (chunk - count.keys - count.values) * CHUNK);
+    if (chunk + 2 < 2 * count.keys + count.values) __syncthreads();
+    fetch(chunk + 2);
+  }
+}
+
+template <typename T, int CHUNK, int WINDOW>
+void launch_backward_mma(const AttentionGradients<T>& a, void* stream) {
+  using P = Patch<CHUNK, WINDOW>;
+  const dim3 grid = patch_grid<P>(a.shape), block(P::kThreads);
+  const Chunks count = Chunks::of<CHUNK>(a.shape);
+  const auto of_queries = attention_backward_mma<T, CHUNK, WINDOW, false>;
+  ARSEG_LAUNCH(of_queries, grid, block, 2 * P::kChunkBytes, stream, a,
+               (BackwardRoles<T>{a.query, a.grad, a.key, a.value, a.grad_query, nullptr}), count);
+  const auto of_keys = attention_backward_mma<T, CHUNK, WINDOW, true>;
+  ARSEG_LAUNCH(of_keys, grid, block, 2 * P::kChunkBytes + P::kHaloPixels * sizeof(QuerySums), stream, a,
+               (BackwardRoles<T>{a.key, a.value, a.query, a.grad, a.grad_key, a.grad_value}), count);
+}
+
+}  // namespace arseg::gpu

@@ -1,0 +1,96 @@
+"""The CUDA kernels of the fusion, run on the CPU, against float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from op_samples import GRIDS, OUTSIDES, TOLERANCE, channels_last, creff_parameters, error, randn, strided, vectors
+
+from arseg_ext import reference
+
+# N, C, H, W, low-resolution H, W: two tiles and a rest, the low-resolution map larger than the map, one pixel of it.
+SIZES = ((1, 8, 11, 19, 6, 9), (2, 5, 5, 18, 5, 18), (1, 40, 9, 7, 12, 9), (1, 64, 10, 17, 5, 8), (1, 72, 3, 5, 1, 1))
+DTYPES = list(TOLERANCE)
+
+
+def inputs(size, dtype, dense):
+    n, c, h, w, low_h, low_w = size
+    maps = [randn(n, c, h, w, dtype=dtype), randn(n, c, low_h, low_w, seed=5, dtype=dtype)]
+    parameters = creff_parameters(c, dtype, scale=0.3 / c**0.25)
+    if dense:
+        return maps, randn(n, h, w, 2, scale=2.0), parameters, {"block": 0, "frame_size": []}
+    return maps, vectors(n, h, w, 2), parameters, {"block": 8, "frame_size": [8 * h, 8 * w]}
+
+
+def expected_of(maps, motion, parameters, field, **options):
+    doubles = [tensor.double() for tensor in (*maps, *parameters)]
+    if not field["block"]:
+        field = {}
+    return reference.creff(*doubles[:2], motion, *doubles[2:], **field, **options)
+
+
+@pytest.mark.parametrize("window", [(3, 3), (5, 5), (7, 7), (9, 9), (3, 7)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_features(emulated, dtype, window):
+    for i, size in enumerate(SIZES):
+        dense, grid, outside = bool(i % 2), GRIDS[i // 2 % 2], OUTSIDES[(i + window[1] // 2) % 2]
+        maps, motion, parameters, field = inputs(size, dtype, dense)
+        options = {"window": window, "grid": grid, "outside": outside}
+        expected = expected_of(maps, motion, parameters, field, **options)
+        for layout in (torch.Tensor.contiguous, channels_last, strided)[i % 3 :][:1]:
+            out = emulated._creff(*map(layout, maps), motion, *parameters, **field, **options)
+            assert out.dtype == dtype
+            assert error(out, expected) <= 8 * TOLERANCE[dtype], (size, dense, grid, outside)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_into_a_given_map(emulated, dtype):
+    maps, motion, parameters, field = inputs(SIZES[0], dtype, False)
+    options = {"window": [7, 7], "grid": "aligned", "outside": "zero", **field}
+    expected = emulated._creff(*maps, motion, *parameters, **options)
+    for layout in (torch.Tensor.contiguous, channels_last, strided):
+        out = layout(torch.full_like(maps[0], float("nan")))
+        emulated._creff_out(*maps, motion, *parameters, **options, out=out)
+        assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("classes", [1, 12, 40, 256])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_logits_and_labels(emulated, dtype, classes):
+    for i, size in enumerate(SIZES):
+        maps, motion, parameters, field = inputs(size, dtype, bool(i % 2))
+        options = {"window": (7, 7) if i % 2 else (3, 3), "grid": "aligned", "outside": "zero"}
+        weight = randn(classes, size[1], seed=8, dtype=dtype, scale=0.3)
+        bias = randn(classes, seed=9, dtype=dtype)
+        low_logits = F.conv2d(maps[1], weight[:, :, None, None], bias)
+        fused = expected_of(maps, motion, parameters, field, **options)
+        expected = F.conv2d(fused, weight.double()[:, :, None, None], bias.double())
+        arguments = (*maps, low_logits, motion, *parameters, weight)
+        logits = emulated._creff_classified(*arguments, **field, **options, labels=False)
+        most = max(1.0, float(expected.abs().max()))
+        assert error(logits, expected) <= 8 * TOLERANCE[dtype] * most, size
+        labels = emulated._creff_classified(*arguments, **field, **options, labels=True)
+        chosen = expected.gather(1, labels.long()[:, None])[:, 0]
+        assert float((expected.amax(1) - chosen).max()) <= 16 * TOLERANCE[dtype] * most, size
+
+
+def test_no_pixels(emulated):
+    maps, motion, parameters, field = inputs((0, 8, 4, 4, 2, 2), torch.float32, False)
+    options = {"window": [3, 3], "grid": "aligned", "outside": "zero", **field}
+    assert emulated._creff(*maps, motion, *parameters, **options).shape == (0, 8, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_nan_reaches_what_it_must_and_no_more(emulated, dtype):
+    """A value reaches keys and values one pixel around it, and through the window three more."""
+    maps, _, parameters, _ = inputs((1, 8, 15, 21, 8, 11), dtype, True)
+    flow = torch.zeros(1, 15, 21, 2)
+    options = {"window": [7, 7], "block": 0, "frame_size": [], "grid": "aligned", "outside": "zero"}
+    clean = emulated._creff(*maps, flow, *parameters, **options)
+    maps[0][0, 3, 7, 10] = float("nan")
+    out = emulated._creff(*maps, flow, *parameters, **options)
+    touched = torch.zeros(1, 1, 15, 21, dtype=torch.bool)
+    touched[..., 3:12, 6:15] = True
+    assert out.isnan().any(1, keepdim=True).equal(touched)
+    assert torch.equal(out[~touched.expand_as(out)], clean[~touched.expand_as(out)])
