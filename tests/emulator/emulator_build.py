@@ -1,6 +1,6 @@
 """Builds the CUDA sources for the CPU, on the emulator of this folder: no nvcc, no CUDA headers.
 
-`load()` gives the operators to Python. From the shell: `python tests/emulator/build.py [TARGET...]`, where a target is
+`load()` gives the operators to Python. From the shell: `python tests/emulator/emulator_build.py [TARGET...]`, where a target is
 `arseg_emulated.so`, or `selftest-KIND` or `standalone-KIND` with a kind of `plain`, `asan` (and the sanitizer of
 undefined behaviour) and `tsan`. Only what changed is built again; MAX_JOBS limits parallel compilers, CXX names the
 compiler.

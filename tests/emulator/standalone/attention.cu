@@ -1,0 +1,92 @@
+#include "case.h"
+#include "local_attention/cuda.cuh"
+
+namespace standalone {
+namespace {
+
+using arseg::Outside;
+using arseg::Window;
+
+struct AttentionCase {
+  int64_t n, h, w, channels, value_channels;
+  int64_t window_height, window_width;
+  bool masked, residual;
+};
+
+gpu::AttentionShape shape_of(const AttentionCase& of) {
+  return {of.n,
+          static_cast<int>(of.h),
+          static_cast<int>(of.w),
+          static_cast<int>(of.channels),
+          static_cast<int>(of.value_channels),
+          static_cast<int>(of.window_height),
+          static_cast<int>(of.window_width),
+          of.masked};
+}
+
+template <typename T>
+void attention_case(const AttentionCase& of) {
+  using A = gpu::accumulator<T>;
+  const std::string what = std::string(name_of<T>()) + ", " + std::to_string(of.channels) + " channels, window " +
+                           std::to_string(of.window_height) + " x " + std::to_string(of.window_width);
+  const Window window{of.window_height, of.window_width};
+  const Outside outside = of.masked ? Outside::Masked : Outside::Zero;
+  constexpr double kScale = 0.7;
+  const DeviceMap<T> query(reference::random_array(of.n, of.channels, of.h, of.w, 1, 0.5));
+  const DeviceMap<T> key(reference::random_array(of.n, of.channels, of.h, of.w, 2, 0.5));
+  const DeviceMap<T> value(reference::random_array(of.n, of.value_channels, of.h, of.w, 3));
+  const DeviceMap<T> residual(reference::random_array(of.n, of.value_channels, of.h, of.w, 4));
+  const DeviceMap<T> out(of.n, of.value_channels, of.h, of.w);
+  const DeviceMap<A> logsumexp(of.n, 1, of.h, of.w);
+  const T* added = of.residual ? residual.data() : nullptr;
+  gpu::launch_attention<T>({shape_of(of), static_cast<A>(kScale), query.data(), key.data(), value.data(), added,
+                            out.data(), of.residual ? nullptr : logsumexp.data()},
+                           nullptr);
+  const auto expected = reference::attention(query.read(), key.read(), value.read(), window, outside, kScale);
+  expect_close("attention, " + what, out.read(),
+               of.residual ? reference::sum(expected.out, residual.read()) : expected.out, kTolerance<T>);
+  if (of.residual) return;
+  expect_close("log of the sum, " + what, logsumexp.read(), expected.logsumexp,
+               std::is_same_v<T, double> ? 1e-12 : 1e-4);
+
+  const DeviceMap<T> grad(reference::random_array(of.n, of.value_channels, of.h, of.w, 5));
+  const DeviceMap<A> delta(of.n, 1, of.h, of.w);
+  const DeviceMap<T> grad_query(of.n, of.channels, of.h, of.w), grad_key(of.n, of.channels, of.h, of.w);
+  const DeviceMap<T> grad_value(of.n, of.value_channels, of.h, of.w);
+  gpu::launch_attention_backward<T>(
+      {shape_of(of), static_cast<A>(kScale), grad.data(), query.data(), key.data(), value.data(), logsumexp.data(),
+       delta.data(), grad_query.data(), grad_key.data(), grad_value.data()},
+      nullptr);
+  const auto gradients =
+      reference::attention_backward(grad.read(), query.read(), key.read(), value.read(), window, outside, kScale);
+  expect_close("gradient of the query, " + what, grad_query.read(), gradients.query, 2 * kTolerance<T>);
+  expect_close("gradient of the key, " + what, grad_key.read(), gradients.key, 2 * kTolerance<T>);
+  expect_close("gradient of the value, " + what, grad_value.read(), gradients.value, 2 * kTolerance<T>);
+}
+
+// A tile and a rest of one, several tiles, more images than one, one pixel.
+const AttentionCase kCases[] = {
+    {1, 9, 19, 64, 64, 7, 7, false, false}, {2, 5, 7, 32, 64, 3, 5, true, false}, {1, 18, 33, 64, 32, 5, 5, true, false},
+    {1, 6, 5, 72, 136, 9, 3, false, false}, {1, 1, 1, 16, 8, 3, 3, false, false}, {1, 10, 17, 64, 64, 7, 7, true, true},
+    {2, 7, 18, 128, 128, 7, 7, false, true}};
+
+void tensor_cores() {
+  for (const AttentionCase& each : kCases) {
+    attention_case<gpu::Half>(each);
+    attention_case<gpu::BFloat16>(each);
+  }
+}
+
+void other_types() {
+  for (const AttentionCase& each : kCases) {
+    if (each.channels == 128) continue;  // many channels are no other code here
+    attention_case<float>(each);
+    if (each.h * each.w <= 60) attention_case<double>(each);
+  }
+}
+
+const Registration kSixteenBits("local_attention", "16-bit types", &tensor_cores);
+const Registration kOtherTypes("local_attention", "float and double", &other_types);
+
+}  // namespace
+}  // namespace standalone
