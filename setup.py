@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -84,6 +86,15 @@ def use_cuda(torch, cpp_extension, cuda_sources: list[str]) -> bool:
     return False
 
 
+def cuda_library_folders(cuda_home: str) -> list[str]:
+    """Where nvcc would link from: only it knows, since the one on the PATH may be a link or a script elsewhere."""
+    nvcc = str(Path(cuda_home) / "bin" / "nvcc")
+    done = subprocess.run([nvcc, "-dryrun", "-x", "cu", os.devnull, "-o", os.devnull], capture_output=True, text=True)
+    line = re.search(r"^#\$ LIBRARIES=(.*)$", done.stderr, re.MULTILINE)
+    folders = [word.removeprefix("-L") for word in shlex.split(line.group(1))] if line else []
+    return [os.path.realpath(folder) for folder in folders if not folder.endswith("stubs")]
+
+
 def operators(torch, cpp_extension, debug: bool) -> Extension:
     cuda_sources = sources("csrc/*/cuda.cu")
     with_cuda = use_cuda(torch, cpp_extension, cuda_sources)
@@ -97,8 +108,12 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
     ]
     if with_cuda:
         defines.append("-DARSEG_WITH_CUDA")
-    cxx = [*optimise, "-fvisibility=hidden", "-ffp-contract=fast", "-Wall", *defines]
-    nvcc = ["-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
+    cxx = ["-std=c++20", *optimise, "-fvisibility=hidden", "-ffp-contract=fast", "-Wall", *defines]
+    nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
+    nvcc.append("-Xcompiler=-fvisibility=hidden")
+    link = [] if debug else ["-Wl,-s"]
+    if with_cuda:
+        link.append("-Wl,--exclude-libs,libcudart_static.a")  # torch's own CUDA runtime must not be called for it
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     extension = kind(
         "arseg_ext._C",
@@ -111,11 +126,14 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         ],
         depends=[*sources("csrc/*/*.h"), *sources("csrc/*/*.inc"), *sources("csrc/*/*.cuh")],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
-        extra_link_args=[] if debug else ["-Wl,-s"],
+        extra_link_args=link,
         py_limited_api=True,
     )
     # The stable ABI is in libtorch_cpu; the CUDA runtime is linked in, so that any CUDA build of torch will do.
-    extension.libraries = ["torch_cpu", *(["cudart_static", "rt", "dl", "pthread"] if with_cuda else [])]
+    extension.libraries = ["torch_cpu"]
+    if with_cuda:
+        extension.libraries += ["cudart_static", "rt", "dl", "pthread"]
+        extension.library_dirs += cuda_library_folders(cpp_extension.CUDA_HOME)
     return extension
 
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "../common/resize.cuh"
-#include "../local_attention/cuda.cuh"
+#include "../local_attention/launch.cuh"
 #include "arguments.cuh"
 
 namespace arseg::gpu {

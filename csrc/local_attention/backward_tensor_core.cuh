@@ -1,15 +1,9 @@
-// Attention backward for float16 and bfloat16, on the patches of tensor_core.cuh. Nothing is scattered: the gradient of
-// a query gathers over its window, and those of a key and its value over the queries whose window holds it, which are
-// the pixels of its own window. So both are one kernel, with the roles of the maps exchanged:
-//
-//               rows of the patch      the other map, in shared memory
-//   queries     query, grad            key, value       -> delta, gradient of the query
-//   keys        key, value             query, grad      -> gradients of the value and the key
-//
-// Inf and NaN may reach the gradients of a whole patch; forward keeps them within the window.
+// Attention backward for float16 and bfloat16, on the patches of tensor_core.cuh; roles.cuh says why one kernel serves
+// twice. Inf and NaN may reach the gradients of a whole patch; forward keeps them within the window.
 #pragma once
 
 #include "forward_tensor_core.cuh"
+#include "roles.cuh"
 
 namespace arseg::gpu {
 
@@ -17,16 +11,6 @@ namespace arseg::gpu {
 struct QuerySums {
   float logsumexp;  // in base 2; Inf outside the image, which makes the probability 0
   float delta;
-};
-
-template <typename T>
-struct BackwardRoles {
-  const T* own;        // rows that make the logits
-  const T* own_value;  // rows that make the gradients of the probabilities
-  const T* other;      // their counterparts
-  const T* other_value;
-  T* grad;        // of own
-  T* grad_value;  // of own_value, for keys
 };
 
 template <typename T, int CHUNK, int WINDOW, bool KEYS>
@@ -194,11 +178,10 @@ void launch_backward_mma(const AttentionGradients<T>& a, void* stream) {
   const dim3 grid = patch_grid<P>(a.shape), block(P::kThreads);
   const Chunks count = Chunks::of<CHUNK>(a.shape);
   const auto of_queries = attention_backward_mma<T, CHUNK, WINDOW, false>;
-  ARSEG_LAUNCH(of_queries, grid, block, 2 * P::kChunkBytes, stream, a,
-               (BackwardRoles<T>{a.query, a.grad, a.key, a.value, a.grad_query, nullptr}), count);
+  ARSEG_LAUNCH(of_queries, grid, block, 2 * P::kChunkBytes, stream, a, roles_of_queries(a), count);
   const auto of_keys = attention_backward_mma<T, CHUNK, WINDOW, true>;
   ARSEG_LAUNCH(of_keys, grid, block, 2 * P::kChunkBytes + P::kHaloPixels * sizeof(QuerySums), stream, a,
-               (BackwardRoles<T>{a.key, a.value, a.query, a.grad, a.grad_key, a.grad_value}), count);
+               roles_of_keys(a), count);
 }
 
 }  // namespace arseg::gpu

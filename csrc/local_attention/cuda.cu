@@ -8,6 +8,11 @@
 #include "checks.h"
 #include "cuda.cuh"
 
+template void arseg::gpu::launch_attention(const AttentionArguments<float>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<double>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::Half>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::BFloat16>&, void*);
+
 namespace arseg {
 namespace {
 

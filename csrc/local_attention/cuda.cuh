@@ -1,9 +1,12 @@
 // Local attention on CUDA: which kernel takes what.
 #pragma once
 
+#include "backward_cuda_core.cuh"
 #include "backward_tensor_core.cuh"
+#include "forward_cuda_core.cuh"
 #include "forward_tensor_core.cuh"
 #include "general.cuh"
+#include "launch.cuh"
 
 namespace arseg::gpu {
 
@@ -41,6 +44,10 @@ void launch_attention(const AttentionArguments<T>& a, void* stream) {
         }
       });
     }
+  } else if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) { launch_forward_cuda_core<window>(a, stream); });
+    }
   }
   launch_general_forward(a, stream);
 }
@@ -56,6 +63,10 @@ void launch_attention_backward(const AttentionGradients<T>& a, void* stream) {
           launch_backward_mma<T, 64, window>(a, stream);
         }
       });
+    }
+  } else if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) { launch_backward_cuda_core<window>(a, stream); });
     }
   }
   launch_general_backward(a, stream);
