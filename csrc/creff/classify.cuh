@@ -8,6 +8,29 @@
 
 namespace arseg::gpu {
 
+// The logit of a class of the low-resolution map at a pixel, upsampled.
+template <typename T, typename A>
+ARSEG_DEVICE A low_res_logit(const ClassifyArguments<T>& a, int64_t n, int k, const ResizeTap<A>& v,
+                             const ResizeTap<A>& h) {
+  const T* low = a.low_res_logits + n * a.low_stride[0] + k * a.low_stride[1];
+  const auto at = [&](int y, int x) { return A(to_float(low[y * a.low_stride[2] + x * a.low_stride[3]])); };
+  const A top = (A(1) - h.fraction) * at(v.lower, h.lower) + h.fraction * at(v.lower, h.upper);
+  const A bottom = (A(1) - h.fraction) * at(v.upper, h.lower) + h.fraction * at(v.upper, h.upper);
+  return (A(1) - v.fraction) * top + v.fraction * bottom;
+}
+
+// The best of `lanes * 2` neighbouring lanes; of equals the lowest class. label -1: a lane has none.
+template <typename A>
+ARSEG_DEVICE void best_of_lanes(A& best, int& label, int lanes) {
+  for (; lanes > 0; lanes /= 2) {
+    const A other = __shfl_xor_sync(kAllLanes, best, lanes);
+    const int other_label = __shfl_xor_sync(kAllLanes, label, lanes);
+    const bool better = other_label >= 0 && (label < 0 || other > best || (other == best && other_label < label));
+    best = better ? other : best;
+    label = better ? other_label : label;
+  }
+}
+
 constexpr int kClassifyWarps = 8;
 
 // A warp a pixel, a lane a class (and every 32nd after it). Lanes read the same value at a time, and weights side by
@@ -26,11 +49,7 @@ __global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArgument
     A best = A(0);
     int label = -1;  // none yet
     for (int k = lane; k < a.classes; k += 32) {
-      const T* low = a.low_res_logits + n * a.low_stride[0] + k * a.low_stride[1];
-      const auto at = [&](int y, int x) { return A(to_float(low[y * a.low_stride[2] + x * a.low_stride[3]])); };
-      const A top = (A(1) - h.fraction) * at(v.lower, h.lower) + h.fraction * at(v.lower, h.upper);
-      const A bottom = (A(1) - h.fraction) * at(v.upper, h.lower) + h.fraction * at(v.upper, h.upper);
-      A logit = (A(1) - v.fraction) * top + v.fraction * bottom;
+      A logit = low_res_logit(a, n, k, v, h);
       for (int c = 0; c < a.channels; ++c) {
         logit += to_float(values[c]) * a.classifier[static_cast<int64_t>(c) * a.padded_classes + k];
       }
@@ -41,14 +60,7 @@ __global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArgument
       }
     }
     if (a.labels) {
-      ARSEG_UNROLL
-      for (int lanes = 16; lanes > 0; lanes /= 2) {
-        const A other = __shfl_xor_sync(kAllLanes, best, lanes);
-        const int other_label = __shfl_xor_sync(kAllLanes, label, lanes);
-        const bool better = other_label >= 0 && (label < 0 || other > best || (other == best && other_label < label));
-        best = better ? other : best;
-        label = better ? other_label : label;
-      }
+      best_of_lanes(best, label, 16);
       if (lane == 0) a.labels[i] = static_cast<uint8_t>(label);
     }
   }

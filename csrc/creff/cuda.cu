@@ -56,49 +56,70 @@ class Fusion {
   void run(Tensor& out) {
     if (is_empty()) return;
     Tensor buffer = result_buffer(out, channels_);
-    attend(buffer, true);
+    dispatch_device(dtype_, [&](auto tag) {
+      using T = decltype(tag);
+      const gpu::FusionArguments<T> a = arguments<T>(buffer);
+      if constexpr (gpu::is_half_type<T>) {
+        if (gpu::goes_in_one(a, 0)) return gpu::launch_fusion<T>(a, {}, nullptr, device_.stream());
+      }
+      in_pair(a, true);
+    });
     finish_result(out, buffer);
   }
 
   // Logits into `logits` or labels into `labels`, whichever is not null.
   void classify(const Tensor& classifier, const Tensor& low_res_logits, Tensor* logits, Tensor* labels) {
-    const int64_t low_size[4] = {low_res_.size(0), low_res_.size(1), low_res_.size(2), low_res_.size(3)};
     check_same_device(kFusionOp, "classifier", classifier, "reference", reference_);
     check_same_device(kFusionOp, "low_res_logits", low_res_logits, "reference", reference_);
     if (is_empty()) return;
     const int64_t classes = classifier.size(0);
-    const int64_t padded = round_up(classes, 32);
-    Tensor sums =
-        empty_channels_last(reference_, reference_.size(0), channels_, reference_.size(2), reference_.size(3));
-    attend(sums, false);
-    Tensor packed = scratch({channels_ * padded}, accumulator_dtype(dtype_));
-    Tensor buffer = logits ? result_buffer(*logits, classes) : sums;
+    Tensor buffer = logits ? result_buffer(*logits, classes) : reference_;
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
       using A = gpu::accumulator<T>;
-      gpu::launch_pack_classifier<T>({data_of<T>(classifier),
-                                      {classifier.stride(0), classifier.stride(1)},
-                                      static_cast<int>(classes),
-                                      static_cast<int>(classifier.size(1)),
-                                      static_cast<int>(padded),
-                                      static_cast<int>(channels_),
-                                      mutable_data_of<A>(packed)},
-                                     device_.stream());
-      gpu::ClassifyArguments<T> a;
+      gpu::ClassifyArguments<T> a{};
       a.batch = reference_.size(0);
       a.height = static_cast<int>(reference_.size(2));
       a.width = static_cast<int>(reference_.size(3));
       a.channels = static_cast<int>(channels_);
       a.classes = static_cast<int>(classes);
-      a.padded_classes = static_cast<int>(padded);
-      a.low_height = static_cast<int>(low_size[2]);
-      a.low_width = static_cast<int>(low_size[3]);
-      a.values = data_of<T>(sums);
-      a.classifier = data_of<A>(packed);
+      a.low_height = static_cast<int>(low_res_.size(2));
+      a.low_width = static_cast<int>(low_res_.size(3));
       a.low_res_logits = data_of<T>(low_res_logits);
       for (int i = 0; i < 4; ++i) a.low_stride[i] = low_res_logits.stride(i);
       a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
       a.labels = labels ? mutable_data_of<uint8_t>(*labels) : nullptr;
+      const T* weight = data_of<T>(classifier);
+      const int own = static_cast<int>(classifier.size(1));
+
+      if constexpr (gpu::is_half_type<T>) {
+        const gpu::FusionArguments<T> fusion = arguments<T>(reference_);  // no features come out
+        if (gpu::goes_in_one(fusion, a.classes)) {
+          Tensor rows = scratch({gpu::kFusedClasses * channels_}, dtype_);
+          gpu::launch_pack_classifier_rows<T>({weight,
+                                               {classifier.stride(0), classifier.stride(1)},
+                                               a.classes,
+                                               own,
+                                               a.channels,
+                                               mutable_data_of<T>(rows)},
+                                              gpu::kFusedClasses, device_.stream());
+          return gpu::launch_fusion<T>(fusion, a, data_of<T>(rows), device_.stream());
+        }
+      }
+      Tensor sums = empty_channels_last(reference_, a.batch, channels_, a.height, a.width);
+      in_pair(arguments<T>(sums), false);
+      a.padded_classes = static_cast<int>(round_up(classes, 32));
+      Tensor packed = scratch({channels_ * a.padded_classes}, accumulator_dtype(dtype_));
+      gpu::launch_pack_classifier<T>({weight,
+                                      {classifier.stride(0), classifier.stride(1)},
+                                      a.classes,
+                                      own,
+                                      a.padded_classes,
+                                      a.channels,
+                                      mutable_data_of<A>(packed)},
+                                     device_.stream());
+      a.values = data_of<T>(sums);
+      a.classifier = data_of<A>(packed);
       gpu::launch_classify(a, device_.stream());
     });
     if (logits) finish_result(*logits, buffer);
@@ -121,35 +142,38 @@ class Fusion {
     return torch::stable::empty(size, dtype, std::nullopt, reference_.device());
   }
 
-  // The weighted sum of values, with the upsampled map or without, into a dense channels-last map.
-  void attend(Tensor& out, bool with_residual) {
-    dispatch_device(dtype_, [&](auto tag) {
-      using T = decltype(tag);
-      using A = gpu::accumulator<T>;
-      gpu::FusionArguments<T> a;
-      a.batch = reference_.size(0);
-      a.height = static_cast<int>(reference_.size(2));
-      a.width = static_cast<int>(reference_.size(3));
-      a.channels = static_cast<int>(channels_);
-      a.low_height = static_cast<int>(low_res_.size(2));
-      a.low_width = static_cast<int>(low_res_.size(3));
-      a.motion = motion_;
-      a.window_height = static_cast<int>(window_.height);
-      a.window_width = static_cast<int>(window_.width);
-      a.masked = outside_ == Outside::Masked;
-      a.reference = data_of<T>(reference_);
-      a.low_res = data_of<T>(low_res_);
-      const A* weights = data_of<A>(weights_);
-      a.query_weights = weights;
-      a.key_weights = weights + gpu::kDepthwiseRows * channels_;
-      a.value_weights = weights + 2 * gpu::kDepthwiseRows * channels_;
-      a.out = mutable_data_of<T>(out);
-      const int64_t elements = a.batch * a.height * a.width * channels_;
-      Tensor maps = scratch({4 * elements}, dtype_);
-      T* first = mutable_data_of<T>(maps);
-      gpu::launch_fusion_pair<T>(a, {first, first + elements, first + 2 * elements, first + 3 * elements},
-                                 with_residual, device_.stream());
-    });
+  template <typename T>
+  gpu::FusionArguments<T> arguments(const Tensor& out) const {
+    using A = gpu::accumulator<T>;
+    gpu::FusionArguments<T> a;
+    a.batch = reference_.size(0);
+    a.height = static_cast<int>(reference_.size(2));
+    a.width = static_cast<int>(reference_.size(3));
+    a.channels = static_cast<int>(channels_);
+    a.low_height = static_cast<int>(low_res_.size(2));
+    a.low_width = static_cast<int>(low_res_.size(3));
+    a.motion = motion_;
+    a.window_height = static_cast<int>(window_.height);
+    a.window_width = static_cast<int>(window_.width);
+    a.masked = outside_ == Outside::Masked;
+    a.reference = data_of<T>(reference_);
+    a.low_res = data_of<T>(low_res_);
+    const A* weights = data_of<A>(weights_);
+    a.query_weights = weights;
+    a.key_weights = weights + gpu::kDepthwiseRows * channels_;
+    a.value_weights = weights + 2 * gpu::kDepthwiseRows * channels_;
+    a.out = const_cast<T*>(data_of<T>(out));
+    return a;
+  }
+
+  // with_residual: features; without: the weighted sum of values alone.
+  template <typename T>
+  void in_pair(const gpu::FusionArguments<T>& a, bool with_residual) const {
+    const int64_t elements = a.batch * a.height * a.width * a.channels;
+    Tensor maps = scratch({4 * elements}, dtype_);
+    T* first = mutable_data_of<T>(maps);
+    gpu::launch_fusion_pair<T>(a, {first, first + elements, first + 2 * elements, first + 3 * elements}, with_residual,
+                               device_.stream());
   }
 
   OnDevice device_;

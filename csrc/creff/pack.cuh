@@ -70,4 +70,29 @@ void launch_pack_classifier(const PackClassifier<T>& p, void* stream) {
   ARSEG_LAUNCH(pack_classifier<T>, dim3(static_cast<unsigned>(p.padded_channels)), dim3(kPackThreads), 0, stream, p);
 }
 
+// The classifier as a right operand of tensor cores: T, [padded_classes, padded_channels].
+template <typename T>
+struct PackClassifierRows {
+  const T* classifier;  // [K, C]
+  int64_t stride[2];
+  int classes, channels, padded_channels;
+  T* to;
+};
+
+// A block a class.
+template <typename T>
+__global__ void __launch_bounds__(kPackThreads) pack_classifier_rows(PackClassifierRows<T> p) {
+  const int k = static_cast<int>(blockIdx.x);
+  for (int c = static_cast<int>(threadIdx.x); c < p.padded_channels; c += kPackThreads) {
+    const bool own = c < p.channels && k < p.classes;
+    p.to[static_cast<int64_t>(k) * p.padded_channels + c] =
+        own ? p.classifier[k * p.stride[0] + c * p.stride[1]] : from_float<T>(0.0f);
+  }
+}
+
+template <typename T>
+void launch_pack_classifier_rows(const PackClassifierRows<T>& p, int padded_classes, void* stream) {
+  ARSEG_LAUNCH(pack_classifier_rows<T>, dim3(static_cast<unsigned>(padded_classes)), dim3(kPackThreads), 0, stream, p);
+}
+
 }  // namespace arseg::gpu
