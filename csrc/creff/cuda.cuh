@@ -8,13 +8,13 @@
 
 namespace arseg::gpu {
 
-// Whether one kernel does it all. It works on tensor cores, and a chunk of channels at a time: with more than two
-// chunks the reference is warped more often than the maps between the kernels of the pair would cost. That bound is
-// reasoned, not measured: benchmarks/gpu_check.py times both.
+// Whether one kernel does it all: on tensor cores, with all channels of a tile in shared memory. That it then is the
+// faster way is reasoned from bytes, not yet measured.
 template <typename T>
 bool goes_in_one(const FusionArguments<T>& a, int classes) {
-  return is_half_type<T> && a.window_height == a.window_width && a.window_height <= 9 && a.channels <= 128 &&
-         classes <= kFusedClasses && a.height <= 8 * 65535 && a.batch <= 65535;
+  return is_half_type<T> && a.window_height == a.window_width && a.window_height <= 9 &&
+         a.channels <= (a.window_height <= 7 ? 64 : 32) && classes <= kFusedClasses && a.height <= 8 * 65535 &&
+         a.batch <= 65535;
 }
 
 // classifier: null, for features into a.out; else [kFusedClasses, channels], for logits or labels as `classes` says.

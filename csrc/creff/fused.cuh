@@ -16,6 +16,7 @@ constexpr int kFusedClasses = 32;
 template <int CHUNK, int WINDOW>
 struct FusedTile : Patch<CHUNK, WINDOW> {
   using P = Patch<CHUNK, WINDOW>;
+  static constexpr int kChannels = CHUNK;  // at most
   // The warped tile has one pixel more on each side, for the convolutions.
   static constexpr int kWarpedHeight = P::kHaloHeight + 2, kWarpedWidth = P::kHaloWidth + 2;
   static constexpr int kWarpedVectors = kWarpedHeight * kWarpedWidth * P::kVectors;
@@ -30,13 +31,13 @@ struct FusedTile : Patch<CHUNK, WINDOW> {
 // Samples a tile of Source, `border` pixels wider than the tile on each side; 0 outside the image and past the
 // channels.
 template <typename P, typename Source, typename T>
-ARSEG_DEVICE void sample_tile(const FusionArguments<T>& a, int64_t n, int y0, int x0, int height, int width, int start,
+ARSEG_DEVICE void sample_tile(const FusionArguments<T>& a, int64_t n, int y0, int x0, int height, int width,
                               uint4* to) {
   ARSEG_NO_UNROLL
   for (int i = opaque(static_cast<int>(threadIdx.x)); i < height * width * P::kVectors; i += P::kThreads) {
     const int c = i % P::kVectors, y = y0 + i / P::kVectors / width, x = x0 + i / P::kVectors % width;
     float values[kVector<T>] = {};
-    if (a.holds(y, x) && start + 8 * c < a.channels) Source::sample(a, n, y, x, start + 8 * c, values);
+    if (a.holds(y, x) && 8 * c < a.channels) Source::sample(a, n, y, x, 8 * c, values);
     store_vector(reinterpret_cast<T*>(to + i), values);
   }
 }
@@ -44,14 +45,15 @@ ARSEG_DEVICE void sample_tile(const FusionArguments<T>& a, int64_t n, int y0, in
 // A depthwise convolution of the warped tile, where the attention looks for keys or values. A thread rolls down a
 // column of vectors, so that each is read once for the three rows that it counts for.
 template <typename F, typename T>
-ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped, const float* weights, int tile_y,
-                                int tile_x, int start, uint4* to) {
+ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped, const float* weights, uint4* to) {
+  const int top = static_cast<int>(blockIdx.y) * F::kTileHeight - F::kRadius;
+  const int left = static_cast<int>(blockIdx.x) * F::kTileWidth - F::kRadius;
   constexpr int kSegments = 2, kRows = (F::kHaloHeight + kSegments - 1) / kSegments;
   ARSEG_NO_UNROLL
   for (int i = opaque(static_cast<int>(threadIdx.x)); i < F::kHaloWidth * F::kVectors * kSegments; i += F::kThreads) {
     const int c = i % F::kVectors, x = i / F::kVectors % F::kHaloWidth;
     const int first = i / (F::kVectors * F::kHaloWidth) * kRows, last = min(first + kRows, F::kHaloHeight);
-    const int channel = start + 8 * c;
+    const int channel = 8 * c;
     const bool own = channel < a.channels;
     float sums[3][8];  // of the rows whose last, middle and first row of taps comes next
     ARSEG_UNROLL
@@ -61,7 +63,7 @@ ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped
     }
     ARSEG_NO_UNROLL
     for (int y = first; y < last + 2; ++y) {
-      ARSEG_UNROLL
+      ARSEG_NO_UNROLL  // unrolled, its weights do not fit the registers
       for (int right = 0; right < 3; ++right) {
         float values[8];
         const uint4* vector = warped + (y * F::kWarpedWidth + x + right) * F::kVectors + c;
@@ -76,7 +78,7 @@ ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped
       const int row = y - 2;
       if (row >= first) {
         // Outside the image keys and values are 0, not the bias.
-        const bool inside = own && a.holds(tile_y + row - F::kRadius, tile_x + x - F::kRadius);
+        const bool inside = own && a.holds(top + row, left + x);
         float result[8];
         ARSEG_UNROLL
         for (int e = 0; e < 8; ++e) result[e] = inside ? sums[0][e] : 0.0f;
@@ -95,10 +97,10 @@ ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped
 // The patch's rows of queries: a depthwise convolution of the upsampled tile, as a left operand.
 template <typename F, typename T>
 ARSEG_DEVICE void query_rows(const FusionArguments<T>& a, const PatchPosition<typename F::P>& at,
-                             const uint4* upsampled, int start, typename F::Rows& rows) {
+                             const uint4* upsampled, typename F::Rows& rows) {
   ARSEG_UNROLL
   for (int c = 0; c < F::kVectors; ++c) {
-    const int channel = start + 8 * c + 2 * at.pair;
+    const int channel = 8 * c + 2 * at.pair;
     const bool own = channel < a.channels;
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
@@ -123,7 +125,7 @@ ARSEG_DEVICE void query_rows(const FusionArguments<T>& a, const PatchPosition<ty
 template <typename F, typename T>
 ARSEG_DEVICE void store_fused(const FusionArguments<T>& a, const AttentionShape& s,
                               const PatchPosition<typename F::P>& at, const typename F::Sums& sums,
-                              const float (&factor)[2], int start) {
+                              const float (&factor)[2]) {
   ARSEG_UNROLL
   for (int half = 0; half < 2; ++half) {
     if (!at.inside(s, half)) continue;
@@ -135,7 +137,7 @@ ARSEG_DEVICE void store_fused(const FusionArguments<T>& a, const AttentionShape&
     T* to = a.out + s.pixel(at.batch, at.y(half), at.x()) * a.channels;
     ARSEG_UNROLL
     for (int c = 0; c < F::kVectors; ++c) {
-      const int channel = start + 8 * c + 2 * at.pair;
+      const int channel = 8 * c + 2 * at.pair;
       if (channel >= a.channels) continue;
       const auto pair = [&](const T* row, int64_t column) {
         return unpack<T>(*reinterpret_cast<const uint32_t*>(row + column + channel));
@@ -159,7 +161,7 @@ using ClassLogits = float[kFusedClasses / 8][4];
 template <typename F, typename T>
 ARSEG_DEVICE void add_class_logits(const FusionArguments<T>& a, const PatchPosition<typename F::P>& at,
                                    const typename F::Sums& sums, const float (&factor)[2], const T* classifier,
-                                   int start, ClassLogits& logits) {
+                                   ClassLogits& logits) {
   ARSEG_UNROLL
   for (int step = 0; step < F::kSteps; ++step) {
     uint32_t values[4];
@@ -171,7 +173,7 @@ ARSEG_DEVICE void add_class_logits(const FusionArguments<T>& a, const PatchPosit
     }
     ARSEG_UNROLL
     for (int block = 0; block < kFusedClasses / 8; ++block) {
-      const int channel = start + 16 * step + 2 * at.pair;
+      const int channel = 16 * step + 2 * at.pair;
       const T* row = classifier + static_cast<int64_t>(8 * block + at.row) * a.channels + channel;
       const uint32_t first = channel < a.channels ? *reinterpret_cast<const uint32_t*>(row) : 0u;
       const uint32_t second = channel + 8 < a.channels ? *reinterpret_cast<const uint32_t*>(row + 8) : 0u;
@@ -215,7 +217,7 @@ ARSEG_DEVICE void store_classes(const ClassifyArguments<T>& a, const AttentionSh
 // CLASSIFY: the values' sums go through classifier [kFusedClasses, channels] and `classes` says where to; else features
 // go to a.out.
 template <typename T, int CHUNK, int WINDOW, bool CLASSIFY>
-__global__ void __launch_bounds__(256, CHUNK == 64 && WINDOW == 7 ? 2 : 1)
+__global__ void __launch_bounds__(256, 2)
     fusion_in_one(FusionArguments<T> a, AttentionShape s, ClassifyArguments<T> classes, const T* classifier) {
   using F = FusedTile<CHUNK, WINDOW>;
   using P = typename F::P;
@@ -224,56 +226,41 @@ __global__ void __launch_bounds__(256, CHUNK == 64 && WINDOW == 7 ? 2 : 1)
   uint4* tile = warped + F::kWarpedVectors;  // upsampled, then keys, then values
   const int64_t n = blockIdx.z;
   const auto here = [&] { return PatchPosition<P>(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x)); };
-  const auto warp_tile = [&](int start) {
+  {
     const auto at = here();
     sample_tile<P, WarpedReference<T>>(a, n, at.tile_y - F::kRadius - 1, at.tile_x - F::kRadius - 1, F::kWarpedHeight,
-                                       F::kWarpedWidth, start, warped);
-  };
+                                       F::kWarpedWidth, warped);
+    sample_tile<P, UpsampledLowRes<T>>(a, n, at.tile_y - 1, at.tile_x - 1, F::kUpHeight, F::kUpWidth, tile);
+  }
+  __syncthreads();
+  typename P::Rows rows;
+  query_rows<F>(a, here(), tile, rows);
+  __syncthreads();  // keys take the place of the upsampled tile
+  convolve_tile<F>(a, warped, a.key_weights, tile);
+  __syncthreads();
   typename P::Products products;
   clear<P>(products);
-  ARSEG_NO_UNROLL
-  for (int start = 0; start < a.channels; start += CHUNK) {
-    const auto at = here();
-    if (start) __syncthreads();  // the last chunk's keys have been read
-    warp_tile(start);
-    sample_tile<P, UpsampledLowRes<T>>(a, n, at.tile_y - 1, at.tile_x - 1, F::kUpHeight, F::kUpWidth, start, tile);
-    __syncthreads();
-    typename P::Rows rows;
-    query_rows<F>(a, at, tile, start, rows);
-    __syncthreads();  // keys take the place of the upsampled tile
-    convolve_tile<F>(a, warped, a.key_weights, at.tile_y, at.tile_x, start, tile);
-    __syncthreads();
-    add_products<P, T>(at, rows, tile, products);
-  }
-
+  add_products<P, T>(here(), rows, tile, products);
   Softmax<P> softmax;
   typename P::Weights weights;
   softmax.template run<T, WINDOW>(s, here(), kLog2E, products, weights);
   const float factor[2] = {1.0f / softmax.total[0], 1.0f / softmax.total[1]};
-
-  ClassLogits logits = {};
-  ARSEG_NO_UNROLL
-  for (int start = 0; start < a.channels; start += CHUNK) {
-    __syncthreads();           // keys, or the last chunk's values, have been read
-    if (a.channels > CHUNK) {  // with one chunk the warped tile is still there
-      warp_tile(start);
-      __syncthreads();
-    }
-    const auto at = here();
-    convolve_tile<F>(a, warped, a.value_weights, at.tile_y, at.tile_x, start, tile);
-    __syncthreads();
-    typename P::Sums sums;
-    weighted_sum<P, T>(at, weights, tile, sums);
-    if (__any_sync(kAllLanes, !all_finite<P>(sums, at.inside(s, 0), at.inside(s, 1)))) {
-      weighted_sum_in_window<P, T, WINDOW>(at, weights, tile, sums);
-    }
-    if constexpr (CLASSIFY) {
-      add_class_logits<F>(a, at, sums, factor, classifier, start, logits);
-    } else {
-      store_fused<F>(a, s, at, sums, factor, start);
-    }
+  __syncthreads();  // values take the place of the keys
+  convolve_tile<F>(a, warped, a.value_weights, tile);
+  __syncthreads();
+  const auto at = here();
+  typename P::Sums sums;
+  weighted_sum<P, T>(at, weights, tile, sums);
+  if (__any_sync(kAllLanes, !all_finite<P>(sums, at.inside(s, 0), at.inside(s, 1)))) {
+    weighted_sum_in_window<P, T, WINDOW>(at, weights, tile, sums);
   }
-  if constexpr (CLASSIFY) store_classes<F>(classes, s, here(), logits);
+  if constexpr (CLASSIFY) {
+    ClassLogits logits = {};
+    add_class_logits<F>(a, at, sums, factor, classifier, logits);
+    store_classes<F>(classes, s, at, logits);
+  } else {
+    store_fused<F>(a, s, at, sums, factor);
+  }
 }
 
 template <typename T, int WINDOW, bool CLASSIFY>
