@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize fuzz lint format bench wheel clean
+.PHONY: demo test sanitize emulate fuzz lint format bench wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -20,6 +20,13 @@ sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour
 	$(BIN)/cmake --build build/sanitized --parallel 2 > /dev/null
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
 
+EMULATED = $(BIN)/python tests/emulator/emulator_build.py
+emulate: .venv/installed  ## the CUDA kernels on the CPU: sanitizers, races, and whether a missing barrier is noticed
+	$(EMULATED) standalone-asan standalone-tsan
+	build/emulator/standalone-asan
+	TSAN_OPTIONS=halt_on_error=1 build/emulator/standalone-tsan
+	$(BIN)/python tests/emulator/mutate.py
+
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python tests/video/fuzz.py --mutants $(or $(MUTANTS),5000)
 
@@ -27,12 +34,12 @@ lint: .venv/installed  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc tests/cpp tests/emulator tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
+	find csrc tests/cpp tests/emulator tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"

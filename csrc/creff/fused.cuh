@@ -64,7 +64,7 @@ ARSEG_DEVICE void convolve_tile(const FusionArguments<T>& a, const uint4* warped
     ARSEG_NO_UNROLL
     for (int y = first; y < last + 2; ++y) {
       ARSEG_NO_UNROLL  // unrolled, its weights do not fit the registers
-      for (int right = 0; right < 3; ++right) {
+          for (int right = 0; right < 3; ++right) {
         float values[8];
         const uint4* vector = warped + (y * F::kWarpedWidth + x + right) * F::kVectors + c;
         load_vector(reinterpret_cast<const T*>(vector), values);

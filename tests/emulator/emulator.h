@@ -130,9 +130,9 @@ T max(T a, T b) {
 }
 
 // Really atomic: blocks run on several threads, and ThreadSanitizer must see it.
-#define ARSEG_EMULATOR_ATOMIC(T)                         \
-  inline T atomicAdd(T* to, T value) {                   \
-    arseg::emulator::count_atomic();                     \
+#define ARSEG_EMULATOR_ATOMIC(T)                            \
+  inline T atomicAdd(T* to, T value) {                      \
+    arseg::emulator::count_atomic();                        \
     return __atomic_fetch_add(to, value, __ATOMIC_RELAXED); \
   }
 ARSEG_EMULATOR_ATOMIC(int)

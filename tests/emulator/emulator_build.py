@@ -1,8 +1,8 @@
 """Builds the CUDA sources for the CPU, on the emulator of this folder: no nvcc, no CUDA headers.
 
-`load()` gives the operators to Python. From the shell: `python tests/emulator/emulator_build.py [TARGET...]`, where a target is
-`arseg_emulated.so`, or `selftest-KIND` or `standalone-KIND` with a kind of `plain`, `asan` (and the sanitizer of
-undefined behaviour) and `tsan`. Only what changed is built again; MAX_JOBS limits parallel compilers, CXX names the
+`load()` gives the operators to Python. From the shell: `python tests/emulator/emulator_build.py [TARGET...]`, where a
+target is `arseg_emulated.so`, or `selftest-KIND` or `standalone-KIND` with a kind of `plain`, `asan` (and the sanitizer
+of undefined behaviour) and `tsan`. Only what changed is built again; MAX_JOBS limits parallel compilers, CXX names the
 compiler.
 """
 
@@ -64,8 +64,8 @@ def compiler() -> str:
     return os.environ.get("CXX", "g++")
 
 
-def kernel_flags() -> str:
-    return f"{COMMON} {machine_flags()} -DARSEG_EMULATOR -I{HERE} -I{ROOT / 'csrc'} -I{ROOT / 'tests' / 'cpp'}"
+def kernel_flags(sources: Path = ROOT / "csrc") -> str:
+    return f"{COMMON} {machine_flags()} -DARSEG_EMULATOR -I{HERE} -I{sources} -I{ROOT / 'tests' / 'cpp'}"
 
 
 def jobs() -> str:
@@ -153,13 +153,18 @@ def write_rules() -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def run_ninja(folder: Path, *targets: str, rules: str = "build.ninja") -> None:
+    command = [ninja(), "-C", str(folder), "-f", rules, "-j", jobs(), *targets]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"the emulator could not be built:\n{done.stdout}{done.stderr}")
+
+
 def build(*targets: str) -> list[Path]:
     """Brings the targets up to date and returns where they are."""
     # One file of rules for all targets: the objects of a target left out of it would be built again.
     write_rules()
-    done = subprocess.run([ninja(), "-C", str(BUILD), "-j", jobs(), *targets], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"the emulator could not be built:\n{done.stdout}{done.stderr}")
+    run_ninja(BUILD, *targets)
     return [BUILD / target for target in targets]
 
 

@@ -145,8 +145,7 @@ Options Options::from_environment() {
     fail_with(std::string(name) + " is " + std::string(value));
   };
   Options options{};
-  options.order =
-      static_cast<Order>(choose("ARSEG_EMULATOR_ORDER", {"fifo", "lifo", "uniform", "pct", "random"}));
+  options.order = static_cast<Order>(choose("ARSEG_EMULATOR_ORDER", {"fifo", "lifo", "uniform", "pct", "random"}));
   options.copies = static_cast<Copies>(choose("ARSEG_EMULATOR_COPIES", {"early", "late", "random"}));
   options.seed = std::strtoull(variable("ARSEG_EMULATOR_SEED", "1"), nullptr, 10);
 #if defined(ARSEG_EMULATOR_TSAN)
@@ -195,7 +194,8 @@ Lane* Worker::pick() {
       chosen = static_cast<int>(random.below(static_cast<uint32_t>(ready_count)));
       break;
     default: {  // a warp runs as long as it can, until the priorities change; lanes of it in any order
-      if (random.below(97) == 0) warps[random.below(static_cast<uint32_t>((threads + kWarp - 1) / kWarp))].priority = random.next();
+      if (random.below(97) == 0)
+        warps[random.below(static_cast<uint32_t>((threads + kWarp - 1) / kWarp))].priority = random.next();
       const int offset = static_cast<int>(random.below(static_cast<uint32_t>(ready_count)));
       chosen = offset;
       for (int i = 0; i < ready_count; ++i) {
@@ -400,8 +400,8 @@ namespace {
 #if defined(ARSEG_EMULATOR_TSAN)
 // Mapped anew for every block: to ThreadSanitizer it is other memory then.
 unsigned char* map_shared(size_t bytes, void* at) {
-  return static_cast<unsigned char*>(mmap(at, bytes, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | (at != nullptr ? MAP_FIXED : 0), -1, 0));
+  return static_cast<unsigned char*>(
+      mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (at != nullptr ? MAP_FIXED : 0), -1, 0));
 }
 #endif
 

@@ -1,12 +1,12 @@
 // Kernels with one fault each, that the emulator must notice, and sound ones that it must let pass: selftest.py runs
 // this program once for each, by number. Exits with 0, with 9 for a wrong result, or as the emulator or a sanitizer
 // ends it.
-#include "../../csrc/common/device.cuh"
-
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string_view>
+
+#include "../../csrc/common/device.cuh"
 
 namespace {
 
@@ -283,15 +283,15 @@ bool run(std::string_view name, float* in, float* out) {
     ARSEG_LAUNCH(sound_atomics, grid, block, 0, nullptr, out);
     arseg_emulator_counters(counts);
     // Rows of 32 bytes: 8 of them meet on half of the banks.
-    const bool right = counts[0] == 1 && counts[1] == 2 && counts[2] == 8 && counts[4] == 1 && counts[6] == 128 &&
-                       counts[7] == 3;
+    const bool right =
+        counts[0] == 1 && counts[1] == 2 && counts[2] == 8 && counts[4] == 1 && counts[6] == 128 && counts[7] == 3;
     arseg_emulator_counters(counts);
     return right && counts[7] == 0 && reinterpret_cast<int*>(out)[0] != 0;
   }
-#define CASE(kernel, grid, shared_bytes, right, ...)                                      \
-  if (name == #kernel) {                                                                  \
+#define CASE(kernel, grid, shared_bytes, right, ...)                                     \
+  if (name == #kernel) {                                                                 \
     ARSEG_LAUNCH(kernel, grid, block, shared_bytes, nullptr __VA_OPT__(, ) __VA_ARGS__); \
-    return right;                                                                         \
+    return right;                                                                        \
   }
   CASE(no_syncthreads, grid, 256, is_index(out, 32), out)
   CASE(no_syncwarp, grid, 256, is_index(out, 1), out)

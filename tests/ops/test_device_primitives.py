@@ -6,13 +6,12 @@ the same expectations here, from one source, device_primitives.cu.
 
 import ctypes
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import emulator_build
 import numpy as np
 import pytest
 import torch
@@ -32,12 +31,17 @@ def nvcc() -> str | None:
 
 
 def emulator_command() -> list[str]:
-    spec = importlib.util.spec_from_file_location("arseg_emulator_build", EMULATOR / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = build  # its dataclasses look their module up
-    spec.loader.exec_module(build)
-    sources = [str(SOURCE), *(str(EMULATOR / name) for name in build.RUNTIME)]
-    return [build.compiler(), *build.kernel_flags().split(), "-O2", "-shared", "-x", "c++", *sources, "-lpthread"]
+    sources = [str(SOURCE), *(str(EMULATOR / name) for name in emulator_build.RUNTIME)]
+    return [
+        emulator_build.compiler(),
+        *emulator_build.kernel_flags().split(),
+        "-O2",
+        "-shared",
+        "-x",
+        "c++",
+        *sources,
+        "-lpthread",
+    ]
 
 
 def gpu_command() -> list[str]:

@@ -1,6 +1,12 @@
 #include "case.h"
 #include "local_attention/cuda.cuh"
 
+// For the fusion's kernels as well.
+template void arseg::gpu::launch_attention(const AttentionArguments<float>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<double>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::Half>&, void*);
+template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::BFloat16>&, void*);
+
 namespace standalone {
 namespace {
 
@@ -65,10 +71,10 @@ void attention_case(const AttentionCase& of) {
 }
 
 // A tile and a rest of one, several tiles, more images than one, one pixel.
-const AttentionCase kCases[] = {
-    {1, 9, 19, 64, 64, 7, 7, false, false}, {2, 5, 7, 32, 64, 3, 5, true, false}, {1, 18, 33, 64, 32, 5, 5, true, false},
-    {1, 6, 5, 72, 136, 9, 3, false, false}, {1, 1, 1, 16, 8, 3, 3, false, false}, {1, 10, 17, 64, 64, 7, 7, true, true},
-    {2, 7, 18, 128, 128, 7, 7, false, true}};
+const AttentionCase kCases[] = {{1, 9, 19, 64, 64, 7, 7, false, false}, {2, 5, 7, 32, 64, 3, 5, true, false},
+                                {1, 18, 33, 64, 32, 5, 5, true, false}, {1, 6, 5, 72, 136, 9, 3, false, false},
+                                {1, 1, 1, 16, 8, 3, 3, false, false},   {1, 10, 17, 64, 64, 7, 7, true, true},
+                                {2, 7, 18, 128, 128, 7, 7, false, true}};
 
 void tensor_cores() {
   for (const AttentionCase& each : kCases) {
@@ -85,8 +91,37 @@ void other_types() {
   }
 }
 
+// Two blocks for all pixels, as in a launch of the largest grid: a warp goes on to other pixels.
+void few_blocks() {
+  using T = float;
+  const AttentionCase of{1, 5, 7, 40, 8, 3, 5, false, false};
+  const Window window{3, 5};
+  const DeviceMap<T> query(reference::random_array(1, 40, 5, 7, 1, 0.5)), key(reference::random_array(1, 40, 5, 7, 2));
+  const DeviceMap<T> value(reference::random_array(1, 8, 5, 7, 3)), grad(reference::random_array(1, 8, 5, 7, 4));
+  const DeviceMap<T> out(1, 8, 5, 7), logsumexp(1, 1, 5, 7), delta(1, 1, 5, 7);
+  const DeviceMap<T> grad_query(1, 40, 5, 7), grad_key(1, 40, 5, 7), grad_value(1, 8, 5, 7);
+  const dim3 grid(2), block(32, gpu::kGeneralWarps);
+  const size_t bytes = sizeof(T) * gpu::kGeneralWarps * 15;
+  const gpu::AttentionArguments<T> forward{shape_of(of), 1.0f,    query.data(), key.data(),
+                                           value.data(), nullptr, out.data(),   logsumexp.data()};
+  ARSEG_LAUNCH(gpu::general_forward<T>, grid, block, bytes, nullptr, forward);
+  const gpu::AttentionGradients<T> backward{
+      shape_of(of),     1.0f,         grad.data(),       query.data(),    key.data(),       value.data(),
+      logsumexp.data(), delta.data(), grad_query.data(), grad_key.data(), grad_value.data()};
+  ARSEG_LAUNCH(gpu::general_backward_query<T>, grid, block, 2 * bytes, nullptr, backward);
+  ARSEG_LAUNCH(gpu::general_backward_key<T>, grid, block, 2 * bytes, nullptr, backward);
+  const auto expected = reference::attention(query.read(), key.read(), value.read(), window, Outside::Zero, 1);
+  const auto gradients =
+      reference::attention_backward(grad.read(), query.read(), key.read(), value.read(), window, Outside::Zero, 1);
+  expect_close("attention of few blocks", out.read(), expected.out, kTolerance<T>);
+  expect_close("gradient of the query of few blocks", grad_query.read(), gradients.query, kTolerance<T>);
+  expect_close("gradient of the key of few blocks", grad_key.read(), gradients.key, kTolerance<T>);
+  expect_close("gradient of the value of few blocks", grad_value.read(), gradients.value, kTolerance<T>);
+}
+
 const Registration kSixteenBits("local_attention", "16-bit types", &tensor_cores);
 const Registration kOtherTypes("local_attention", "float and double", &other_types);
+const Registration kFewBlocks("local_attention", "few blocks", &few_blocks);
 
 }  // namespace
 }  // namespace standalone

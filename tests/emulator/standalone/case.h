@@ -8,6 +8,17 @@
 #include <vector>
 
 #include "common/device.cuh"
+#include "mv_warp/math.h"
+
+namespace arseg {
+
+// The positions of kernel_reference.h are of mixed integer types.
+inline Taps<double> sample_taps(int64_t at, double shift, int64_t size) {
+  return sample_taps<double, int64_t>(at, shift, size);
+}
+
+}  // namespace arseg
+
 #include "kernel_reference.h"
 
 namespace standalone {
@@ -42,9 +53,10 @@ constexpr double kTolerance = std::is_same_v<T, double>      ? 1e-12
 template <typename T>
 const char* name_of() {
   constexpr const char* names[] = {"float", "double", "half", "bfloat16"};
-  return std::is_same_v<T, float> ? names[0] : std::is_same_v<T, double> ? names[1]
-                                           : std::is_same_v<T, gpu::Half> ? names[2]
-                                                                          : names[3];
+  return std::is_same_v<T, float>       ? names[0]
+         : std::is_same_v<T, double>    ? names[1]
+         : std::is_same_v<T, gpu::Half> ? names[2]
+                                        : names[3];
 }
 
 // A dense channels-last map, filled with `array` or with NaN.

@@ -1,35 +1,12 @@
 #include "case.h"
+#include "motion.h"
 #include "mv_warp/cuda.cuh"
 #include "resize_labels/cuda.cuh"
 
 namespace standalone {
 namespace {
 
-using arseg::BlockAxis;
 using arseg::Grid;
-
-struct Size {
-  int64_t n, c, h, w;
-};
-
-gpu::Motion motion_of(const reference::Motion& from, const Size& size, bool dense, Element element) {
-  gpu::Motion motion;
-  motion.data = from.field.data;
-  motion.dense = dense;
-  motion.element = element;
-  std::copy(from.field.stride, from.field.stride + 4, motion.stride);
-  motion.vertical = BlockAxis{size.h, 8 * size.h, 16, (8 * size.h + 15) / 16};
-  motion.horizontal = BlockAxis{size.w, 8 * size.w, 16, (8 * size.w + 15) / 16};
-  motion.height = static_cast<int>(size.h);
-  motion.width = static_cast<int>(size.w);
-  motion.grid = from.field.grid;
-  return motion;
-}
-
-reference::Motion random_motion(const Size& size, bool dense, Grid grid, Element element) {
-  return dense ? reference::dense_motion(size.n, size.h, size.w, grid, 3, element, Layout::Odd)
-               : reference::block_motion(size.n, size.h, size.w, grid, 4);
-}
 
 // Calls run(tap, weight, row, column) for the taps of a pixel inside the image; rows then columns, in double.
 template <typename F>
@@ -48,8 +25,8 @@ void for_taps(const Array& displacement, Grid grid, int64_t n, int64_t y, int64_
 
 template <typename T>
 void warp_case(const Size& size, bool dense, Grid grid, Element element) {
-  const std::string what = std::string(name_of<T>()) + (dense ? " flow" : " blocks") + " of " +
-                           std::to_string(size.h) + " x " + std::to_string(size.w);
+  const std::string what = std::string(name_of<T>()) + (dense ? " flow" : " blocks") + " of " + std::to_string(size.h) +
+                           " x " + std::to_string(size.w);
   const reference::Motion motion = random_motion(size, dense, grid, element);
   const gpu::Motion device_motion = motion_of(motion, size, dense, element);
   const DeviceMap<T> feature(reference::random_array(size.n, size.c, size.h, size.w, 1));
@@ -135,7 +112,7 @@ template <typename T>
 void labels_of(bool align_corners) {
   const DeviceMap<T> logits(reference::random_array(2, 11, 4, 5, 7));
   const Array resized = reference::resize(logits.read(), 9, 133, align_corners);
-  Memory labels(2 * 9 * 133, 1);
+  Memory labels(2 * 9 * 133);
   gpu::ResizeLabelsArguments<T> a{};
   a.logits = logits.data();
   std::copy(logits.map.stride, logits.map.stride + 4, a.stride);

@@ -1,0 +1,202 @@
+#include "case.h"
+#include "creff/cuda.cuh"
+#include "motion.h"
+
+namespace standalone {
+namespace {
+
+using arseg::Grid;
+using arseg::Outside;
+using arseg::Window;
+
+struct FusionCase {
+  Size size;
+  int64_t low_height, low_width, window;
+  int64_t classes;
+  bool dense, masked;
+};
+
+enum class Result { Features, Logits, Labels };
+
+// The inputs of one case in device memory.
+template <typename T>
+struct Inputs {
+  using A = gpu::accumulator<T>;
+
+  explicit Inputs(const FusionCase& of)
+      : reference_map(reference::random_array(of.size.n, of.size.c, of.size.h, of.size.w, 1)),
+        low_res(reference::random_array(of.size.n, of.size.c, of.low_height, of.low_width, 2)),
+        motion(random_motion(of.size, of.dense, Grid::Aligned, Element::Float)),
+        packed(3 * gpu::kDepthwiseRows * of.size.c * static_cast<int64_t>(sizeof(A))),
+        classifier(reference::random_array(1, of.classes, of.size.c, 1, 6, 0.2)),
+        low_res_logits(reference::random_array(of.size.n, of.classes, of.low_height, of.low_width, 7)) {
+    gpu::PackDepthwiseAll<T> all;
+    for (int i = 0; i < 3; ++i) {
+      // [1, C, 10, 1]: nine taps and the bias of a channel lie together.
+      convolutions.emplace_back(reference::random_array(1, of.size.c, 10, 1, 3 + static_cast<unsigned>(i), 0.3),
+                                kElement<T>, Layout::First);
+      const T* weights = reinterpret_cast<const T*>(convolutions.back().memory.data());
+      all.convolution[i] = {
+          weights, weights + 9, {10, 0, 3, 1}, 10, static_cast<int>(of.size.c), static_cast<int>(of.size.c), rows(i)};
+    }
+    gpu::launch_pack_depthwise(all, nullptr);
+  }
+  A* rows(int convolution) {
+    return reinterpret_cast<A*>(packed.data()) + convolution * gpu::kDepthwiseRows * reference_map.map.size[1];
+  }
+
+  DeviceMap<T> reference_map, low_res;
+  reference::Motion motion;
+  std::vector<Buffer> convolutions;
+  Memory packed;
+  DeviceMap<T> classifier, low_res_logits;
+};
+
+template <typename T>
+gpu::FusionArguments<T> arguments_of(const FusionCase& of, Inputs<T>& inputs, T* out) {
+  gpu::FusionArguments<T> a{};
+  a.batch = of.size.n;
+  a.height = static_cast<int>(of.size.h);
+  a.width = static_cast<int>(of.size.w);
+  a.channels = static_cast<int>(of.size.c);
+  a.low_height = static_cast<int>(of.low_height);
+  a.low_width = static_cast<int>(of.low_width);
+  a.motion = motion_of(inputs.motion, of.size, of.dense, Element::Float);
+  a.window_height = a.window_width = static_cast<int>(of.window);
+  a.masked = of.masked;
+  a.reference = inputs.reference_map.data();
+  a.low_res = inputs.low_res.data();
+  a.query_weights = inputs.rows(0);
+  a.key_weights = inputs.rows(1);
+  a.value_weights = inputs.rows(2);
+  a.out = out;
+  return a;
+}
+
+template <typename T>
+void run_pair(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_residual) {
+  const Size& s = of.size;
+  const DeviceMap<T> query(s.n, s.c, s.h, s.w), key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
+  const DeviceMap<T> upsampled(s.n, s.c, s.h, s.w);
+  gpu::launch_fusion_pair<T>(arguments_of(of, inputs, out), {query.data(), key.data(), value.data(), upsampled.data()},
+                             with_residual, nullptr);
+}
+
+template <typename T>
+void run_classified(const FusionCase& of, Inputs<T>& inputs, bool in_one, T* logits, uint8_t* labels) {
+  using A = gpu::accumulator<T>;
+  const Size& s = of.size;
+  const int classes = static_cast<int>(of.classes), channels = static_cast<int>(s.c);
+  gpu::ClassifyArguments<T> a{};
+  a.batch = s.n;
+  a.height = static_cast<int>(s.h);
+  a.width = static_cast<int>(s.w);
+  a.channels = channels;
+  a.classes = classes;
+  a.padded_classes = (classes + 31) / 32 * 32;
+  a.low_height = static_cast<int>(of.low_height);
+  a.low_width = static_cast<int>(of.low_width);
+  a.low_res_logits = inputs.low_res_logits.data();
+  std::copy(inputs.low_res_logits.map.stride, inputs.low_res_logits.map.stride + 4, a.low_stride);
+  a.logits = logits;
+  a.labels = labels;
+  const int64_t* stride = inputs.classifier.map.stride;
+  if constexpr (gpu::is_half_type<T>) {
+    if (in_one) {
+      const Memory rows(gpu::kFusedClasses * s.c * static_cast<int64_t>(sizeof(T)));
+      auto* to = reinterpret_cast<T*>(rows.data());
+      gpu::launch_pack_classifier_rows<T>(
+          {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, channels, to}, gpu::kFusedClasses,
+          nullptr);
+      gpu::launch_fusion<T>(arguments_of<T>(of, inputs, nullptr), a, to, nullptr);
+      return;
+    }
+  }
+  const DeviceMap<T> sums(s.n, s.c, s.h, s.w);
+  run_pair<T>(of, inputs, sums.data(), false);
+  const Memory packed(s.c * a.padded_classes * static_cast<int64_t>(sizeof(A)));
+  auto* to = reinterpret_cast<A*>(packed.data());
+  gpu::launch_pack_classifier<T>(
+      {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, a.padded_classes, channels, to}, nullptr);
+  a.values = sums.data();
+  a.classifier = to;
+  gpu::launch_classify(a, nullptr);
+}
+
+template <typename T>
+void fusion_case(const FusionCase& of, bool in_one, Result result) {
+  const Size& s = of.size;
+  const std::string what = std::string(name_of<T>()) + (in_one ? " in one" : " in a pair") + ", " +
+                           std::to_string(s.c) + " channels, window " + std::to_string(of.window);
+  Inputs<T> inputs(of);
+  const Array low_res = inputs.low_res.read();
+  const Array warped = reference::warp(inputs.reference_map.read(), inputs.motion.displacement, Grid::Aligned);
+  const Array upsampled = reference::resize(low_res, s.h, s.w);
+  const auto attended =
+      reference::attention(reference::convolve(upsampled, inputs.convolutions[0].read()),
+                           reference::convolve(warped, inputs.convolutions[1].read()),
+                           reference::convolve(warped, inputs.convolutions[2].read()), Window{of.window, of.window},
+                           of.masked ? Outside::Masked : Outside::Zero, 1.0);
+  // Maps between the steps are rounded.
+  const double tolerance = 2 * kTolerance<T>;
+  if (result == Result::Features) {
+    const DeviceMap<T> out(s.n, s.c, s.h, s.w);
+    if constexpr (gpu::is_half_type<T>) {
+      if (in_one) gpu::launch_fusion<T>(arguments_of<T>(of, inputs, out.data()), {}, nullptr, nullptr);
+    }
+    if (!in_one) run_pair<T>(of, inputs, out.data(), true);
+    expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
+    return;
+  }
+  const Array expected = reference::sum(reference::classify(attended.out, inputs.classifier.read()),
+                                        reference::resize(inputs.low_res_logits.read(), s.h, s.w));
+  if (result == Result::Logits) {
+    const DeviceMap<T> logits(s.n, of.classes, s.h, s.w);
+    run_classified<T>(of, inputs, in_one, logits.data(), nullptr);
+    expect_close("logits, " + what, logits.read(), expected, tolerance);
+    return;
+  }
+  const Memory labels(s.n * s.h * s.w);
+  run_classified<T>(of, inputs, in_one, nullptr, labels.data());
+  bool right = true;
+  for (int64_t i = 0; i < labels.bytes(); ++i) {
+    const int64_t n = i / (s.h * s.w), y = i / s.w % s.h, x = i % s.w, label = labels.data()[i];
+    for (int64_t k = 0; k < of.classes; ++k) {
+      right = right && label < of.classes && expected.at(n, label, y, x) >= expected.at(n, k, y, x) - 4 * tolerance;
+    }
+  }
+  expect(right, "labels, " + what);
+}
+
+template <typename T>
+void fusions_of(const FusionCase& of, bool in_one) {
+  for (const Result result : {Result::Features, Result::Logits, Result::Labels}) fusion_case<T>(of, in_one, result);
+}
+
+void in_pair() {
+  const FusionCase wide{{1, 72, 9, 18}, 4, 7, 5, 40, false, false};
+  const FusionCase small{{2, 16, 5, 7}, 3, 3, 3, 6, true, true};
+  fusions_of<float>(small, false);
+  fusions_of<double>(small, false);
+  fusions_of<gpu::Half>(small, false);
+  fusion_case<gpu::BFloat16>(wide, false, Result::Logits);
+  fusion_case<float>(wide, false, Result::Features);
+}
+
+void in_one() {
+  const FusionCase cases[] = {
+      {{1, 64, 9, 18}, 4, 7, 7, 19, false, false},
+      {{2, 16, 5, 7}, 3, 3, 3, 32, true, true},
+      {{1, 40, 17, 16}, 5, 9, 5, 7, true, false},
+  };
+  for (const FusionCase& of : cases) {
+    fusions_of<gpu::Half>(of, true);
+    fusion_case<gpu::BFloat16>(of, true, Result::Features);
+  }
+}
+
+const Registration kPair("creff", "in a pair of kernels", &in_pair);
+const Registration kOne("creff", "in one kernel", &in_one);
+
+}  // namespace
+}  // namespace standalone

@@ -1,0 +1,32 @@
+// Motion for the kernels that warp.
+#pragma once
+
+#include "case.h"
+#include "mv_warp/sampling.cuh"
+
+namespace standalone {
+
+struct Size {
+  int64_t n, c, h, w;
+};
+
+inline gpu::Motion motion_of(const reference::Motion& from, const Size& size, bool dense, Element element) {
+  gpu::Motion motion;
+  motion.data = from.field.data;
+  motion.dense = dense;
+  motion.element = element;
+  std::copy(from.field.stride, from.field.stride + 4, motion.stride);
+  motion.vertical = arseg::BlockAxis{size.h, 8 * size.h, 16, (8 * size.h + 15) / 16};
+  motion.horizontal = arseg::BlockAxis{size.w, 8 * size.w, 16, (8 * size.w + 15) / 16};
+  motion.height = static_cast<int>(size.h);
+  motion.width = static_cast<int>(size.w);
+  motion.grid = from.field.grid;
+  return motion;
+}
+
+inline reference::Motion random_motion(const Size& size, bool dense, arseg::Grid grid, Element element) {
+  return dense ? reference::dense_motion(size.n, size.h, size.w, grid, 3, element, Layout::Odd)
+               : reference::block_motion(size.n, size.h, size.w, grid, 4);
+}
+
+}  // namespace standalone
