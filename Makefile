@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize emulate fuzz lint format bench wheel clean
+.PHONY: demo test sanitize emulate mutate fuzz lint format bench wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -20,11 +20,13 @@ sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour
 	$(BIN)/cmake --build build/sanitized --parallel 2 > /dev/null
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
 
-EMULATED = $(BIN)/python tests/emulator/emulator_build.py
-emulate: .venv/installed  ## the CUDA kernels on the CPU: sanitizers, races, and whether a missing barrier is noticed
-	$(EMULATED) standalone-asan standalone-tsan
+emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain, ASan + UBSan, TSan
+	$(BIN)/python tests/emulator/emulator_build.py standalone-plain standalone-asan standalone-tsan
+	build/emulator/standalone-plain
 	build/emulator/standalone-asan
 	TSAN_OPTIONS=halt_on_error=1 build/emulator/standalone-tsan
+
+mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn must be noticed; minutes
 	$(BIN)/python tests/emulator/mutate.py
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests

@@ -1,0 +1,65 @@
+"""What the tensor-core kernels may cost, in the emulator's counters: none of it may rise unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from emulator_build import counters
+from op_samples import channels_last, creff_parameters, randn, vectors
+
+HEIGHT, WIDTH, BLOCKS = 32, 48, 12  # of tiles of 8 x 16 pixels
+WARPS = 8 * BLOCKS
+
+
+def key_blocks(window):
+    return -(-((window + 3) ** 2) // 8), -(-((window + 3) ** 2) // 16)
+
+
+def halo_bytes(window, channels):
+    """What the tiles of a map read of it, borders included; nothing is read outside the image."""
+    reach = window // 2
+    rows = sum(min(HEIGHT, y + 8 + reach) - max(0, y - reach) for y in range(0, HEIGHT, 8))
+    columns = sum(min(WIDTH, x + 16 + reach) - max(0, x - reach) for x in range(0, WIDTH, 16))
+    return 2 * channels * rows * columns
+
+
+def maps(channels):
+    return [channels_last(randn(1, channels, HEIGHT, WIDTH, seed=i, dtype=torch.bfloat16)) for i in range(3)]
+
+
+@pytest.mark.parametrize("window", [3, 5, 7, 9])
+@pytest.mark.parametrize("channels", [32, 64, 128])
+def test_attention(emulated, channels, window):
+    inputs = maps(channels)
+    options = {"window": [window, window], "outside": "zero", "scale": 0.1}
+    eights, sixteens = key_blocks(window)
+    counters()
+    out, logsumexp = emulated._local_attention(*inputs, **options)
+    forward = counters()
+    logits, sums = WARPS * eights * channels // 16, WARPS * sixteens * channels // 8
+    assert forward["mma"] == logits + sums
+    assert forward["ldmatrix"] == forward["mma"] // 2
+    assert forward["copy_bytes"] == 2 * halo_bytes(window, channels)  # each key and value once a tile
+    emulated._local_attention_backward(out, *inputs, logsumexp, **options)
+    backward = counters()
+    # Logits and the gradients of probabilities for queries and for keys; sums for the query, the key and the value.
+    assert backward["mma"] == 4 * logits + 3 * sums
+    again = 0 if channels <= 64 else 1  # more than one chunk is read a second time
+    assert backward["copy_bytes"] == (4 + 2 * again) * halo_bytes(window, channels)
+    for counts in (forward, backward):
+        assert counts["ldmatrix_conflicts"] == 0
+        assert counts["atomics"] == 0
+
+
+def test_fusion(emulated):
+    reference, low_res = maps(64)[0], channels_last(randn(1, 64, HEIGHT // 2, WIDTH // 2, dtype=torch.bfloat16))
+    parameters = creff_parameters(64, torch.bfloat16, scale=0.2)
+    options = {"window": [7, 7], "block": 8, "frame_size": [HEIGHT, WIDTH], "grid": "aligned", "outside": "zero"}
+    counters()
+    emulated._creff(reference, low_res, vectors(1, HEIGHT // 8, WIDTH // 8, 2), *parameters, **options)
+    counts = counters()
+    eights, sixteens = key_blocks(7)
+    assert counts["blocks"] == BLOCKS + 3  # one kernel, and the packing of three convolutions
+    assert counts["mma"] == WARPS * (eights * 4 + sixteens * 8)
+    assert counts["barriers"] == 5 * BLOCKS
+    assert counts["ldmatrix_conflicts"] == 0
