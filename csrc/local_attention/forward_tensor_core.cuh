@@ -36,12 +36,11 @@ __global__ void __launch_bounds__(256, WINDOW <= 7 ? 2 : 1)
   clear<P>(products);
   ARSEG_NO_UNROLL
   for (int chunk = 0; chunk < count.keys; ++chunk) {
-    const auto at = here();
     typename P::Rows rows;
-    load_rows(s, at, a.query, s.channels, chunk * CHUNK, rows);
+    load_rows(s, here(), a.query, s.channels, chunk * CHUNK, rows);
     wait_copies<1>();
     __syncthreads();
-    add_products<P, T>(at, rows, buffers + chunk % 2 * P::kChunkVectors, products);
+    add_products<P, T>(here(), rows, buffers + chunk % 2 * P::kChunkVectors, products);
     if (chunk + 2 < count.keys + count.values) __syncthreads();  // the buffer is free
     fetch(chunk + 2);
   }

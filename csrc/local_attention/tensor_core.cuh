@@ -147,7 +147,7 @@ ARSEG_DEVICE void add_products(const PatchPosition<P>& at, const typename P::Row
   for (int n = 0; n < (P::kKeys + 7) / 8; ++n) {
     const int lane = opaque(at.lane);  // places of keys are cheaper worked out again than kept
     // Lanes of one matrix give the rows of eight keys; the padding behind the last reads it again, from one place.
-    const int key = min(8 * n + lane % 8, P::kKeys - 1);
+    const int key = 8 * n + (8 * n + 8 <= P::kKeys ? lane % 8 : min(lane % 8, P::kKeys - 1 - 8 * n));
     const int y = at.patch_y + key / P::kSpan, x = at.patch_x + key % P::kSpan;
     ARSEG_UNROLL
     for (int two = 0; two < P::kSteps / 2; ++two) {
@@ -168,7 +168,7 @@ ARSEG_DEVICE void weighted_sum(const PatchPosition<P>& at, const typename P::Wei
   for (int c = 0; c < P::kVectors; ++c) sums[c][0] = sums[c][1] = sums[c][2] = sums[c][3] = 0.0f;
   ARSEG_UNROLL
   for (int n = 0; n < P::kColumns / 2; ++n) {
-    const int key = min(16 * n + lane % 16, P::kKeys - 1);
+    const int key = 16 * n + (16 * n + 16 <= P::kKeys ? lane % 16 : min(lane % 16, P::kKeys - 1 - 16 * n));
     const int y = at.patch_y + key / P::kSpan, x = at.patch_x + key % P::kSpan;
     const uint32_t a[4] = {weights[2 * n][0], weights[2 * n][1], weights[2 * n + 1][0], weights[2 * n + 1][1]};
     ARSEG_UNROLL

@@ -70,11 +70,13 @@ void attention_case(const AttentionCase& of) {
   expect_close("gradient of the value, " + what, grad_value.read(), gradients.value, 2 * kTolerance<T>);
 }
 
-// A tile and a rest of one, several tiles, more images than one, one pixel.
-const AttentionCase kCases[] = {{1, 9, 19, 64, 64, 7, 7, false, false}, {2, 5, 7, 32, 64, 3, 5, true, false},
-                                {1, 18, 33, 64, 32, 5, 5, true, false}, {1, 6, 5, 72, 136, 9, 3, false, false},
-                                {1, 1, 1, 16, 8, 3, 3, false, false},   {1, 10, 17, 64, 64, 7, 7, true, true},
-                                {2, 7, 18, 128, 128, 7, 7, false, true}};
+// A tile and a rest of one, several tiles, more images than one, one pixel; up to four chunks of channels, as buffers
+// are used again from the third on.
+const AttentionCase kCases[] = {{1, 9, 19, 64, 64, 7, 7, false, false},  {2, 5, 7, 32, 64, 3, 5, true, false},
+                                {1, 18, 33, 64, 32, 5, 5, true, false},  {1, 6, 5, 72, 136, 9, 3, false, false},
+                                {1, 1, 1, 16, 8, 3, 3, false, false},    {1, 10, 17, 64, 64, 7, 7, true, true},
+                                {2, 7, 18, 128, 128, 7, 7, false, true}, {1, 9, 18, 136, 200, 3, 3, true, false},
+                                {1, 5, 9, 24, 32, 5, 5, false, false}};
 
 void tensor_cores() {
   for (const AttentionCase& each : kCases) {
