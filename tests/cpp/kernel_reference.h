@@ -355,7 +355,7 @@ inline Taps<double> resize_taps(int64_t at, int64_t size, int64_t target, bool a
   const double last = static_cast<double>(size - 1);
   double position = target > 1 ? last / static_cast<double>(target - 1) * at : 0;
   if (!align_corners) position = (at + 0.5) * (static_cast<double>(size) / target) - 0.5;
-  return sample_taps(0, std::clamp(position, 0.0, last), size);
+  return sample_taps(int64_t{0}, std::clamp(position, 0.0, last), size);
 }
 
 inline Array resize(const Array& from, int64_t height, int64_t width, bool align_corners = true) {
