@@ -23,13 +23,17 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, learning rate (cosine to zero after a linear warm-up) and how often to log and to save."""
+    """Steps, learning rate (cosine to zero after a linear warm-up), how often to log and to save.
+
+    `averaging`: decay of the running mean of the weights, a step.
+    """
 
     steps: int
     rate: float
     warmup: int = 50
     log_every: int = 20
     save_every: int = 100
+    averaging: float = 0.99
 
     def factor(self, step: int) -> float:
         """The rate at `step` as a share of `rate`."""
@@ -83,7 +87,7 @@ def train(
     for group in groups:
         group["lr"] = schedule.rate * group.get("scale", 1.0)
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-    ema = Ema(model)
+    ema = Ema(model, schedule.averaging)
     state, first = folder / "state.pt", 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
