@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -165,7 +166,7 @@ def train_ar(
     net = net.to(memory_format=torch.channels_last)
     net.high.eval().requires_grad_(False)
     net.low.train()
-    frozen = fold_batch_norm(net.high)  # it only looks: fewer passes over its maps
+    frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
 
     stills = camvid_stills(root)
     weights = class_weights(stills, config["classes"])
@@ -176,7 +177,7 @@ def train_ar(
         part,
         [{"params": list(net.low.parameters())}, {"params": list(net.fusion.parameters())}],
         lambda _, rng: sample_pairs(sources, recipe, rng),
-        lambda batch: fst_loss(net, frozen.features, batch, weights, recipe),
+        lambda batch: fst_loss(net, frozen, batch, weights, recipe),
         Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
         settings={

@@ -111,8 +111,8 @@ def sample_stills(
     images, labels = [], []
     for source, (versions, count) in enumerate(sources):
         for _ in range(count):
-            stills = versions[rng.integers(len(versions))]
-            image, label = stills[rng.integers(len(stills))]
+            stills = versions[int(rng.integers(len(versions)))]
+            image, label = stills[int(rng.integers(len(stills)))]
             drawn = donors.draw(rng) if source == 0 and rng.random() < recipe.pasted else None
             if drawn is not None:
                 image, label = paste(image, label, stills[drawn[0]], drawn[1])
@@ -120,8 +120,8 @@ def sample_stills(
             images.append(view.image(image, recipe.crop))
             labels.append(view.label(label, recipe.crop))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    (image,) = jitter([stacked], rng, 0.4)
-    return {"image": normalise(image, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
+    (jittered,) = jitter([stacked], rng, 0.4)
+    return {"image": normalise(jittered, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
 
 
 def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str], None] = print) -> Path:
