@@ -25,7 +25,7 @@ class LabelSet:
 
     name: str
     classes: tuple[str, ...]
-    palette: np.ndarray = field(repr=False)
+    palette: np.ndarray = field(repr=False, compare=False)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

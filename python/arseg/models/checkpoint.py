@@ -37,7 +37,10 @@ def save_checkpoint(
         if not key.endswith("num_batches_tracked")
     }
     part = path.with_name(f".{path.name}.part")
+    part.touch()
+    mode = part.stat().st_mode  # save_file would leave it readable to its owner alone
     save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
+    part.chmod(mode)
     os.replace(part, path)
 
 
@@ -62,8 +65,8 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     return meta["kind"], config, floats
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
     own = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
@@ -74,6 +77,11 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
             if keys
         ]
         raise CheckpointError(f"{path}: the weights do not fit the network: {'; '.join(found)}")
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+    check_fit(module, state, path)
     module.load_state_dict(dict(state), strict=False)
 
 
