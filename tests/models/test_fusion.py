@@ -92,7 +92,7 @@ def test_legacy_resizes_by_nearest_while_training():
 
 
 def test_bad_options_are_named():
-    with pytest.raises(InputError, match="fusion: expected one of attention, .*got 'sum'"):
+    with pytest.raises(InputError, match=r"fusion: expected one of attention, .*got 'sum'"):
         make_fusion("sum", 8)
     with pytest.raises(InputError, match="window: expected an odd side from 3 to 15, got 4"):
         make_fusion("attention", 8, 4)

@@ -48,7 +48,9 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file; expected a .safetensors file made by `arseg train` or `arseg convert`")
+        raise CheckpointError(
+            f"{path}: no such weights file; expected a .safetensors file of `arseg train` or `arseg convert`"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
@@ -56,7 +58,7 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
     if "kind" not in meta or "config" not in meta:
-        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file made by `arseg train` or `arseg convert`")
+        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected one of `arseg train` or `arseg convert`")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
         config = json.loads(meta["config"])

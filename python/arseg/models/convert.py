@@ -65,7 +65,8 @@ def convert(
         config: dict[str, Any] = {"arch": arch, "auxiliary": True}
         if isinstance(network, FusedNetwork):
             config["window"] = window
-        kind, state = part, network.state_dict()
+        kind: str = part
+        state = network.state_dict()
     else:
         if part is not None:
             raise InputError("part: a pair of networks has both; leave it out")

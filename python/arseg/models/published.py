@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from arseg.data.labelset import CAMVID_VOID, CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.errors import InputError
@@ -167,8 +167,8 @@ def guess_reference(state_dict: Mapping[str, Tensor]) -> tuple[str, Part]:
     deep = f"{encoder}layer3.0.conv3.weight" in shapes, f"{encoder}layer3.2.conv1.weight" in shapes
     depth = {(False, False): 18, (False, True): 34, (True, True): 50}.get(deep)
     for arch, made in ARCHITECTURES.items():
-        data, name = arch.split("-")
-        if name == f"{family}{depth}" and len(made.labels.classes) == classes and (data == "camvid" or encoder != "feats."):
+        same_keys = family == "bise" or (made.network is PSPNet) == (encoder == "feats.")
+        if arch.endswith(f"-{family}{depth}") and len(made.labels.classes) == classes and same_keys:
             return arch, part
     raise InputError(f"state_dict: a {family} network with {classes} classes is none of ours; say --arch and --part")
 
