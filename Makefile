@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize emulate mutate fuzz lint format bench wheel clean
+.PHONY: demo test sanitize emulate mutate fuzz lint format bench gpu-check wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -45,6 +45,10 @@ format: .venv/installed
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"
+
+# With the Python and torch that are there; nothing is installed.
+gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks; at most 8 minutes (docs/cuda.md)
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.py $(if $(PROFILE),--profile)
 
 wheel: .venv/installed  ## dist/arseg-*.whl
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
