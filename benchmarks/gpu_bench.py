@@ -186,7 +186,7 @@ class Bench:
             "not reached": [],
         }
 
-    def run(self, wanted: list[Row], seconds_a_row: float = 0.6) -> None:
+    def run(self, wanted: list[Row], seconds_a_row: float = 0.4) -> None:
         for name, versions in PASSES.items():
             for row in wanted if name == "quick" else compiled_rows(wanted):
                 if time.monotonic() > self.deadline:

@@ -55,6 +55,7 @@ class Inputs:
         other = object.__new__(Inputs)
         for name, value in vars(self).items():
             setattr(other, name, exact(value) if name not in ("motion", "flow") else value)
+        other.dtype = torch.float32
         return other
 
 
