@@ -5,6 +5,7 @@ A process each, since an error on a CUDA device stays with the process it happen
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Report = dict[str, Any]
+TICK = 10.0  # seconds between two looks at a phase under way
 TAIL = 4000  # characters of a failed phase's output that the report keeps
 
 
@@ -65,17 +67,26 @@ def start(command: Sequence[str], log: Path, environment: dict[str, str], folder
 
 
 def run_command(
-    command: Sequence[str], seconds: float, log: Path, environment: dict[str, str], folder: Path
+    command: Sequence[str],
+    seconds: float,
+    log: Path,
+    environment: dict[str, str],
+    folder: Path,
+    tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Run to its end, or end it and its children when the time is over."""
+    """Run to its end, or end it and its children when the time is over. `tick` is called now and then meanwhile."""
     try:
         process = start(command, log, environment, folder)
     except OSError as error:
         return Outcome(127, f"{command[0]} could not be started: {error}")
+    deadline = time.monotonic() + seconds
+    code: int | None = None
     try:
-        code: int | None = process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        code = None
+        while code is None and time.monotonic() < deadline:
+            try:
+                code = process.wait(timeout=max(0.0, min(TICK, deadline - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                tick()
     finally:
         end(process)
     return Outcome(code, log.read_text(encoding="utf-8", errors="replace"))
@@ -111,11 +122,21 @@ def log_of(phase: Phase, logs: Path) -> Path:
     return logs / f"{phase.name.replace(' ', '-')}.log"
 
 
-def run_phase(phase: Phase, seconds: float, logs: Path, folder: Path) -> dict[str, Any]:
+def run_phase(
+    phase: Phase, report: Report, seconds: float, save: Callable[[], None], logs: Path, folder: Path
+) -> dict[str, Any]:
     """What the report says of a phase: its status (passed, failed, timeout), seconds, and what it found."""
     started = time.monotonic()
     command = [*phase.command, *([phase.time_argument, f"{seconds - 5:.0f}"] if phase.time_argument else [])]
-    outcome = run_command(command, seconds, log_of(phase, logs), phase.environment, folder)
+
+    def look() -> None:
+        """What a phase has written so far is in the report before its end: this process may be ended as well."""
+        with contextlib.suppress(Exception):
+            report["phases"][phase.name] = {"status": "under way", **phase.read(Outcome(None, ""))}
+            save()
+
+    tick = look if phase.time_argument else lambda: None
+    outcome = run_command(command, seconds, log_of(phase, logs), phase.environment, folder, tick)
     found: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
     try:
         found |= phase.read(outcome)
@@ -159,7 +180,7 @@ def run_phases(
                 beside.append(start(phase.command, log_of(phase, logs), phase.environment, folder))
                 found = {"status": "passed", "summary": "beside the others"}
             else:
-                found = run_phase(phase, left, logs, folder)
+                found = run_phase(phase, report, left, save, logs, folder)
             report["phases"][phase.name] = found
             save()
             told = found.get("failure") or found.get("reason") or found.get("summary")

@@ -113,6 +113,10 @@ def test_what_the_time_does_not_suffice_for_is_named(tmp_path):
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["not reached"] == ["warp 8x14x18 fp32, quick", "warp 8x14x18 fp32, compiled"]
     assert "not reached in time" in written["summary"] and "failure" not in written
+    # A row is not begun either that would not be ready in time, by what the one before took.
+    bench = Bench(FakeTimer(), tmp_path / "bench.json", gpu_bench.FIRST_GUESS["compiled"] - 1, CEILINGS)
+    bench.run([Row("warp", SMALL, "fp32")])
+    assert json.loads((tmp_path / "bench.json").read_text())["not reached"] == ["warp 8x14x18 fp32, compiled"]
 
 
 def test_a_row_that_does_not_fit_is_a_failure_and_the_next_runs(bench, monkeypatch, tmp_path):
@@ -247,7 +251,7 @@ def test_the_check_writes_its_report_and_fails_with_a_phase(tmp_path, capsys):
 def test_the_phases_name_files_that_are_there(tmp_path):
     steps = gpu_check.phases("9.0", tmp_path, True)
     assert [step.name for step in steps][-1] == "benchmarks" and "profile" in [step.name for step in steps]
-    assert gpu_check.SECONDS <= 480
+    assert gpu_check.SECONDS <= 465  # of 480: torch is imported before
     for step in steps:
         for word in step.command:
             if word.endswith(".py") and "=" not in word:

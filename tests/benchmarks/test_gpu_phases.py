@@ -6,6 +6,7 @@ import json
 import sys
 import time
 
+import gpu_phases
 import pytest
 from gpu_phases import Outcome, Phase, read_json, read_sanitizer, read_tests, run_phases, write_json
 
@@ -93,6 +94,17 @@ def test_one_beside_the_others_ends_before_what_runs_alone(tmp_path):
         Phase("alone", alone, 10, alone=True),
     )
     assert passed, phases
+
+
+def test_what_a_phase_has_so_far_is_in_the_report_before_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_phases, "TICK", 0.1)
+    result = tmp_path / "bench.json"
+    code = f"import time; open({str(result)!r}, 'w').write('{{\"rows\": 1}}'); time.sleep(1)"
+    phases, passed, written, _ = run(
+        tmp_path, Phase("bench", python(code), 20, read_json(result), time_argument="--seconds")
+    )
+    assert passed and phases["bench"]["status"] == "passed" and phases["bench"]["rows"] == 1
+    assert {"status": "under way", "rows": 1} in [report["phases"]["bench"] for report in written]
 
 
 def test_a_time_argument_is_what_is_left(tmp_path):
