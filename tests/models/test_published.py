@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_the_authors(case):
     total.backward()
     keys = ARCHITECTURES[case.arch].keys
     norms = {their_key(key, keys): p.grad.norm() for key, p in case.fused.named_parameters() if p.grad is not None}
-    assert {key: float(norms[key]) for key in wanted["grad_norm"]} == pytest.approx(wanted["grad_norm"], rel=1e-3)
+    assert {key: float(norms[key]) for key in wanted["grad_norm"]} == pytest.approx(wanted["grad_norm"], rel=2e-4)
 
 
 @torch.inference_mode()
