@@ -132,11 +132,16 @@ def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | N
         return Labelled(name, image, label)
     known, counted = NUMBERING.get(sequence, (0, 0))
     wanted = frame_number(name) - known + counted
-    frames = videos[sequence]
-    places = {frame_number(path.stem): place for place, path in enumerate(frames)}
-    if wanted not in places:
+    frames = {frame_number(path.stem): path for path in videos[sequence]}
+    if wanted not in frames:
         return Labelled(name, image, label)
-    return Labelled(name, image, label, tuple(frames), places[wanted])
+    # Where some frames are missing, what hangs together around the labelled one is kept.
+    first = last = wanted
+    while first - 1 in frames:
+        first -= 1
+    while last + 1 in frames:
+        last += 1
+    return Labelled(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
 
 
 def labelled_run(data: LabelledFrames) -> LabelledFrames:
