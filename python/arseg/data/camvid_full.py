@@ -16,6 +16,7 @@ from arseg.errors import InputError
 
 from . import camvid
 from .datasets import IGNORE, Labelled, LabelledFrames, Void, picture_files
+from .extract import extract, video_files
 
 CLASSES = (*camvid.CLASSES, "void")
 VOID = 11
@@ -142,6 +143,30 @@ def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | N
     while last + 1 in frames:
         last += 1
     return Labelled(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
+
+
+def extracted(root: Path, split: str, sequences: Path, folder: Path, gop: int) -> Path:
+    """The folder with the frames of the sequences; of videos, those around labelled frames are cut out into `folder`.
+
+    Raises `FileNotFoundError` where `sequences` holds neither folders nor videos.
+    """
+    if sequences.is_dir() and any(entry.is_dir() for entry in sequences.iterdir()):
+        return sequences
+    wanted: dict[str, set[int]] = {}
+    for frame in camvid_frames(root, split).frames:
+        sequence = frame.name.rsplit("_", 1)[0]
+        known, counted = NUMBERING.get(sequence, (0, 0))
+        place = frame_number(frame.name) - known + counted
+        wanted.setdefault(sequence, set()).update(range(max(1, place - gop + 1), place + gop))
+    cut = folder.with_name(f"{folder.name}-frames")
+    found = {video.stem: video for video in video_files(sequences)}
+    for name in wanted.keys() & found.keys():
+        extract(found[name], cut / name, wanted[name])
+    if not wanted.keys() & found.keys():
+        raise FileNotFoundError(
+            f"{sequences}: expected folders of frames or videos named as the sequences, {', '.join(sorted(wanted))}"
+        )
+    return cut
 
 
 def labelled_run(data: LabelledFrames) -> LabelledFrames:

@@ -57,6 +57,16 @@ def processes(device: str = "cpu") -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process goes through it before the others, which find what it made."""
+    if world() > 1 and not is_first():
+        dist.barrier()
+    yield
+    if world() > 1 and is_first():
+        dist.barrier()
+
+
 class _SumOverProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
