@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from arseg import __version__, cli_train
+from arseg import __version__, cli_models, cli_train
 from arseg.errors import ArsegError, InputError
 from arseg.modes import Mode
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli_train.register(app)
+cli_models.register(app)
 
 
 def _print_version(wanted: bool) -> None:

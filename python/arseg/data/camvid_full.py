@@ -17,8 +17,9 @@ from arseg.errors import InputError
 from . import camvid
 from .datasets import IGNORE, Labelled, LabelledFrames, Void, picture_files
 from .extract import extract, video_files
+from .labelset import CAMVID_VOID
 
-CLASSES = (*camvid.CLASSES, "void")
+CLASSES = CAMVID_VOID.classes
 VOID = 11
 
 PALETTE = camvid.PALETTE.copy()

@@ -12,57 +12,15 @@ import numpy as np
 from arseg.errors import InputError
 
 from .datasets import IGNORE, Labelled, LabelledFrames
+from .labelset import CITYSCAPES
 
-CLASSES = (
-    "road",
-    "sidewalk",
-    "building",
-    "wall",
-    "fence",
-    "pole",
-    "traffic light",
-    "traffic sign",
-    "vegetation",
-    "terrain",
-    "sky",
-    "person",
-    "rider",
-    "car",
-    "truck",
-    "bus",
-    "train",
-    "motorcycle",
-    "bicycle",
-)
+CLASSES = CITYSCAPES.classes
+
+PALETTE = CITYSCAPES.palette[: len(CLASSES)]
+"""uint8 [19, 3]."""
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The id of each class in the files `*_gtFine_labelIds.png`; all others are ignored."""
-
-PALETTE = np.array(
-    [
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
-    ],
-    dtype=np.uint8,
-)
-"""uint8 [19, 3]."""
 
 SNIPPET = 30
 LABELLED = 19

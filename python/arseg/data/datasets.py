@@ -5,7 +5,7 @@ Labels are read as uint8 ids of the data set's classes; 255 (`IGNORE`) is every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,10 @@ from PIL import Image
 
 from arseg.errors import InputError
 
+from .labelset import CAMVID, CITYSCAPES, CITYSCAPES_BISENET
+
+RGB = tuple[float, float, float]
+
 IGNORE = 255
 """Label of pixels that count in no loss and no score."""
 
@@ -22,20 +26,12 @@ Void = Literal["count", "ignore"]
 """What becomes of CamVid's Void, class 11: a class as the others, as in the paper, or ignored."""
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """RGB mean and standard deviation that images are normalised with, of values in 0..1."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-STATISTICS = {
-    "camvid": Statistics((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)),
-    "imagenet": Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "cityscapes-bise": Statistics((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
+STATISTICS: Mapping[str, tuple[RGB, RGB]] = {
+    "camvid": (CAMVID.mean, CAMVID.std),
+    "imagenet": (CITYSCAPES.mean, CITYSCAPES.std),
+    "cityscapes-bise": (CITYSCAPES_BISENET.mean, CITYSCAPES_BISENET.std),
 }
-"""The authors' three: of CamVid, of PSPNet on Cityscapes, of BiSeNet on Cityscapes."""
+"""RGB mean and standard deviation, of values in 0..1: of CamVid, of PSPNet and of BiSeNet on Cityscapes."""
 
 
 @dataclass(frozen=True)

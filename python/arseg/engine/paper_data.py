@@ -52,8 +52,7 @@ def _label(placement: Placement, label: np.ndarray) -> Tensor:
 
 def normalised(image: Tensor, recipe: PaperHrRecipe) -> Tensor:
     """RGB 0..255, `[N, 3, H, W]` -> the network's input."""
-    statistics = STATISTICS[recipe.statistics]
-    return normalise(image, statistics.mean, statistics.std)
+    return normalise(image, *STATISTICS[recipe.statistics])
 
 
 class Pairs:

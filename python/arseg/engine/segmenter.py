@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data import camvid
+from arseg.data.labelset import CAMVID, LabelSet
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
@@ -71,6 +71,9 @@ class VideoSegmenter:
         precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
         device: where the network runs.
 
+    Its attribute `label_set` says what the ids in `labels` mean; it comes with the weights (CamVid's 11 classes where
+    these say nothing).
+
     Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for the rest.
 
     Example:
@@ -102,10 +105,12 @@ class VideoSegmenter:
             loaded = load_checkpoint(path)
             if not isinstance(loaded, ARSegNet):
                 raise CheckpointError(
-                    f"{path}: weights of the keyframe network alone; expected those of `arseg train ar`"
+                    f"{path}: weights of one of the two networks alone; expected those of `arseg train ar`, or of "
+                    "`arseg convert` with both"
                 )
             model = loaded
         self.model = model.eval().to(device)
+        self.label_set: LabelSet = getattr(model, "label_set", CAMVID)
         self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
         self.half = precision == "bfloat16"
         self._group = Group()
@@ -144,7 +149,7 @@ class VideoSegmenter:
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self._logits(frame, self._group if group is None else group)
-        return ops.resize_labels(logits, frame.image.shape[:2])[0].cpu().numpy()
+        return self.model.labels(logits, frame.image.shape[:2])[0].cpu().numpy()
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
@@ -175,7 +180,7 @@ class VideoSegmenter:
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
         image = _tensor(frame.image).to(self.device).permute(2, 0, 1)[None]
-        image = normalise(image, camvid.MEAN, camvid.STD)
+        image = normalise(image, self.label_set.mean, self.label_set.std)
         if self.height is None or self.height == image.shape[-2]:
             return image
         size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))

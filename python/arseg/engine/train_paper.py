@@ -107,7 +107,7 @@ def train_paper_ar(
     `validation`: a prepared run or split, scored at the recipe's distances. Returns the path of the weights,
     `folder/ar.safetensors`: both networks, of the second stage's best validation, or its end where there is none.
     """
-    classes = architecture(recipe.arch).classes
+    classes = len(architecture(recipe.arch).labels.classes)
     _check(recipe, device, None if validation is None else validation.classes)
     torch.manual_seed(recipe.seed)
     high, labels = load_teacher(teacher, recipe.arch)
@@ -231,9 +231,9 @@ def _run(
 
 
 def _check(recipe: PaperHrRecipe, device: torch.device | str, classes: Sequence[str] | None) -> None:
-    made = architecture(recipe.arch)
-    if classes is not None and len(classes) != made.classes:
-        raise InputError(f"{recipe.arch}: a network of {made.classes} classes, but the data has {len(classes)}")
+    wanted = len(architecture(recipe.arch).labels.classes)
+    if classes is not None and len(classes) != wanted:
+        raise InputError(f"{recipe.arch}: a network of {wanted} classes, but the data has {len(classes)}")
     if recipe.precision == "float16" and torch.device(device).type != "cuda":
         raise InputError("precision: float16 needs --device cuda; on the CPU use bfloat16")
     if isinstance(recipe, PaperArRecipe) and not 0 < recipe.scale <= 1:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from .arseg_net import ARSegNet
 from .bisenet import BiSeNet
 from .checkpoint import load_checkpoint, save_checkpoint
+from .fused import FusedNetwork
 from .pspnet import PSPNet
+from .pspnet_cityscapes import CityscapesPSPNet
+from .published import ARCHITECTURES, from_reference_state_dict, make_published
 from .pyramid import PyramidNet
 
-__all__ = ["ARSegNet", "BiSeNet", "PSPNet", "PyramidNet", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "ARCHITECTURES",
+    "ARSegNet",
+    "BiSeNet",
+    "CityscapesPSPNet",
+    "FusedNetwork",
+    "PSPNet",
+    "PyramidNet",
+    "from_reference_state_dict",
+    "load_checkpoint",
+    "make_published",
+    "save_checkpoint",
+]

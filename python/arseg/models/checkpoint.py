@@ -23,11 +23,16 @@ class CheckpointError(ArsegError):
     """A weights file that cannot be read, or does not fit the network; the message names the file."""
 
 
-def save_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any]) -> None:
-    """Writes floating tensors as float16 (atomically); `kind` and `config` go into the file's metadata."""
+def save_checkpoint(
+    state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any], half: bool = True
+) -> None:
+    """Writes the tensors (atomically), floating ones as float16; `kind` and `config` go into the file's metadata.
+
+    `kind`, `config`: what `arseg.models.build.build` takes. `half=False` keeps the tensors' own precision.
+    """
     path = Path(path)
     tensors = {
-        key: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
         for key, value in state.items()
         if not key.endswith("num_batches_tracked")
     }
@@ -40,7 +45,7 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file; expected a .safetensors file made by `arseg train`")
+        raise CheckpointError(f"{path}: no such weights file; expected a .safetensors file made by `arseg train` or `arseg convert`")
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
@@ -48,7 +53,7 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
     if "kind" not in meta or "config" not in meta:
-        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file made by `arseg train`")
+        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file made by `arseg train` or `arseg convert`")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
         config = json.loads(meta["config"])
@@ -73,7 +78,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
 
 
 def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
-    """The network in a weights file, in eval mode: a `PyramidNet` (kind "hr") or an `ARSegNet` (kind "ar").
+    """The network in a weights file, in eval mode: `ARSegNet` (kind "ar"), its high-resolution network ("hr"), or a
+    `FusedNetwork` ("fused"). Its attribute `label_set` says what its classes are and how its input is normalised.
 
     Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
     """

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from arseg.data.labelset import CAMVID_VOID, CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.errors import InputError
 
 from .bisenet import BiSeNet
@@ -28,7 +29,7 @@ class Architecture:
 
     Attributes:
         network: its class, which takes `classes`, `depth` and `auxiliary`.
-        classes: that the data set has.
+        labels: the data set's classes, and what its images are normalised with.
         depth: of the ResNet.
         keys: prefixes of the authors' keys -> prefixes of ours, the first that fits counts.
         second: the authors' second names for parameters that they have twice -> first names, by part.
@@ -36,7 +37,7 @@ class Architecture:
     """
 
     network: Callable[..., SplitNetwork]
-    classes: int
+    labels: LabelSet
     depth: int
     keys: Mapping[str, str]
     second: Mapping[Part, Mapping[str, str]]
@@ -62,19 +63,20 @@ _ONCE: Mapping[Part, Mapping[str, str]] = {"hr": {}, "fused": {}}
 _BISE_TWICE = {"feat_conv_out.": "conv_out.conv.", "final_conv.": "conv_out.conv_out."}
 _SEMSEG_TWICE = {"final_conv.": "cls.4."}
 
-_FAMILIES: Mapping[str, tuple[Callable[..., SplitNetwork], int, Mapping[str, str], Any, tuple[int, int]]] = {
-    "camvid-psp": (PSPNet, 12, _PSP, _ONCE, (720, 960)),
-    "camvid-bise": (BiSeNet, 12, _BISE, {"hr": _BISE_TWICE, "fused": _BISE_TWICE}, (720, 960)),
-    "cityscapes-psp": (CityscapesPSPNet, 19, _SEMSEG, {"hr": {}, "fused": _SEMSEG_TWICE}, (1024, 2048)),
-    "cityscapes-bise": (BiSeNet, 19, _BISE, {"hr": _BISE_TWICE, "fused": _BISE_TWICE}, (1024, 2048)),
+_TWICE: Mapping[Part, Mapping[str, str]] = {"hr": _BISE_TWICE, "fused": _BISE_TWICE}
+_FAMILIES: Mapping[str, tuple[Any, LabelSet, Mapping[str, str], Mapping[Part, Mapping[str, str]], tuple[int, int]]] = {
+    "camvid-psp": (PSPNet, CAMVID_VOID, _PSP, _ONCE, (720, 960)),
+    "camvid-bise": (BiSeNet, CAMVID_VOID, _BISE, _TWICE, (720, 960)),
+    "cityscapes-psp": (CityscapesPSPNet, CITYSCAPES, _SEMSEG, {"hr": {}, "fused": _SEMSEG_TWICE}, (1024, 2048)),
+    "cityscapes-bise": (BiSeNet, CITYSCAPES_BISENET, _BISE, _TWICE, (1024, 2048)),
 }
 PUBLISHED = ("camvid-psp18", "camvid-bise18", "cityscapes-psp18", "cityscapes-bise18")
 """The architectures that the authors publish weights of."""
 DEPTHS = {"psp": (18, 34, 50), "bise": (18, 34)}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    f"{family}{depth}": Architecture(network, classes, depth, keys, second, size)
-    for family, (network, classes, keys, second, size) in _FAMILIES.items()
+    f"{family}{depth}": Architecture(network, labels, depth, keys, second, size)
+    for family, (network, labels, keys, second, size) in _FAMILIES.items()
     for depth in DEPTHS[family.split("-")[1]]
 }
 """All architectures by name: `PUBLISHED`, and with the same code deeper ones, such as camvid-psp50."""
@@ -102,7 +104,7 @@ def make_published(
     made = architecture(arch)
     if part not in PARTS:
         raise InputError(f"part: expected hr or fused, got {part!r}")
-    network = made.network(classes=made.classes, depth=made.depth, auxiliary=auxiliary)
+    network = made.network(classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
     return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion)
 
 
@@ -161,7 +163,7 @@ def guess_reference(state_dict: Mapping[str, Tensor]) -> tuple[str, Part]:
     depth = {(False, False): 18, (False, True): 34, (True, True): 50}.get(deep)
     for arch, made in ARCHITECTURES.items():
         data, name = arch.split("-")
-        if name == f"{family}{depth}" and made.classes == classes and (data == "camvid" or encoder != "feats."):
+        if name == f"{family}{depth}" and len(made.labels.classes) == classes and (data == "camvid" or encoder != "feats."):
             return arch, part
     raise InputError(f"state_dict: a {family} network with {classes} classes is none of ours; say --arch and --part")
 
@@ -196,7 +198,7 @@ def _without_second_names(
         name + key.removeprefix(first): key for name, first in second.items() for key in wanted if key.startswith(first)
     }
     named = given.keys() & pairs.keys()
-    if named and named != pairs.keys():
+    if named and named != pairs.keys() and given.keys() >= set(pairs.values()):
         raise InputError(_misfit([("missing", sorted(pairs.keys() - named))]))
     other = [key for key in named if pairs[key] in given and not torch.equal(given[key], given[pairs[key]])]
     if other:
