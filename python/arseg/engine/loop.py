@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from . import parallel
 from .run_log import RunLog
 
 Batch = dict[str, Any]
+
+# The name of DDP's argument since torch 2.14.
+_NEW_NAME = "forward_sync_buffers"
+_SYNC_BUFFERS = _NEW_NAME if _NEW_NAME in signature(DistributedDataParallel).parameters else "broadcast_buffers"
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def train(
     divided: bool = False,
     validate: Validate | None = None,
     tensorboard: bool = False,
+    unused: bool = False,
 ) -> dict[str, Tensor]:
     """Minimises the sum of what `loss` returns, and returns the averaged weights.
 
@@ -144,6 +150,7 @@ def train(
         validate: scores the averaged weights every `schedule.validate_every` steps; the best of each of its stages are
             kept in `folder/best-STAGE.pt`.
         tensorboard: also write the log for TensorBoard, into `folder/tensorboard`.
+        unused: there are steps in which some parameters have no part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for group in groups:
@@ -165,7 +172,7 @@ def train(
         report(f"resumed at step {first} of {schedule.steps}")
     log = RunLog(folder, schedule, first, report, tensorboard)
     with parallel.shared_statistics(model), log:
-        objective = _Objective(model, loss)
+        objective = _Objective(model, loss, unused)
         for step, batch in _batches(sample, first, schedule.steps, seed):
             torch.manual_seed(seed * 1_000_003 + step)
             for group in run.optimiser.param_groups:
@@ -187,15 +194,12 @@ def train(
 class _Objective(nn.Module):
     """The loss as the forward of the model, so that gradients are averaged over processes where there are several."""
 
-    def __init__(self, model: nn.Module, loss: Callable[[Batch], dict[str, Tensor]]):
+    def __init__(self, model: nn.Module, loss: Callable[[Batch], dict[str, Tensor]], unused: bool):
         super().__init__()
         self.model, self.loss = model, loss
-        # Which parameters a step uses may change from stage to stage.
-        self._whole = (
-            [DistributedDataParallel(self, find_unused_parameters=True, broadcast_buffers=False)]
-            if parallel.world() > 1
-            else []
-        )
+        # Buffers are the same everywhere as it is: they are those of the whole batch. A list hides it from the modules.
+        options: dict[str, Any] = {_SYNC_BUFFERS: False, "find_unused_parameters": unused}
+        self._whole = [DistributedDataParallel(self, **options)] if parallel.world() > 1 else []
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.loss(batch)

@@ -227,6 +227,7 @@ def _run(
         divided=True,
         validate=validate,
         tensorboard=tensorboard,
+        unused=isinstance(recipe, PaperArRecipe) and recipe.plain_epochs > 0,
     )
 
 
@@ -327,7 +328,7 @@ def _pair_scores(
             low = net.features(shrunk(_image(pair.image, recipe, device), recipe.scale))  # type: ignore[operator]
             if fusing:
                 reference = high.features(_image(pair.key, recipe, device)).contiguous()
-                motion = torch.from_numpy(pair.vectors)[None].to(device)
+                motion = torch.from_numpy(pair.vectors.copy())[None].to(device)
                 warped = ops.mv_warp(reference, motion, block=4, frame_size=pair.label.shape)
                 logits, _ = net.fuse(low, warped)  # type: ignore[operator]
             else:
