@@ -159,7 +159,7 @@ def _draw_distances(axes: Any, scores: Mapping[Mode, Scores]) -> None:
     axes.set_ylabel("mIoU %")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False, title="mean", title_fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, frameon=False, title="mean", title_fontsize=8, loc="best")
     _bare(axes)
 
 
