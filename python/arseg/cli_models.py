@@ -66,6 +66,10 @@ def flops(
     ] = None,
     height: Annotated[int | None, typer.Option(help="Of the frame, with --model.", min=1)] = None,
     width: Annotated[int | None, typer.Option(help="Of the frame, with --model.", min=1)] = None,
+    arch: Annotated[
+        list[str] | None, typer.Option(help="A network of the paper; may be repeated.", show_default="its four")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Side of the attention in the paper's networks.")] = 7,
     gop: Annotated[int, typer.Option(help="Frames in a group: one keyframe and the others.", min=1)] = 12,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -77,8 +81,10 @@ def flops(
     if model is None:
         if height is not None or width is not None:
             raise InputError("--height, --width: the paper's table has its own sizes; give --model, too")
-        record, table = _paper(gop)
+        record, table = _paper(arch, window, gop)
     else:
+        if arch is not None:
+            raise InputError("--arch: names a network of the paper, --model another; give one of them")
         if height is None or width is None:
             raise InputError("--model: say how large a frame is; give --height and --width")
         record, table = _network(model, height, width, gop)
@@ -88,16 +94,17 @@ def flops(
         Console().print(table, highlight=False)
 
 
-def _paper(gop: int) -> tuple[Any, Any]:
+def _paper(archs: list[str] | None, window: int, gop: int) -> tuple[Any, Any]:
     from rich.table import Table
 
     from arseg.engine.compute import paper_table
+    from arseg.models.published import PUBLISHED
 
-    cells = paper_table(gop=gop)
-    archs = list(dict.fromkeys(cell.arch for cell in cells))
+    cells = paper_table(archs or PUBLISHED, gop=gop, window=window)
+    names = dict.fromkeys(cell.arch.replace("-", "\n") for cell in cells)
     table = Table(
         "scale",
-        *(arch.replace("-", "\n") for arch in archs),
+        *names,
         title=f"GMACs a frame: mean over a group of {gop} (a frame between keyframes)",
         caption="Convolutions and attention, at 960x720 (CamVid) and 2048x1024 (Cityscapes); the paper says GFLOPs.",
     )

@@ -25,7 +25,7 @@ class LabelSet:
 
     name: str
     classes: tuple[str, ...]
-    palette: np.ndarray = field(repr=False)
+    palette: np.ndarray = field(repr=False, compare=False)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -46,8 +46,10 @@ class LabelSet:
             palette = np.asarray(record["palette"], dtype=np.uint8)
             mean, std = (tuple(float(v) for v in record[key]) for key in ("mean", "std"))
             classes = tuple(map(str, record["classes"]))
-            if palette.ndim != 2 or palette.shape[1] != 3 or len(palette) < len(classes) or len(mean) != len(std) != 3:
-                raise ValueError(f"{len(classes)} classes, palette {palette.shape}, {len(mean)} means")
+            if palette.ndim != 2 or palette.shape[1] != 3 or len(palette) < len(classes):
+                raise ValueError(f"{len(classes)} classes, palette {palette.shape}")
+            if len(mean) != 3 or len(std) != 3:
+                raise ValueError(f"{len(mean)} means, {len(std)} deviations")
             return LabelSet(str(record["name"]), classes, palette, mean, std)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"labels: not a label set ({error!r})") from error

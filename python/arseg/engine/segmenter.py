@@ -17,6 +17,7 @@ from arseg.data.labelset import CAMVID, LabelSet
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
+from arseg.models.fused import FusedNetwork
 from arseg.models.pyramid import normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
@@ -104,9 +105,10 @@ class VideoSegmenter:
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
             if not isinstance(loaded, ARSegNet):
+                which = "low-resolution" if isinstance(loaded, FusedNetwork) else "keyframe"
                 raise CheckpointError(
-                    f"{path}: weights of one of the two networks alone; expected those of `arseg train ar`, or of "
-                    "`arseg convert` with both"
+                    f"{path}: weights of the {which} network alone; expected those of `arseg train ar`, or of "
+                    "`arseg convert` with --fused"
                 )
             model = loaded
         self.model = model.eval().to(device)

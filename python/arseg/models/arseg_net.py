@@ -131,7 +131,7 @@ class ARSegNet(nn.Module):
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=corners)
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits at the feature's resolution `[N, classes, h, w]` -> class ids of a frame of `size`, uint8 `[N, H, W]`."""
+        """Logits at the feature's resolution `[N, classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
         step = getattr(self.high, "upsampling", 1)
         if step > 1 and (logits.shape[2] * step, logits.shape[3] * step) == tuple(size):
             return ops.resize_labels(logits, size)  # the upsampling itself

@@ -1,4 +1,4 @@
-"""BiSeNet as the paper has it for both data sets: a deep context path, a shallow spatial path, and their fusion at stride 8."""
+"""BiSeNet as the paper has it: a deep context path, a shallow spatial path, and their fusion at stride 8."""
 
 from __future__ import annotations
 

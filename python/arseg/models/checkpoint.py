@@ -37,7 +37,10 @@ def save_checkpoint(
         if not key.endswith("num_batches_tracked")
     }
     part = path.with_name(f".{path.name}.part")
+    part.touch()
+    mode = part.stat().st_mode  # save_file would leave it readable to its owner alone
     save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
+    part.chmod(mode)
     os.replace(part, path)
 
 
@@ -45,7 +48,9 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file; expected a .safetensors file made by `arseg train` or `arseg convert`")
+        raise CheckpointError(
+            f"{path}: no such weights file; expected a .safetensors file of `arseg train` or `arseg convert`"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
@@ -53,7 +58,7 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
     if "kind" not in meta or "config" not in meta:
-        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file made by `arseg train` or `arseg convert`")
+        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected one of `arseg train` or `arseg convert`")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
         config = json.loads(meta["config"])
@@ -62,8 +67,8 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     return meta["kind"], config, floats
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
     own = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
@@ -74,6 +79,11 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
             if keys
         ]
         raise CheckpointError(f"{path}: the weights do not fit the network: {'; '.join(found)}")
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+    check_fit(module, state, path)
     module.load_state_dict(dict(state), strict=False)
 
 

@@ -15,7 +15,7 @@ from arseg.errors import InputError
 from arseg.files import check_writable
 
 from .build import build
-from .checkpoint import load_into, save_checkpoint
+from .checkpoint import check_fit, save_checkpoint
 from .fused import FusedNetwork
 from .published import Part, architecture, from_reference_state_dict, guess_reference
 from .split import SplitNetwork
@@ -65,7 +65,8 @@ def convert(
         config: dict[str, Any] = {"arch": arch, "auxiliary": True}
         if isinstance(network, FusedNetwork):
             config["window"] = window
-        kind, state = part, network.state_dict()
+        kind: str = part
+        state = network.state_dict()
     else:
         if part is not None:
             raise InputError("part: a pair of networks has both; leave it out")
@@ -78,7 +79,8 @@ def convert(
         kind, state = "ar", _pair_state(high, low)
     config["labels"] = architecture(arch).labels.to_json()
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    load_into(build(kind, config), state, target)  # what is written can be read
+    with torch.device("meta"):
+        check_fit(build(kind, config), state, target)  # what is written can be read
     save_checkpoint(state, target, kind=kind, config=config, half=half)
     return Converted(arch, kind, scale, len(state))
 

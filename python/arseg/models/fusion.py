@@ -62,8 +62,9 @@ class AttentionOnly(Joined):
     def __init__(self, channels: int, window: int, grid: str):
         super().__init__()
         self.grid, self.window = grid, window
-        for name in ("lr_query_conv", "hr_key_conv", "hr_value_conv"):
-            setattr(self, name, self.convolution(channels))
+        self.lr_query_conv = self.convolution(channels)
+        self.hr_key_conv = self.convolution(channels)
+        self.hr_value_conv = self.convolution(channels)
 
     def convolution(self, channels: int) -> nn.Conv2d:
         return nn.Conv2d(channels, channels, 3, padding=1, groups=channels)

@@ -55,9 +55,7 @@ class PSPNet(SplitNetwork):
 
     channels = 64
 
-    def __init__(
-        self, classes: int = 12, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False
-    ):
+    def __init__(self, classes: int = 12, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False):
         super().__init__()
         self.feats = ResNet(depth, dilated=True)
         _, wide, wider = self.feats.channels
@@ -68,9 +66,7 @@ class PSPNet(SplitNetwork):
         self.up_3 = Upsampling(64, self.channels)
         self.drop_2 = nn.Dropout2d(0.15)
         self.classifier = nn.Conv2d(self.channels, classes, 1)
-        self.auxiliary = (
-            nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, classes)) if auxiliary else None
-        )
+        self.auxiliary = nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, classes)) if auxiliary else None
 
     def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """-> the fusion feature `[N, 64, h, w]`, sides rounded up to multiples of 8, and the map of layer 3."""

@@ -56,9 +56,7 @@ class CityscapesPSPNet(SplitNetwork):
 
     channels = 512
 
-    def __init__(
-        self, classes: int = 19, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False
-    ):
+    def __init__(self, classes: int = 19, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False):
         super().__init__()
         self.resnet = ResNet(depth, dilated=True, dilate_first=True)
         _, wide, wider = self.resnet.channels

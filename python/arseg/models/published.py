@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from arseg.data.labelset import CAMVID_VOID, CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.errors import InputError
@@ -133,15 +133,20 @@ def from_reference_state_dict(
             their second name; or says which argument is wrong.
     """
     made = architecture(arch)
-    module = make_published(arch, part, window=window, fusion=fusion)
+    with torch.device("meta"):  # no values yet: those of the state dict take their place
+        module = make_published(arch, part, window=window, fusion=fusion)
     own = module.state_dict()
-    theirs = {_their_key(key, made.keys): key for key in own}
+    theirs = {their_key(key, made.keys): key for key in own}
     given = _without_prefix(state_dict)
     if made.network is CityscapesPSPNet and part == "hr":
         given = _without_idle_fusion(given)
     given = _without_second_names(given, made.second[part], theirs)
     _check_fit(given, {key: own[ours] for key, ours in theirs.items()}, f"{arch}, part {part}")
-    module.load_state_dict({theirs[key]: value for key, value in given.items()}, strict=False)  # counters may be absent
+    values = {
+        ours: given[key].to(own[ours].dtype, copy=True) if key in given else torch.zeros((), dtype=own[ours].dtype)
+        for key, ours in theirs.items()
+    }
+    module.load_state_dict(values, assign=True)
     return module.eval()
 
 
@@ -162,13 +167,13 @@ def guess_reference(state_dict: Mapping[str, Tensor]) -> tuple[str, Part]:
     deep = f"{encoder}layer3.0.conv3.weight" in shapes, f"{encoder}layer3.2.conv1.weight" in shapes
     depth = {(False, False): 18, (False, True): 34, (True, True): 50}.get(deep)
     for arch, made in ARCHITECTURES.items():
-        data, name = arch.split("-")
-        if name == f"{family}{depth}" and len(made.labels.classes) == classes and (data == "camvid" or encoder != "feats."):
+        same_keys = family == "bise" or (made.network is PSPNet) == (encoder == "feats.")
+        if arch.endswith(f"-{family}{depth}") and len(made.labels.classes) == classes and same_keys:
             return arch, part
     raise InputError(f"state_dict: a {family} network with {classes} classes is none of ours; say --arch and --part")
 
 
-def _their_key(key: str, keys: Mapping[str, str]) -> str:
+def their_key(key: str, keys: Mapping[str, str]) -> str:
     """Our key -> the authors'."""
     if key.startswith("fusion."):
         return "fuse_attention." + key.removeprefix("fusion.")

@@ -70,7 +70,12 @@ def _imported(module: str, name: str) -> Any:
         raise InputError(f"model: {module} has no {name}") from error
     finally:
         sys.path.remove(os.getcwd())
-    return function if isinstance(function, nn.Module) else function()
+    if isinstance(function, nn.Module):
+        return function
+    if not callable(function):
+        kind = type(function).__name__
+        raise InputError(f"model: {module}:{name} is a {kind}; expected a function that makes a module")
+    return function()
 
 
 def _known(name: str, names: Sequence[str], source: str) -> None:
