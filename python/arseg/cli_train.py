@@ -191,6 +191,9 @@ def train_ar(
         float | None, typer.Option(help="Of the low-resolution frames.", show_default="the recipe's, 0.5")
     ] = None,
     seed: Seed = None,
+    videos: Annotated[
+        list[Path] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
+    ] = None,
     device: Device = "cpu",
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -214,7 +217,7 @@ def train_ar(
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
             _check_default(device, tensorboard)
-            typer.echo(run(_default_data(camvid, name), teacher, output, recipe, report=_report))
+            typer.echo(run(_default_data(camvid, name), teacher, output, recipe, _report, videos or ()))
             return
         from arseg.data.prepared import Prepared
         from arseg.engine.train_paper import train_paper_ar
@@ -404,4 +407,7 @@ def _console(stderr: bool = True) -> Any:
 
 
 def _report(line: str) -> None:
-    typer.echo(line, err=True)
+    from arseg.engine import parallel
+
+    if parallel.is_first():
+        typer.echo(line, err=True)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from arseg import viz
 from arseg.data.camvid import CLASSES
+from arseg.data.labelset import CAMVID
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
@@ -116,8 +117,14 @@ def run_demo(
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
 
     Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table on stdout; progress and
-    remarks go to `console`.
+    remarks go to `console`. Raises `InputError` for a network of other classes than CamVid's eleven.
     """
+    labels = getattr(model, "label_set", CAMVID)
+    if labels.classes != CLASSES:
+        raise InputError(
+            f"weights: the demo draws and scores CamVid's {len(CLASSES)} classes, and these know {labels.name}'s "
+            f"{len(labels.classes)}; use `arseg segment`"
+        )
     if video is not None:
         if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
             raise InputError(f"{video}: lies where the demo writes; name another folder with -o")

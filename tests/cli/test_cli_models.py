@@ -49,6 +49,8 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     code, out, _ = arseg("flops", "--model", "both.safetensors", "--height", 64, "--width", 96, "--json")
     found = json.loads(out)
     assert code == 0 and found["hr"] > found["average"] > found["ar"] > found["lr"] > 0
+    code, _, err = arseg("demo", "street.mp4", "--weights", "both.safetensors")
+    assert code == 2 and "these know Cityscapes's 19; use `arseg segment`" in err
     arseg("convert", "hr.pth", "hr.safetensors")
     code, _, err = arseg("segment", "street.mp4", "--weights", "hr.safetensors", "--labels", "more")
     assert code == 2 and "weights of the keyframe network alone" in err

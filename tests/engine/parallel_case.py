@@ -9,8 +9,11 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from arseg.engine import parallel
+from arseg.data.camvid import IGNORE
+from arseg.engine import losses, parallel
 from arseg.engine.loop import Schedule, train
+from arseg.engine.losses import ohem_loss
+from arseg.engine.train_hr import segmentation_loss
 
 
 def network() -> nn.Module:
@@ -35,7 +38,9 @@ def fit(folder: Path, *, accumulate: int = 1, stop: int | None = None) -> dict[s
         calls += 1
         if stop is not None and calls > stop:
             raise KeyboardInterrupt
-        return {"fit": parallel.cross_entropy(model(batch["x"]), batch["label"], torch.tensor([1.0, 2.0, 3.0, 0.5]))}
+        logits, label = model(batch["x"]), batch["label"]
+        ours = segmentation_loss(logits, label.where(label != 255, IGNORE), torch.tensor([1.0, 2.0, 3.0, 0.5]), 0.5)
+        return {**ours, "hard": ohem_loss(logits, label), "plain": losses.segmentation_loss(logits, label)}
 
     return train(
         model,

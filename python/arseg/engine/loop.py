@@ -35,7 +35,7 @@ _SYNC_BUFFERS = _NEW_NAME if _NEW_NAME in signature(DistributedDataParallel).par
 class Schedule:
     """Steps, learning rate (cosine to zero after a linear warm-up) and how often to log, to save and to validate.
 
-    `validate_every` 0: never.
+    `validate_every` 0: never. `averaging`: decay of the running mean of the weights, a step; 0: no mean.
     """
 
     steps: int
@@ -44,6 +44,7 @@ class Schedule:
     log_every: int = 20
     save_every: int = 100
     validate_every: int = 0
+    averaging: float = 0.99
 
     def factor(self, step: int) -> float:
         """The rate at `step` as a share of `rate`."""
@@ -120,7 +121,6 @@ def train(
     optimiser: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] | None = None,
     accumulate: int = 1,
     clip: float | None = 5.0,
-    average: float = 0.99,
     device: torch.device | str = "cpu",
     half: bool = False,
     divided: bool = False,
@@ -143,7 +143,6 @@ def train(
         optimiser: makes the optimiser from the groups; AdamW with weight decay 0.01 where None.
         accumulate: batches are worked on in so many parts one after the other, to save memory.
         clip: largest norm of the gradient; None for any.
-        average: decay of the running mean of the weights; 0: the result is the weights themselves.
         device: where the model is; batches are moved there.
         half: scale the loss so that gradients fit in float16 (CUDA).
         divided: `sample` gives this process's part alone, in place of the whole batch.
@@ -161,7 +160,7 @@ def train(
         model=model,
         optimiser=torch.optim.AdamW(groups, weight_decay=0.01) if optimiser is None else optimiser(groups),
         scaler=torch.amp.GradScaler("cuda", enabled=half),
-        ema=Ema(model, average),
+        ema=Ema(model, schedule.averaging),
         best=Best(folder),
         path=folder / "state.pt",
         settings=json.loads(json.dumps(dict(settings))),

@@ -110,20 +110,20 @@ def mean_of(summed: Tensor, count: Tensor) -> Tensor:
     return summed * world() / whole.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore: int = 255) -> Tensor:
-    """`F.cross_entropy` (mean over pixels, weighted) whose mean is over the batch of all processes.
+def nll_loss(log_probability: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore: int = 255) -> Tensor:
+    """`F.nll_loss` (mean over pixels, weighted) whose mean is over the batch of all processes.
 
     Args:
-        logits: `[N, classes, H, W]`.
+        log_probability: `[N, classes, H, W]`.
         label: int64 `[N, H, W]`.
         weight: `[classes]`.
         ignore: label of pixels that do not count.
     """
     if world() == 1:
-        return F.cross_entropy(logits, label, weight, ignore_index=ignore)
-    summed = F.cross_entropy(logits, label, weight, ignore_index=ignore, reduction="sum")
+        return F.nll_loss(log_probability, label, weight, ignore_index=ignore)
+    summed = F.nll_loss(log_probability, label, weight, ignore_index=ignore, reduction="sum")
     valid = label[label != ignore]
-    count = torch.tensor(float(valid.numel()), device=logits.device) if weight is None else weight[valid].sum()
+    count = torch.tensor(float(valid.numel()), device=label.device) if weight is None else weight[valid].sum()
     return mean_of(summed, count)
 
 

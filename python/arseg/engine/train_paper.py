@@ -197,7 +197,7 @@ def _run(
 ) -> dict[str, Tensor]:
     steps = total_steps(recipe, count)
     every = max(1, recipe.validate_every * count // recipe.batch) if recipe.validate_every else 0
-    schedule = Schedule(steps, recipe.rate, recipe.warmup, recipe.log_every, recipe.save_every, every)
+    schedule = Schedule(steps, recipe.rate, recipe.warmup, recipe.log_every, recipe.save_every, every, recipe.average)
     sampler = Sampler(load, count, recipe.batch, accumulate=recipe.accumulate, seed=recipe.seed, workers=recipe.workers)
     if parallel.is_first():
         shared = f", on {parallel.world()} processes" if parallel.world() > 1 else ""
@@ -221,7 +221,6 @@ def _run(
         optimiser=optimiser,
         accumulate=recipe.accumulate,
         clip=recipe.clip or None,
-        average=recipe.average,
         device=device,
         half=recipe.precision == "float16",
         divided=True,
