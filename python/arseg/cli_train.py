@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from arseg.cli_inputs import (
+    check_default,
+    default_data,
+    distances_of,
+    frames_of,
+    modes_of,
+    pairs_of,
+    passes_of,
+    recipe_of,
+    sequences_of,
+)
 from arseg.errors import InputError
-
-if TYPE_CHECKING:
-    from arseg.data.datasets import LabelledFrames
-    from arseg.engine.paper_data import Pairs
-    from arseg.engine.recipes import PaperArRecipe
 
 train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
 
@@ -100,7 +106,7 @@ def prepare(
 
     if crf is not None and bitrate is not None:
         raise InputError("--crf, --bitrate: give one of them")
-    chosen = _distances(distances, gop)
+    chosen = distances_of(distances, gop)
     if rate is None:
         rate = 17 if cityscapes is not None else 15 if consecutive else 30
     if bitrate is None and crf is None:
@@ -110,7 +116,7 @@ def prepare(
     )
     with progress_bar(_console()) as progress:
         task = progress.add_task("encoding", total=None)
-        data = _sequences(camvid, cityscapes, split, sequences, consecutive, output, gop)
+        data = sequences_of(camvid, cityscapes, split, sequences, consecutive, output, gop)
         manifest = run(
             data,
             output,
@@ -143,21 +149,22 @@ def train_hr(
     from arseg.engine.train_hr import HrRecipe
     from arseg.engine.train_hr import train_hr as run
 
-    name, recipe = _recipe(
+    name, recipe = recipe_of(
         "hr", preset, config, settings, {"default": HrRecipe(), **HR_PRESETS}, steps=steps, batch=batch, seed=seed
     )
     with parallel.processes(device) as mine:
         if isinstance(recipe, HrRecipe):
-            _check_default(device, tensorboard)
-            typer.echo(run(_default_data(camvid, name), output, recipe, report=_report))
+            check_default(device, tensorboard)
+            typer.echo(run(default_data(camvid, name), output, recipe, report=_report))
             return
         from arseg.engine.train_paper import train_paper_hr
 
-        data, validation = (_frames(camvid, cityscapes, recipe.arch, split, recipe.void) for split in ("train", "val"))
-        assert data is not None
+        roots = (camvid, cityscapes, recipe.arch)
+        data = frames_of(*roots, "train", recipe.void)
+        validation = frames_of(*roots, "val", recipe.void) if recipe.validate_every else None
         path = train_paper_hr(
             data,
-            validation if recipe.validate_every else None,
+            validation,
             output,
             recipe,
             device=mine,
@@ -203,7 +210,7 @@ def train_ar(
     from arseg.engine.train_ar import ArRecipe
     from arseg.engine.train_ar import train_ar as run
 
-    name, recipe = _recipe(
+    name, recipe = recipe_of(
         "ar",
         preset,
         config,
@@ -216,13 +223,13 @@ def train_ar(
     )
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
-            _check_default(device, tensorboard)
-            typer.echo(run(_default_data(camvid, name), teacher, output, recipe, _report, videos or ()))
+            check_default(device, tensorboard)
+            typer.echo(run(default_data(camvid, name), teacher, output, recipe, _report, videos or ()))
             return
         from arseg.data.prepared import Prepared
         from arseg.engine.train_paper import train_paper_ar
 
-        pairs = _pairs(prepared, camvid, output, recipe)
+        pairs = pairs_of(prepared, camvid, output, recipe, _report)
         checked = Prepared(validation) if validation is not None and recipe.validate_every else None
         path = train_paper_ar(
             pairs, checked, teacher, output, recipe, device=mine, tensorboard=tensorboard, report=_report
@@ -265,8 +272,8 @@ def evaluate(
             check_writable(path)
     if plot is not None:
         report.require_matplotlib()
-    wanted = _modes(modes)
-    passes, gop = _passes(camvid, prepared, gop, crf, quick)
+    wanted = modes_of(modes)
+    passes, gop = passes_of(camvid, prepared, gop, crf, quick)
     model = VideoSegmenter(weights).model
     counted = None if void is None else void == "count"
     scores = evaluate_passes(model, passes, wanted, gop=gop, workers=workers, void=counted, report=_report)
@@ -279,125 +286,6 @@ def evaluate(
         report.save_scores(json, scores)
     if plot is not None:
         report.save_plot(plot, scores)
-
-
-def _recipe(
-    phase: str,
-    preset: str | None,
-    config: Path | None,
-    settings: list[str] | None,
-    presets: dict[str, Any],
-    **flags: Any,
-) -> tuple[str, Any]:
-    """The preset's recipe; changed by the file, then by --set, then by options of their own."""
-    from arseg.engine.recipe_files import changed, preset_named, read_recipe_file, read_settings
-
-    named, from_file = (None, {}) if config is None else read_recipe_file(config, phase)
-    name = preset or named or "default"
-    recipe = preset_named(presets, name)
-    recipe = changed(recipe, from_file, str(config))
-    recipe = changed(recipe, read_settings(settings or []), "--set")
-    return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
-
-
-def _check_default(device: str, tensorboard: bool) -> None:
-    if device != "cpu" or tensorboard:
-        raise InputError("--device, --tensorboard: the default recipe trains on the CPU and logs to log.jsonl alone")
-
-
-def _default_data(camvid: Path | None, preset: str) -> Path:
-    if camvid is None:
-        raise InputError(f"--camvid: preset {preset} needs CamVid at 480x360; give its folder")
-    return camvid
-
-
-def _frames(
-    camvid: Path | None, cityscapes: Path | None, arch: str, split: str, void: Any, sequences: Path | None = None
-) -> LabelledFrames | None:
-    """A split of the data set that the preset is made for."""
-    from arseg.data.camvid_full import camvid_frames
-    from arseg.data.cityscapes import cityscapes_frames
-
-    name = arch.split("-")[0]
-    root = {"camvid": camvid, "cityscapes": cityscapes}.get(name)
-    if root is None:
-        raise InputError(f"--{name}: {arch} needs it; give the folder of the data set")
-    if name == "camvid":
-        return camvid_frames(root, split, sequences=sequences, void=void)
-    return cityscapes_frames(root, split, sequences=sequences)
-
-
-def _sequences(
-    camvid: Path | None,
-    cityscapes: Path | None,
-    split: str,
-    sequences: Path | None,
-    consecutive: bool,
-    output: Path,
-    gop: int,
-) -> LabelledFrames:
-    from arseg.data.camvid_full import camvid_frames, extracted, labelled_run
-    from arseg.data.cityscapes import cityscapes_frames
-
-    if (camvid is None) == (cityscapes is None):
-        raise InputError("--camvid, --cityscapes: give one of them")
-    if cityscapes is not None:
-        return cityscapes_frames(cityscapes, split, sequences=sequences)
-    assert camvid is not None
-    if consecutive:
-        return labelled_run(camvid_frames(camvid, split))
-    if sequences is None:
-        raise InputError("--sequences: CamVid's videos are needed, as files or as folders of frames")
-    return camvid_frames(camvid, split, sequences=extracted(camvid, split, sequences, output, gop))
-
-
-def _pairs(prepared: Path | None, camvid: Path | None, output: Path, recipe: PaperArRecipe) -> Pairs:
-    from arseg.engine.paper_data import prepared_pairs, still_pairs
-
-    if prepared is not None:
-        return prepared_pairs(prepared, recipe)
-    if camvid is None:
-        raise InputError("--prepared: give a folder made by `arseg prepare`, or --camvid to make pairs from its stills")
-    return still_pairs(camvid, output / "pairs", recipe, _report)
-
-
-def _passes(camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool) -> tuple[list[Any], int]:
-    from arseg.data.camvid import CamVid
-    from arseg.data.prepared import Prepared
-    from arseg.engine.evaluate import prepared_passes, run_passes
-
-    if (camvid is None) == (prepared is None):
-        raise InputError("--camvid, --prepared: give one of them")
-    if prepared is not None:
-        data = Prepared(prepared)
-        return prepared_passes(data), data.gop
-    assert camvid is not None
-    split = CamVid(camvid, "val")
-    frames = [split[index] for index in range(len(split))]
-    return list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None)), gop
-
-
-def _modes(text: str) -> tuple[Any, ...]:
-    from arseg.modes import NAMES
-
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    wrong = [name for name in found if name not in NAMES]
-    if wrong or not found:
-        raise InputError(f"--modes: expected some of {','.join(NAMES)}, got {text!r}")
-    return tuple(name for name in NAMES if name in found)
-
-
-def _distances(text: str, gop: int) -> list[int]:
-    """'11', '0-11', '1,5,11' or a mixture."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise InputError(f"--distances: expected numbers such as 11, 0-11 or 1,5,11, got {text!r}")
-        found.update(range(int(first), int(last or first) + 1))
-    if max(found, default=0) >= gop:
-        raise InputError(f"--distances: expected numbers from 0 to gop - 1 = {gop - 1}, got {text!r}")
-    return sorted(found)
 
 
 def _console(stderr: bool = True) -> Any:

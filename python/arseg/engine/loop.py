@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from arseg.errors import InputError
 
 from . import parallel
 from .run_log import RunLog
+from .states import Best, save_state
 
 Batch = dict[str, Any]
 
@@ -77,30 +77,6 @@ class Ema:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
-
-
-@dataclass
-class Best:
-    """The best validation of each stage of a run, and the weights that it belongs to.
-
-    Stages are named by what `validate` returns; their scores are not compared with each other's.
-    """
-
-    folder: Path
-    scores: dict[str, tuple[float, int]] = field(default_factory=dict)
-
-    def path(self, stage: str) -> Path:
-        """Where a stage's best weights are kept."""
-        return self.folder / f"best-{stage}.pt"
-
-    def offer(self, stage: str, score: float, step: int, state: Mapping[str, Tensor]) -> bool:
-        """Keeps `state` where it is the best of its stage so far; a score that is NaN never is."""
-        if math.isnan(score) or (stage in self.scores and score <= self.scores[stage][0]):
-            return False
-        self.scores[stage] = (score, step)
-        if parallel.is_first():
-            _save(dict(state), self.path(stage))
-        return True
 
 
 Validate = Callable[[int, Mapping[str, Tensor]], tuple[str, Mapping[str, float]]]
@@ -249,7 +225,7 @@ class _Run:
             "step": step,
             "settings": json.dumps(self.settings),
         }
-        _save(state, self.path)
+        save_state(state, self.path)
 
     def step(self, clip: float | None) -> None:
         self.scaler.unscale_(self.optimiser)
@@ -257,12 +233,6 @@ class _Run:
             nn.utils.clip_grad_norm_((p for g in self.optimiser.param_groups for p in g["params"]), clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-
-
-def _save(state: Mapping[str, Any], path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
 
 
 def _batches(

@@ -6,7 +6,6 @@ they were (see `loop.train`). The best weights of each stage are kept apart.
 
 from __future__ import annotations
 
-import contextlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.data.datasets import LabelledFrames
-from arseg.data.prepared import Item, Prepared, read_pair
+from arseg.data.prepared import Prepared
 from arseg.errors import InputError
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.published import architecture
@@ -31,11 +29,11 @@ from . import parallel
 from .loop import Batch, Schedule, Validate, train
 from .losses import similarity_loss
 from .optimisers import make_optimiser
-from .paper_data import Pairs, data_fingerprint, frame_sample, normalised, pair_sample
+from .paper_data import Pairs, data_fingerprint, frame_sample, pair_sample
 from .paper_networks import ar_state, labels_record, load_teacher, loss_of, new_fused, new_network, save_hr
 from .recipes import PaperArRecipe, PaperHrRecipe
 from .sampling import Sample, Sampler
-from .validation import labels_of, validation_scores
+from .validation import autocast, frame_scores, pair_scores, shrunk
 
 Report = Callable[[str], None]
 
@@ -63,13 +61,13 @@ def train_paper_hr(
         return frame_sample(*data[index], recipe, rng)
 
     def loss(batch: Batch) -> dict[str, Tensor]:
-        with _autocast(recipe, device):
+        with autocast(recipe, device):
             out = net.forward_train(batch["image"])
         return terms(out.logits, out.auxiliary, batch["label"])
 
     def validate(done: int, state: Mapping[str, Tensor]) -> tuple[str, Mapping[str, float]]:
         assert validation is not None
-        return "hr", _frame_scores(net, state, validation, recipe, device, net)
+        return "hr", frame_scores(net, state, validation, recipe, device, net)
 
     state = _run(
         net,
@@ -125,7 +123,7 @@ def train_paper_ar(
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         fusing = batch["step"] >= plain
-        with _autocast(recipe, device):
+        with autocast(recipe, device):
             wanted, warped = _seen_by(high, batch, fusing)
             out = net.forward_train(shrunk(batch["image"], recipe.scale), warped)
         found = terms(out.logits, out.auxiliary, batch["label"])
@@ -134,7 +132,7 @@ def train_paper_ar(
     def validate(done: int, state: Mapping[str, Tensor]) -> tuple[str, Mapping[str, float]]:
         assert validation is not None
         stage = "fused" if done > plain else "plain"
-        return stage, _pair_scores(net, state, high, validation, recipe, device, stage == "fused", classes)
+        return stage, pair_scores(net, state, high, validation, recipe, device, stage == "fused", classes)
 
     settings = {"data": pairs.fingerprint, "teacher": zlib.crc32(teacher.read_bytes())}
     state = _run(
@@ -163,12 +161,6 @@ def train_paper_ar(
         }
         save_checkpoint(ar_state(high, _best(folder, "fused", state)), path, kind="ar", config=config, half=False)
     return path
-
-
-def shrunk(image: Tensor, scale: float) -> Tensor:
-    """As `ARSegNet.shrink`: `[N, 3, H, W]` -> `[N, 3, int(H*scale), int(W*scale)]`, filtered."""
-    size = [max(1, int(side * scale)) for side in image.shape[2:]]
-    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def total_steps(recipe: PaperHrRecipe, count: int) -> int:
@@ -247,12 +239,6 @@ def _check(recipe: PaperHrRecipe, device: torch.device | str, classes: Sequence[
         )
 
 
-def _autocast(recipe: PaperHrRecipe, device: torch.device | str) -> contextlib.AbstractContextManager:
-    if recipe.precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(torch.device(device).type, getattr(torch, recipe.precision))
-
-
 def _best(folder: Path, stage: str, last: dict[str, Tensor]) -> dict[str, Tensor]:
     path = folder / f"best-{stage}.pt"
     return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else last
@@ -271,68 +257,3 @@ def _seen_by(high: SplitNetwork, batch: Batch, fusing: bool) -> tuple[Tensor, Te
         return high.features(batch["image"]), None
     wanted, reference = high.features(torch.cat([batch["image"], batch["key"]])).chunk(2)
     return wanted, ops.flow_warp(reference.contiguous(), batch["flow"])
-
-
-@contextlib.contextmanager
-def _evaluating(net: nn.Module, state: Mapping[str, Tensor]):  # type: ignore[no-untyped-def]
-    """The network with other weights and in eval mode, for a while."""
-    before = {key: value.clone() for key, value in net.state_dict().items()}
-    net.load_state_dict(state)
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        net.load_state_dict(before)
-        net.train()
-
-
-def _image(picture: np.ndarray, recipe: PaperHrRecipe, device: torch.device | str) -> Tensor:
-    return normalised(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device), recipe)
-
-
-def _frame_scores(
-    net: nn.Module,
-    state: Mapping[str, Tensor],
-    data: LabelledFrames,
-    recipe: PaperHrRecipe,
-    device: torch.device | str,
-    network: Callable[[Tensor], Tensor],
-) -> dict[str, float]:
-    def predict(index: int) -> tuple[np.ndarray, np.ndarray]:
-        picture, label = data[index]
-        with _autocast(recipe, device):
-            logits = network(_image(picture, recipe, device))
-        return label, labels_of(logits, label.shape)  # type: ignore[arg-type]
-
-    with _evaluating(net, state):
-        return {"miou": validation_scores(len(data), predict, len(data.classes), torch.device(device)).miou()}
-
-
-def _pair_scores(
-    net: nn.Module,
-    state: Mapping[str, Tensor],
-    high: SplitNetwork,
-    data: Prepared,
-    recipe: PaperArRecipe,
-    device: torch.device | str,
-    fusing: bool,
-    classes: int,
-) -> dict[str, float]:
-    items: list[Item] = data.at(recipe.distances or None)
-
-    def predict(index: int) -> tuple[np.ndarray, np.ndarray]:
-        pair = read_pair(items[index], decoded=True)
-        with _autocast(recipe, device):
-            low = net.features(shrunk(_image(pair.image, recipe, device), recipe.scale))  # type: ignore[operator]
-            if fusing:
-                reference = high.features(_image(pair.key, recipe, device)).contiguous()
-                motion = torch.from_numpy(pair.vectors.copy())[None].to(device)
-                warped = ops.mv_warp(reference, motion, block=4, frame_size=pair.label.shape)
-                logits, _ = net.fuse(low, warped)  # type: ignore[operator]
-            else:
-                logits = net.network.output(low)  # type: ignore[operator, union-attr]
-        return pair.label, labels_of(logits, pair.label.shape)  # type: ignore[arg-type]
-
-    with _evaluating(net, state):
-        return {"miou": validation_scores(len(items), predict, classes, torch.device(device)).miou()}
