@@ -204,3 +204,21 @@ def test_bfloat16_and_accumulation_run(data, tmp_path):
     train_paper_hr(data, None, tmp_path, recipe, report=lambda line: None)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(log) == 2 and all(np.isfinite(line["segmentation"]) for line in log)
+
+
+def test_pairs_from_stills_for_want_of_videos(root, teacher, tmp_path):
+    """CamVid at 480x360: each still becomes a clip, once; its ignored label is Void."""
+    from arseg.engine.paper_data import still_pairs
+
+    (tmp_path / "c").mkdir()
+    for name in ("train", "trainannot"):
+        (tmp_path / "c" / name).symlink_to(root / name.replace("train", "val"))
+    lines = []
+    recipe = replace(AR, distances=())
+    pairs = still_pairs(tmp_path / "c", tmp_path / "pairs", recipe, lines.append)
+    again = still_pairs(tmp_path / "c", tmp_path / "pairs", recipe, lines.append)
+    assert len(pairs) == 14 and lines == ["pairs: 14 of 14 clips"] * 2 and pairs.fingerprint == again.fingerprint
+    first = pairs.read(3, np.random.default_rng(0))
+    np.testing.assert_array_equal(first.vectors, again.read(3, np.random.default_rng(0)).vectors)
+    assert 1 <= first.distance <= 11 and first.label.max() <= 11
+    train_paper_ar(again, None, teacher, tmp_path / "run", replace(recipe, steps=1), report=lambda line: None)
