@@ -97,6 +97,23 @@ def test_a_stopped_run_goes_on(folder, snippets, tmp_path, monkeypatch):
             np.testing.assert_array_equal(a["vectors"], b["vectors"])
 
 
+def test_a_broken_picture_stops_it_in_one_sentence(tmp_path):
+    """From another process, too; what was made before is there when it goes on."""
+    root = cityscapes_tree(tmp_path / "c")
+    broken = root / "leftImg8bit_sequence" / "train" / "ulm" / "ulm_000001_000018_leftImg8bit.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    data = cityscapes_frames(root)
+    for workers in (1, 2):
+        with pytest.raises(InputError, match=r"ulm_000001_000018_leftImg8bit\.png: cannot be read as a picture"):
+            prepare(data, tmp_path / "p", QUICK, [1, 3], workers=workers)
+    assert not list((tmp_path / "p").rglob("*000001*")), "nothing half-written"
+    (tmp_path / "p" / "videos" / ".killed.part-1.mp4").write_bytes(b"")
+    broken.write_bytes(whole)
+    prepare(data, tmp_path / "p", QUICK, [1, 3])
+    assert len(Prepared(tmp_path / "p").items) == 4 and not list((tmp_path / "p").rglob(".*"))
+
+
 def test_a_lower_bitrate_is_a_smaller_video(snippets, tmp_path):
     sizes = []
     for bitrate in (100_000, 1_500_000):

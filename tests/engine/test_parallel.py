@@ -59,3 +59,9 @@ def test_one_process_joins_nothing(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with parallel.processes() as device:
         assert device.type == "cpu" and parallel.world() == 1 and parallel.is_first()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with (
+        pytest.raises(InputError, match="device: torch finds no CUDA device here, got cuda; use cpu"),
+        parallel.processes("cuda"),
+    ):
+        pass

@@ -123,7 +123,7 @@ def new_fused(teacher):
     from arseg.engine.paper_networks import new_fused
 
     torch.manual_seed(AR.seed)
-    high, _ = load_teacher(teacher, AR.arch)
+    high, _ = load_teacher(teacher, AR.arch, AR.statistics)
     return new_fused(AR.arch, high, window=7, fusion="attention", start=AR.start, backbone="")
 
 
@@ -195,13 +195,19 @@ def test_what_does_not_fit_is_said(data, prepared, teacher, tmp_path):
     pairs = prepared_pairs(prepared / "train", AR)
     with pytest.raises(InputError, match=r"expected phase-1 weights of camvid-psp18 .*, got camvid-bise18"):
         train_paper_ar(pairs, None, teacher, tmp_path, replace(AR, arch="camvid-psp18"))
+    with pytest.raises(
+        InputError, match=r"statistics: .* was trained with others than imagenet; give those of phase 1"
+    ):
+        train_paper_ar(pairs, None, teacher, tmp_path, replace(AR, statistics="imagenet"))
     with pytest.raises(InputError, match=r"made with rate 0\.001 \(asked for 0\.1\), steps 2 \(asked for 4\)"):
         train_paper_hr(data, None, teacher.parent, replace(HR, rate=0.1))
 
 
 def test_bfloat16_and_accumulation_run(data, tmp_path):
     recipe = replace(HR, precision="bfloat16", batch=4, accumulate=2, steps=2, clip=1.0, optimiser="adamw")
-    train_paper_hr(data, None, tmp_path, recipe, report=lambda line: None)
+    recipe = replace(recipe, statistics="imagenet")
+    path = train_paper_hr(data, None, tmp_path, recipe, report=lambda line: None)
+    assert load_checkpoint(path).label_set.mean == (0.485, 0.456, 0.406), "it says how its input is normalised"
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(log) == 2 and all(np.isfinite(line["segmentation"]) for line in log)
 

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from arseg.errors import InputError
+from arseg.errors import ArsegError, InputError
 from arseg.files import part_of, save_json
+from arseg.video import VideoError, VideoReader, encode
 
 from .datasets import Labelled, LabelledFrames, read_image
 
@@ -145,7 +146,8 @@ def prepare(
     items = [item for job in jobs for item in _items(job, labels, encoding.gop)]
     manifest = {"settings": settings, "classes": list(data.classes), "palette": data.palette.tolist(), "items": items}
     save_json(folder / MANIFEST, manifest | {"left_out": lacking})
-    (folder / ".settings.json").unlink(missing_ok=True)
+    for left in (*folder.glob("*/.*.part*"), folder / ".settings.json"):  # of runs that were killed
+        left.unlink(missing_ok=True)
     return folder / MANIFEST
 
 
@@ -187,14 +189,19 @@ def _made(jobs: Sequence[Job], folder: Path, encoding: Encoding, workers: int) -
             for future in as_completed(coming):
                 yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 def make(job: Job, folder: Path, encoding: Encoding) -> None:
     """Encodes one video and keeps the vectors of its labelled frames; does nothing where they are there."""
-    from arseg.video import VideoReader, encode
+    try:
+        _make(job, folder, encoding)
+    except VideoError as error:  # its fields would not come through from another process
+        raise ArsegError(str(error)) from error
 
+
+def _make(job: Job, folder: Path, encoding: Encoding) -> None:
     video, kept = folder / "videos" / f"{job.name}.mp4", folder / "vectors" / f"{job.name}.npz"
     if not video.exists():
         images = (read_image(path) for path in job.frames)

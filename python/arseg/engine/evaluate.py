@@ -214,7 +214,7 @@ def _scored(
             for future in as_completed(coming):
                 yield coming[future], future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arseg.data.datasets import STATISTICS
 from arseg.errors import InputError
 from arseg.models.bisenet import BiSeNet
 from arseg.models.build import build
@@ -88,9 +89,16 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
         raise InputError(f"backbone: {path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
-def labels_record(arch: str) -> dict[str, Any]:
-    """The classes and input statistics of an architecture's data set, for a weights file."""
-    return architecture(arch).labels.to_json()
+def labels_record(arch: str, statistics: str = "") -> dict[str, Any]:
+    """The classes of an architecture's data set and its input statistics, for a weights file.
+
+    `statistics`: a name of `STATISTICS`; the architecture's own where empty.
+    """
+    record = architecture(arch).labels.to_json()
+    if statistics:
+        mean, std = STATISTICS[statistics]
+        record |= {"mean": list(mean), "std": list(std)}
+    return record
 
 
 def save_hr(state: Mapping[str, Tensor], path: Path, arch: str, labels: Mapping[str, Any]) -> None:
@@ -99,16 +107,22 @@ def save_hr(state: Mapping[str, Tensor], path: Path, arch: str, labels: Mapping[
     save_checkpoint(state, path, kind="hr", config=config, half=False)
 
 
-def load_teacher(path: Path, arch: str) -> tuple[SplitNetwork, dict[str, Any]]:
-    """A network that `save_hr` wrote, frozen and in eval mode, and its label set as JSON."""
+def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, dict[str, Any]]:
+    """A network that `save_hr` wrote, frozen and in eval mode, and its label set as JSON.
+
+    Raises `InputError` where it is another network or takes images that are normalised in another way.
+    """
     kind, config, state = read_checkpoint(path)
     if kind != "hr" or config.get("arch") != arch:
         found = config.get("arch", "the default network") if kind == "hr" else f'kind "{kind}"'
         raise InputError(f"{path}: expected phase-1 weights of {arch} (from `arseg train hr --preset …`), got {found}")
+    labels = config["labels"]
+    if (tuple(labels["mean"]), tuple(labels["std"])) != STATISTICS[statistics]:
+        raise InputError(f"statistics: {path} was trained with others than {statistics}; give those of phase 1")
     network = build(kind, config)
     assert isinstance(network, SplitNetwork)
     load_into(network, state, path)
-    return network.eval().requires_grad_(False), config["labels"]
+    return network.eval().requires_grad_(False), labels
 
 
 def new_fused(arch: str, teacher: SplitNetwork, *, window: int, fusion: str, start: str, backbone: str) -> FusedNetwork:

@@ -84,7 +84,7 @@ def train_paper_hr(
     )
     path = folder / "hr.safetensors"
     if parallel.is_first():
-        save_hr(_best(folder, "hr", state), path, recipe.arch, labels_record(recipe.arch))
+        save_hr(_best(folder, "hr", state), path, recipe.arch, labels_record(recipe.arch, recipe.statistics))
     return path
 
 
@@ -108,7 +108,7 @@ def train_paper_ar(
     classes = len(architecture(recipe.arch).labels.classes)
     _check(recipe, device, None if validation is None else validation.classes)
     torch.manual_seed(recipe.seed)
-    high, labels = load_teacher(teacher, recipe.arch)
+    high, labels = load_teacher(teacher, recipe.arch, recipe.statistics)
     high = high.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = new_fused(
         recipe.arch, high, window=recipe.window, fusion=recipe.fusion, start=recipe.start, backbone=recipe.backbone
