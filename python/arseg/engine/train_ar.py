@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ BLOCK = 4
 class ArRecipe:
     """Phase 2's settings; the defaults made the shipped weights."""
 
-    steps: int = 2600
+    steps: int = 2000
     batch: int = 8
     crop: tuple[int, int] = (288, 384)
     scales: tuple[float, float] = (0.8, 1.5)
@@ -49,6 +49,7 @@ class ArRecipe:
     video_share: float = 1 / 4
     scale: float = 0.5
     window: int = 7
+    fusion: str = "attention"
     overlap: float = 1.0
     similarity: float = 1.0
     distillation: float = 0.5
@@ -162,8 +163,8 @@ def train_ar(
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
     high = build(kind, config)
     load_into(high, state, teacher)
-    net = ARSegNet(high, channels=config["channels"], scale=recipe.scale, window=recipe.window)
-    net.start_fusion()
+    branch: dict[str, Any] = {"scale": recipe.scale, "window": recipe.window, "fusion": recipe.fusion}
+    net = ARSegNet(high, channels=config["channels"], **branch)
     net = net.to(memory_format=torch.channels_last)
     net.high.eval().requires_grad_(False)
     net.low.train()
@@ -173,6 +174,8 @@ def train_ar(
     weights = class_weights(stills, config["classes"])
     with parallel.first_alone():
         sources = training_pairs(root, folder / "pairs", videos, recipe, report)
+    with torch.no_grad():
+        net.start_fusion_for(frozen(sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]))
 
     part = _Trained(net)
     averaged = train(
@@ -194,5 +197,5 @@ def train_ar(
     full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
     path = folder / "ar.safetensors"
     if parallel.is_first():
-        save_checkpoint(full, path, kind="ar", config={**config, "scale": recipe.scale, "window": recipe.window})
+        save_checkpoint(full, path, kind="ar", config={**config, **branch})
     return path
