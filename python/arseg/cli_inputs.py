@@ -112,6 +112,26 @@ def passes_of(camvid: Path | None, prepared: Path | None, gop: int, crf: float, 
     return list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None)), gop
 
 
+def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The network to score, and the ways in which it can segment: a keyframe network alone has no fused one."""
+    from arseg.models import ARSegNet
+    from arseg.models.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
+    from arseg.models.fused import FusedNetwork
+
+    path = DEFAULT_WEIGHTS if weights is None else weights
+    model = load_checkpoint(path)
+    if isinstance(model, ARSegNet):
+        return model, modes
+    if isinstance(model, FusedNetwork):
+        raise InputError(f"{path}: the low-resolution network alone; convert it together with the keyframes' (--fused)")
+    left = tuple(mode for mode in modes if mode != "ar")
+    if not left:
+        raise InputError(f"{path}: the keyframe network alone; ar needs the weights of `arseg train ar`")
+    alone = ARSegNet(model, channels=model.channels)  # type: ignore[arg-type]
+    alone.label_set = model.label_set
+    return alone.eval(), left
+
+
 def modes_of(text: str) -> tuple[Any, ...]:
     from arseg.modes import NAMES
 

@@ -13,6 +13,7 @@ from arseg.cli_inputs import (
     distances_of,
     frames_of,
     modes_of,
+    network_of,
     pairs_of,
     passes_of,
     recipe_of,
@@ -245,7 +246,7 @@ def evaluate(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Made by `arseg train ar` or `arseg convert`.", show_default="those of the package"),
+        typer.Option(help="Made by `arseg train` or `arseg convert`.", show_default="those of the package"),
     ] = None,
     gop: Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)] = 12,
     crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
@@ -262,7 +263,6 @@ def evaluate(
     workers: Workers = 1,
 ) -> None:
     """mIoU by distance to the keyframe: of CamVid's `val` run, encoded at 15 frames a second, or of prepared data."""
-    from arseg.engine import VideoSegmenter
     from arseg.engine import score_report as report
     from arseg.engine.evaluate import evaluate_passes
     from arseg.files import check_writable
@@ -274,7 +274,7 @@ def evaluate(
         report.require_matplotlib()
     wanted = modes_of(modes)
     passes, gop = passes_of(camvid, prepared, gop, crf, quick)
-    model = VideoSegmenter(weights).model
+    model, wanted = network_of(weights, wanted)
     counted = None if void is None else void == "count"
     scores = evaluate_passes(model, passes, wanted, gop=gop, workers=workers, void=counted, report=_report)
     out = _console(stderr=False)

@@ -74,6 +74,11 @@ def test_prepare_then_both_phases_then_eval(arseg, root):
 
     code, out, err = arseg("eval", "--prepared", "p", "--weights", "ar/ar.safetensors", "--modes", "hr,ar")
     assert code == 0 and "AR-Seg" in out and "keyframe warped" not in out, err
+    code, out, err = arseg("eval", "--prepared", "p", "--weights", "hr/hr.safetensors", "--modes", "hr,lr,ar")
+    assert code == 0 and "LR every" in out and "AR-Seg" not in out, err
+    assert "hr.safetensors: the keyframe network alone; ar needs" in fault(
+        arseg("eval", "--prepared", "p", "--weights", "hr/hr.safetensors", "--modes", "ar")
+    )
 
 
 def test_eval_of_a_labelled_run(arseg, root, weights):
