@@ -156,7 +156,9 @@ def train_hr(
     with parallel.processes(device) as mine:
         if isinstance(recipe, HrRecipe):
             check_default(device, tensorboard)
-            typer.echo(run(default_data(camvid, name), output, recipe, report=_report))
+            path = run(default_data(camvid, name), output, recipe, report=_report)
+            if parallel.is_first():
+                typer.echo(path)
             return
         from arseg.engine.train_paper import train_paper_hr
 
@@ -225,7 +227,9 @@ def train_ar(
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
             check_default(device, tensorboard)
-            typer.echo(run(default_data(camvid, name), teacher, output, recipe, _report, videos or ()))
+            path = run(default_data(camvid, name), teacher, output, recipe, _report, videos or ())
+            if parallel.is_first():
+                typer.echo(path)
             return
         from arseg.data.prepared import Prepared
         from arseg.engine.train_paper import train_paper_ar

@@ -147,7 +147,7 @@ def _batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
         return F.batch_norm(
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, 0.0, norm.eps
         )
-    values = x.float()
+    values = x if x.dtype == torch.float64 else x.float()
     count = values.numel() // values.shape[1] * world()
     mean = total(values.sum((0, 2, 3))) / count
     centred = values - mean.view(1, -1, 1, 1)
