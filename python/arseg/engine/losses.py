@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import parallel
+
 IGNORE = 255
 """Label of pixels that count in no loss."""
 
@@ -38,7 +40,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, *, weight: Tensor | None =
     summed = F.cross_entropy(logits, labels, weight, ignore_index=ignore, reduction="sum")
     counted = labels != ignore
     total = counted.sum() if weight is None else weight[labels.masked_fill(~counted, 0)][counted].sum()
-    return summed / total.clamp(min=torch.finfo(torch.float32).tiny)
+    return parallel.mean_of(summed, total.float())
 
 
 def classes_present(labels: Tensor, classes: int, *, ignore: int = IGNORE) -> Tensor:
@@ -64,12 +66,19 @@ def ohem_loss(
     """
     logits = at_size(logits, labels.shape[1:]).float()
     losses = F.cross_entropy(logits, labels, ignore_index=ignore, reduction="none").flatten()
-    labelled = int((labels != ignore).sum())
-    if labelled == 0:
+    labelled = losses[(labels != ignore).flatten()]
+    every = parallel.gathered(labelled)  # which pixels are hard is decided over the batch of all processes
+    if len(every) == 0:
         return losses.sum()
-    hard = losses[losses > -math.log(threshold)]
-    floor = max(1, int(labelled * least))
-    return hard.mean() if len(hard) >= floor else losses.topk(floor).values.mean()
+    floor = max(1, int(len(every) * least))
+    limit = -math.log(threshold)
+    if int((every > limit).sum()) >= floor:
+        hard = labelled > limit
+    elif parallel.world() == 1:
+        return labelled.topk(floor).values.mean()
+    else:
+        hard = labelled >= every.topk(floor).values[-1]
+    return parallel.mean_of(labelled[hard].sum(), hard.sum().float())
 
 
 def similarity_loss(feature: Tensor, teacher: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
 from arseg.models.folding import fold_batch_norm
 from arseg.models.pyramid import normalise
 
+from . import parallel
 from .loop import Batch, Schedule, train
 from .train_hr import class_weights, segmentation_loss
 
@@ -171,7 +172,8 @@ def train_ar(
 
     stills = camvid_stills(root)
     weights = class_weights(stills, config["classes"])
-    sources = training_pairs(root, folder / "pairs", videos, recipe, report)
+    with parallel.first_alone():
+        sources = training_pairs(root, folder / "pairs", videos, recipe, report)
     with torch.no_grad():
         net.start_fusion_for(frozen(sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]))
 
@@ -194,5 +196,6 @@ def train_ar(
     )
     full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
     path = folder / "ar.safetensors"
-    save_checkpoint(full, path, kind="ar", config={**config, **branch})
+    if parallel.is_first():
+        save_checkpoint(full, path, kind="ar", config={**config, **branch})
     return path

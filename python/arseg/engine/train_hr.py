@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from arseg.data import camvid
@@ -18,6 +17,7 @@ from arseg.data.stills import Still, camvid_stills, compressed, fingerprint, str
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.pyramid import PyramidNet, normalise
 
+from . import parallel
 from .loop import Batch, Schedule, train
 
 
@@ -64,10 +64,10 @@ def soft_overlap_loss(probability: Tensor, label: Tensor, ignore: int) -> Tensor
     truth = label.where(counted, 0)[:, None]
     hit = (probability.gather(1, truth) * counted[:, None]).flatten()
     shared, true = (
-        torch.zeros(probability.shape[1], dtype=hit.dtype).index_add(0, truth.flatten(), values)
+        parallel.total(torch.zeros(probability.shape[1], dtype=hit.dtype).index_add(0, truth.flatten(), values))
         for values in (hit, counted.flatten().to(hit.dtype))
     )
-    found = (probability * counted[:, None]).sum((0, 2, 3))
+    found = parallel.total((probability * counted[:, None]).sum((0, 2, 3)))
     present = true > 0
     return 1 - (shared[present] / (found + true - shared)[present]).mean()
 
@@ -76,7 +76,7 @@ def segmentation_loss(logits: Tensor, label: Tensor, weights: Tensor, overlap: f
     """Weighted cross-entropy, and `overlap` times `soft_overlap_loss`."""
     log_probability = logits.float().log_softmax(1)
     return {
-        "segmentation": F.nll_loss(log_probability, label, weights, ignore_index=camvid.IGNORE),
+        "segmentation": parallel.nll_loss(log_probability, label, weights, ignore=camvid.IGNORE),
         "overlap": overlap * soft_overlap_loss(log_probability.exp(), label, camvid.IGNORE),
     }
 
@@ -132,7 +132,8 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     torch.manual_seed(recipe.seed)
     real = camvid_stills(root)
     report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")
-    streets = street_stills(folder / "streets", recipe.street_scenes)
+    with parallel.first_alone():
+        streets = street_stills(folder / "streets", recipe.street_scenes)
     drawn = round(recipe.batch * recipe.street_share)
     sources = [
         ([real, *(compressed(real, crf) for crf in recipe.qualities)], recipe.batch - drawn),
@@ -170,5 +171,6 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     )
     path = folder / "hr.safetensors"
     config = {"classes": classes, **{key: asdict(recipe)[key] for key in ("channels", "wide")}}
-    save_checkpoint(state, path, kind="hr", config=config)
+    if parallel.is_first():
+        save_checkpoint(state, path, kind="hr", config=config)
     return path
