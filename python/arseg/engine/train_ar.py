@@ -50,6 +50,7 @@ class ArRecipe:
     scale: float = 0.5
     window: int = 7
     fusion: str = "attention"
+    warp: bool = True
     overlap: float = 1.0
     similarity: float = 1.0
     distillation: float = 0.5
@@ -81,7 +82,7 @@ def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np
             keys.append(view.image(clip.key, recipe.crop))
             images.append(view.image(clip.images[k], recipe.crop))
             labels.append(view.label(clip.labels[k], recipe.crop))
-            motion.append(view.field(clip.vectors[k], BLOCK))
+            motion.append(view.field(clip.vectors[k], BLOCK) * np.int16(recipe.warp))
     key, image = jitter([torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)], rng, 0.3)
     return {
         "key": normalise(key, camvid.MEAN, camvid.STD),
