@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from fractions import Fraction
@@ -10,6 +11,7 @@ import torch
 from texture_clips import moving_texture
 
 from arseg.engine import VideoSegmenter
+from arseg.engine.segmenter import Group
 from arseg.models import PyramidNet, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
 from arseg.modes import MODES
@@ -44,6 +46,28 @@ def test_warp_beats_keep_where_things_move(tiny, clip):
         for mode in ("warp", "keep")
     }
     assert agreement["warp"] > agreement["keep"]
+
+
+def test_the_keyframe_counts_for_less_with_distance(tiny, clip):
+    """Logits of both ways together, the warped keyframe's divided by the distance."""
+    with VideoReader(clip) as reader:
+        frames = list(reader)[:4]
+    weighted = copy.deepcopy(tiny)
+    weighted.keyframe_weight = 0.7
+    groups = {name: Group() for name in ("fused", "warped", "both")}
+    fused, warped, both = VideoSegmenter(tiny), VideoSegmenter(tiny, mode="warp"), VideoSegmenter(weighted)
+    with torch.inference_mode():
+        for frame in frames:
+            first, second = fused._logits(frame, groups["fused"]), warped._logits(frame, groups["warped"])
+            expected = first if frame.keyframe else first + 0.7 / frame.distance * second
+            torch.testing.assert_close(both._logits(frame, groups["both"]), expected)
+
+
+def test_the_keyframes_weight_is_stored_with_the_weights(tiny, tmp_path):
+    config = {"classes": 11, "channels": 16, "wide": 16, "scale": 0.5, "window": 7, "keyframe_weight": 0.7}
+    save_checkpoint(tiny.state_dict(), tmp_path / "ar.safetensors", kind="ar", config=config)
+    assert VideoSegmenter(tmp_path / "ar.safetensors").model.keyframe_weight == 0.7
+    assert tiny.keyframe_weight == 0  # the paper's method, where nothing else is said
 
 
 @pytest.mark.parametrize("mode", MODES)

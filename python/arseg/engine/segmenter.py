@@ -54,9 +54,10 @@ class SegmentedFrame:
 
 @dataclass
 class Group:
-    """What a stream keeps from its keyframe for the frames after it; each stream has its own."""
+    """What a stream keeps from its keyframe for the frames after it: feature and logits; each stream has its own."""
 
     reference: Tensor | None = None
+    kept: Tensor | None = None
 
 
 class VideoSegmenter:
@@ -162,22 +163,22 @@ class VideoSegmenter:
             return model.classifier(model.keyframe(model.shrink(self._input(frame))))
         if frame.keyframe:
             group.reference = model.keyframe(self._input(frame))
-            return model.classifier(group.reference)
-        if group.reference is None or frame.motion is None:
+            group.kept = model.classifier(group.reference)
+            return group.kept
+        if group.reference is None or group.kept is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
         if self.mode == "keep":
-            return model.classifier(group.reference)
+            return group.kept
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
         block, (height, width) = frame.motion.block, frame.image.shape[:2]
         if self.mode == "warp":
-            kept = model.classifier(group.reference)
-            warped, inside = (
-                ops.mv_warp(x, motion, block=block, frame_size=(height, width))
-                for x in (kept, torch.ones_like(kept[:, :1]))
-            )
-            return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+            return warped_logits(group.kept, motion, block, (height, width))
         low = model.low_res(self._input(frame))
-        return model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
+        logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
+        if model.keyframe_weight:
+            warped = warped_logits(group.kept, motion, block, (height, width))
+            logits = logits.add(warped, alpha=model.keyframe_weight / frame.distance)
+        return logits
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
@@ -187,6 +188,14 @@ class VideoSegmenter:
             return image
         size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
+    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
+    warped, inside = (
+        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
+    )
+    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 
 def _refuse_device(name: str | torch.device) -> None:

@@ -51,6 +51,7 @@ class ArRecipe:
     window: int = 7
     fusion: str = "attention"
     warp: bool = True
+    keyframe_weight: float = 1.0
     overlap: float = 1.0
     similarity: float = 1.0
     distillation: float = 0.5
@@ -164,7 +165,7 @@ def train_ar(
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
     high = build(kind, config)
     load_into(high, state, teacher)
-    branch: dict[str, Any] = {"scale": recipe.scale, "window": recipe.window, "fusion": recipe.fusion}
+    branch: dict[str, Any] = {key: getattr(recipe, key) for key in ("scale", "window", "fusion", "keyframe_weight")}
     net = ARSegNet(high, channels=config["channels"], **branch)
     net = net.to(memory_format=torch.channels_last)
     net.high.eval().requires_grad_(False)

@@ -35,6 +35,8 @@ class ARSegNet(nn.Module):
         fusion: one of `arseg.models.fusion.FUSIONS`.
         grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
             corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
+        keyframe_weight: of the keyframe's warped logits beside those of the fused feature, in the frame right after
+            the keyframe; at distance d it is 1/d of that, for vectors lead astray hop by hop. 0: the paper's method.
 
     `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`.
 
@@ -50,6 +52,7 @@ class ARSegNet(nn.Module):
         window: int = 7,
         fusion: str = "attention",
         grid: str = "aligned",
+        keyframe_weight: float = 0.0,
     ):
         super().__init__()
         if grid not in ("aligned", "legacy"):
@@ -62,6 +65,7 @@ class ARSegNet(nn.Module):
         self.fusion = make_fusion(fusion, channels, window, grid)
         self.scale = scale
         self.grid = grid
+        self.keyframe_weight = keyframe_weight
 
     @property
     def classifier(self) -> nn.Module:

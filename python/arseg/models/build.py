@@ -14,7 +14,7 @@ from .published import make_published
 from .pyramid import PyramidNet
 from .split import SplitNetwork
 
-_FUSION = ("scale", "window", "fusion", "grid")
+_FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight")
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
@@ -24,7 +24,7 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
         kind: "hr" (the network alone), "ar" (with its fused low-resolution branch), "fused" (the paper's
             low-resolution network alone, see `FusedNetwork`).
         config: `classes`, `channels`, `wide` of `PyramidNet`, or `arch` (and `auxiliary`) of `make_published`; for
-            "ar" also `scale`, `window` and, where they are not the default, `fusion` and `grid` of `ARSegNet`, for
+            "ar" also `scale`, `window` and, where they are not the default, its other options, for
             "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing.
 
     The network has the label set as its attribute `label_set`.
