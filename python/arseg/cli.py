@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from arseg import __version__
+from arseg import __version__, cli_adapt
 from arseg.errors import ArsegError, InputError
 from arseg.modes import NAMES, Mode
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
+cli_adapt.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -39,10 +39,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def save_labels(folder: Path, index: int, labels: np.ndarray) -> None:
-    """`000000.png`, ...: class ids as a palette picture, so that viewers show CamVid's colours."""
+def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarray = viz.PALETTE) -> None:
+    """`000000.png`, ...: class ids as a palette picture, so that viewers show the classes' colours."""
     picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
-    picture.putpalette(viz.PALETTE.ravel().tolist())
+    picture.putpalette(palette.ravel().tolist())
     picture.save(folder / f"{index:06d}.png")
 
 
@@ -96,6 +96,7 @@ def segment_file(
     if (isinstance(video, Path) and video.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count = 0
+    palette = segmenter.model.info.colours
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error))
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
@@ -107,10 +108,10 @@ def segment_file(
         for result in segmenter.segment_all(islice(reader, frames), reader.rotation):
             if writer is not None:
                 check_size(video, result.index, result.image, (reader.height, reader.width))
-                picture = viz.overlay(result.image, result.labels, opacity)
+                picture = viz.overlay(result.image, result.labels, opacity, palette)
                 writer.write(picture, pts=result.pts, time_base=result.time_base)
             if folder is not None:
-                save_labels(folder, result.index, result.labels)
+                save_labels(folder, result.index, result.labels, palette)
             progress.advance(task)
             count += 1
     for loss in reader.losses:

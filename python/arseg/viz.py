@@ -12,14 +12,14 @@ from arseg.data.camvid import CLASSES, PALETTE
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
-def colour(labels: np.ndarray) -> np.ndarray:
-    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in CamVid's colours; ids past the palette are black."""
-    return PALETTE[np.minimum(labels, len(PALETTE) - 1)]
+def colour(labels: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
+    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]`; ids past the palette get its last colour, which is black."""
+    return palette[np.minimum(labels, len(palette) - 1)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.55) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.55, palette: np.ndarray = PALETTE) -> np.ndarray:
     """The label colours laid over a uint8 `[H, W, 3]` frame."""
-    mixed = image * (1 - opacity) + colour(labels) * opacity
+    mixed = image * (1 - opacity) + colour(labels, palette) * opacity
     return np.round(mixed).astype(np.uint8)
 
 

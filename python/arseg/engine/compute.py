@@ -15,9 +15,9 @@ def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
     Keys: "hr", a frame at full resolution; "lr", the keyframe network on the shrunken frame; "ar", a frame between
     keyframes with its fusion. Convolutions and attention are counted, as the paper does; resizing and warping are not.
     """
-    image = torch.zeros(1, 3, height, width)
+    image = torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
     block = 4
-    motion = torch.zeros(1, -(-height // block), -(-width // block), 2, dtype=torch.int16)
+    motion = torch.zeros(1, -(-height // block), -(-width // block), 2, dtype=torch.int16, device=image.device)
     reference = model.keyframe(image)
 
     def high() -> None:

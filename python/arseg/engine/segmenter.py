@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data import camvid
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
@@ -62,7 +61,8 @@ class VideoSegmenter:
     """Segments compressed video, one frame after the other; a stream holds its keyframe's feature and nothing else.
 
     Args:
-        model: an `ARSegNet`, the path of its weights, or None for the weights that the package ships.
+        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, or None for the
+            weights that the package ships.
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); None: as they are.
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
@@ -96,7 +96,7 @@ class VideoSegmenter:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
         if height is not None and height < 16:
             raise InputError(f"height: expected at least 16 pixels, got {height}")
-        _refuse_device(device)
+        refuse_device(device)
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
@@ -144,7 +144,8 @@ class VideoSegmenter:
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self._logits(frame, self._group if group is None else group)
-        return ops.resize_labels(logits, frame.image.shape[:2])[0].cpu().numpy()
+        size, align = frame.image.shape[:2], self.model.align_corners
+        return ops.resize_labels(logits, size, align_corners=align)[0].cpu().numpy()
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
@@ -163,26 +164,30 @@ class VideoSegmenter:
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
         block, (height, width) = frame.motion.block, frame.image.shape[:2]
         if self.mode == "warp":
-            kept = model.classifier(group.reference)
-            warped, inside = (
-                ops.mv_warp(x, motion, block=block, frame_size=(height, width))
-                for x in (kept, torch.ones_like(kept[:, :1]))
-            )
-            return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+            return warped_logits(model.classifier(group.reference), motion, block, (height, width))
         low = model.low_res(self._input(frame))
         return model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
         image = _tensor(frame.image).to(self.device).permute(2, 0, 1)[None]
-        image = normalise(image, camvid.MEAN, camvid.STD)
+        image = normalise(image, self.model.info.mean, self.model.info.std)
         if self.height is None or self.height == image.shape[-2]:
             return image
         size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _refuse_device(name: str | torch.device) -> None:
+def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
+    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
+    warped, inside = (
+        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
+    )
+    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+
+
+def refuse_device(name: str | torch.device) -> None:
+    """Raises `InputError` where the operators cannot run on that device."""
     try:
         device = torch.device(name)
     except RuntimeError:

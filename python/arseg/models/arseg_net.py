@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg.data.info import CAMVID, DataInfo
 from arseg.errors import InputError
 from arseg_ext.nn import CReFF
 
@@ -32,6 +33,9 @@ class ARSegNet(nn.Module):
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
+
+    info: DataInfo = CAMVID  # normalisation and classes
+    align_corners = False  # of the resizing of logits to the frame
 
     def __init__(self, high: nn.Module, *, channels: int, scale: float = 0.5, window: int = 7):
         super().__init__()

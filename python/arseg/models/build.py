@@ -12,7 +12,8 @@ from .pyramid import PyramidNet
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
-    """A freshly initialised network. `kind`: "hr" (the network alone) or "ar" (with its fused low-resolution branch).
+    """A freshly initialised network. `kind`: "hr" (the network alone), "ar" (with its fused low-resolution branch) or
+    "accelerated" (that around any network, see `accelerated`).
 
     `config`: `classes`, `channels`, `wide` of `PyramidNet`; for "ar" also `scale` and `window` of `ARSegNet`.
     """
@@ -22,4 +23,8 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
     if kind == "ar":
         scale, window = config.pop("scale"), config.pop("window")
         return ARSegNet(PyramidNet(**config), channels=config["channels"], scale=scale, window=window)
-    raise ValueError(f'kind: expected "hr" or "ar", got "{kind}"')
+    if kind == "accelerated":
+        from .accelerated import rebuild
+
+        return rebuild(config)
+    raise ValueError(f'kind: expected "hr", "ar" or "accelerated", got "{kind}"')

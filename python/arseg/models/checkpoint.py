@@ -23,11 +23,13 @@ class CheckpointError(ArsegError):
     """A weights file that cannot be read, or does not fit the network; the message names the file."""
 
 
-def save_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any]) -> None:
-    """Writes floating tensors as float16 (atomically); `kind` and `config` go into the file's metadata."""
+def save_checkpoint(
+    state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any], half: bool = True
+) -> None:
+    """Writes the tensors (atomically), floating ones as float16 if `half`; `kind` and `config` become metadata."""
     path = Path(path)
     tensors = {
-        key: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
         for key, value in state.items()
         if not key.endswith("num_batches_tracked")
     }
@@ -73,13 +75,16 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
 
 
 def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
-    """The network in a weights file, in eval mode: a `PyramidNet` (kind "hr") or an `ARSegNet` (kind "ar").
+    """The network in a weights file, in eval mode: a `PyramidNet` (kind "hr") or an `ARSegNet` (other kinds).
 
     Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
     """
+    from .accelerated import KIND, AcceleratedNet
     from .build import build
 
     kind, config, state = read_checkpoint(path)
+    if kind == KIND:
+        return AcceleratedNet.load(path).to(memory_format=torch.channels_last)
     try:
         module = build(kind, config)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
