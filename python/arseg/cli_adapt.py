@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from arseg.errors import InputError
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="The network that --weights of `arseg adapt` were made from, where that is code of yours: "
+        "module.py:function or package.module:function."
+    ),
+]
+
+
+def network(weights: Path | None, model: str | None) -> Any:
+    """What `VideoSegmenter` takes: the weights, or what they make of that network."""
+    if model is None:
+        return weights
+    if weights is None:
+        raise InputError("--model: names the network of weights that `arseg adapt` made; give --weights, too")
+    from arseg.models import AcceleratedNet
+
+    return AcceleratedNet.load(weights, model)
 
 
 def register(app: typer.Typer) -> None:

@@ -29,6 +29,9 @@ EXPECTED = (
 )
 
 
+_TORCHVISION_OPTIONS = ("num_classes", "aux_loss", "weights", "weights_backbone")
+
+
 def is_code(spec: Spec) -> bool:
     """Whether building it runs a function that the line names."""
     return isinstance(spec, str) and not spec.startswith(("torchvision:", "timm:"))
@@ -112,6 +115,9 @@ def _torchvision(name: str, weights: bool) -> tuple[nn.Module, DataInfo | None]:
     known = list_models(module=segmentation)
     if name not in known:
         raise InputError(f"model: torchvision has no segmentation network {name!r}; it has {', '.join(known)}")
+    unknown = options.keys() - _TORCHVISION_OPTIONS  # which torchvision would leave unsaid
+    if unknown:
+        raise InputError(f"model: {name} has no option {min(unknown)!r}; it has {', '.join(_TORCHVISION_OPTIONS)}")
     wanted = get_model_weights(name).DEFAULT if weights and not options else None  # type: ignore[attr-defined]
     network = _called(get_model_builder(name), name, {"weights": wanted, "weights_backbone": None, **options})
     names = get_model_weights(name).DEFAULT.meta["categories"]  # type: ignore[attr-defined]
