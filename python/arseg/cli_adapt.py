@@ -9,7 +9,6 @@ import typer
 
 from arseg.errors import InputError
 
-
 Model = Annotated[
     str | None,
     typer.Option(

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from arseg import viz
 from arseg.data.camvid import CLASSES
+from arseg.data.info import DataInfo
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
@@ -124,6 +125,8 @@ def run_demo(
         # What is no video is said before a folder is made.
         with VideoReader(video, transcode=True):
             pass
+    elif model.info.classes != CLASSES:
+        raise InputError("video: the synthetic street has CamVid's classes, and this model has others; give a video")
     with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
@@ -133,7 +136,7 @@ def run_demo(
             source = video
         overlay = folder / "overlay.mp4"
         ways, samples, size = _segment(model, source, overlay, truth, progress)
-        _save_sheet(folder / "contact-sheet.png", samples, truth is not None)
+        _save_sheet(folder / "contact-sheet.png", samples, truth is not None, model.info)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
     result = Console()
@@ -155,6 +158,7 @@ def _segment(
     """
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
+    colours = model.info.colours
     with open_video(source, GOP, progress.console) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
@@ -169,12 +173,14 @@ def _segment(
                     way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
                     if truth is not None:
                         way.scores.add(truth[frame.index], labels[mode])
-                writer.write(viz.overlay(frame.image, labels["ar"]), pts=frame.pts, time_base=frame.time_base)
+                writer.write(
+                    viz.overlay(frame.image, labels["ar"], palette=colours), pts=frame.pts, time_base=frame.time_base
+                )
                 if frame.index in wanted or frame.index == 0:
                     shown = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
-                    shown += [viz.colour(labels[mode]) for mode in WAYS]
+                    shown += [viz.colour(labels[mode], colours) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
-                    shown.append(viz.difference(labels["ar"], against))
+                    shown.append(viz.difference(labels["ar"], against, colours))
                     name = f"frame {frame.index}\nkeyframe\n+ {frame.distance}"
                     upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in shown]
                     samples.append((name, upright))
@@ -190,10 +196,10 @@ def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
     return {round(row * max(0, groups - 1) / (rows - 1)) * GOP + int(d) for row, d in enumerate(distances)}
 
 
-def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
+def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool, info: DataInfo) -> None:
     names = ["input", *(["truth"] if with_truth else []), "HR: every frame at full size", "LR: every frame shrunk"]
     names += ["AR-Seg", "where AR-Seg differs from " + ("truth" if with_truth else "HR")]
-    save_png(path, viz.contact_sheet(names, samples))
+    save_png(path, viz.contact_sheet(names, samples, info))
 
 
 def _rows(

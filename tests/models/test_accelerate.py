@@ -328,7 +328,7 @@ def test_a_networks_own_state_is_loaded(tmp_path, wrapped):
         ("torchvision:resnet18", r"torchvision has no segmentation network 'resnet18'; it has deeplabv3_mobilenet"),
         (
             "torchvision:lraspp_mobilenet_v3_large?colour=3",
-            r"lraspp_mobilenet_v3_large has no option 'colour'; it has num_c",
+            r"has no option 'colour'; it has num_classes",
         ),
         ("timm:mobilenetv3_small_050?colour=3", r"mobilenetv3_small_050 cannot be built: .*'colour'"),
         ("timm:no_such_net", r"model: no_such_net cannot be built: Unknown model"),

@@ -73,17 +73,20 @@ def store_groups(
 
     Raises the errors of `arseg.video`, and `InputError` for a video without a group of two frames.
     """
+    if not video.is_file():
+        VideoReader(video).close()  # says what is wrong
     place = folder / f"{video.stem}-{checksum(video):08x}-{gop}-{height or 'full'}-{budget:.0f}"
     index = place / "index.json"
     if not index.is_file():
         part = place.with_name(f".{place.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
         with VideoReader(video, block=BLOCK, gop=gop, transcode=transcode) as reader:
-            records = list(_stored(reader, part, height, budget))
-        save_json(part / "index.json", records)
-        shutil.rmtree(place, ignore_errors=True)
-        part.replace(place)
+            part.mkdir(parents=True)
+            try:
+                save_json(part / "index.json", list(_stored(reader, part, height, budget)))
+                part.replace(place)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     groups = [
         StoredGroup(place / r["path"], r["first"], r["frames"], tuple(r["coded"]), tuple(r["stored"]))
         for r in json.loads(index.read_text())
