@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from other_networks import Corners, DeepHead, Dictionary, Functional, OwnParts, Plain, SegFormerLike, seeded
@@ -21,6 +22,7 @@ from arseg.engine.compute import gmacs
 from arseg.errors import InputError
 from arseg.models import AcceleratedNet, PyramidNet, Split, SplitNet, load_checkpoint, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
+from arseg.models.specs import build_network
 from arseg.models.split import logits_of
 
 SMALL = {"size": (64, 96)}
@@ -342,6 +344,27 @@ def test_a_networks_own_state_is_loaded(tmp_path, wrapped):
 def test_a_line_that_leads_nowhere(line, sentence):
     with pytest.raises((InputError, CheckpointError), match=sentence):
         arseg.accelerate(line, **SMALL)
+
+
+def test_weights_are_fetched_to_train_and_not_to_load(monkeypatch):
+    asked, make = [], timm.create_model
+
+    def create_model(*arguments, pretrained, **options):
+        asked.append(pretrained)
+        return make(*arguments, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    line = "timm:mobilenetv3_small_050?num_classes=4&channels=8&pretrained=true"
+    for weights in (True, False):
+        build_network(line, weights=weights)
+    assert asked == [True, False]
+
+
+def test_half_precision_is_computed_in_float32():
+    model = seeded(Plain).half()
+    net = arseg.accelerate(model, **SMALL)
+    assert model.head.weight.dtype == torch.float16
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
 
 def test_data_info_counts():

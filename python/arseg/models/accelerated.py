@@ -138,9 +138,9 @@ def accelerate(
 ) -> AcceleratedNet:
     """Builds AR-Seg around a segmentation network, ready for `arseg adapt` and `VideoSegmenter`.
 
-    The network is copied and put into eval mode; `model` itself is not changed. On keyframes the result is the
-    network's own. Other frames need training first (`arseg.engine.adapt`): until then they are the network's result at
-    low resolution.
+    The network is copied (twice), in float32 and eval mode; `model` itself is not changed. On keyframes the result is
+    the network's own. Other frames need training first (`arseg.engine.adapt`): until then they are the network's result
+    at low resolution.
 
     Args:
         model: takes normalised RGB `[N, 3, H, W]` of any size; returns logits `[N, classes, H, W]` at the image's
@@ -165,7 +165,7 @@ def accelerate(
         model, of_spec = build_network(model, weights=weights is None)
     else:
         of_spec = CAMVID if isinstance(model, (PyramidNet, PSPNet, BiSeNet)) else None
-    whole = copy.deepcopy(model).eval().requires_grad_(False)
+    whole = copy.deepcopy(model).eval().requires_grad_(False).float()
     if weights is not None:
         load_state(whole, weights)
     image = _random_image(whole, size)

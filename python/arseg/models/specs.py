@@ -119,6 +119,8 @@ def _torchvision(name: str, weights: bool) -> tuple[nn.Module, DataInfo | None]:
     if unknown:
         raise InputError(f"model: {name} has no option {min(unknown)!r}; it has {', '.join(_TORCHVISION_OPTIONS)}")
     wanted = get_model_weights(name).DEFAULT if weights and not options else None  # type: ignore[attr-defined]
+    if not weights:
+        options = {key: value for key, value in options.items() if not key.startswith("weights")}
     network = _called(get_model_builder(name), name, {"weights": wanted, "weights_backbone": None, **options})
     names = get_model_weights(name).DEFAULT.meta["categories"]  # type: ignore[attr-defined]
     count = options.get("num_classes", len(names))
@@ -129,6 +131,8 @@ def _timm(name: str, weights: bool) -> tuple[nn.Module, DataInfo | None]:
     from .encoder_head import EncoderHead
 
     name, options = _options(name)
+    if not weights:
+        options["pretrained"] = False
     network = _called(EncoderHead, name, {"encoder": name, "pretrained": False, **options})
     return network, data_info(network.classifier.out_channels, mean=network.mean, std=network.std)
 
