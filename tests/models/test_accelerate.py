@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from other_networks import Corners, DeepHead, Dictionary, Functional, OwnParts, Plain, SegFormerLike, seeded
+from other_networks import Corners, DeepHead, Dictionary, Functional, OwnParts, Plain, SegFormerLike, body, seeded
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import segmentation
@@ -149,6 +149,19 @@ def test_the_fast_way_is_taken_where_the_classifier_is_pointwise():
     net = arseg.accelerate(seeded(Plain), **SMALL)
     assert isinstance(net.classifier, nn.Conv2d) and net.classifier is net.high.network.head
     assert arseg.accelerate(seeded(DeepHead), classifier="head", **SMALL).classifier[2].scale_factor == 2
+
+
+class Misleading(Plain):
+    """Members with the names that ours have, but of another meaning."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.classifier = body(), nn.Conv2d(8, 5, 1)
+
+
+def test_names_of_members_alone_do_not_decide():
+    net = arseg.accelerate(seeded(Misleading), **SMALL)
+    assert net.high.split == Split(None, "head")
 
 
 def test_submodules_can_be_given_themselves():

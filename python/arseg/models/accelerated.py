@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from arseg.errors import InputError
 from .arseg_net import ARSegNet
 from .bisenet import BiSeNet
 from .checkpoint import CheckpointError, load_into, read_checkpoint, save_checkpoint
+from .cut import Part, compare, cut, first_line, own_logits, random_image
 from .pspnet import PSPNet
 from .pyramid import PyramidNet
 from .specs import Spec, build_network, is_code, load_state, portable
-from .split import PRESETS, Split, SplitNet, difference, find_classifier, logits_of, preset_of, resizing
+from .split import PRESETS, Split, SplitNet
 
 KIND = "accelerated"
 """What weights files call it."""
@@ -124,8 +125,8 @@ class AcceleratedNet(ARSegNet):
 
 def accelerate(
     model: nn.Module | str,
-    features: str | nn.Module | Callable[[Any, Tensor], Tensor] | None = None,
-    classifier: str | nn.Module | Callable[[Any, Tensor], Tensor] | None = None,
+    features: Part = None,
+    classifier: Part = None,
     *,
     weights: str | Path | None = None,
     scale: float = 0.5,
@@ -168,10 +169,10 @@ def accelerate(
     whole = copy.deepcopy(model).eval().requires_grad_(False).float()
     if weights is not None:
         load_state(whole, weights)
-    image = _random_image(whole, size)
-    output = _run(whole, image, size)
-    high = _split(whole, features, classifier, model, image, output)
-    feature, align_corners = _compare(high, image, output)
+    image = random_image(whole, size)
+    output = own_logits(whole, image, size)
+    high = cut(whole, features, classifier, model, image, output)
+    feature, align_corners = compare(high, image, output)
     if of_spec is not None and classes is palette is None:
         info = replace(of_spec, mean=tuple(mean or of_spec.mean), std=tuple(std or of_spec.std))
     else:
@@ -236,86 +237,6 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
     )
 
 
-def _random_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    parameter = next(network.parameters(), torch.zeros(()))
-    return torch.randn(1, 3, *size, generator=generator).to(parameter.device, parameter.dtype)
-
-
-@torch.no_grad()
-def _run(network: nn.Module, image: Tensor, size: tuple[int, int]) -> Tensor:
-    try:
-        return logits_of(network(image))
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"model: does not run on a {size[0]}x{size[1]} image: {_first_line(error)}") from error
-
-
-@torch.no_grad()
-def _split(
-    whole: nn.Module,
-    features: str | nn.Module | Callable[[Any, Tensor], Tensor] | None,
-    classifier: str | nn.Module | Callable[[Any, Tensor], Tensor] | None,
-    original: nn.Module,
-    image: Tensor,
-    output: Tensor,
-) -> SplitNet:
-    """The network cut where the arguments say, or where it can be."""
-    if features is None and classifier is None:
-        if isinstance(whole, SplitNet):
-            return whole
-        preset = preset_of(whole)
-        if preset is not None:
-            return SplitNet(whole, preset)
-    if classifier is None:
-        found = find_classifier(whole, image, output)
-        if found is None:
-            raise InputError(
-                "classifier: no submodule's output is the model's own output, resized or not; name the last one, or "
-                "give functions: features(model, image) and classifier(model, feature)"
-            )
-        classifier = found
-    return SplitNet(whole, Split(_named(features, original, "features"), _named(classifier, original, "classifier")))
-
-
-def _named(part: Any, network: nn.Module, argument: str) -> Any:
-    """A submodule's name where the submodule itself was given."""
-    if not isinstance(part, nn.Module):
-        return part
-    for name, module in network.named_modules():
-        if module is part and name:
-            return name
-    raise InputError(f"{argument}: this {type(part).__name__} is no submodule of the model; give one, or its name")
-
-
-@torch.no_grad()
-def _compare(high: SplitNet, image: Tensor, output: Tensor) -> tuple[Tensor, bool]:
-    """The feature of `image`, and `align_corners`; refuses a classifier that does not give the model's own output."""
-    feature = high.features(image)
-    cut = high.split
-    names = [repr(part) if isinstance(part, str) else "your function" for part in (cut.classifier, cut.features)]
-    from_what = "its input" if cut.features is None else f"the output of {names[1]}"
-    end = "name the last submodule before the logits, or give functions for both"
-    try:
-        logits = high.classifier(feature)
-    except Exception as error:
-        raise InputError(
-            f"classifier: {names[0]} does not take {from_what}, {list(feature.shape)}: {_first_line(error)}; {end}"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.shape[:2] != output.shape[:2]:
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"classifier: {names[0]} gives {got} where the model gives logits {list(output.shape)}; {end}")
-    align_corners = resizing(logits, output)
-    if align_corners is None:
-        off = min(difference(logits, output, align) for align in (False, True))
-        raise InputError(
-            f"classifier: {names[0]} does not give the model's own output from {from_what}: on a random image they "
-            f"differ by up to {100 * off:.2g} % of the largest logit; {end}"
-        )
-    return feature, align_corners
-
-
 @torch.no_grad()
 def _try_low(net: AcceleratedNet, image: Tensor, size: tuple[int, int]) -> None:
     small = net.shrink(image)
@@ -324,9 +245,5 @@ def _try_low(net: AcceleratedNet, image: Tensor, size: tuple[int, int]) -> None:
     except Exception as error:
         raise InputError(
             f"model: does not run on the {small.shape[2]}x{small.shape[3]} image that scale {net.scale:g} makes of "
-            f"{size[0]}x{size[1]}: {_first_line(error)}; choose scale and size so that both sizes suit it"
+            f"{size[0]}x{size[1]}: {first_line(error)}; choose scale and size so that both sizes suit it"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

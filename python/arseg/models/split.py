@@ -157,59 +157,6 @@ def submodule(network: nn.Module, name: str, argument: str) -> nn.Module:
     return module
 
 
-def find_classifier(network: nn.Module, image: Tensor, wanted: Tensor) -> str | None:
-    """The submodule whose output is the network's own logits, but for bilinear resizing: the last one that is.
-
-    Args:
-        image: `[1, 3, H, W]`, of random content.
-        wanted: what the network makes of it.
-    """
-    seen: list[tuple[str, Tensor]] = []
-    hooks = []
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-            maps = isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] == wanted.shape[1]
-            if maps and arguments and isinstance(arguments[0], Tensor) and arguments[0].dim() == 4:
-                seen.append((name, output.clone()))
-
-        return hook
-
-    for name, module in network.named_modules():
-        if name and any(True for _ in module.parameters(recurse=False)):
-            hooks.append(module.register_forward_hook(watch(name)))
-    try:
-        network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    names = [name for name, _ in seen]
-    for name, output in reversed(seen):
-        if names.count(name) == 1 and resizing(output, wanted) is not None:
-            return name
-    return None
-
-
-def resizing(logits: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> bool | None:
-    """`align_corners` of the bilinear resizing that makes `wanted` of `logits`, to `tolerance` of the largest.
-
-    None where neither does.
-    """
-    if logits.shape[:2] != wanted.shape[:2]:
-        return None
-    return next((align for align in (False, True) if difference(logits, wanted, align) <= tolerance), None)
-
-
-def difference(logits: Tensor, wanted: Tensor, align_corners: bool = False) -> float:
-    """Largest absolute difference after resizing, as a share of the largest of `wanted`; infinite where one is NaN."""
-    resized = logits.float()
-    if logits.shape[-2:] != wanted.shape[-2:]:
-        resized = F.interpolate(resized, size=wanted.shape[-2:], mode="bilinear", align_corners=align_corners)
-    wanted = wanted.float()
-    share = (resized - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    return float(share) if torch.isfinite(share) else float("inf")
-
-
 def _own_features(network: nn.Module, image: Tensor) -> Tensor:
     return network.features(image)  # type: ignore[operator]
 
