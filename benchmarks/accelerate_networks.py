@@ -52,7 +52,6 @@ class Teacher:
 TEACHERS = (
     Teacher("torchvision:lraspp_mobilenet_v3_large?num_classes=11", "random weights", 700),
     Teacher("timm:efficientnet_lite0?num_classes=11", "encoder with ImageNet weights", 500),
-    Teacher("torchvision:deeplabv3_mobilenet_v3_large?num_classes=11", "random weights", 500),
 )
 RECIPE = AdaptRecipe(steps=600, batch=4, crop=(192, 256), height=270, measured=16)
 COUNT = len(camvid.CLASSES)
