@@ -4,20 +4,23 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize emulate mutate fuzz lint format bench wheel clean
+# $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
+quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
+
+.PHONY: demo test sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
 
 test: .venv/built  ## Python tests, then C++ tests
 	$(BIN)/python -m pytest -q
-	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python > /dev/null
-	$(BIN)/cmake --build build/cpp --parallel 2 > /dev/null
+	@$(call quietly,cpp-configure,$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python)
+	@$(call quietly,cpp-build,$(BIN)/cmake --build build/cpp --parallel 2)
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure
 
 sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour sanitizers
-	$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF > /dev/null
-	$(BIN)/cmake --build build/sanitized --parallel 2 > /dev/null
+	@$(call quietly,sanitized-configure,$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF)
+	@$(call quietly,sanitized-build,$(BIN)/cmake --build build/sanitized --parallel 2)
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
 
 emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain, ASan + UBSan, TSan
@@ -28,6 +31,9 @@ emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain,
 
 mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn must be noticed; minutes
 	$(BIN)/python tests/emulator/mutate.py
+
+nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers and spills against their table; load without CUDA
+	$(BIN)/python tests/packaging/check_nvcc.py
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python tests/video/fuzz.py --mutants $(or $(MUTANTS),5000)
@@ -45,6 +51,10 @@ format: .venv/installed
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"
+
+# With the Python and torch that are there; nothing is installed.
+gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks; at most 8 minutes (docs/cuda.md)
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.py $(if $(PROFILE),--profile)
 
 wheel: .venv/installed  ## dist/arseg-*.whl
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -23,16 +23,16 @@ from torch import Tensor, nn
 import arseg
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
-from arseg.data.info import CAMVID, DataInfo
+from arseg.data.labelset import CAMVID, LabelSet
 from arseg.data.stills import Still, camvid_stills, fingerprint
 from arseg.engine.adapt import AdaptRecipe, adapt
 from arseg.engine.loop import Schedule, train
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.train_hr import class_weights
 from arseg.files import save_json
+from arseg.models.cut_network import logits_of
 from arseg.models.pyramid import normalise
-from arseg.models.specs import build_network
-from arseg.models.split import logits_of
+from arseg.models.spec import network_from
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ RECIPE = AdaptRecipe(steps=600, batch=4, crop=(192, 256), height=270, measured=1
 COUNT = len(camvid.CLASSES)
 
 
-def new_network(teacher: Teacher) -> tuple[nn.Module, DataInfo]:
+def new_network(teacher: Teacher) -> nn.Module:
     torch.manual_seed(0)
-    network, info = build_network(teacher.model)
-    assert info is not None
+    network = network_from(teacher.model)
     if teacher.start.startswith("encoder"):
         from arseg.models.backbones import EfficientNetLite0
 
@@ -67,7 +66,7 @@ def new_network(teacher: Teacher) -> tuple[nn.Module, DataInfo]:
         published.load_imagenet_weights()
         state = network.encoder.state_dict()
         network.encoder.load_state_dict({key: published.net.state_dict().get(key, state[key]) for key in state})
-    return network, info
+    return network
 
 
 def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
@@ -75,8 +74,8 @@ def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
     path = folder / "teacher.safetensors"
     if path.is_file():
         return path
-    network, info = new_network(teacher)
-    network = network.to(memory_format=torch.channels_last).train()
+    network = new_network(teacher).to(memory_format=torch.channels_last).train()
+    label_set = network.label_set
     weights = class_weights(stills, COUNT)
 
     def sample(_: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -87,7 +86,10 @@ def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
             images.append(view.image(image, teacher.crop))
             labels.append(view.label(label, teacher.crop))
         (image,) = jitter([torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)], rng, 0.3)
-        return {"image": normalise(image, info.mean, info.std), "label": torch.from_numpy(np.stack(labels)).long()}
+        return {
+            "image": normalise(image, label_set.mean, label_set.std),
+            "label": torch.from_numpy(np.stack(labels)).long(),
+        }
 
     def loss(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = logits_of(network(batch["image"]))
@@ -107,12 +109,12 @@ def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
 
 
 @torch.inference_mode()
-def miou(network: nn.Module, info: DataInfo, stills: list[Still]) -> float:
+def miou(network: nn.Module, label_set: LabelSet, stills: list[Still]) -> float:
     """Of the network at full resolution."""
     matrix = ConfusionMatrix(COUNT)
     for image, label in stills:
         logits = logits_of(
-            network(normalise(torch.from_numpy(image.copy()).permute(2, 0, 1)[None], info.mean, info.std))
+            network(normalise(torch.from_numpy(image.copy()).permute(2, 0, 1)[None], label_set.mean, label_set.std))
         )
         logits = F.interpolate(logits, size=label.shape, mode="bilinear", align_corners=False)
         matrix.add(label, logits.argmax(1)[0].numpy().astype(np.uint8))
@@ -122,8 +124,8 @@ def miou(network: nn.Module, info: DataInfo, stills: list[Still]) -> float:
 def run(teacher: Teacher, root: Path, videos: list[Path], folder: Path) -> dict[str, object]:
     stills = camvid_stills(root)
     weights = train_teacher(teacher, stills, folder)
-    net = arseg.accelerate(teacher.model, weights=weights, classes=CAMVID.classes, palette=CAMVID.palette)
-    score = miou(net.high, net.info, camvid_stills(root, "val"))
+    net = arseg.accelerate(teacher.model, weights=weights, classes=CAMVID.classes, palette=CAMVID.palette[:COUNT])
+    score = miou(net.high, net.label_set, camvid_stills(root, "val"))
     print(f"{teacher.model}: {score} mIoU on CamVid val at full resolution")
     record = adapt(net, videos, folder / "adapt", RECIPE)
     net.save(folder / "adapted.safetensors")

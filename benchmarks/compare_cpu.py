@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cpu_plain
+import plain
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -84,7 +84,7 @@ def creff_flops(shape: tuple[int, int, int, int]) -> float:
 def creff(shape: tuple[int, int, int, int], dtype: torch.dtype) -> tuple[dict[str, Version], float]:
     x = Inputs(shape, dtype)
     out = torch.empty_like(x.reference)
-    compiled = torch.compile(cpu_plain.creff)
+    compiled = torch.compile(plain.creff)
     return {
         "ours": lambda: ops.creff(x.reference, x.low_res, x.motion, *x.parameters, out=out, **x.options),
         "ours, fresh result": lambda: ops.creff(x.reference, x.low_res, x.motion, *x.parameters, **x.options),
@@ -94,7 +94,7 @@ def creff(shape: tuple[int, int, int, int], dtype: torch.dtype) -> tuple[dict[st
 
 def attention(shape: tuple[int, int, int, int], dtype: torch.dtype) -> tuple[dict[str, Version], float]:
     query, key, value = (channels_last(t) for t in torch.randn(3, 1, *shape[:3]).mul(0.3).to(dtype).unbind())
-    compiled = torch.compile(cpu_plain.local_attention)
+    compiled = torch.compile(plain.local_attention)
     return {
         "ours": lambda: ops.local_attention(query, key, value, window=7),
         "compiled": lambda: compiled(query, key, value),
@@ -130,7 +130,7 @@ def training(
     for leaf in leaves:
         leaf.requires_grad_()
     grad = channels_last(torch.randn(x.reference.shape).to(dtype))
-    compiled = torch.compile(cpu_plain.creff)
+    compiled = torch.compile(plain.creff)
 
     def ours() -> Tensor:
         out = ops.creff(x.reference, x.low_res, x.motion, *x.parameters, **x.options)

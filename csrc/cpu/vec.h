@@ -16,17 +16,27 @@ constexpr int kLanes = ARSEG_VECTOR_BYTES / static_cast<int>(sizeof(A));
 
 constexpr int kRegisters = ARSEG_VECTOR_REGISTERS;
 
-// Unaligned; the compiler knows no cheaper form for aligned addresses.
-template <typename A>
-ARSEG_INLINE Vec<A> load(const A* from) {
-  Vec<A> value;
+// Unaligned; the compiler knows no cheaper form for aligned addresses. Not even to an A: pairs of bfloat16 begin at odd
+// ones too. So the copies are of bytes at a void*, about whose alignment the compiler may not assume a thing.
+template <typename V>
+ARSEG_INLINE V load_bytes(const void* from) {
+  V value;
   __builtin_memcpy(&value, from, sizeof value);
   return value;
+}
+template <typename V>
+ARSEG_INLINE void store_bytes(void* to, V value) {
+  __builtin_memcpy(to, &value, sizeof value);
+}
+
+template <typename A>
+ARSEG_INLINE Vec<A> load(const A* from) {
+  return load_bytes<Vec<A>>(from);
 }
 
 template <typename A>
 ARSEG_INLINE void store(A* to, Vec<A> value) {
-  __builtin_memcpy(to, &value, sizeof value);
+  store_bytes(to, value);
 }
 
 // Past the caches, for results larger than those; `to` must be aligned to the vector.

@@ -94,6 +94,22 @@ ARSEG_NOINLINE void convolve_keys_and_values(PairRows rows, const PairedDepthwis
   }
 }
 
+// Values of a map below 2^40 and weights below 2^16 keep every sum of the fusion finite, whatever the channels: the
+// fast loops, which multiply rows that have no weight with 0, may then be used. Others take the careful ones.
+constexpr float kMapFactor = 0x1p88f, kWeightFactor = 0x1p112f;
+
+// Whether all of `count` weights (a multiple of a vector) are so small.
+inline bool are_small(const void* weights, int64_t count) {
+  const float* from = static_cast<const float*>(weights);
+  Vec<float> check{};
+  for (int64_t i = 0; i < count; i += kLanes<float>) {
+    check = load(from + i) * broadcast(kWeightFactor) * Vec<float>{} + check;
+  }
+  bool small = true;
+  for (int i = 0; i < kLanes<float>; ++i) small = small && check[i] == 0;
+  return small;
+}
+
 template <>
 class FusionSource<Bf16Engine> {
  public:
@@ -118,6 +134,10 @@ class FusionSource<Bf16Engine> {
       logits_ = arena.take<float>(2 * wide_ * classes_);
       low_res_logits_ = arena.take<float>(kQueryRows * pixels_ * classes_);
     }
+    for (const void* weights : {task.query_weights, task.key_weights, task.value_weights}) {
+      small_weights_ = small_weights_ && (!weights || are_small(weights, 10 * channels_));
+    }
+    small_weights_ = small_weights_ && (!classes_ || are_small(task.classifier, channels_ * classes_));
   }
 
   int64_t wide() const { return wide_; }
@@ -130,17 +150,19 @@ class FusionSource<Bf16Engine> {
     first_query_ = y_begin;
     packed_keys_ = packed_queries_ = 0;
     made_queries_ = -1;
-    finite_ = true;
+    small_ = small_weights_;
   }
 
-  // Keys [2][wide][channels] and values of rows y and y + 1, y - first_key_ even. Whether all values were finite.
+  // Keys [2][wide][channels] and values of rows y and y + 1, y - first_key_ even. Whether all values are finite for
+  // sure.
   bool keys_and_values(int64_t y, float* keys, uint32_t* values) {
     const int64_t pair = (y - first_key_) / 2;
     for (; packed_keys_ <= pair + 1; ++packed_keys_) {
       const int64_t row = first_key_ - 1 + 2 * packed_keys_;
       rows_.warp(row, staged_);
       rows_.warp(row + 1, staged_ + rows_.warped_size());
-      finite_ &= pack_rows(staged_, staged_ + rows_.warped_size(), rows_.warped_size(), warped(packed_keys_));
+      small_ &=
+          pack_rows(staged_, staged_ + rows_.warped_size(), rows_.warped_size(), warped(packed_keys_), kMapFactor);
     }
     const auto upper = rows_.inside(y, rows_.left_key(), rows_.needed());
     const auto lower = rows_.inside(y + 1, rows_.left_key(), rows_.needed());
@@ -156,14 +178,14 @@ class FusionSource<Bf16Engine> {
       const PairTargets to{keys + at, keys + wide_ * channels_ + at, targets + at, upper.empty() ? 0 : ~0u,
                            lower.empty() ? 0 : ~0u};
       const int64_t count = span.last - span.first;
-      if (finite_) {
+      if (small_) {
         convolve_keys_and_values<false>(rows.from(at), key, value, count, to);
       } else {
         convolve_keys_and_values<true>(rows.from(at), key, value, count, to);
       }
     }
     if (classes_) classify_pairs(values);
-    return finite_;
+    return small_;
   }
 
   const float* queries(int64_t y, float*) {
@@ -172,7 +194,8 @@ class FusionSource<Bf16Engine> {
       const int64_t row = first_query_ - 1 + 2 * packed_queries_;
       rows_.resize(row, resized(row));
       rows_.resize(row + 1, resized(row + 1));
-      finite_ &= pack_rows(resized(row), resized(row + 1), rows_.resized_size(), resized_pair(packed_queries_));
+      small_ &=
+          pack_rows(resized(row), resized(row + 1), rows_.resized_size(), resized_pair(packed_queries_), kMapFactor);
     }
     if (made_queries_ < pair) {
       made_queries_ = pair;
@@ -180,7 +203,7 @@ class FusionSource<Bf16Engine> {
       for (int64_t c = 0; c < channels_; c += kLanes<float>) {
         const PairedDepthwise weights(task_.query_weights, channels_, c);
         float *upper = queries_ + c, *lower = upper + pixels_ * channels_;
-        if (finite_) {
+        if (small_) {
           convolve_queries<false>(rows.from(c), weights, pixels_, upper, lower);
         } else {
           convolve_queries<true>(rows.from(c), weights, pixels_, upper, lower);
@@ -228,7 +251,7 @@ class FusionSource<Bf16Engine> {
   uint32_t *warped_, *resized_pairs_, *unclassified_ = nullptr;
   int64_t first_key_ = 0, first_query_ = 0;
   int64_t packed_keys_ = 0, packed_queries_ = 0, made_queries_ = -1;
-  bool finite_ = true;
+  bool small_weights_ = true, small_ = true;
 };
 
 }  // namespace arseg::ARSEG_TARGET

@@ -8,7 +8,7 @@
 namespace arseg::gpu {
 
 template <int WINDOW, bool KEYS>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 1)
     attention_backward_cuda_core(AttentionGradients<float> a, BackwardRoles<float> roles) {
   using P = Tile<WINDOW, 1>;
   ARSEG_SHARED(shared);
@@ -46,9 +46,10 @@ __global__ void __launch_bounds__(256)
   }
 
   // Probabilities. Keys outside have value 0, so that nothing is lost by leaving them out, in both modes.
+  int top = opaque(at.y(0)) - P::kRadius, left = opaque(at.x()) - P::kRadius;
   ARSEG_UNROLL
   for (int key = 0; key < P::kKeys; ++key) {
-    const int y = at.y(0) + key / WINDOW - P::kRadius, x = at.x() + key % WINDOW - P::kRadius;
+    const int y = top + key / WINDOW, x = left + key % WINDOW;
     float probability = 0.0f;
     if (inside && s.holds(y, x)) {
       const float logsumexp = a.logsumexp[KEYS ? s.pixel(at.batch, y, x) : own];
@@ -65,7 +66,9 @@ __global__ void __launch_bounds__(256)
     __syncthreads();
     add_dots<WINDOW>(s, at, roles.own_value, s.value_channels, start, buffer(chunk), gradients);
     if constexpr (KEYS) {
-      store_weighted<WINDOW>(s, at, weights, buffer(chunk), one, nullptr, roles.grad_value, s.value_channels, start);
+      // Read again from shared memory, not kept in registers since the products.
+      const uint4* again = buffer(chunk) + opaque(0);
+      store_weighted<WINDOW>(s, at, weights, again, one, nullptr, roles.grad_value, s.value_channels, start);
     }
     __syncthreads();
     fetch(chunk + 2);
@@ -78,10 +81,13 @@ __global__ void __launch_bounds__(256)
     for (int key = 0; key < P::kKeys; ++key) delta += weights[0][key] * gradients[0][key];
     if (inside) a.delta[own] = delta;
   }
+  // Places of keys are worked out again, not kept in registers since the probabilities.
+  top = opaque(at.y(0)) - P::kRadius;
+  left = opaque(at.x()) - P::kRadius;
   ARSEG_UNROLL
   for (int key = 0; key < P::kKeys; ++key) {
     if constexpr (KEYS) {
-      const int y = at.y(0) + key / WINDOW - P::kRadius, x = at.x() + key % WINDOW - P::kRadius;
+      const int y = top + key / WINDOW, x = left + key % WINDOW;
       delta = inside && s.holds(y, x) ? a.delta[s.pixel(at.batch, y, x)] : 0.0f;
     }
     weights[0][key] *= gradients[0][key] - delta;

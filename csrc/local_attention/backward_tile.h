@@ -149,15 +149,20 @@ class BackwardTile {
       log_total[i] =
           *task_.logsumexp.template at<const A>(tile_.n, 0, y, tile_.x + column + i) * static_cast<A>(kLog2e);
     }
-    Vec<A> total{};
+    Vec<A> total{}, sum_of_weights{};
     for (int k = 0; k < keys_; ++k) {
       // A key outside has logit 0, which may be far above all others where it is masked; its dP and key are 0, so any
       // finite weight will do. NaN is not above 0: it stays.
       const Vec<A> exponent = load(weights + k * kLanes) - load(log_total);
       const Vec<A> weight = exp2_nonpositive<A>(exponent > Vec<A>{} ? Vec<A>{} : exponent);
       store(weights + k * kLanes, weight);
+      sum_of_weights = sum_of_weights + weight;
       total = weight * load(slopes + k * kLanes) + total;
     }
+    // logsumexp is rounded to an ulp of its own size, so that the weights sum to 1 + e; with large logits e is as large
+    // as the slopes of a saturated softmax, unless delta is the mean by the weights as they are. (Those of masked keys
+    // have no meaning; a choice by place would depend on the tiles.)
+    if (task_.outside == Outside::Zero) total = total / sum_of_weights;
     for (int k = 0; k < keys_; ++k) {
       store(slopes + k * kLanes, load(weights + k * kLanes) * (load(slopes + k * kLanes) - total));
     }

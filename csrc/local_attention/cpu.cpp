@@ -58,7 +58,7 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
   constexpr const char* op = "_local_attention_backward";
   check_attention_backward(op, grad, query, key, value, logsumexp);
   const Window sides = parse_window(op, window);
-  parse_outside(op, outside);  // the mode is already in logsumexp
+  const Outside mode = parse_outside(op, outside);
   Tensor grad_query = empty_like_map(query);
   Tensor grad_key = empty_like_map(key);
   Tensor grad_value = empty_like_map(value);
@@ -77,6 +77,7 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
   task.grad_key = map_of(grad_key);
   task.grad_value = map_of(grad_value);
   task.window = sides;
+  task.outside = mode;
   task.scale = scale;
   for (const auto& kernel : {kernels.backward_query, kernels.backward_key}) {
     run_tiles(kernel, task, kernels, query.size(0), query.size(2), query.size(3));

@@ -67,13 +67,14 @@ struct Bf16Engine {
   static constexpr int slots(int64_t rows) { return static_cast<int>(rows / 2 + 1); }
 };
 
-// to [pixels * channels] = pairs of two rows. Returns whether all values are finite.
-inline bool pack_rows(const float* low, const float* high, int64_t count, uint32_t* to) {
+// to [pixels * channels] = pairs of two rows. Returns whether all values are finite, and stay so times `factor`.
+inline bool pack_rows(const float* low, const float* high, int64_t count, uint32_t* to, float factor = 1) {
+  const Vec<float> scale = broadcast(factor);
   Vec<float> check{};
   for (int64_t i = 0; i < count; i += kLanes<float>) {
     const Vec<float> a = load(low + i), b = load(high + i);
-    check = a * Vec<float>{} + check;  // becomes NaN with the first that is not finite
-    check = b * Vec<float>{} + check;
+    check = a * scale * Vec<float>{} + check;  // becomes NaN with the first that is not
+    check = b * scale * Vec<float>{} + check;
     store(to + i, pairs_of(a, b));
   }
   bool finite = true;

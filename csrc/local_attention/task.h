@@ -28,6 +28,7 @@ struct AttentionBackwardTask {
   Map grad, query, key, value, logsumexp, delta;  // the last two [N, 1, H, W], of the type that computes
   Map grad_query, grad_key, grad_value;
   Window window{};
+  Outside outside = Outside::Zero;
   double scale = 1;
 };
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
-from arseg import __version__, cli_adapt
+from arseg import __version__, cli_adapt, cli_models, cli_train
 from arseg.errors import ArsegError, InputError
-from arseg.modes import NAMES, Mode
-
-Recipe = TypeVar("Recipe")
+from arseg.modes import Mode
 
 app = typer.Typer(
     help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
@@ -23,9 +20,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
-app.add_typer(train_app, name="train")
+cli_train.register(app)
 cli_adapt.register(app)
+cli_models.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -46,7 +43,10 @@ def common(
 Video = Annotated[Path, typer.Argument(help="The video to read.", show_default=False)]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights made by `arseg train ar` or `arseg adapt`.", show_default="those of the package"),
+    typer.Option(
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused.",
+        show_default="those of the package",
+    ),
 ]
 Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
 
@@ -238,95 +238,10 @@ def street(
     typer.echo(f"{output}: {count} frames")
 
 
-Camvid = Annotated[Path, typer.Option(help="CamVid at 480x360: folders train, trainannot, val, valannot.")]
-Folder = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")
-]
-Seed = Annotated[int, typer.Option(help="Of data order, augmentation and initial weights.")]
-
-
-@train_app.command("hr")
-def train_hr(
-    camvid: Camvid,
-    output: Folder = Path("runs/hr"),
-    steps: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
-    seed: Seed = 0,
-) -> None:
-    """Phase 1: the network of the keyframes, on CamVid and synthetic streets."""
-    from arseg.engine.train_hr import HrRecipe
-    from arseg.engine.train_hr import train_hr as run
-
-    recipe = _given(HrRecipe(seed=seed), steps=steps, batch=batch)
-    typer.echo(run(camvid, output, recipe, report=_report))
-
-
-@train_app.command("ar")
-def train_ar(
-    camvid: Camvid,
-    teacher: Annotated[Path, typer.Option(help="Weights of phase 1.")] = Path("runs/hr/hr.safetensors"),
-    output: Folder = Path("runs/ar"),
-    steps: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
-    scale: Annotated[float | None, typer.Option(help="Of the low-resolution frames.", show_default="0.5")] = None,
-    seed: Seed = 0,
-) -> None:
-    """Phase 2: the low-resolution branch and CReFF, under the frozen network of phase 1."""
-    from arseg.engine.train_ar import ArRecipe
-    from arseg.engine.train_ar import train_ar as run
-
-    recipe = _given(ArRecipe(seed=seed), steps=steps, batch=batch, scale=scale)
-    typer.echo(run(camvid, teacher, output, recipe, report=_report))
-
-
-@app.command("eval")
-def evaluate(
-    camvid: Camvid,
-    weights: Weights = None,
-    gop: Gop = 12,
-    crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
-    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
-    quick: Annotated[bool, typer.Option(help="One pass over the run in place of one for each keyframe place.")] = False,
-) -> None:
-    """mIoU on CamVid's `val` run, encoded at 15 frames a second, by distance to the keyframe."""
-    from arseg.data.camvid import CamVid
-    from arseg.engine import VideoSegmenter
-    from arseg.engine.evaluate import evaluate as run
-    from arseg.engine.evaluate import save_scores, scores_table
-    from arseg.files import check_writable
-
-    if json is not None:
-        check_writable(json)
-    model = VideoSegmenter(weights).model
-    data = CamVid(camvid, "val")
-    frames = [data[index] for index in range(len(data))]
-    scores = run(
-        model,
-        frames,
-        tuple(NAMES),
-        gop=gop,
-        crf=crf,
-        offsets=[0] if quick else None,
-        report=_report,
-    )
-    _console(stderr=False).print(scores_table(scores))
-    if json is not None:
-        save_scores(json, scores)
-
-
-def _given(recipe: Recipe, **options: float | None) -> Recipe:
-    """The recipe with the options that were given."""
-    return replace(recipe, **{key: value for key, value in options.items() if value is not None})  # type: ignore[type-var]
-
-
 def _console(stderr: bool = True) -> Any:
     from rich.console import Console
 
     return Console(stderr=stderr)
-
-
-def _report(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def main() -> None:

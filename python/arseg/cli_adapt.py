@@ -39,8 +39,8 @@ def adapt(
     model: Annotated[
         str,
         typer.Option(
-            help="The network: torchvision:NAME, timm:NAME, module.py:function or package.module:function (called "
-            "without arguments, returns a network), or weights of `arseg train`.",
+            help="torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or "
+            "package.module:function (called without arguments, returns a network), or a .safetensors file.",
             show_default=False,
         ),
     ],

@@ -40,7 +40,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarray = viz.PALETTE) -> None:
-    """`000000.png`, ...: class ids as a palette picture, so that viewers show the classes' colours."""
+    """`000000.png`, ...: class ids as a palette picture, so that viewers show the data set's colours."""
     picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
     picture.putpalette(palette.ravel().tolist())
     picture.save(folder / f"{index:06d}.png")
@@ -95,8 +95,7 @@ def segment_file(
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
     if (isinstance(video, Path) and video.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
-    count = 0
-    palette = segmenter.model.info.colours
+    count, palette = 0, segmenter.label_set.palette
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error))
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None

@@ -8,13 +8,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from arseg.data.camvid import PALETTE
-from arseg.data.info import CAMVID, DataInfo
+from arseg.data.labelset import CAMVID, LabelSet
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def colour(labels: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
-    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]`; ids past the palette get its last colour, which is black."""
+    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in the colours of `palette` `[K, 3]`, CamVid's if not given.
+
+    Ids past the palette have its last colour (black).
+    """
     return palette[np.minimum(labels, len(palette) - 1)]
 
 
@@ -45,14 +48,14 @@ def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
 
 
 def contact_sheet(
-    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]], info: DataInfo = CAMVID
+    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]], label_set: LabelSet = CAMVID
 ) -> np.ndarray:
     """Pictures in a grid with a heading for each column and row, a legend of the classes below.
 
     Args:
         columns: names of the columns.
         rows: `(name, pictures)`, one uint8 `[H, W, 3]` picture a column, all of one size.
-        info: names and colours of the legend.
+        label_set: names and colours of the legend.
     """
     height, width = rows[0][1][0].shape[:2]
     gap, head, side, legend = 6, 30, 92, 40
@@ -70,16 +73,16 @@ def contact_sheet(
         draw.multiline_text((side - 8, top + height // 2), name, (20, 20, 20), font, "rm", align="right")
         for c, picture in enumerate(pictures):
             sheet.paste(Image.fromarray(picture), (side + c * (width + gap), top))
-    _legend(draw, font, sheet.size, legend, side, info)
+    _legend(draw, font, sheet.size, legend, side, label_set)
     return np.asarray(sheet)
 
 
 def _legend(
-    draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height: int, left: int, info: DataInfo
+    draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height: int, left: int, label_set: LabelSet
 ) -> None:
-    step = (size[0] - left) / len(info.classes)
+    step = (size[0] - left) / len(label_set.classes)
     middle = size[1] - height // 2
-    for index, name in enumerate(info.classes):
+    for index, name in enumerate(label_set.classes):
         x = left + index * step
-        draw.rectangle((x, middle - 8, x + 16, middle + 8), info.palette[index])
+        draw.rectangle((x, middle - 8, x + 16, middle + 8), tuple(int(v) for v in label_set.palette[index]))
         draw.text((x + 22, middle), name, (20, 20, 20), font, "lm")

@@ -248,7 +248,7 @@ void backward_of(const AttentionCase& of, Element element, double spread, double
       Buffer dq(of.n, of.c, of.h, of.w, element, of.query), dk(of.n, of.c, of.h, of.w, element, of.key);
       Buffer dv(of.n, v.c, of.h, of.w, element, of.value), delta(of.n, 1, of.h, of.w, computes, kFirst);
       AttentionBackwardTask task{grad.map, query.map, key.map, value.map, logsumexp.map, delta.map,
-                                 dq.map,   dk.map,    dv.map,  of.window, of.scale};
+                                 dq.map,   dk.map,    dv.map,  of.window, of.outside,    of.scale};
       run(engine.kernels.backward_query, task, cut, dq.map);
       run(engine.kernels.backward_key, task, cut, dq.map);
       CHECK(dq.gaps_untouched() && dk.gaps_untouched() && dv.gaps_untouched());

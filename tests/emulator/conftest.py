@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from emulator_build import load
 
+SEEDS = ("1", "2", "3")
+
 
 @pytest.fixture(scope="session")
-def emulated() -> Any:
+def library() -> Any:
     return load()
+
+
+@pytest.fixture(params=SEEDS, ids=lambda seed: f"seed{seed}")
+def emulated(library: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each test under three schedules: a launch asks the environment for its seed."""
+    monkeypatch.setenv("ARSEG_EMULATOR_SEED", request.param)
+    return library

@@ -101,7 +101,8 @@ def run(program: Path, site: Site | None, family: str, seed: str) -> str:
     }
     environment.pop("ARSEG_EMULATOR_FAILURE", None)
     try:
-        done = subprocess.run([str(program), family], env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+        command = [str(program), "--first", family]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return "no end"
     endings = {0: "", 9: "wrong result", 66: "ThreadSanitizer", 86: "emulator"}

@@ -447,6 +447,7 @@ void Worker::run(Launch& to_run) {
   total.shuffles += counts.shuffles;
   total.atomics += counts.atomics;
   total.blocks += counts.blocks;
+  total.shared_bytes = std::max<uint64_t>(total.shared_bytes, to_run.shared_bytes);
 }
 
 // Launches.
@@ -599,7 +600,7 @@ void reset_counters() {
 
 extern "C" void arseg_emulator_counters(uint64_t* values) {
   const arseg::emulator::Counters counters = arseg::emulator::counters();
-  static_assert(sizeof counters == 8 * sizeof(uint64_t));
+  static_assert(sizeof counters == 9 * sizeof(uint64_t));
   std::memcpy(values, &counters, sizeof counters);
   arseg::emulator::reset_counters();
 }

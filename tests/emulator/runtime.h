@@ -25,6 +25,7 @@ struct Counters {
   uint64_t shuffles = 0;  // and votes
   uint64_t atomics = 0;
   uint64_t blocks = 0;
+  uint64_t shared_bytes = 0;  // the most of a block
 };
 
 Counters counters();

@@ -11,6 +11,12 @@ HEIGHT, WIDTH, BLOCKS = 32, 48, 12  # of tiles of 8 x 16 pixels
 WARPS = 8 * BLOCKS
 
 
+@pytest.fixture
+def emulated(library):
+    """Once: what is counted is the same under every schedule."""
+    return library
+
+
 def key_blocks(window):
     return -(-((window + 3) ** 2) // 8), -(-((window + 3) ** 2) // 16)
 
@@ -21,6 +27,11 @@ def halo_bytes(window, channels):
     rows = sum(min(HEIGHT, y + 8 + reach) - max(0, y - reach) for y in range(0, HEIGHT, 8))
     columns = sum(min(WIDTH, x + 16 + reach) - max(0, x - reach) for x in range(0, WIDTH, 16))
     return 2 * channels * rows * columns
+
+
+def chunk_bytes(window, channels):
+    """Two chunks of the tile of 8 x 16 pixels and its borders."""
+    return 2 * (8 + window - 1) * (16 + window - 1) * min(channels, 64) * 2
 
 
 def maps(channels):
@@ -39,6 +50,7 @@ def test_attention(emulated, channels, window):
     logits, sums = WARPS * eights * channels // 16, WARPS * sixteens * channels // 8
     assert forward["mma"] == logits + sums
     assert forward["ldmatrix"] == forward["mma"] // 2
+    assert forward["shared_bytes"] == chunk_bytes(window, channels)
     assert forward["copy_bytes"] == 2 * halo_bytes(window, channels)  # each key and value once a tile
     emulated._local_attention_backward(out, *inputs, logsumexp, **options)
     backward = counters()
@@ -46,9 +58,22 @@ def test_attention(emulated, channels, window):
     assert backward["mma"] == 4 * logits + 3 * sums
     again = 0 if channels <= 64 else 1  # more than one chunk is read a second time
     assert backward["copy_bytes"] == (4 + 2 * again) * halo_bytes(window, channels)
+    assert backward["shared_bytes"] == chunk_bytes(window, channels) + 8 * (7 + window) * (15 + window)
     for counts in (forward, backward):
         assert counts["ldmatrix_conflicts"] == 0
         assert counts["atomics"] == 0
+
+
+@pytest.mark.parametrize("window", [3, 5, 7, 9])
+def test_shared_memory_of_attention_in_float32(emulated, window):
+    inputs = [tensor.float() for tensor in maps(32)]
+    options = {"window": [window, window], "outside": "zero", "scale": 0.1}
+    counters()
+    out, logsumexp = emulated._local_attention(*inputs, **options)
+    emulated._local_attention_backward(out, *inputs, logsumexp, **options)
+    counts = counters()
+    assert counts["shared_bytes"] == 2 * (15 + window) ** 2 * 8 * 4  # two chunks of 8 channels, tiles of 16 x 16
+    assert counts["atomics"] == 0
 
 
 def test_fusion(emulated):
@@ -62,4 +87,5 @@ def test_fusion(emulated):
     assert counts["blocks"] == BLOCKS + 3  # one kernel, and the packing of three convolutions
     assert counts["mma"] == WARPS * (eights * 4 + sixteens * 8)
     assert counts["barriers"] == 5 * BLOCKS
+    assert counts["shared_bytes"] == 88_576  # of 101,376; two such blocks fit the 227 KB of an H100
     assert counts["ldmatrix_conflicts"] == 0

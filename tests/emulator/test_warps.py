@@ -102,3 +102,29 @@ def test_resize_labels(emulated, dtype, align_corners):
             labels = emulated.resize_labels(layout(logits), size, align_corners=align_corners)
             chosen = resized.gather(1, labels.long()[:, None])[:, 0]
             assert float((resized.amax(1) - chosen).max()) < 1e-5
+
+
+def sparse(*strides: int, dtype: torch.dtype) -> torch.Tensor:
+    """[1, 2, 2, 2] over more than 2^31 elements, of which only those few are ever in memory."""
+    extent = 1 + sum(strides)
+    try:
+        memory = torch.empty(extent, dtype=dtype)
+    except RuntimeError as error:
+        pytest.skip(f"no address space for {extent} elements: {error}")
+    return memory.as_strided((1, 2, 2, 2), (extent, *strides))
+
+
+@pytest.mark.parametrize("far", range(3))
+def test_offsets_of_more_than_31_bits(emulated, far):
+    strides = [4, 2, 1]
+    strides[far] = 2**31 + 8
+    motion, logits = sparse(*strides, dtype=torch.int16), sparse(*strides, dtype=torch.float16)
+    motion.copy_(torch.tensor([0, 32, -32, 0, 64, -96, 32, 32], dtype=torch.int16).reshape(1, 2, 2, 2))
+    logits.copy_(randn(1, 2, 2, 2, dtype=torch.float16))
+    feature = randn(1, 8, 2, 2, dtype=torch.float32)
+    options = {"block": 8, "frame_size": [16, 16], "grid": "aligned"}
+    assert torch.equal(
+        emulated.mv_warp(feature, motion, **options), emulated.mv_warp(feature, motion.contiguous(), **options)
+    )
+    labels = emulated.resize_labels(logits, [5, 7], align_corners=True)
+    assert torch.equal(labels, emulated.resize_labels(logits.contiguous(), [5, 7], align_corners=True))

@@ -129,7 +129,7 @@ def test_the_losses_by_hand():
     net.low.requires_grad_(True)
     recipe = AdaptRecipe(temperature=2.0, similarity=3.0, prediction=5.0)
     terms = adaptation_loss(net, batch, recipe, lambda: torch.autocast("cpu", enabled=False))
-    image = normalise(batch["image"], net.info.mean, net.info.std)
+    image = normalise(batch["image"], net.label_set.mean, net.label_set.std)
     with torch.no_grad():
         wanted = net.keyframe(image)
         fused = torch.nn.functional.interpolate(net.low_res(image), (16, 24), mode="bilinear", align_corners=True)
@@ -148,7 +148,7 @@ def test_attention_starts_at_the_features_scale():
     net = network()
     for size in (0.01, 100.0):
         feature = size * (torch.randn(1, 8, 16, 24) + 3)
-        net.start_fusion_for(feature)
+        net.start_fusion_for(feature, logit=6, value=0)
         query, key = net.fusion.lr_query_conv(feature), net.fusion.hr_key_conv(feature)
         assert (query * key).sum(1).mean().item() == pytest.approx(6, rel=0.01)
         assert query.mean().abs() < 1e-2
@@ -272,11 +272,11 @@ def test_normalisation_and_corners_come_from_the_model(tiles):
     with torch.no_grad():
         own = TileNet()((image - mean) / std)["out"].argmax(1)[0].numpy()
     assert (labels == own).mean() > 0.999
-    net.align_corners = True
+    net.high.align_corners = True
     assert (VideoSegmenter(net).segment(frame) != labels).any()
 
 
 def test_overlays_take_the_models_colours():
     labels = np.array([[0, 1, 4, 255]], np.uint8)
-    colours = network().info.colours
+    colours = network().label_set.palette
     assert viz.colour(labels, colours).tolist() == [[[0, 0, 0], [128, 0, 0], [0, 0, 128], [0, 0, 0]]]

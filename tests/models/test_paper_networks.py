@@ -1,4 +1,4 @@
-"""PSPNet18 and BiSeNet18: the authors' outputs, the published compute, and their place in ARSegNet."""
+"""PSPNet18 and BiSeNet18 for CamVid: the authors' whole outputs, the published compute, and their place in ARSegNet."""
 
 import importlib.util
 
@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from arseg.engine import losses
 from arseg.engine.compute import gmacs
 from arseg.errors import InputError
-from arseg.models import ARSegNet, BiSeNet, PSPNet
+from arseg.models import ARCHITECTURES, ARSegNet, BiSeNet, CityscapesPSPNet, PSPNet, from_reference_state_dict
+from arseg.models.motion import resize_motion
+from arseg.models.published import their_key
 from arseg.models.resnet import ResNet
-from arseg_ext.nn import CReFF
+from arseg_ext import ops
 
 TOLERANCE = 1e-4
 # network, oracle, GMACs of a frame at 1.0 and of a frame between keyframes at 0.5, both at 720x960
@@ -32,55 +35,78 @@ def det(shared):
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def published(request, shared, det):
-    """The authors' inputs and outputs, and their weights under their keys (a second name has the first's value)."""
+    """The authors' inputs and outputs, and our networks with their weights (a second name has the first's value)."""
     oracle = torch.load(shared / "oracle" / f"oracle_{request.param}.pt", weights_only=True)
-    described = oracle["fuse_state"]
-    state = {
-        f"module.{key}": det.det_tensor(described["alias_of"].get(key, key), list(shape), getattr(torch, dtype[6:]))
-        for key, shape, dtype in described["keys"]
-    }
-    network = NETWORKS[request.param][0]().eval()
-    network.load_published(state)
-    return oracle, state, network
+    networks = []
+    for part, name in (("hr", "hr_state"), ("fused", "fuse_state")):
+        described = oracle[name]
+        state = {
+            f"module.{key}": det.det_tensor(described["alias_of"].get(key, key), list(shape), getattr(torch, dtype[6:]))
+            for key, shape, dtype in described["keys"]
+        }
+        networks.append(from_reference_state_dict(state, f"camvid-{request.param}", part))
+    return oracle, *networks
+
+
+def shrunk(oracle):
+    return torch.nn.functional.interpolate(oracle["cur"], oracle["lr_size"], mode="bilinear", align_corners=True)
+
+
+def warped(oracle, high, mode):
+    feature = high.features(oracle["ref"])
+    flow = resize_motion(oracle["flow"], feature.shape[2:], mode)
+    return flow, ops.flow_warp(feature, flow, grid="legacy")
 
 
 @torch.inference_mode()
-def test_high_resolution_branch(published):
-    oracle, _, network = published
-    logits, feature = oracle["hr_net_out"][0], oracle["hr_net_out"][-1]
-    assert error(network.features(oracle["ref"]), feature) < TOLERANCE
-    found = network(oracle["ref"])
-    if isinstance(network, PSPNet):  # theirs ends in a log-softmax
-        found = found.log_softmax(1)
-    assert error(found, logits) < TOLERANCE
+def test_both_networks_whole(published):
+    oracle, high, low = published
+    for network, name in ((high, "hr_net_out"), (low, "fuse_net_normal_out")):
+        found = network.forward_train(oracle["ref"])
+        for mine, theirs in zip((found.logits, *found.auxiliary, found.feature), oracle[name], strict=True):
+            assert error(mine, theirs) < TOLERANCE
+        assert error(network(oracle["ref"]), oracle[name][0]) < TOLERANCE
 
 
 @torch.inference_mode()
 def test_low_resolution_branch(published):
-    oracle, _, network = published
-    image = torch.nn.functional.interpolate(oracle["cur"], oracle["lr_size"], mode="bilinear", align_corners=True)
-    feature = network.features(image)
-    assert error(feature, oracle["lr_feat"]) < TOLERANCE
-    assert error(feature, oracle["ar_lr_feat"]) < TOLERANCE
-    found = network(image)
-    if isinstance(network, PSPNet):
-        found = found.log_softmax(1)
-    assert error(found, oracle["lr_normal_out0"]) < TOLERANCE
+    oracle, _, low = published
+    assert error(low.features(shrunk(oracle)), oracle["lr_feat"]) < TOLERANCE
+    assert error(low.features(shrunk(oracle)), oracle["ar_lr_feat"]) < TOLERANCE
+    assert error(low(shrunk(oracle)), oracle["lr_normal_out0"]) < TOLERANCE
 
 
 @torch.inference_mode()
 def test_a_whole_frame_between_keyframes(published):
-    oracle, state, network = published
-    fusion = CReFF(network.channels, grid="legacy")
-    prefix = "module.fuse_attention."
-    fusion.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-    image = torch.nn.functional.interpolate(oracle["cur"], oracle["lr_size"], mode="bilinear", align_corners=True)
-    fused = fusion(network.features(oracle["ref"]), network.features(image), oracle["ar_flow_resized"])
+    oracle, high, low = published
+    flow, reference = warped(oracle, high, "bilinear")
+    assert error(flow, oracle["ar_flow_resized"]) < TOLERANCE
+    assert error(reference, oracle["ar_warped"]) < TOLERANCE
+    logits, fused = low.fuse(low.features(shrunk(oracle)), reference)
     assert error(fused, oracle["ar_fused"]) < TOLERANCE
-    labels = network.classifier(fused)
-    if labels.shape[2:] != oracle["cur"].shape[2:]:
-        labels = torch.nn.functional.interpolate(labels, oracle["cur"].shape[2:], mode="bilinear")
-    assert (labels.argmax(1) == oracle["ar_pred"]).float().mean() > 0.999
+    assert error(logits, oracle["ar_out"]) < TOLERANCE
+    assert (logits.argmax(1) == oracle["ar_pred"]).float().mean() >= 0.999
+
+
+def test_a_training_step(published):
+    oracle, high, low = published
+    with torch.no_grad():
+        teacher = high.features(oracle["cur"])
+        flow, reference = warped(oracle, high, "nearest")
+    assert error(flow, oracle["train_flow_resized"]) < TOLERANCE
+    assert error(reference, oracle["train_warped"]) < TOLERANCE
+    found = low.forward_train(shrunk(oracle), reference)
+    recipe = losses.psp_camvid_loss if isinstance(high, PSPNet) else losses.bisenet_loss
+    parts = recipe(found.logits, found.auxiliary, oracle["label"].long())
+    parts["similarity"] = losses.similarity_loss(found.feature, teacher)
+    total = sum(parts.values())
+    values = [float(value.detach()) for value in (*parts.values(), total)]
+    assert values == pytest.approx(list(oracle["losses"].values()), rel=1e-3)
+    low.zero_grad()
+    total.backward()
+    keys = ARCHITECTURES[f"camvid-{oracle['cfg']['name']}"].keys
+    norms = {their_key(key, keys): float(p.grad.norm()) for key, p in low.named_parameters() if p.grad is not None}
+    assert {key: norms[key] for key in oracle["grad_norm"]} == pytest.approx(oracle["grad_norm"], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -98,21 +124,27 @@ def test_compute_is_the_published(name):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (45, 70)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", [PSPNet, BiSeNet, CityscapesPSPNet])
+@pytest.mark.parametrize("grid", ["aligned", "legacy"])
 @torch.inference_mode()
-def test_works_inside_arseg(name, size):
+def test_works_inside_arseg(kind, size, grid):
+    """A frame of any size comes back at that size; a network alone, as the published one leaves it."""
     torch.manual_seed(0)
-    network = NETWORKS[name][0](classes=5).eval()
-    model = ARSegNet(network, channels=network.channels).eval()
+    network = kind(classes=5).eval()
+    model = ARSegNet(network, channels=network.channels, grid=grid, window=3).eval()
     model.start_fusion()
     image = torch.randn(1, 3, *size)
     reference = model.keyframe(image)
-    step, unit = (8, 1) if name == "psp18" else (16, 8)
+    step, unit = {PSPNet: (8, 1), BiSeNet: (16, 8), CityscapesPSPNet: (8, 8)}[kind]
     assert reference.shape[1:] == (network.channels, *(-(-side // step) * step // unit for side in size))
-    assert model.high(image).shape == (1, 5, *size)
+    whole = tuple(-(-side // step) * step for side in size) if kind is BiSeNet else size
+    assert model.high(image).shape == (1, 5, *whole)
     motion = torch.zeros(1, -(-size[0] // 16), -(-size[1] // 16), 2, dtype=torch.int16)
     out = model(image, reference, motion, block=16, frame_size=size)
     assert out.shape == (1, 5, *size) and out.isfinite().all()
+    logits = model.fused_logits(model.low_res(image), reference, motion, block=16, frame_size=size)
+    labels = model.labels(logits, size)
+    assert labels.shape == (1, *size) and (labels == out.argmax(1)).float().mean() > 0.999
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50])
@@ -129,6 +161,3 @@ def test_resnet_depths(depth):
 def test_errors_say_what_is_wrong():
     with pytest.raises(InputError, match="depth: expected one of 18, 34, 50, got 101"):
         ResNet(101)
-    network = BiSeNet()
-    with pytest.raises(RuntimeError, match=r"cp\.resnet\.conv1\.weight"):
-        network.load_published({})

@@ -148,6 +148,33 @@ def test_a_bad_pixel_stays_within_its_window(dtype, bad):
         assert not math.isnan(bad) or after[0, :, y, x].isnan().any()
 
 
+@pytest.mark.parametrize("large", ["value", "weight", "classifier"])
+def test_sums_that_overflow_stay_within_their_window(large):
+    """Inputs are finite, and values of the convolution, or their projection, are not: pairs of rows share a word."""
+    y, x, reach = 11, 20, 4
+    rounded, motion, options = fusion_inputs((1, 16, 24, 70), low=(24, 70), classes=5, dtype=torch.bfloat16, reach=0)
+    reference_map, low_res, query, query_bias, key, key_bias, value, value_bias, classifier, bias = rounded
+    for zeroed in (key[5], low_res[0, 5], value_bias[5], reference_map[0, 5]):
+        zeroed.zero_()
+    value[5], classifier[:, 5], bad = {"value": (4, 1, 3e38), "weight": (3e38, 1, 4), "classifier": (1, 3e38, 100)}[
+        large
+    ]
+    fused = (query, query_bias, key, key_bias, value, value_bias)
+    bad_map = reference_map.clone()
+    bad_map[0, 5, y, x] = bad
+    far = torch.ones(24, 70, dtype=torch.bool)
+    far[y - reach : y + reach + 1, x - reach : x + reach + 1] = False
+
+    def runs(feature):
+        yield ops.creff(feature, low_res, motion, *fused, **options)
+        yield ops.creff_logits(feature, low_res, motion, *fused, classifier, bias, **options)
+
+    found = list(zip(runs(reference_map), runs(bad_map), strict=True))
+    for clean, after in found[large == "classifier" :]:
+        assert clean.isfinite().all() and not after.isfinite().all()
+        assert torch.equal(after[..., far], clean[..., far])
+
+
 def test_bfloat16_is_no_worse_than_eager():
     rounded, motion, options = fusion_inputs((1, 64, 40, 70), dtype=torch.bfloat16)
     doubles = [tensor.double() for tensor in rounded]

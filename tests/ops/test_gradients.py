@@ -40,6 +40,21 @@ def test_gradcheck_attention(window, outside):
     assert gradcheck(lambda q, k, v: ops.local_attention(q, k, v, window=window, outside=outside, scale=0.6), inputs)
 
 
+def test_large_logits_in_single_precision():
+    """A logsumexp of some hundreds is rounded to 1e-5, as large as the slopes of a softmax that is nearly decided."""
+    maps = [randn(1, 64, 12, 20, seed=seed, scale=2.5) for seed in (1, 2, 3)]
+    grad = randn(1, 64, 12, 20, seed=4)
+
+    def gradients(function, dtype):
+        inputs = leaves(*(x.to(dtype) for x in maps))
+        function(*inputs, window=7).backward(grad.to(dtype))
+        return [x.grad.double() for x in inputs]
+
+    exact = gradients(reference.local_attention, torch.float64)
+    for found, expected in zip(gradients(ops.local_attention, torch.float32), exact, strict=True):
+        assert float((found - expected).norm() / expected.norm()) < 1e-4
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_gradcheck_creff(dense):
     inputs = leaves(randn(1, 2, 4, 5), randn(1, 2, 2, 3, seed=5), *creff_parameters(2))

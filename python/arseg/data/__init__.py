@@ -1,1 +1,1 @@
-"""Data sets: CamVid as distributed at 480x360, and the synthetic street."""
+"""Data sets: CamVid in its distributions, Cityscapes, both as compressed video, and the synthetic street."""

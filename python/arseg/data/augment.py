@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,3 +79,19 @@ def jitter(images: list[Tensor], rng: np.random.Generator, strength: float) -> l
         x = grey + (x - grey) * saturation
         out.append(((x - mean) * contrast + mean * brightness).clamp_(0, 255))
     return out
+
+
+def paste(
+    image: np.ndarray, label: np.ndarray, donor: tuple[np.ndarray, np.ndarray], classes: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of the donor's `classes`, laid over an image at the place where they were in the donor.
+
+    Args:
+        image, label: uint8 `[H, W, 3]` and `[H, W]`; they are not changed.
+        donor: another image of the same size, with its label.
+
+    Source: class-wise mixing of labelled images, as in ClassMix (Olsson et al., WACV 2021).
+    """
+    other, ids = donor
+    taken = np.isin(ids, classes)
+    return np.where(taken[..., None], other, image), np.where(taken, ids, label)

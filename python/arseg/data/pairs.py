@@ -16,6 +16,7 @@ from PIL import Image
 
 from arseg.video import VideoReader, encode
 
+from .camvid import IGNORE
 from .stills import Still, fingerprint, save_arrays
 from .street import StreetScene
 
@@ -29,7 +30,7 @@ class Clip:
     Attributes:
         key: uint8 `[H, W, 3]`, the decoded keyframe.
         images: uint8 `[K, H, W, 3]`, decoded frames at `distances`.
-        labels: uint8 `[K, H, W]`.
+        labels: uint8 `[K, H, W]`; all `IGNORE` in clips of unlabelled video.
         vectors: int16 `[K, Hb, Wb, 2]`, quarter-pel, frame -> keyframe, at blocks of 4 pixels.
         distances: int64 `[K]`, frames since the keyframe, 1..11.
     """
@@ -99,6 +100,55 @@ def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
     return compress(frames, rng, keep)
 
 
+def video_clips(
+    path: str | Path, keep: int, *, size: tuple[int, int] = (360, 480), every: int = 2, seed: int = 0
+) -> Iterator[Clip]:
+    """GOPs of an unlabelled video, every `every`-th frame of it, cut to `size` at a random place and encoded anew.
+
+    So keyframes are keyframes of the encoder, at its frame rate, as in the other clips.
+    """
+    with VideoReader(path, transcode=True) as reader:
+        frames: list[np.ndarray] = []
+        for index, frame in enumerate(f for f in reader if f.index % every == 0):
+            frames.append(frame.image)
+            if len(frames) == GOP:
+                rng = np.random.default_rng((seed, index))
+                yield compress(_windows(frames, size, rng), rng, keep)
+                frames = []
+
+
+def _windows(frames: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator) -> list[Still]:
+    """The same window of each frame, as high as the frame or as wide, whichever is less."""
+    height, width = frames[0].shape[:2]
+    scale = min(height / size[0], width / size[1])
+    h, w = size[0] * scale, size[1] * scale
+    left, top = rng.random() * (width - w), rng.random() * (height - h)
+    box = (left, top, min(left + w, width), min(top + h, height))
+    label = np.full(size, IGNORE, np.uint8)
+    return [
+        (np.asarray(Image.fromarray(f).resize(size[::-1], Image.Resampling.BICUBIC, box=box)), label) for f in frames
+    ]
+
+
+def cached_video_clips(folder: Path, videos: Sequence[str | Path], *, keep: int = 4, seed: int = 0) -> Iterator[Clip]:
+    """The clips of each video, stored in `folder` when all of the video's are made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for video in map(Path, videos):
+        done = folder / f"video-{video.stem}-{video.stat().st_size}-seed{seed}-keep{keep}"
+        if not done.with_suffix(".count").exists():
+            clips = list(video_clips(video, keep, seed=seed))
+            for index, clip in enumerate(clips):
+                save_arrays(done.with_name(f"{done.name}-{index:03d}.npz"), **vars(clip))
+            done.with_suffix(".count").write_text(str(len(clips)))
+        for index in range(int(done.with_suffix(".count").read_text())):
+            yield _load(done.with_name(f"{done.name}-{index:03d}.npz"))
+
+
+def _load(path: Path) -> Clip:
+    with np.load(path) as stored:
+        return Clip(**{key: stored[key] for key in stored.files})
+
+
 def cached_clips(
     folder: Path, stills: Sequence[Still], streets: int, *, keep: int = 4, seed: int = 0
 ) -> Iterator[tuple[str, Clip]]:
@@ -115,5 +165,4 @@ def cached_clips(
                 rng = np.random.default_rng((seed, kind == "street", index))
                 clip = still_clip(stills[index], rng, keep) if kind == "still" else street_clip(index, rng, keep)
                 save_arrays(path, **vars(clip))
-            with np.load(path) as stored:
-                yield kind, Clip(**{key: stored[key] for key in stored.files})
+            yield kind, _load(path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from arseg.video import VideoReader, encode
 
 from .camvid import CamVid
 from .street import StreetScene
@@ -39,6 +42,15 @@ def street_stills(folder: Path, scenes: int, *, per_scene: int = 4, seed: int = 
         with np.load(path) as stored:
             stills += list(zip(stored["images"], stored["labels"], strict=True))
     return stills
+
+
+def compressed(stills: Sequence[Still], crf: float) -> list[Still]:
+    """The stills as a video shows them: each one an H.264 keyframe of quality `crf`, decoded again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stills.mp4"
+        encode((image for image, _ in stills), path, gop=1, crf=crf)
+        with VideoReader(path, gop=1) as reader:
+            return [(frame.image, label) for frame, (_, label) in zip(reader, stills, strict=True)]
 
 
 def fingerprint(stills: Sequence[Still]) -> int:

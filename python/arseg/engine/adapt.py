@@ -24,6 +24,7 @@ from arseg.errors import InputError
 from arseg.files import save_json
 from arseg.models.accelerated import AcceleratedNet
 from arseg.models.pyramid import normalise
+from arseg_ext.nn import CReFF
 
 from .agreement import Way, measure
 from .compute import gmacs
@@ -160,7 +161,7 @@ def adaptation_loss(
     - prediction: the divergence KL(teacher | fused) per pixel at `recipe.temperature` T, times T².
     """
     device = next(net.parameters()).device
-    key, image = (normalise(batch[name].to(device), net.info.mean, net.info.std) for name in ("key", "image"))
+    key, image = (normalise(batch[name].to(device), net.label_set.mean, net.label_set.std) for name in ("key", "image"))
     with autocast():
         with torch.no_grad():
             reference, wanted = net.keyframe(torch.cat([key, image])).chunk(2)
@@ -240,10 +241,14 @@ def _decoded(
 @torch.no_grad()
 def _start(net: AcceleratedNet, group: StoredGroup) -> None:
     """Attention at the scale of the network's features on these videos; a fusion that was trained stays."""
+    assert isinstance(net.fusion, CReFF)
     if net.fusion.hr_value_conv.weight.any():
         return
     pixels = torch.from_numpy(group.image(0)).permute(2, 0, 1)[None].to(next(net.parameters()).device)
-    net.start_fusion_for(net.keyframe(normalise(pixels, net.info.mean, net.info.std)))
+    # From nothing: training starts at the network's own result at low resolution. Half of what the attention finds,
+    # with which training with labels starts, gained nothing here (docs/accelerate.md).
+    feature = net.keyframe(normalise(pixels, net.label_set.mean, net.label_set.std))
+    net.start_fusion_for(feature, logit=6, value=0)
 
 
 def _before(

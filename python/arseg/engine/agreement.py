@@ -13,7 +13,6 @@ from torch import Tensor
 from arseg.data.groups import BLOCK, StoredGroup
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.pyramid import normalise
-from arseg_ext import ops
 
 from .metrics import ConfusionMatrix
 from .segmenter import warped_logits
@@ -65,12 +64,12 @@ def measure(
         progress: called after each group with the number done.
     """
     device = next(net.parameters()).device
-    found = {way: Agreement(len(net.info.classes), gop) for way in ways}
+    found = {way: Agreement(len(net.label_set.classes), gop) for way in ways}
     for done, group in enumerate(groups, 1):
         reference = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
-            image = normalise(pixels, net.info.mean, net.info.std)
+            image = normalise(pixels, net.label_set.mean, net.label_set.std)
             motion = None if distance == 0 else torch.from_numpy(group.vectors(distance))[None].to(device)
             with autocast():
                 feature = net.keyframe(image)
@@ -96,5 +95,4 @@ def _logits(
 
 
 def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:
-    size = (image.shape[2], image.shape[3])
-    return ops.resize_labels(logits, size, align_corners=net.align_corners)[0].cpu().numpy()
+    return net.labels(logits, (image.shape[2], image.shape[3]))[0].cpu().numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -15,6 +17,14 @@ class ConfusionMatrix:
         self.classes = classes
         self.counts = np.zeros((classes, classes), dtype=np.int64)
 
+    @staticmethod
+    def sum(matrices: Iterable[ConfusionMatrix]) -> ConfusionMatrix:
+        """The matrix of all their frames together."""
+        found = list(matrices)
+        total = ConfusionMatrix(found[0].classes)
+        total.counts = np.sum([matrix.counts for matrix in found], axis=0)
+        return total
+
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Label maps of the same shape; pixels whose true label is `classes` or more are left out."""
         if truth.shape != predicted.shape:
@@ -25,6 +35,13 @@ class ConfusionMatrix:
         pairs = truth[valid].astype(np.int64) * self.classes + predicted[valid]
         self.counts += np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
+    def ignoring(self, label: int) -> ConfusionMatrix:
+        """As if pixels whose true label is `label` had not been counted; predicting it elsewhere still is a fault."""
+        out = ConfusionMatrix(self.classes)
+        out.counts = self.counts.copy()
+        out.counts[label] = 0
+        return out
+
     def iou(self) -> np.ndarray:
         """float64 `[classes]`: intersection over union; NaN for a class that is in neither truth nor prediction."""
         hits = np.diag(self.counts)
@@ -32,7 +49,9 @@ class ConfusionMatrix:
         with np.errstate(invalid="ignore"):
             return np.where(union > 0, hits / union, np.nan)
 
-    def miou(self) -> float:
-        """Mean IoU in percent over the classes that occur; NaN where none does."""
+    def miou(self, without: int | None = None) -> float:
+        """Mean IoU in percent over the classes that occur, but for `without`; NaN where none does."""
         iou = self.iou()
+        if without is not None:
+            iou = np.delete(iou, without)
         return float(np.nanmean(iou) * 100) if np.isfinite(iou).any() else float("nan")

@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
+from arseg.models.fused import FusedNetwork
 from arseg.models.pyramid import normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
@@ -71,6 +73,9 @@ class VideoSegmenter:
         precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
         device: where the network runs.
 
+    Its attribute `label_set` says what the ids in `labels` mean; it comes with the weights (CamVid's 11 classes where
+    these say nothing).
+
     Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for the rest.
 
     Example:
@@ -101,11 +106,14 @@ class VideoSegmenter:
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
             if not isinstance(loaded, ARSegNet):
+                which = "low-resolution" if isinstance(loaded, FusedNetwork) else "keyframe"
                 raise CheckpointError(
-                    f"{path}: weights of the keyframe network alone; expected those of `arseg train ar`"
+                    f"{path}: weights of the {which} network alone; expected those of `arseg train ar`, or of "
+                    "`arseg convert` with --fused"
                 )
             model = loaded
         self.model = model.eval().to(device)
+        self.label_set: LabelSet = model.label_set
         self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
         self.half = precision == "bfloat16"
         self._group = Group()
@@ -144,8 +152,7 @@ class VideoSegmenter:
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self._logits(frame, self._group if group is None else group)
-        size, align = frame.image.shape[:2], self.model.align_corners
-        return ops.resize_labels(logits, size, align_corners=align)[0].cpu().numpy()
+        return self.model.labels(logits, frame.image.shape[:2])[0].cpu().numpy()
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
@@ -171,7 +178,7 @@ class VideoSegmenter:
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
         image = _tensor(frame.image).to(self.device).permute(2, 0, 1)[None]
-        image = normalise(image, self.model.info.mean, self.model.info.std)
+        image = normalise(image, self.label_set.mean, self.label_set.std)
         if self.height is None or self.height == image.shape[-2]:
             return image
         size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))

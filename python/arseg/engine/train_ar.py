@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,16 +19,18 @@ from torch import Tensor, nn
 
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
-from arseg.data.pairs import Clip, cached_clips
+from arseg.data.pairs import GOP, Clip, cached_clips, cached_video_clips
 from arseg.data.stills import camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.build import build
 from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
+from arseg.models.folding import fold_batch_norm
 from arseg.models.pyramid import normalise
 
+from . import parallel
 from .loop import Batch, Schedule, train
-from .train_hr import class_weights
+from .train_hr import class_weights, segmentation_loss
 
 BLOCK = 4
 
@@ -36,36 +39,50 @@ BLOCK = 4
 class ArRecipe:
     """Phase 2's settings; the defaults made the shipped weights."""
 
-    steps: int = 1500
-    batch: int = 6
+    steps: int = 2000
+    batch: int = 8
     crop: tuple[int, int] = (288, 384)
     scales: tuple[float, float] = (0.8, 1.5)
     rate: float = 7e-4
     streets: int = 150
-    street_share: float = 1 / 3
+    street_share: float = 1 / 4
+    video_share: float = 1 / 4
     scale: float = 0.5
     window: int = 7
+    fusion: str = "attention"
+    warp: bool = True
+    overlap: float = 1.0
     similarity: float = 1.0
+    distillation: float = 0.5
+    distances: tuple[int, ...] = tuple(range(1, 12))
     seed: int = 0
 
 
-def sample_pairs(sources: Sequence[tuple[Sequence[Clip], int]], recipe: ArRecipe, rng: np.random.Generator) -> Batch:
+class Pairs:
+    """Frames of clips that lie at one of `distances` from their keyframe."""
+
+    def __init__(self, clips: Sequence[Clip], distances: Sequence[int]):
+        self.all = [(clip, k) for clip in clips for k in np.flatnonzero(np.isin(clip.distances, distances))]
+        if not self.all:
+            raise InputError(f"distances: expected some of 1..{GOP - 1}, none of the clips' frames is at {distances}")
+
+
+def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np.random.Generator) -> Batch:
     """Random views of pairs; `motion` is in the window's own pixels, `frame_size` is that window's size.
 
     All samples of a batch share one window size, so that their fields stack.
     """
-    frame = next(clips[0].key.shape[:2] for clips, _ in sources)
+    frame = sources[0][0].all[0][0].key.shape[:2]
     shape = random_view(rng, frame, recipe.crop, recipe.scales)
     keys, images, labels, motion = [], [], [], []
-    for clips, count in sources:
-        for index in rng.integers(0, len(clips), count):
-            clip = clips[index]
-            k = rng.integers(len(clip.distances))
+    for pairs, count in sources:
+        for index in rng.integers(0, len(pairs.all), count):
+            clip, k = pairs.all[index]
             view = shape.moved(rng, clip.key.shape[:2])
             keys.append(view.image(clip.key, recipe.crop))
             images.append(view.image(clip.images[k], recipe.crop))
             labels.append(view.label(clip.labels[k], recipe.crop))
-            motion.append(view.field(clip.vectors[k], BLOCK))
+            motion.append(view.field(clip.vectors[k], BLOCK) * np.int16(recipe.warp))
     key, image = jitter([torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)], rng, 0.3)
     return {
         "key": normalise(key, camvid.MEAN, camvid.STD),
@@ -76,19 +93,28 @@ def sample_pairs(sources: Sequence[tuple[Sequence[Clip], int]], recipe: ArRecipe
     }
 
 
-def fst_loss(net: ARSegNet, batch: Batch, weights: Tensor, similarity: float) -> dict[str, Tensor]:
-    """Segmentation and feature similarity of the fused feature of `batch["image"]`."""
+Teacher = Callable[[Tensor], Tensor]
+"""Image -> fusion feature, of the frozen keyframe network."""
+
+
+def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
+    """The fused frame against its label, against the teacher's feature of the same frame, and against its classes.
+
+    Unlabelled frames of the batch count in the latter two alone.
+    """
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            both = net.keyframe(torch.cat([batch["key"], batch["image"]]))
-            reference, teacher = both.chunk(2)
+            reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
+            classes = net.classifier(wanted).float().softmax(1)
         fused = net.fuse(
             net.low_res(batch["image"]), reference, batch["motion"], block=BLOCK, frame_size=batch["frame_size"]
         )
-        logits = net.classify(fused, batch["image"])
+        small = net.classifier(fused)
+    logits = F.interpolate(small.float(), size=batch["label"].shape[-2:], mode="bilinear", align_corners=False)
     return {
-        "segmentation": F.cross_entropy(logits.float(), batch["label"], weights, ignore_index=camvid.IGNORE),
-        "similarity": similarity * F.mse_loss(fused.float(), teacher.float()),
+        **segmentation_loss(logits, batch["label"], weights, recipe.overlap),
+        "similarity": recipe.similarity * F.mse_loss(fused.float(), wanted.float()),
+        "distillation": recipe.distillation * F.cross_entropy(small.float(), classes),
     }
 
 
@@ -100,8 +126,35 @@ class _Trained(nn.Module):
         self.low, self.fusion = net.low, net.fusion
 
 
-def train_ar(root: Path, teacher: Path, folder: Path, recipe: ArRecipe, report: Callable[[str], None] = print) -> Path:
-    """Trains on top of the phase-1 weights `teacher`; resumes what `folder` holds.
+def training_pairs(
+    root: Path, folder: Path, videos: Sequence[Path], recipe: ArRecipe, report: Callable[[str], None]
+) -> list[tuple[Pairs, int]]:
+    """Pairs of stills, streets and unlabelled videos, each with its number in a batch; clips are kept in `folder`."""
+    stills = camvid_stills(root)
+    clips: dict[str, list[Clip]] = {"still": [], "street": [], "video": []}
+    total = len(stills) + recipe.streets
+    for made, (source, clip) in enumerate(cached_clips(folder, stills, recipe.streets, seed=recipe.seed), 1):
+        clips[source].append(clip)
+        if made % 50 == 0 or made == total:
+            report(f"pairs: {made} of {total} clips")
+    clips["video"] += cached_video_clips(folder, videos, seed=recipe.seed)
+    if videos:
+        report(f"pairs: {len(clips['video'])} clips of {len(videos)} videos")
+    shares = {"street": recipe.street_share if recipe.streets else 0, "video": recipe.video_share if videos else 0}
+    counts = {source: round(recipe.batch * share) for source, share in shares.items()}
+    counts = {"still": recipe.batch - sum(counts.values()), **counts}
+    return [(Pairs(clips[source], recipe.distances), count) for source, count in counts.items() if count]
+
+
+def train_ar(
+    root: Path,
+    teacher: Path,
+    folder: Path,
+    recipe: ArRecipe,
+    report: Callable[[str], None] = print,
+    videos: Sequence[Path] = (),
+) -> Path:
+    """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
@@ -111,36 +164,39 @@ def train_ar(root: Path, teacher: Path, folder: Path, recipe: ArRecipe, report: 
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
     high = build(kind, config)
     load_into(high, state, teacher)
-    net = ARSegNet(high, channels=config["channels"], scale=recipe.scale, window=recipe.window)
-    net.start_fusion()
+    branch: dict[str, Any] = {"scale": recipe.scale, "window": recipe.window, "fusion": recipe.fusion}
+    net = ARSegNet(high, channels=config["channels"], **branch)
     net = net.to(memory_format=torch.channels_last)
     net.high.eval().requires_grad_(False)
     net.low.train()
+    frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
 
     stills = camvid_stills(root)
     weights = class_weights(stills, config["classes"])
-    clips: dict[str, list[Clip]] = {"still": [], "street": []}
-    total = len(stills) + recipe.streets
-    for made, (source, clip) in enumerate(cached_clips(folder / "pairs", stills, recipe.streets, seed=recipe.seed), 1):
-        clips[source].append(clip)
-        if made % 50 == 0 or made == total:
-            report(f"pairs: {made} of {total} clips")
-    drawn = round(recipe.batch * recipe.street_share)
-    sources = [(clips[source], n) for source, n in (("still", recipe.batch - drawn), ("street", drawn)) if n]
+    with parallel.first_alone():
+        sources = training_pairs(root, folder / "pairs", videos, recipe, report)
+    with torch.no_grad():
+        net.start_fusion_for(frozen(sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]))
 
     part = _Trained(net)
     averaged = train(
         part,
         [{"params": list(net.low.parameters())}, {"params": list(net.fusion.parameters())}],
         lambda _, rng: sample_pairs(sources, recipe, rng),
-        lambda batch: fst_loss(net, batch, weights, recipe.similarity),
-        Schedule(recipe.steps, recipe.rate),
+        lambda batch: fst_loss(net, frozen, batch, weights, recipe),
+        Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
-        settings={**asdict(recipe), "data": fingerprint(stills), "teacher": zlib.crc32(teacher.read_bytes())},
+        settings={
+            **asdict(recipe),
+            "data": fingerprint(stills),
+            "teacher": zlib.crc32(teacher.read_bytes()),
+            "videos": sorted(video.stem for video in videos),
+        },
         seed=recipe.seed,
         report=report,
     )
     full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
     path = folder / "ar.safetensors"
-    save_checkpoint(full, path, kind="ar", config={**config, "scale": recipe.scale, "window": recipe.window})
+    if parallel.is_first():
+        save_checkpoint(full, path, kind="ar", config={**config, **branch})
     return path

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from arseg.data import camvid
-from arseg.data.augment import jitter, random_view
-from arseg.data.stills import Still, camvid_stills, fingerprint, street_stills
+from arseg.data.augment import jitter, paste, random_view
+from arseg.data.stills import Still, camvid_stills, compressed, fingerprint, street_stills
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.pyramid import PyramidNet, normalise
 
+from . import parallel
 from .loop import Batch, Schedule, train
 
 
@@ -25,17 +25,23 @@ from .loop import Batch, Schedule, train
 class HrRecipe:
     """Phase 1's settings; the defaults made the shipped weights."""
 
-    steps: int = 2400
-    batch: int = 6
+    steps: int = 2500
+    batch: int = 8
     crop: tuple[int, int] = (288, 384)
     scales: tuple[float, float] = (0.75, 1.75)
     rate: float = 1e-3
-    street_scenes: int = 100
-    street_share: float = 1 / 3
-    street_from: int = 600
+    overlap: float = 1.0
+    pasted: float = 0.5
+    qualities: tuple[float, ...] = (22.0, 28.0)
+    street_scenes: int = 60
+    street_share: float = 1 / 8
     channels: int = 64
-    wide: int = 128
+    wide: int = 256
     seed: int = 0
+
+
+RARE = tuple(camvid.CLASSES.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
+"""Classes that are pasted from one training image into another."""
 
 
 def class_weights(stills: Sequence[Still], classes: int) -> Tensor:
@@ -45,18 +51,77 @@ def class_weights(stills: Sequence[Still], classes: int) -> Tensor:
     return torch.from_numpy(weights / weights.mean()).float()
 
 
-def sample_stills(sources: Sequence[tuple[Sequence[Still], int]], recipe: HrRecipe, rng: np.random.Generator) -> Batch:
-    """A batch of random views: `count` frames of each `(stills, count)`."""
+def soft_overlap_loss(probability: Tensor, label: Tensor, ignore: int) -> Tensor:
+    """1 - mean over the batch's classes of their soft IoU: what the score asks for, where cross-entropy counts pixels.
+
+    Args:
+        probability: `[N, classes, H, W]`.
+        label: int64 `[N, H, W]`; pixels of `ignore` count nowhere.
+
+    Source: the soft Jaccard index (Rahman and Wang, ISVC 2016).
+    """
+    counted = label != ignore
+    truth = label.where(counted, 0)[:, None]
+    hit = (probability.gather(1, truth) * counted[:, None]).flatten()
+    shared, true = (
+        parallel.total(torch.zeros(probability.shape[1], dtype=hit.dtype).index_add(0, truth.flatten(), values))
+        for values in (hit, counted.flatten().to(hit.dtype))
+    )
+    found = parallel.total((probability * counted[:, None]).sum((0, 2, 3)))
+    present = true > 0
+    return 1 - (shared[present] / (found + true - shared)[present]).mean()
+
+
+def segmentation_loss(logits: Tensor, label: Tensor, weights: Tensor, overlap: float) -> dict[str, Tensor]:
+    """Weighted cross-entropy, and `overlap` times `soft_overlap_loss`."""
+    log_probability = logits.float().log_softmax(1)
+    return {
+        "segmentation": parallel.nll_loss(log_probability, label, weights, ignore=camvid.IGNORE),
+        "overlap": overlap * soft_overlap_loss(log_probability.exp(), label, camvid.IGNORE),
+    }
+
+
+class Donors:
+    """For each rare class the stills that show it, to be pasted from."""
+
+    def __init__(self, stills: Sequence[Still], classes: Sequence[int] = RARE, least: int = 100):
+        counts = np.stack([np.bincount(label.ravel(), minlength=256) for _, label in stills])
+        self.shown = {c: np.flatnonzero(counts[:, c] >= least) for c in classes}
+        self.shown = {c: where for c, where in self.shown.items() if len(where)}
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, list[int]] | None:
+        """A still's index, and which of its classes to paste: the one it was drawn for, and others by chance."""
+        if not self.shown:
+            return None
+        classes = sorted(self.shown)
+        wanted = classes[rng.integers(len(classes))]
+        return int(rng.choice(self.shown[wanted])), [c for c in classes if c == wanted or rng.random() < 0.5]
+
+
+def sample_stills(
+    sources: Sequence[tuple[Sequence[Sequence[Still]], int]],
+    donors: Donors,
+    recipe: HrRecipe,
+    rng: np.random.Generator,
+) -> Batch:
+    """A batch of random views: `count` frames of each `(versions, count)`; versions are the same stills, or one list.
+
+    The donors' numbers are those of the first source.
+    """
     images, labels = [], []
-    for stills, count in sources:
-        for index in rng.integers(0, len(stills), count):
-            image, label = stills[index]
+    for source, (versions, count) in enumerate(sources):
+        for _ in range(count):
+            stills = versions[int(rng.integers(len(versions)))]
+            image, label = stills[int(rng.integers(len(stills)))]
+            drawn = donors.draw(rng) if source == 0 and rng.random() < recipe.pasted else None
+            if drawn is not None:
+                image, label = paste(image, label, stills[drawn[0]], drawn[1])
             view = random_view(rng, label.shape, recipe.crop, recipe.scales)
             images.append(view.image(image, recipe.crop))
             labels.append(view.label(label, recipe.crop))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    (image,) = jitter([stacked], rng, 0.4)
-    return {"image": normalise(image, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
+    (jittered,) = jitter([stacked], rng, 0.4)
+    return {"image": normalise(jittered, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
 
 
 def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str], None] = print) -> Path:
@@ -67,13 +132,17 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     torch.manual_seed(recipe.seed)
     real = camvid_stills(root)
     report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")
-    streets = street_stills(folder / "streets", recipe.street_scenes)
+    with parallel.first_alone():
+        streets = street_stills(folder / "streets", recipe.street_scenes)
     drawn = round(recipe.batch * recipe.street_share)
+    sources = [
+        ([real, *(compressed(real, crf) for crf in recipe.qualities)], recipe.batch - drawn),
+        ([compressed(streets, 23)] if drawn else [], drawn),
+    ]
+    donors = Donors(real)
 
-    def sample(step: int, rng: np.random.Generator) -> Batch:
-        # Real frames alone at first, from `street_from` on both.
-        count = drawn if step >= recipe.street_from else 0
-        return sample_stills([(real, recipe.batch - count), (streets, count)], recipe, rng)
+    def sample(_: int, rng: np.random.Generator) -> Batch:
+        return sample_stills(sources, donors, recipe, rng)
 
     classes = len(camvid.CLASSES)
     weights = class_weights(real, classes)
@@ -84,7 +153,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     def loss(batch: Batch) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(batch["image"])
-        return {"segmentation": F.cross_entropy(logits.float(), batch["label"], weights, ignore_index=camvid.IGNORE)}
+        return segmentation_loss(logits, batch["label"], weights, recipe.overlap)
 
     encoder = list(net.encoder.parameters())
     rest = [p for name, p in net.named_parameters() if not name.startswith("encoder.")]
@@ -94,7 +163,7 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
         groups,
         sample,
         loss,
-        Schedule(recipe.steps, recipe.rate),
+        Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
         settings={**asdict(recipe), "data": fingerprint(real)},
         seed=recipe.seed,
@@ -102,5 +171,6 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
     )
     path = folder / "hr.safetensors"
     config = {"classes": classes, **{key: asdict(recipe)[key] for key in ("channels", "wide")}}
-    save_checkpoint(state, path, kind="hr", config=config)
+    if parallel.is_first():
+        save_checkpoint(state, path, kind="hr", config=config)
     return path

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arseg.data.info import CAMVID, DataInfo
+from arseg.data.labelset import CAMVID, LabelSet
 from arseg.errors import InputError
+from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
-from .pyramid import resize_to
+from .fusion import make_fusion
+from .motion import dense_motion, resize_motion
+from .split import with_corners
 
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -30,22 +33,39 @@ class ARSegNet(nn.Module):
         channels: channels of its fusion feature.
         scale: resolution of the other frames, 0 < scale <= 1. The resized image is `int(H * scale)` high.
         window: side of the local attention, odd.
+        fusion: one of `arseg.models.fusion.FUSIONS`.
+        grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
+            corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
+
+    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
+    attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
 
-    info: DataInfo = CAMVID  # normalisation and classes
-    align_corners = False  # of the resizing of logits to the frame
+    label_set: LabelSet = CAMVID
 
-    def __init__(self, high: nn.Module, *, channels: int, scale: float = 0.5, window: int = 7):
+    def __init__(
+        self,
+        high: nn.Module,
+        *,
+        channels: int,
+        scale: float = 0.5,
+        window: int = 7,
+        fusion: str = "attention",
+        grid: str = "aligned",
+    ):
         super().__init__()
+        if grid not in ("aligned", "legacy"):
+            raise InputError(f"grid: expected aligned or legacy, got {grid!r}")
         if not 0 < scale <= 1:
             raise InputError(f"scale: expected a factor in (0, 1], got {scale}")
         self.high = high
         self.low = copy.deepcopy(high)
         del self.low.classifier
-        self.fusion = CReFF(channels, window=window)
+        self.fusion = make_fusion(fusion, channels, window, grid)
         self.scale = scale
+        self.grid = grid
 
     @property
     def classifier(self) -> nn.Module:
@@ -54,7 +74,9 @@ class ARSegNet(nn.Module):
 
     def shrink(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` -> `[N, 3, int(H*scale), int(W*scale)]`, filtered so that fine texture does not alias."""
-        size = [max(1, int(side * self.scale)) for side in image.shape[-2:]]
+        size = (max(1, int(image.shape[2] * self.scale)), max(1, int(image.shape[3] * self.scale)))
+        if self.grid == "legacy":
+            return with_corners(image, size)
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
     def keyframe(self, image: Tensor) -> Tensor:
@@ -78,7 +100,17 @@ class ARSegNet(nn.Module):
 
         `motion`, `block`, `frame_size` are those of `arseg_ext.ops.creff`.
         """
-        return self.fusion(reference, low_res, motion, block=block, frame_size=frame_size)
+        motion, options = self._motion(motion, reference, block, frame_size)
+        return self.fusion(reference, low_res, motion, **options)
+
+    def _motion(
+        self, motion: Tensor, reference: Tensor, block: int | None, frame_size: tuple[int, int] | None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """The motion as the fusion takes it; the published networks' own resizing needs it dense."""
+        if self.grid == "aligned" or motion.is_floating_point() or block is None or frame_size is None:
+            return motion, {"block": block, "frame_size": frame_size}
+        flow = dense_motion(motion, block, frame_size)
+        return resize_motion(flow, reference.shape[2:], "nearest" if self.training else "bilinear"), {}
 
     def fused_logits(
         self,
@@ -91,13 +123,31 @@ class ARSegNet(nn.Module):
     ) -> Tensor:
         """`classifier(fuse(...))`, `[N, classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
         classifier = self.classifier
-        if _is_pointwise(classifier):
-            return self.fusion.logits(reference, low_res, motion, classifier, block=block, frame_size=frame_size)
+        if isinstance(self.fusion, CReFF) and _is_pointwise(classifier):
+            motion, options = self._motion(motion, reference, block, frame_size)
+            return self.fusion.logits(reference, low_res, motion, classifier, **options)
         return classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""
-        return resize_to(self.classifier(feature), like)
+        scores = self._upsampled(self.classifier(feature))
+        size, corners = (like.shape[2], like.shape[3]), self._align_corners
+        return F.interpolate(scores, size=size, mode="bilinear", align_corners=corners)
+
+    def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits at the feature's resolution `[N, classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
+        step = getattr(self.high, "upsampling", 1)
+        if step > 1 and (logits.shape[2] * step, logits.shape[3] * step) == tuple(size):
+            return ops.resize_labels(logits, size)  # the upsampling itself
+        return ops.resize_labels(self._upsampled(logits), size, align_corners=self._align_corners)
+
+    @property
+    def _align_corners(self) -> bool:
+        return getattr(self.high, "align_corners", False)
+
+    def _upsampled(self, scores: Tensor) -> Tensor:
+        step = getattr(self.high, "upsampling", 1)
+        return scores if step == 1 else F.interpolate(scores, scale_factor=float(step), mode="bilinear")
 
     def forward(
         self,
@@ -119,9 +169,30 @@ class ARSegNet(nn.Module):
         Query and key convolutions pass each channel on, times `gain` (at random weights the attention would be blind);
         value weights are zero, so that the fused feature is the upsampled low-resolution one.
         """
-        for conv in (self.fusion.lr_query_conv, self.fusion.hr_key_conv, self.fusion.hr_value_conv):
+        for name, conv in self.fusion.named_children():
+            assert isinstance(conv, nn.Conv2d)
             nn.init.zeros_(conv.weight)
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
-        self.fusion.lr_query_conv.weight[:, :, 1, 1] = gain
-        self.fusion.hr_key_conv.weight[:, :, 1, 1] = gain
+            if name != "hr_value_conv":
+                nn.init.dirac_(conv.weight, groups=conv.groups)
+                conv.weight.mul_(1.0 if name == "fusion_conv" else gain)
+
+    @torch.no_grad()
+    def start_fusion_for(self, feature: Tensor, *, logit: float = 13.5, value: float = 0.5) -> None:
+        """A start for training at the scale of this network's features; `feature` `[N, C, h, w]` is an example of them.
+
+        Queries and keys are centred, and scaled so that a pixel's logit with itself is `logit` in the mean: at 13.5 the
+        attention chooses, and is not yet blind to all but one. `value` times what it finds is added: from half of it
+        training with labels got further in the same time than from nothing.
+        """
+        feature = feature.float()
+        gain = float((logit / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
+        self.start_fusion(gain)
+        for name, conv in self.fusion.named_children():
+            assert isinstance(conv, nn.Conv2d)
+            if name in ("lr_query_conv", "hr_key_conv") and conv.bias is not None:
+                conv.bias.copy_(-gain * feature.mean((0, 2, 3)))
+            if name == "hr_value_conv":
+                nn.init.dirac_(conv.weight, groups=conv.groups)
+                conv.weight.mul_(value)

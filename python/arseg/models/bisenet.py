@@ -1,16 +1,15 @@
-"""BiSeNet as the paper has it for CamVid: a deep context path, a shallow spatial path, and their fusion at stride 8."""
+"""BiSeNet as the paper has it: a deep context path, a shallow spatial path, and their fusion at stride 8."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pyramid import resize_to
-from .resnet import ResNet, load_published
+from .resnet import ResNet
+from .split import SplitNetwork, with_corners
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -21,13 +20,6 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Seque
             relu=nn.ReLU(inplace=True),
         )
     )
-
-
-def fit(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear to the size of `like`; corner pixels keep their place, as in the published networks."""
-    if x.shape[2:] == like.shape[2:]:
-        return x
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)
 
 
 def double(x: Tensor) -> Tensor:
@@ -49,7 +41,7 @@ class AttentionRefinement(nn.Module):
 
 
 class ContextPath(nn.Module):
-    """ResNet, with its maps at strides 32 and 16 brought to stride 8: 128 channels."""
+    """ResNet, with its maps at strides 32 and 16 brought to strides 16 and 8: 128 channels each."""
 
     def __init__(self, depth: int):
         super().__init__()
@@ -61,11 +53,13 @@ class ContextPath(nn.Module):
         self.conv_head16 = conv_bn(128, 128, 3)
         self.conv_avg = conv_bn(c32, 128, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """-> the maps at stride 8 and at stride 16."""
         _, x16, x32 = self.resnet(image)
         average = self.conv_avg(x32.mean((2, 3), keepdim=True))
-        x32 = self.conv_head32(fit(double(self.arm32(x32) + average), x16))
-        return self.conv_head16(double(self.arm16(x16) + x32))
+        up32 = with_corners(double(self.arm32(x32) + average), (x16.shape[2], x16.shape[3]))
+        up32 = self.conv_head32(up32)
+        return self.conv_head16(double(self.arm16(x16) + up32)), up32
 
 
 class SpatialPath(nn.Module):
@@ -96,26 +90,40 @@ class FeatureFusion(nn.Module):
         return x + x * self.bn(self.conv(x.mean((2, 3), keepdim=True))).sigmoid()
 
 
-class BiSeNet(nn.Module):
+class Scores(nn.Sequential):
+    """An auxiliary head: 3x3 and 1x1 convolution."""
+
+    def __init__(self, inputs: int, middle: int, classes: int):
+        super().__init__(OrderedDict(conv=conv_bn(inputs, middle, 3), conv_out=nn.Conv2d(middle, classes, 1)))
+
+
+def enlarge(scores: Tensor, factor: int) -> Tensor:
+    return F.interpolate(scores, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+class BiSeNet(SplitNetwork):
     """BiSeNet whose fusion feature lies at stride 8, for `ARSegNet(..., channels=256)`.
 
     Args:
-        classes: of the 1x1 `classifier`, which is `final_conv` in the authors' weights.
+        classes: of the 1x1 `classifier`, which is `conv_out.conv_out` and `final_conv` in the authors' weights.
         depth: of the ResNet, 18 or 34 in the authors' code; 50 fits, too.
+        auxiliary: with the two heads of the authors' training, on the context path at strides 8 and 16
+            (`conv_out16` and `conv_out32` in their weights).
 
-    The two auxiliary heads of the authors' training are left out. Batch normalisation behind global pools makes it
-    impossible to train with a batch of one.
+    Batch normalisation behind global pools makes it impossible to train with a batch of one.
     """
 
     channels = 256
+    upsampling = 8
 
-    def __init__(self, classes: int = 12, depth: int = 18):
+    def __init__(self, classes: int = 12, depth: int = 18, auxiliary: bool = False):
         super().__init__()
         self.cp = ContextPath(depth)
         self.sp = SpatialPath()
         self.ffm = FeatureFusion(256, 256)
         self.feat_conv_out = conv_bn(256, self.channels, 3)
         self.classifier = nn.Conv2d(self.channels, classes, 1)
+        self.auxiliary = nn.ModuleList(Scores(128, 64, classes) for _ in range(2)) if auxiliary else None
         encoder = set(self.cp.resnet.modules())
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module not in encoder:
@@ -123,23 +131,17 @@ class BiSeNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def features(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, 256, 2 ceil(H/16), 2 ceil(W/16)]`."""
-        context = self.cp(image)
-        return self.feat_conv_out(self.ffm(fit(self.sp(image), context), context))
+    def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """-> the fusion feature `[N, 256, 2 ceil(H/16), 2 ceil(W/16)]`, and the context at strides 8 and 16."""
+        context, deeper = self.cp(image)
+        spatial = with_corners(self.sp(image), (context.shape[2], context.shape[3]))
+        return self.feat_conv_out(self.ffm(spatial, context)), (context, deeper)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> logits `[N, classes, H, W]`."""
-        return resize_to(self.classifier(self.features(image)), image)
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """-> logits `[N, classes, 8h, 8w]`, which is the image's size where its sides are multiples of 16."""
+        return enlarge(self.classifier(feature), self.upsampling)
 
-    def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the authors' weights, of their high-resolution or of their fused network (but for the fusion).
-
-        Raises `RuntimeError` that names the keys where they do not fit.
-        """
-        load_published(
-            self,
-            state,
-            renamed={"conv_out.conv_out.": "classifier.", "conv_out.conv.": "feat_conv_out."},
-            unused=("conv_out16.", "conv_out32.", "feat_conv_out.", "final_conv.", "fuse_attention."),
-        )
+    def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """-> logits of the size of the main output, of the heads at strides 8 and 16."""
+        assert isinstance(self.auxiliary, nn.ModuleList)
+        return tuple(enlarge(head(x), step) for head, x, step in zip(self.auxiliary, maps, (8, 16), strict=True))

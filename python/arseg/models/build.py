@@ -7,24 +7,58 @@ from typing import Any
 
 from torch import nn
 
+from arseg.data.labelset import CAMVID, LabelSet
+
 from .arseg_net import ARSegNet
+from .published import make_published
 from .pyramid import PyramidNet
+from .split import SplitNetwork
+
+_FUSION = ("scale", "window", "fusion", "grid")
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
-    """A freshly initialised network. `kind`: "hr" (the network alone), "ar" (with its fused low-resolution branch) or
-    "accelerated" (that around any network, see `accelerated`).
+    """A freshly initialised network.
 
-    `config`: `classes`, `channels`, `wide` of `PyramidNet`; for "ar" also `scale` and `window` of `ARSegNet`.
+    Args:
+        kind: "hr" (the network alone), "ar" (with its fused low-resolution branch), "fused" (the paper's
+            low-resolution network alone, see `FusedNetwork`), "accelerated" (an `AcceleratedNet`).
+        config: `classes`, `channels`, `wide` of `PyramidNet`, or `arch` (and `auxiliary`) of `make_published`; for
+            "ar" also `scale`, `window` and, where they are not the default, `fusion` and `grid` of `ARSegNet`, for
+            "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing.
+            For "accelerated" see `AcceleratedNet.save`.
+
+    The network has the label set as its attribute `label_set`.
     """
-    config = dict(config)
-    if kind == "hr":
-        return PyramidNet(**config)
-    if kind == "ar":
-        scale, window = config.pop("scale"), config.pop("window")
-        return ARSegNet(PyramidNet(**config), channels=config["channels"], scale=scale, window=window)
     if kind == "accelerated":
         from .accelerated import rebuild
 
         return rebuild(config)
-    raise ValueError(f'kind: expected "hr", "ar" or "accelerated", got "{kind}"')
+    config = dict(config)
+    labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else CAMVID
+    module = _build(kind, config)
+    module.label_set = labels  # type: ignore[assignment]
+    return module
+
+
+def _build(kind: str, config: dict[str, Any]) -> nn.Module:
+    if kind == "hr":
+        return _network(config)
+    if kind == "fused":
+        return make_published(part="fused", **config)
+    if kind == "ar":
+        options = {key: config.pop(key) for key in _FUSION if key in config}
+        for key in ("scale", "window"):
+            if key not in options:
+                raise KeyError(key)
+        high = _network(config)
+        return ARSegNet(high, channels=high.channels, **options)
+    raise ValueError(f'kind: expected "hr", "fused", "ar" or "accelerated", got "{kind}"')
+
+
+def _network(config: dict[str, Any]) -> PyramidNet | SplitNetwork:
+    if "arch" not in config:
+        return PyramidNet(**config)
+    network = make_published(part="hr", **config)
+    assert isinstance(network, SplitNetwork)
+    return network

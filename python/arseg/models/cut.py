@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from arseg.errors import InputError
 
-from .split import Split, SplitNet, logits_of, preset_of
+from .cut_network import Cut, CutNetwork, logits_of, preset_of
 
 Part = str | nn.Module | Callable[[Any, Tensor], Tensor] | None
 """A submodule's name, the submodule itself, a function of the network and its input, or what is to be found."""
@@ -44,7 +44,7 @@ def cut(
     original: nn.Module,
     image: Tensor,
     output: Tensor,
-) -> SplitNet:
+) -> CutNetwork:
     """The network cut where the arguments say, or where it can be.
 
     Args:
@@ -53,13 +53,13 @@ def cut(
         image, output: of random content, and what `whole` makes of it.
     """
     if features is None and classifier is None:
-        if isinstance(whole, SplitNet):
+        if isinstance(whole, CutNetwork):
             return whole
         preset = preset_of(whole)
         if preset is not None:
             with suppress(Exception):  # members of the same names that are something else: look on
-                compare(SplitNet(whole, preset), image, output)
-                return SplitNet(whole, preset)
+                compare(CutNetwork(whole, preset), image, output)
+                return CutNetwork(whole, preset)
     if classifier is None:
         found = find_classifier(whole, image, output)
         if found is None:
@@ -68,7 +68,7 @@ def cut(
                 "give functions: features(model, image) and classifier(model, feature)"
             )
         classifier = found
-    return SplitNet(whole, Split(_named(features, original, "features"), _named(classifier, original, "classifier")))
+    return CutNetwork(whole, Cut(_named(features, original, "features"), _named(classifier, original, "classifier")))
 
 
 def _named(part: Any, network: nn.Module, argument: str) -> Any:
@@ -82,12 +82,14 @@ def _named(part: Any, network: nn.Module, argument: str) -> Any:
 
 
 @torch.no_grad()
-def compare(high: SplitNet, image: Tensor, output: Tensor) -> tuple[Tensor, bool]:
+def compare(high: CutNetwork, image: Tensor, output: Tensor) -> tuple[Tensor, bool]:
     """The feature of `image`, and `align_corners`; refuses a classifier that does not give the model's own output."""
     feature = high.features(image)
-    cut = high.split
-    names = [repr(part) if isinstance(part, str) else "your function" for part in (cut.classifier, cut.features)]
-    from_what = "its input" if cut.features is None else f"the output of {names[1]}"
+    if high.is_published:  # its output may be log-probabilities
+        return feature, high.align_corners
+    where = high.cut
+    names = [repr(part) if isinstance(part, str) else "your function" for part in (where.classifier, where.features)]
+    from_what = "its input" if where.features is None else f"the output of {names[1]}"
     end = "name the last submodule before the logits, or give functions for both"
     try:
         logits = high.classifier(feature)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pyramid import resize_to
-from .resnet import ResNet, load_published
+from .resnet import ResNet
+from .split import SplitNetwork, with_corners
 
 
 class PyramidPooling(nn.Module):
@@ -39,48 +40,48 @@ class Upsampling(nn.Module):
         return self.conv(F.interpolate(x, size=size, mode="bilinear", align_corners=False))
 
 
-class PSPNet(nn.Module):
+class PSPNet(SplitNetwork):
     """PSPNet whose fusion feature has the image's resolution, for `ARSegNet(..., channels=64)`.
 
     Args:
         classes: of the 1x1 `classifier`, which is `final_conv` in the authors' weights.
         depth: of the ResNet, 18, 34 or 50.
         bins: of the pooled context.
+        auxiliary: with the head of the authors' training: which classes are in the image, from the maxima of layer 3
+            (`classifier` in their weights).
 
-    The auxiliary head of the authors' training (an MLP on layer 3) is left out. Their network ends in a log-softmax;
-    ours returns logits, which have the same argmax.
+    The output is log-probabilities, as theirs is; a softmax, a cross-entropy or an argmax takes them as logits.
     """
 
     channels = 64
 
-    def __init__(self, classes: int = 12, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6)):
+    def __init__(self, classes: int = 12, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False):
         super().__init__()
         self.feats = ResNet(depth, dilated=True)
-        self.psp = PyramidPooling(self.feats.channels[-1], 1024, bins)
+        _, wide, wider = self.feats.channels
+        self.psp = PyramidPooling(wider, 1024, bins)
         self.drop_1 = nn.Dropout2d(0.3)
         self.up_1 = Upsampling(1024, 256)
         self.up_2 = Upsampling(256, 64)
         self.up_3 = Upsampling(64, self.channels)
         self.drop_2 = nn.Dropout2d(0.15)
         self.classifier = nn.Conv2d(self.channels, classes, 1)
+        self.auxiliary = nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, classes)) if auxiliary else None
 
-    def features(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, 64, h, w]`, sides rounded up to multiples of 8."""
-        x = self.drop_1(self.psp(self.feats(image)[-1]))
+    def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """-> the fusion feature `[N, 64, h, w]`, sides rounded up to multiples of 8, and the map of layer 3."""
+        _, early, x = self.feats(image)
+        x = self.drop_1(self.psp(x))
         for up in (self.up_1, self.up_2, self.up_3):
             x = self.drop_2(up(x))
-        return x
+        return x, (early,)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> logits `[N, classes, H, W]`."""
-        logits = self.classifier(self.features(image))
-        if logits.shape[2:] == image.shape[2:]:
-            return logits
-        return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=True)
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """-> log-probabilities `[N, classes, H, W]` at `size`, or else at the feature's size."""
+        scores = self.classifier(feature)
+        return (scores if size is None else with_corners(scores, size)).log_softmax(1)
 
-    def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the authors' weights, of their high-resolution or of their fused network (but for the fusion).
-
-        Raises `RuntimeError` that names the keys where they do not fit.
-        """
-        load_published(self, state, renamed={"final_conv.": "classifier."}, unused=("classifier.", "fuse_attention."))
+    def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """-> one logit `[N, classes]` for each class: whether it is in the image."""
+        assert self.auxiliary is not None
+        return (self.auxiliary(F.adaptive_max_pool2d(maps[0], 1).flatten(1)),)

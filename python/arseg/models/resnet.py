@@ -25,6 +25,8 @@ class ResNet(Classifier):
         depth: 18, 34 or 50.
         dilated: layers 3 and 4 keep stride 8 and see as far by dilation 2 and 4; the first block of each is undilated,
             which is what the published weights were trained with (torchvision's own dilation is another).
+        dilate_first: dilates the layer called `conv2` of those first blocks, too, and leaves their `conv1`, as the
+            Cityscapes PSPNet has it.
 
     Attributes:
         channels, strides: of the three maps.
@@ -32,7 +34,7 @@ class ResNet(Classifier):
     Raises `InputError` for another depth.
     """
 
-    def __init__(self, depth: int = 18, *, dilated: bool = False):
+    def __init__(self, depth: int = 18, *, dilated: bool = False, dilate_first: bool = False):
         if depth not in DEPTHS:
             raise InputError(f"depth: expected one of {', '.join(map(str, DEPTHS))}, got {depth!r}")
         block, layers = DEPTHS[depth]
@@ -41,8 +43,8 @@ class ResNet(Classifier):
         self.channels = tuple(width * block.expansion for width in (128, 256, 512))
         self.strides = (8, 8, 8) if dilated else (8, 16, 32)
         if dilated:
-            _dilate(self.layer3, 2)
-            _dilate(self.layer4, 4)
+            _dilate(self.layer3, 2, dilate_first)
+            _dilate(self.layer4, 4, dilate_first)
 
     def forward(self, image: Tensor) -> list[Tensor]:  # type: ignore[override]
         """`[N, 3, H, W]` normalised RGB -> maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
@@ -52,31 +54,10 @@ class ResNet(Classifier):
         return [x2, x3, self.layer4(x3)]
 
 
-def _dilate(layer: nn.Sequential, dilation: int) -> None:
+def _dilate(layer: nn.Sequential, dilation: int, first: bool) -> None:
     for index, block in enumerate(layer):
-        for module in block.modules():
+        for name, module in block.named_modules():
             if isinstance(module, nn.Conv2d):
                 module.stride = (1, 1)
-                if index > 0 and module.kernel_size == (3, 3):
+                if module.kernel_size == (3, 3) and (index > 0 or (first and name == "conv2")):
                     module.dilation = module.padding = (dilation, dilation)
-
-
-def load_published(
-    network: nn.Module, state: Mapping[str, Tensor], *, renamed: Mapping[str, str], unused: tuple[str, ...]
-) -> None:
-    """Loads a state dict with the authors' keys, `module.` before them or not.
-
-    `renamed`: their prefix -> ours. `unused`: prefixes of what only their training has, and of second names.
-    Raises `RuntimeError` (torch's, with the keys) where the rest does not fit.
-    """
-    own: dict[str, Tensor] = {}
-    for key, value in state.items():
-        key = key.removeprefix("module.")
-        if key.startswith(unused):
-            continue
-        for theirs, ours in renamed.items():
-            if key.startswith(theirs):
-                key = ours + key.removeprefix(theirs)
-                break
-        own[key] = value
-    network.load_state_dict(own)

@@ -30,16 +30,19 @@ class Settings:
     """What the encoder is asked for.
 
     `motion` makes a stream whose vectors the reader can use: one reference frame, no B frames, keyframes at a fixed
-    distance, no weighted prediction.
+    distance, no weighted prediction. `bitrate`, in bits a second, takes the place of `crf`.
     """
 
     crf: float
     preset: str
     gop: int | None = None
     motion: bool = False
+    bitrate: int | None = None
 
     def options(self) -> dict[str, str]:
-        options = {"preset": self.preset, "crf": str(self.crf)}
+        options = {"preset": self.preset}
+        if self.bitrate is None:
+            options["crf"] = str(self.crf)
         if self.motion:
             options |= {"refs": "1", "x264-params": "scenecut=0:weightp=0"}
         return options
@@ -207,6 +210,8 @@ class H264Sink:
         stream.time_base = context.time_base = self._time_base
         # SLICE, PyAV's default, cuts every frame in slices.
         context.thread_type = "FRAME"
+        if self._settings.bitrate is not None:
+            context.bit_rate = self._settings.bitrate
         if self._settings.gop is not None:
             context.gop_size = self._settings.gop
         if self._settings.motion:

@@ -47,6 +47,7 @@ def encode(
     preset: str = "veryfast",
     rotation: int = 0,
     times: Iterable[float | Fraction] | None = None,
+    bitrate: int | None = None,
 ) -> int:
     """Encode images as H.264 with I and P frames, one reference frame and a keyframe every `gop` frames.
 
@@ -62,6 +63,7 @@ def encode(
         preset: x264's speed: "ultrafast" … "veryslow".
         rotation: degrees counter-clockwise by which a player turns the frames (metadata only).
         times: seconds of each frame, rising, for a variable rate; counted in 1/90000 s.
+        bitrate: bits a second to aim at, in place of `crf`.
 
     Returns:
         The number of frames written.
@@ -72,7 +74,7 @@ def encode(
         OutputError: `path` cannot be written.
     """
     fps = as_rate(rate)
-    settings = _settings(gop, crf, preset)
+    settings = _settings(gop, crf, preset, bitrate)
     with H264Sink(path, settings, rate=fps, rotation=rotation, time_base=_CLOCK if times is not None else None) as sink:
         stamps = itertools.repeat(None) if times is None else iter(times)
         for image in frames:
@@ -134,14 +136,16 @@ def transcode(
         opened.container.close()
 
 
-def _settings(gop: int, crf: float, preset: str) -> Settings:
+def _settings(gop: int, crf: float, preset: str, bitrate: int | None = None) -> Settings:
     if gop < 1:
         raise InputError(f"gop: expected at least 1, got {gop!r}")
     if not 0 <= crf <= 51:
         raise InputError(f"crf: expected 0..51, got {crf!r}")
+    if bitrate is not None and bitrate < 1000:
+        raise InputError(f"bitrate: expected at least 1000 bits a second, got {bitrate!r}")
     if preset not in PRESETS:
         raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    return Settings(crf=crf, preset=preset, gop=gop, motion=True)
+    return Settings(crf=crf, preset=preset, gop=gop, motion=True, bitrate=bitrate)
 
 
 def _same_size(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:

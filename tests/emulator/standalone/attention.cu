@@ -76,7 +76,8 @@ const AttentionCase kCases[] = {{1, 9, 19, 64, 64, 7, 7, false, false},  {2, 5, 
                                 {1, 18, 33, 64, 32, 5, 5, true, false},  {1, 6, 5, 72, 136, 9, 3, false, false},
                                 {1, 1, 1, 16, 8, 3, 3, false, false},    {1, 10, 17, 64, 64, 7, 7, true, true},
                                 {2, 7, 18, 128, 128, 7, 7, false, true}, {1, 9, 18, 136, 200, 3, 3, true, false},
-                                {1, 5, 9, 24, 32, 5, 5, false, false}};
+                                {1, 5, 9, 24, 32, 5, 5, false, false},   {1, 9, 17, 40, 40, 9, 9, false, false},
+                                {2, 3, 5, 16, 24, 9, 9, true, false}};
 
 void tensor_cores() {
   for (const AttentionCase& each : kCases) {

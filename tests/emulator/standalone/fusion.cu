@@ -188,6 +188,7 @@ void in_one() {
       {{1, 64, 9, 18}, 4, 7, 7, 19, false, false},
       {{2, 16, 5, 7}, 3, 3, 3, 32, true, true},
       {{1, 40, 17, 16}, 5, 9, 5, 7, true, false},
+      {{1, 32, 9, 17}, 5, 8, 9, 5, false, true},
   };
   for (const FusionCase& of : cases) {
     fusions_of<gpu::Half>(of, true);

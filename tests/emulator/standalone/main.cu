@@ -1,5 +1,6 @@
-// Usage: standalone [FAMILY...]. Exits with 9 where a result was wrong.
+// Usage: standalone [--first] [FAMILY...]. Exits with 9 where a result was wrong; with --first, at the first.
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "case.h"
@@ -20,6 +21,8 @@ std::vector<Case>& cases() {
 }
 
 int failures = 0;
+bool stop_at_first = false;
+constexpr int kWrong = 9;
 
 }  // namespace
 
@@ -31,6 +34,7 @@ void expect(bool condition, const std::string& what) {
   if (condition) return;
   ++failures;
   std::fprintf(stderr, "wrong: %s\n", what.c_str());
+  if (stop_at_first) std::_Exit(kWrong);
 }
 
 void expect_close(const std::string& what, const Array& got, const Array& expected, double tolerance) {
@@ -46,6 +50,11 @@ void expect_close(const std::string& what, const Array& got, const Array& expect
 }  // namespace standalone
 
 int main(int count, char** arguments) {
+  if (count > 1 && std::strcmp(arguments[1], "--first") == 0) {
+    standalone::stop_at_first = true;
+    --count;
+    ++arguments;
+  }
   int run = 0;
   for (const auto& [family, name, function] : standalone::cases()) {
     bool wanted = count == 1;
@@ -58,5 +67,5 @@ int main(int count, char** arguments) {
     ++run;
   }
   if (run == 0) return 2;
-  return standalone::failures == 0 ? 0 : 9;
+  return standalone::failures == 0 ? 0 : standalone::kWrong;
 }

@@ -1,4 +1,4 @@
-"""The operators in plain PyTorch, in a form that torch.compile makes much of: what compare_cpu.py compares with."""
+"""The operators in plain PyTorch, in a form that torch.compile makes much of: what the benchmarks compare with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 def warp(feature: Tensor, flow: Tensor) -> Tensor:
     """grid_sample at (x + fx, y + fy); flow [N, H, W, 2] in pixels, float32 (a half grid would be pixels off)."""
-    height, width = feature.shape[2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    (height, width), device = feature.shape[2:], feature.device
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     grid = torch.stack((2 * (x + flow[..., 0]) / (width - 1) - 1, 2 * (y + flow[..., 1]) / (height - 1) - 1), -1)
     return F.grid_sample(feature.float(), grid, align_corners=True).to(feature.dtype)
 

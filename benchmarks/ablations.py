@@ -1,0 +1,147 @@
+"""What each part of AR-Seg is worth: parts left out one at a time, mIoU on CamVid's `val` run by distance.
+
+    python benchmarks/ablations.py CAMVID --weights ar.safetensors                     # parts left out while segmenting
+    python benchmarks/ablations.py CAMVID --teacher hr.safetensors --steps 600 -o runs/ablations [--video V ...]
+
+The first takes weights as they are and changes their motion. The second trains each variant anew on the same clips, all
+for the same number of steps, and is resumed when it is called again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from arseg.data.camvid import CLASSES, CamVid
+from arseg.engine import VideoSegmenter
+from arseg.engine.evaluate import Scores, run_passes
+from arseg.engine.metrics import ConfusionMatrix
+from arseg.engine.segmenter import Group
+from arseg.engine.train_ar import ArRecipe, train_ar
+from arseg.files import save_json
+from arseg.models import ARSegNet, load_checkpoint
+from arseg.video import BlockField, VideoFrame, VideoReader, encode
+
+GOP = 12
+Change = Callable[[BlockField], BlockField]
+
+
+def whole_pixels(field: BlockField) -> BlockField:
+    return replace(field, vectors=(np.rint(field.vectors / 4) * 4).astype(np.int16))
+
+
+def holes_at_rest(field: BlockField) -> BlockField:
+    return replace(field, vectors=np.where(field.valid[..., None], field.vectors, 0).astype(np.int16))
+
+
+def at_rest(field: BlockField) -> BlockField:
+    return replace(field, vectors=np.zeros_like(field.vectors))
+
+
+CHANGES: Mapping[str, Change | None] = {
+    "as it is": None,
+    "vectors rounded to whole pixels": whole_pixels,
+    "holes not filled": holes_at_rest,
+    "no warp": at_rest,
+}
+"""Of the motion while segmenting, the weights staying as they are."""
+
+TRAINED: Mapping[str, Mapping[str, object]] = {
+    "the whole recipe": {},
+    "no warp": {"warp": False},
+    "no attention": {"fusion": "value"},
+    "low resolution alone": {"fusion": "none"},
+    "no feature similarity": {"similarity": 0.0},
+    "no teacher at all": {"similarity": 0.0, "distillation": 0.0},
+    "d = 11 only": {"distances": (11,)},
+}
+"""Variants of the recipe that are trained."""
+
+
+def changed(frame: VideoFrame, change: Change | None) -> VideoFrame:
+    return frame if change is None or frame.motion is None else replace(frame, motion=change(frame.motion))
+
+
+def score(model: ARSegNet, camvid: Path, changes: Mapping[str, Change | None], mode: str = "ar") -> dict[str, Scores]:
+    """The run encoded once for each place of its keyframes, as `arseg eval` does; every change on the same video."""
+    data = CamVid(camvid, "val")
+    frames = [data[index] for index in range(len(data))]
+    segmenter = VideoSegmenter(model, mode=mode, gop=GOP)  # type: ignore[arg-type]
+    scores = {name: Scores([ConfusionMatrix(len(CLASSES)) for _ in range(GOP)]) for name in changes}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.mp4"
+        for one in run_passes(frames, gop=GOP, rate=15, crf=23, offsets=None):
+            encode(one.frames, path, rate=one.rate, gop=GOP, crf=one.crf)
+            groups = {name: Group() for name in changes}
+            with VideoReader(path, gop=GOP) as reader:
+                for frame in reader:
+                    for name, change in changes.items():
+                        found = segmenter.segment(changed(frame, change), groups[name])
+                        if frame.index in one.labels:
+                            distance, label = one.labels[frame.index]
+                            scores[name].by_distance[distance].add(label, found)
+            print(one.name, flush=True)
+    return scores
+
+
+def record(scores: Scores) -> dict[str, object]:
+    return {"mean": round(scores.mean(), 2), "by_distance": [round(value, 2) for value in scores.miou()]}
+
+
+def show(results: Mapping[str, Mapping[str, object]]) -> None:
+    print("\n| | mean | d = 1 | d = 6 | d = 11 |\n| --- | --- | --- | --- | --- |")
+    for name, found in results.items():
+        values = found["by_distance"]
+        print(f"| {name} | {found['mean']:.1f} | {values[1]:.1f} | {values[6]:.1f} | {values[11]:.1f} |")  # type: ignore
+
+
+def trained(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
+    results = {}
+    for name, settings in TRAINED.items():
+        folder = arguments.output / name.replace(" ", "-").replace("=", "")
+        folder.mkdir(parents=True, exist_ok=True)
+        clips = arguments.output / "pairs"  # the same for all
+        clips.mkdir(exist_ok=True)
+        if not (folder / "pairs").exists():
+            os.symlink(clips.resolve(), folder / "pairs")
+        recipe = replace(ArRecipe(), steps=arguments.steps, **settings)  # type: ignore[arg-type]
+        path = train_ar(arguments.camvid, arguments.teacher, folder, recipe, print, arguments.video)
+        change = at_rest if settings.get("warp") is False else None
+        results[name] = record(score(load_checkpoint(path), arguments.camvid, {name: change})[name])
+        show(results)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("camvid", type=Path)
+    parser.add_argument("--weights", type=Path, help="of arseg train ar")
+    parser.add_argument("--teacher", type=Path, help="of arseg train hr: train the variants")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--video", type=Path, action="append", default=[])
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.teacher:
+        found: dict[str, object] = {"steps": arguments.steps, "trained": trained(arguments)}
+    elif arguments.weights:
+        model = load_checkpoint(arguments.weights)
+        results = {name: record(scores) for name, scores in score(model, arguments.camvid, CHANGES).items()}
+        whole = score(model, arguments.camvid, {"warp alone, no second network": None}, "warp")
+        results |= {name: record(scores) for name, scores in whole.items()}
+        show(results)
+        found = {"segmenting": results}
+    else:
+        parser.error("give --weights or --teacher")
+    if arguments.json:
+        save_json(arguments.json, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""CamVid's original distribution at 960x720, with 12 classes: the 11 usual ones and Void.
+
+Source: Brostow et al., "Semantic Object Classes in Video", 2009. Which colours are classes, and how labelled frames
+are numbered in the videos, is as in the published preparation of Hu et al., CVPR 2023.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from arseg.errors import InputError
+
+from . import camvid
+from .datasets import IGNORE, Labelled, LabelledFrames, Void, picture_files
+from .extract import extract, video_files
+from .labelset import CAMVID_VOID
+
+CLASSES = CAMVID_VOID.classes
+VOID = 11
+
+PALETTE = camvid.PALETTE.copy()
+PALETTE[CLASSES.index("pavement")] = (0, 0, 192)
+"""uint8 [12, 3]: the colours of the original label pictures (pavement has another in the 480x360 distribution)."""
+
+NUMBERING = {"0001TP": (6690, 31), "0006R0": (930, 932), "0016E5": (390, 392), "Seq05VD": (30, 32)}
+"""Of each sequence: a labelled frame's number in its name, and its number among the video's frames counted from 1."""
+
+_LABEL_FOLDERS = ("{split}_labels_with_ignored", "{split}_labels", "{split}annot")
+
+
+def ids_of_colours(label: np.ndarray, void: Void = "count") -> np.ndarray:
+    """A label picture as stored -> ids 0..11 and 255.
+
+    uint8 `[H, W, 3]` (or 4 channels) are colours: those of no class become 255. uint8 `[H, W]` are ids already, and
+    become 255 from 12 on. With `void="ignore"` class 11 becomes 255, too.
+    """
+    if label.ndim == 3 and label.shape[2] >= 3:
+        key = np.array([1 << 16, 1 << 8, 1], np.int64)
+        packed = label[..., :3].astype(np.int64) @ key
+        known = PALETTE.astype(np.int64) @ key
+        order = np.argsort(known)
+        place = np.minimum(np.searchsorted(known[order], packed), len(known) - 1)
+        ids = np.where(known[order][place] == packed, order[place], IGNORE).astype(np.uint8)
+    elif label.ndim == 2:
+        ids = np.where(label < len(CLASSES), label, IGNORE).astype(np.uint8)
+    else:
+        raise InputError(f"expected colours [H, W, 3] or ids [H, W], got {list(label.shape)}")
+    return np.where(ids == VOID, np.uint8(IGNORE), ids) if void == "ignore" else ids
+
+
+def camvid_frames(
+    root: str | Path, split: str = "train", *, sequences: str | Path | None = None, void: Void = "count"
+) -> LabelledFrames:
+    """A split of CamVid.
+
+    Args:
+        root: a folder in one of three layouts: `SPLIT/` with labels in `SPLIT_labels_with_ignored/`, `SPLIT_labels/` or
+            `SPLITannot/` (as the 480x360 distribution); or the original one, `701_StillsRaw_full/` and
+            `LabeledApproved_full/`, with the names of the split's frames in `SPLIT.txt`.
+        split: "train", "val", "test".
+        sequences: folder with a folder of consecutive frames for each sequence: `0001TP/0001TP_000001.png` ….
+        void: what becomes of class 11.
+
+    Raises `FileNotFoundError` that names the folder or frame that is missing, and what was expected.
+    """
+    root = Path(root)
+    pairs = _original(root, split) if (root / "701_StillsRaw_full").is_dir() else _by_split(root, split)
+    missing = [label for _, label in pairs if not label.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0].parent}: {len(missing)} label pictures are missing, the first is {missing[0].name}"
+        )
+    videos = None if sequences is None else _sequences(Path(sequences))
+    frames = [_labelled(image, label, videos) for image, label in pairs]
+    return LabelledFrames("camvid", CLASSES, PALETTE, frames, lambda label: ids_of_colours(label, void))
+
+
+def _by_split(root: Path, split: str) -> list[tuple[Path, Path]]:
+    images = picture_files(root / split, "CamVid's images of this split")
+    names = [name.format(split=split) for name in _LABEL_FOLDERS]
+    for folder in (root / name for name in names):
+        if folder.is_dir():
+            return [(image, _label_file(folder, image.stem)) for image in images]
+    raise FileNotFoundError(f"{root}: no folder of labels for {split}; expected one of {', '.join(names)}")
+
+
+def _original(root: Path, split: str) -> list[tuple[Path, Path]]:
+    listing = root / f"{split}.txt"
+    if not listing.is_file():
+        raise FileNotFoundError(
+            f"{listing}: no such file; the original layout needs the names of the split's frames in it, one a line"
+        )
+    names = [Path(line.strip()).stem for line in listing.read_text().splitlines() if line.strip()]
+    images, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
+    absent = [name for name in names if not (images / f"{name}.png").is_file()]
+    if absent or not names:
+        raise FileNotFoundError(f"{listing}: {absent[0] if absent else 'a frame'} is not in {images}")
+    return [(images / f"{name}.png", _label_file(labels, name)) for name in sorted(names)]
+
+
+def _label_file(folder: Path, name: str) -> Path:
+    marked = folder / f"{name}_L.png"
+    return marked if marked.is_file() else folder / f"{name}.png"
+
+
+def _sequences(folder: Path) -> Mapping[str, Sequence[Path]]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected a folder of frames for each sequence")
+    names = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    found = {entry.name: picture_files(entry, "the frames of a sequence") for entry in names}
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no folders in it; expected one of frames for each sequence, such as 0001TP/"
+        )
+    return found
+
+
+def frame_number(name: str) -> int:
+    """The number at the end of a frame's name: 6690 of `0001TP_006690`, 930 of `0006R0_f00930`."""
+    match = re.search(r"(\d+)$", name)
+    if match is None:
+        raise InputError(f"{name}: expected a name that ends in the frame's number")
+    return int(match.group(1))
+
+
+def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | None) -> Labelled:
+    name = image.stem
+    sequence = name.rsplit("_", 1)[0]
+    if videos is None or sequence not in videos:
+        return Labelled(name, image, label)
+    known, counted = NUMBERING.get(sequence, (0, 0))
+    wanted = frame_number(name) - known + counted
+    frames = {frame_number(path.stem): path for path in videos[sequence]}
+    if wanted not in frames:
+        return Labelled(name, image, label)
+    # Where some frames are missing, what hangs together around the labelled one is kept.
+    first = last = wanted
+    while first - 1 in frames:
+        first -= 1
+    while last + 1 in frames:
+        last += 1
+    return Labelled(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
+
+
+def extracted(root: Path, split: str, sequences: Path, folder: Path, gop: int) -> Path:
+    """The folder with the frames of the sequences; of videos, those around labelled frames are cut out into `folder`.
+
+    Raises `FileNotFoundError` where `sequences` holds neither folders nor videos.
+    """
+    if sequences.is_dir() and any(entry.is_dir() for entry in sequences.iterdir()):
+        return sequences
+    wanted: dict[str, set[int]] = {}
+    for frame in camvid_frames(root, split).frames:
+        sequence = frame.name.rsplit("_", 1)[0]
+        known, counted = NUMBERING.get(sequence, (0, 0))
+        place = frame_number(frame.name) - known + counted
+        wanted.setdefault(sequence, set()).update(range(max(1, place - gop + 1), place + gop))
+    cut = folder.with_name(f"{folder.name}-frames")
+    found = {video.stem: video for video in video_files(sequences)}
+    for name in wanted.keys() & found.keys():
+        extract(found[name], cut / name, wanted[name])
+    if not wanted.keys() & found.keys():
+        raise FileNotFoundError(
+            f"{sequences}: expected folders of frames or videos named as the sequences, {', '.join(sorted(wanted))}"
+        )
+    return cut
+
+
+def labelled_run(data: LabelledFrames) -> LabelledFrames:
+    """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
+    paths = tuple(frame.image for frame in data.frames)
+    frames = [Labelled(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
+    return LabelledFrames(data.name, data.classes, data.palette, frames, data._to_ids)

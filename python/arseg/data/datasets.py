@@ -1,0 +1,120 @@
+"""Labelled frames of the published data sets, as ids of classes, with the frames before them.
+
+Labels are read as uint8 ids of the data set's classes; 255 (`IGNORE`) is every pixel that counts in nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from arseg.errors import InputError
+
+from .labelset import CAMVID, CITYSCAPES, CITYSCAPES_BISENET, RGB
+
+IGNORE = 255
+"""Label of pixels that count in no loss and no score."""
+
+Void = Literal["count", "ignore"]
+"""What becomes of CamVid's Void, class 11: a class as the others, as in the paper, or ignored."""
+
+
+STATISTICS: Mapping[str, tuple[RGB, RGB]] = {
+    "camvid": (CAMVID.mean, CAMVID.std),
+    "imagenet": (CITYSCAPES.mean, CITYSCAPES.std),
+    "cityscapes-bise": (CITYSCAPES_BISENET.mean, CITYSCAPES_BISENET.std),
+}
+"""RGB mean and standard deviation, of values in 0..1: of CamVid, of PSPNet and of BiSeNet on Cityscapes."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One labelled frame.
+
+    Attributes:
+        name: unique in its data set, fit for a file name.
+        image: the frame as distributed.
+        label: its label picture.
+        frames: a run of consecutive frames that holds it; empty where none is known.
+        index: its place in `frames`.
+    """
+
+    name: str
+    image: Path
+    label: Path
+    frames: tuple[Path, ...] = ()
+    index: int = 0
+
+
+class LabelledFrames:
+    """Labelled frames of one split in the order of their names.
+
+    Attributes:
+        name: of the data set.
+        classes: names of the classes, in the order of their ids.
+        palette: uint8 `[classes, 3]`, a colour for each.
+        frames: what there is.
+
+    Indexing gives `(image, label)`: uint8 `[H, W, 3]` RGB and uint8 `[H, W]`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        palette: np.ndarray,
+        frames: Sequence[Labelled],
+        to_ids: Callable[[np.ndarray], np.ndarray],
+    ):
+        self.name, self.classes, self.palette = name, tuple(classes), palette
+        self.frames = list(frames)
+        self._to_ids = to_ids
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        frame = self.frames[index]
+        image, label = read_image(frame.image), self.label(frame)
+        if image.shape[:2] != label.shape:
+            raise InputError(
+                f"{frame.label}: expected the size of {frame.image.name}, {image.shape[1]}x{image.shape[0]}, "
+                f"got {label.shape[1]}x{label.shape[0]}"
+            )
+        return image, label
+
+    def label(self, frame: Labelled) -> np.ndarray:
+        """uint8 `[H, W]`, ids of classes and 255."""
+        with Image.open(frame.label) as file:
+            stored = np.asarray(file)
+        try:
+            return self._to_ids(stored)
+        except InputError as error:
+            raise InputError(f"{frame.label}: {error}") from None
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 `[H, W, 3]` RGB."""
+    try:
+        with Image.open(path) as file:
+            return np.asarray(file.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # SyntaxError is what Pillow raises for broken PNGs
+        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
+
+
+def picture_files(folder: Path, what: str) -> list[Path]:
+    """The pictures of a folder in the order of their names; one sentence where there is none.
+
+    `what`: what the folder is expected to hold, for the sentence.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected {what}")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no .png or .jpg in it; expected {what}")
+    return found

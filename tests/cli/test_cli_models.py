@@ -1,0 +1,120 @@
+"""`arseg convert` and `arseg flops` as a newcomer meets them."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from reference_weights import Samples, state_dict
+
+from arseg import cli
+from arseg.data.labelset import CITYSCAPES
+from arseg.data.street import StreetScene
+from arseg.video import encode
+
+
+@pytest.fixture
+def arseg(monkeypatch, capfd, tmp_path):
+    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_published_weights_segment_a_video(arseg, tmp_path):
+    """From the authors' two files to label maps in Cityscapes' colours."""
+    for part, name in (("hr", "hr.pth"), ("fused", "PSPNet_resnet18_0.5_92_.pth")):
+        torch.save(state_dict(Samples("cityscapes-bise18").record[part]), tmp_path / name)
+    code, out, err = arseg("convert", "hr.pth", "--fused", "PSPNet_resnet18_0.5_92_.pth", "both.safetensors", "--half")
+    assert (code, err) == (0, "")
+    assert out == "both.safetensors: cityscapes-bise18, both networks, for frames at 0.5x, 348 tensors\n"
+    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(3)), tmp_path / "street.mp4", rate=15)
+    code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "--labels", "labels")
+    assert code == 0
+    with Image.open(tmp_path / "labels" / "000002.png") as picture:
+        assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
+        assert picture.size == (96, 72) and np.asarray(picture).max() < 19
+    code, out, _ = arseg("flops", "--model", "both.safetensors", "--height", 64, "--width", 96, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["hr"] > found["average"] > found["ar"] > found["lr"] > 0
+    code, _, err = arseg("demo", "--weights", "both.safetensors")
+    assert code == 2 and "CamVid's 11 classes, and these weights know Cityscapes's 19 classes; give a video" in err
+    assert arseg("demo", "street.mp4", "--weights", "both.safetensors", "-o", "d")[0] == 0, "its own classes, drawn"
+    for split in ("val", "valannot"):
+        (tmp_path / "camvid" / split).mkdir(parents=True)
+        Image.new("RGB" if split == "val" else "L", (32, 32)).save(tmp_path / "camvid" / split / "a.png")
+    code, _, err = arseg("eval", "--camvid", "camvid", "--weights", "both.safetensors")
+    assert code == 2 and err.count("\n") == 1
+    assert "both.safetensors: know Cityscapes's 19 classes (road, " in err and "the data has CamVid's 11 (sky, " in err
+    arseg("convert", "hr.pth", "hr.safetensors")
+    small = ("--steps", 1, "--batch", 1, "--crop", "32x48", "--gop", 3, "--held-out", 0)
+    code, _, err = arseg("adapt", "street.mp4", "--model", "hr.safetensors", "-o", "adapted.safetensors", *small)
+    assert code == 0, err
+    assert arseg("segment", "street.mp4", "--weights", "adapted.safetensors", "--labels", "adapted")[0] == 0
+    with Image.open(tmp_path / "adapted" / "000002.png") as picture:
+        assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
+    code, out, _ = arseg("flops", "--model", "adapted.safetensors", "--height", 64, "--width", 96, "--json")
+    assert code == 0 and json.loads(out)["hr"] == pytest.approx(found["hr"])
+    code, _, err = arseg("segment", "street.mp4", "--weights", "hr.safetensors", "--labels", "more")
+    assert code == 2 and "weights of the keyframe network alone" in err
+    code, _, err = arseg("convert", "hr.pth", "new.safetensors", "--part", "fused")
+    assert code == 2 and err.count("\n") == 1 and "hr.pth: state_dict: the keys do not fit: 6 missing (fuse_att" in err
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_flops_of_the_paper(arseg):
+    code, out, _ = arseg("flops", "--arch", "camvid-bise18")
+    assert code == 0
+    rows = [" ".join(line.replace("│", " ").split()) for line in out.splitlines()]
+    assert "1.0 39.12" in rows and "0.5 12.71 (10.30)" in rows and "0.3 6.89 (3.96)" in rows
+    code, out, _ = arseg("flops", "--arch", "camvid-bise18", "--json", "--window", 9)
+    cells = json.loads(out)
+    assert [cell["scale"] for cell in cells] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    assert cells[5]["between"] == pytest.approx(10.30 + 2 * 256 * 90 * 120 * (81 - 49) / 1e9, abs=0.005)
+
+
+def test_flops_of_any_network(arseg, tmp_path):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 5, 1))\n"
+    )
+    code, out, _ = arseg("flops", "--model", "my_net:make", "--height", 100, "--width", 200, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["total"] == pytest.approx(100 * 200 * 80 / 1e9) and set(found["parts"]) == {"0", "1"}
+    code, out, _ = arseg("flops", "--model", "torchvision:lraspp_mobilenet_v3_large", "--height", 360, "--width", 480)
+    assert code == 0 and "backbone" in out and "1.32" in out
+    sizes = ("--height", 64, "--width", 64, "--json")
+    small, large = (arseg("flops", "--model", f"timm:mobilenetv3_small_050?channels={n}", *sizes) for n in (8, 64))
+    assert {"encoder", "smooth", "classifier"} <= json.loads(small[1])["parts"].keys()
+    assert json.loads(large[1])["total"] > json.loads(small[1])["total"]
+    code, out, _ = arseg("flops", "--model", "timm.models:mobilenetv3_small_050", *sizes)
+    assert code == 0 and json.loads(out)["parameters"] > 1, "the whole classifier"
+
+
+def test_bad_input_is_one_line(arseg):
+    for arguments, words in (
+        (("flops", "--height", 3), "give --model, too"),
+        (("flops", "--arch", "psp18"), "arch: expected one of camvid-psp18"),
+        (("flops", "--model", "timm:resnet18"), "give --height and --width"),
+        (("flops", "--model", "nothing", "--height", 9, "--width", 9), "got 'nothing'"),
+        (("flops", "--model", "torch.nn:Linear", "--height", 9, "--width", 9), "torch.nn:Linear"),
+        (
+            ("flops", "--model", "torchvision:swin_t", "--height", 9, "--width", 1),
+            "does not take an image",
+        ),
+        (("convert", "no.pth", "out.safetensors"), "no.pth: no such file"),
+    ):
+        code, out, err = arseg(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert words in err

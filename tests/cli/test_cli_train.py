@@ -1,0 +1,148 @@
+"""prepare, train and eval from the command line, and what they say to bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from dataset_trees import camvid_tree, cityscapes_tree, run_tree
+
+from arseg import cli
+from arseg.models import ARSegNet, PyramidNet, load_checkpoint, save_checkpoint
+
+CONFIG = {"classes": 11, "channels": 8, "wide": 8}
+SMALL = ["--set", "crop=[64,64]", "--set", "validate_every=0", "--set", "workers=1"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return run_tree(camvid_tree(tmp_path_factory.mktemp("camvid"), before=4), 14)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    net = ARSegNet(PyramidNet(**CONFIG), channels=8)
+    save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
+    return path
+
+
+@pytest.fixture
+def arseg(monkeypatch, capfd, tmp_path):
+    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def fault(result) -> str:
+    code, out, err = result
+    lines = err.strip().splitlines()
+    assert (code, out, len(lines)) == (2, "", 1), err
+    return lines[0].removeprefix("arseg: ")
+
+
+def test_prepare_then_both_phases_then_eval(arseg, root):
+    """The way through, with the settings of a file, a preset and flags."""
+    sequences = ["--sequences", root / "frames"]
+    code, out, err = arseg("prepare", "p", "--camvid", root, *sequences, "-d", "1-3", "--preset", "ultrafast")
+    assert (code, out) == (0, "p/manifest.json\n"), err
+    made = json.loads(Path("p/manifest.json").read_text())
+    assert made["settings"]["bitrate"] == 3_000_000 and made["settings"]["rate"] == 30 and len(made["items"]) == 6
+
+    Path("mine.toml").write_text('preset = "camvid-bise18"\nbatch = 2\n[hr]\nsteps = 1\n[ar]\ndistances = [1, 3]\n')
+    code, out, err = arseg("train", "hr", "--camvid", root, "--config", "mine.toml", "-o", "hr", *SMALL)
+    assert (code, out) == (0, "hr/hr.safetensors\n"), err
+    options = ["--prepared", "p", "--teacher", "hr/hr.safetensors", "--steps", "1", "--scale", "0.4", "-o", "ar"]
+    code, out, err = arseg("train", "ar", "--config", "mine.toml", *options, *SMALL)
+    assert (code, out) == (0, "ar/ar.safetensors\n"), err
+    assert load_checkpoint("ar/ar.safetensors").scale == 0.4
+
+    code, out, err = arseg("eval", "--prepared", "p", "--weights", "ar/ar.safetensors", "--modes", "hr,ar")
+    assert code == 0 and "AR-Seg" in out and "keyframe warped" not in out, err
+    code, out, err = arseg("eval", "--prepared", "p", "--weights", "hr/hr.safetensors", "--modes", "hr,lr,ar")
+    assert code == 0 and "LR every" in out and "AR-Seg" not in out, err
+    assert "hr.safetensors: the keyframe network alone; ar needs" in fault(
+        arseg("eval", "--prepared", "p", "--weights", "hr/hr.safetensors", "--modes", "ar")
+    )
+
+
+def test_eval_of_a_labelled_run(arseg, root, weights):
+    arguments = ["eval", "--camvid", root, "--weights", weights, "--gop", 4, "--json", "s.json", "--modes", "hr,warp"]
+    code, out, err = arseg(*arguments, "--quick")
+    assert code == 0 and "mean" in out and "bicyclist" in out and "1 of 1 passes" in err, err
+    record = json.loads(Path("s.json").read_text())
+    assert list(record) == ["hr", "warp"] and len(record["hr"]["by_distance"]) == 4
+
+
+def test_prepare_finds_its_defaults(arseg, tmp_path):
+    cityscapes_tree(tmp_path / "c", snippets=1)
+    code, _, err = arseg("prepare", "p", "--cityscapes", "c", "-d", "2", "--preset", "ultrafast")
+    assert code == 0, err
+    made = json.loads(Path("p/manifest.json").read_text())["settings"]
+    assert (made["bitrate"], made["rate"], made["gop"], made["distances"]) == (5_000_000, 17, 12, [2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "hr", "--preset", "camvid-psp"], "did you mean camvid-psp18?"),
+        (["train", "hr", "--preset", "camvid-psp18"], "--camvid: camvid-psp18 needs it"),
+        (["train", "hr", "--preset", "cityscapes-bise18"], "--cityscapes: cityscapes-bise18 needs it"),
+        (["train", "hr"], "--camvid: preset default needs CamVid at 480x360"),
+        (["train", "hr", "--set", "step=3"], "--set: unknown key 'step'; did you mean steps?"),
+        (["train", "hr", "--config", "none.toml"], "none.toml: no such file; expected a TOML file of settings"),
+        (["train", "ar", "--preset", "camvid-psp18"], "--prepared: give a folder made by `arseg prepare`, or --camvid"),
+        (["prepare", "p"], "--camvid, --cityscapes: give one of them"),
+        (
+            ["prepare", "p", "--camvid", "x", "-d", "12"],
+            "--distances: expected numbers from 0 to gop - 1 = 11, got '12'",
+        ),
+        (["prepare", "p", "--camvid", "x", "-d", "a-b"], "--distances: expected numbers such as 11, 0-11 or 1,5,11"),
+        (["prepare", "p", "--camvid", "x", "--crf", "20", "--bitrate", "3"], "--crf, --bitrate: give one of them"),
+        (["prepare", "p", "--camvid", "x"], "--sequences: CamVid's videos are needed"),
+        (["eval"], "--camvid, --prepared: give one of them"),
+        (["eval", "--prepared", "none"], "none/manifest.json: no such file; expected a folder made by `arseg prepare`"),
+        (
+            ["eval", "--camvid", "x", "--modes", "hr,best"],
+            "--modes: expected some of hr,lr,ar,warp,keep, got 'hr,best'",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(arseg, arguments, sentence):
+    assert sentence in fault(arseg(*arguments))
+    assert list(Path().iterdir()) == [], "nothing is left behind"
+
+
+def test_a_missing_library_is_said(arseg, monkeypatch, root, weights):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "--plot needs matplotlib" in fault(arseg("eval", "--camvid", root, "--weights", weights, "--plot", "x.png"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    arguments = ["train", "hr", "--preset", "camvid-bise18", "--camvid", root, "--steps", 1, "--batch", 2, *SMALL]
+    code, _, err = arseg(*arguments, "--tensorboard")
+    assert code == 2 and "--tensorboard needs TensorBoard" in err.splitlines()[-1]
+
+
+def test_tensorboard_gets_the_curves(arseg, root):
+    pytest.importorskip("tensorboard")
+    arguments = ["train", "hr", "--preset", "camvid-bise18", "--camvid", root, "--steps", 1, "--batch", 2, *SMALL]
+    code, _, err = arseg(*arguments, "--set", "log_every=1", "--tensorboard", "-o", "run")
+    assert code == 0, err
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator("run/tensorboard").Reload()
+    assert {"segmentation", "auxiliary8", "auxiliary16", "rate"} <= set(events.Tags()["scalars"])
