@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from arseg import __version__, cli_models, cli_train
+from arseg import __version__, cli_adapt, cli_models, cli_train
 from arseg.errors import ArsegError, InputError
 from arseg.modes import Mode
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli_train.register(app)
+cli_adapt.register(app)
 cli_models.register(app)
 
 
@@ -41,7 +42,11 @@ def common(
 
 Video = Annotated[Path, typer.Argument(help="The video to read.", show_default=False)]
 Weights = Annotated[
-    Path | None, typer.Option(help="Weights made by `arseg train ar`.", show_default="those of the package")
+    Path | None,
+    typer.Option(
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused.",
+        show_default="those of the package",
+    ),
 ]
 Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
 
@@ -64,6 +69,7 @@ def segment(
         Path | None, typer.Option(help="New folder to write: one PNG of class ids a frame, in the coded orientation.")
     ] = None,
     weights: Weights = None,
+    model: cli_adapt.Model = None,
     gop: Gop = 12,
     height: Annotated[
         int | None, typer.Option(help="Resize frames to this height for the network.", min=16, max=4320)
@@ -96,7 +102,8 @@ def segment(
 
     if output is None and labels is None:
         output = Path(f"{Path(video).stem}-segmented.mp4")
-    segmenter = VideoSegmenter(weights, gop=gop, height=height, mode=mode, precision=precision, device=device)
+    network = cli_adapt.network(weights, model)
+    segmenter = VideoSegmenter(network, gop=gop, height=height, mode=mode, precision=precision, device=device)
     count = segment_file(
         segmenter,
         video if "://" in video else Path(video),

@@ -96,8 +96,11 @@ def pairs_of(
     return still_pairs(camvid, output / "pairs", recipe, report)
 
 
-def passes_of(camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool) -> tuple[list[Any], int]:
-    from arseg.data.camvid import CamVid
+def passes_of(
+    camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool
+) -> tuple[list[Any], int, tuple[str, tuple[str, ...]]]:
+    """The videos to score, frames from keyframe to keyframe, and what the labels are: the data's name and classes."""
+    from arseg.data.camvid import CLASSES, CamVid
     from arseg.data.prepared import Prepared
     from arseg.engine.evaluate import prepared_passes, run_passes
 
@@ -105,11 +108,12 @@ def passes_of(camvid: Path | None, prepared: Path | None, gop: int, crf: float, 
         raise InputError("--camvid, --prepared: give one of them")
     if prepared is not None:
         data = Prepared(prepared)
-        return prepared_passes(data), data.gop
+        return prepared_passes(data), data.gop, (data.dataset, data.classes)
     assert camvid is not None
     split = CamVid(camvid, "val")
     frames = [split[index] for index in range(len(split))]
-    return list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None)), gop
+    passes = list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None))
+    return passes, gop, ("CamVid", CLASSES)
 
 
 def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
@@ -128,7 +132,7 @@ def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple
     if not left:
         raise InputError(f"{path}: the keyframe network alone; ar needs the weights of `arseg train ar`")
     alone = ARSegNet(model, channels=model.channels)  # type: ignore[arg-type]
-    alone.label_set = model.label_set
+    alone.label_set = model.label_set  # type: ignore[assignment]
     return alone.eval(), left
 
 

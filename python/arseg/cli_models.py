@@ -60,7 +60,8 @@ def flops(
     model: Annotated[
         str | None,
         typer.Option(
-            help="torchvision:NAME, timm:NAME, MODULE:FUNCTION, or a .safetensors file.",
+            help="torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or "
+            "package.module:function (called without arguments, returns a network), or a .safetensors file.",
             show_default="the paper's networks, as its table",
         ),
     ] = None,

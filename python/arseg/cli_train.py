@@ -268,7 +268,7 @@ def evaluate(
 ) -> None:
     """mIoU by distance to the keyframe: of CamVid's `val` run, encoded at 15 frames a second, or of prepared data."""
     from arseg.engine import score_report as report
-    from arseg.engine.evaluate import evaluate_passes
+    from arseg.engine.evaluate import check_classes, evaluate_passes
     from arseg.files import check_writable
 
     for path in (json, plot):
@@ -277,8 +277,9 @@ def evaluate(
     if plot is not None:
         report.require_matplotlib()
     wanted = modes_of(modes)
-    passes, gop = passes_of(camvid, prepared, gop, crf, quick)
+    passes, gop, (data, classes) = passes_of(camvid, prepared, gop, crf, quick)
     model, wanted = network_of(weights, wanted)
+    check_classes(model.label_set, data, classes, weights or "the package's weights")
     counted = None if void is None else void == "count"
     scores = evaluate_passes(model, passes, wanted, gop=gop, workers=workers, void=counted, report=_report)
     out = _console(stderr=False)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from arseg import viz
 from arseg.data.camvid import CLASSES
-from arseg.data.labelset import CAMVID
+from arseg.data.labelset import LabelSet
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
@@ -117,20 +117,20 @@ def run_demo(
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
 
     Leaves `overlay.mp4`, `contact-sheet.png` and `table.json` there, and prints the table on stdout; progress and
-    remarks go to `console`. Raises `InputError` for a network of other classes than CamVid's eleven.
+    remarks go to `console`. Raises `InputError` without a `video` for a network of other classes than the
+    street's, which are CamVid's eleven.
     """
-    labels = getattr(model, "label_set", CAMVID)
-    if labels.classes != CLASSES:
-        raise InputError(
-            f"weights: the demo draws and scores CamVid's {len(CLASSES)} classes, and these know {labels.name}'s "
-            f"{len(labels.classes)}; use `arseg segment`"
-        )
     if video is not None:
         if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
             raise InputError(f"{video}: lies where the demo writes; name another folder with -o")
         # What is no video is said before a folder is made.
         with VideoReader(video, transcode=True):
             pass
+    elif model.label_set.classes != CLASSES:
+        raise InputError(
+            f"video: the synthetic street has CamVid's {len(CLASSES)} classes, and these weights know "
+            f"{model.label_set}; give a video of your own"
+        )
     with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
@@ -140,7 +140,7 @@ def run_demo(
             source = video
         overlay = folder / "overlay.mp4"
         ways, samples, size = _segment(model, source, overlay, truth, progress)
-        _save_sheet(folder / "contact-sheet.png", samples, truth is not None)
+        _save_sheet(folder / "contact-sheet.png", samples, truth is not None, model.label_set)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
     result = Console()
@@ -162,6 +162,7 @@ def _segment(
     """
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
+    colours = model.label_set.palette
     with open_video(source, GOP, progress.console) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
@@ -176,12 +177,14 @@ def _segment(
                     way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
                     if truth is not None:
                         way.scores.add(truth[frame.index], labels[mode])
-                writer.write(viz.overlay(frame.image, labels["ar"]), pts=frame.pts, time_base=frame.time_base)
+                writer.write(
+                    viz.overlay(frame.image, labels["ar"], palette=colours), pts=frame.pts, time_base=frame.time_base
+                )
                 if frame.index in wanted or frame.index == 0:
                     shown = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
-                    shown += [viz.colour(labels[mode]) for mode in WAYS]
+                    shown += [viz.colour(labels[mode], colours) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
-                    shown.append(viz.difference(labels["ar"], against))
+                    shown.append(viz.difference(labels["ar"], against, colours))
                     name = f"frame {frame.index}\nkeyframe\n+ {frame.distance}"
                     upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in shown]
                     samples.append((name, upright))
@@ -197,10 +200,10 @@ def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
     return {round(row * max(0, groups - 1) / (rows - 1)) * GOP + int(d) for row, d in enumerate(distances)}
 
 
-def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool) -> None:
+def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_truth: bool, label_set: LabelSet) -> None:
     names = ["input", *(["truth"] if with_truth else []), "HR: every frame at full size", "LR: every frame shrunk"]
     names += ["AR-Seg", "where AR-Seg differs from " + ("truth" if with_truth else "HR")]
-    save_png(path, viz.contact_sheet(names, samples))
+    save_png(path, viz.contact_sheet(names, samples, label_set))
 
 
 def _rows(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from arseg.data.camvid import CLASSES, PALETTE
+from arseg.data.camvid import PALETTE
+from arseg.data.labelset import CAMVID, LabelSet
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -26,9 +27,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.55, palett
     return np.round(mixed).astype(np.uint8)
 
 
-def difference(labels: np.ndarray, other: np.ndarray) -> np.ndarray:
+def difference(labels: np.ndarray, other: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
     """uint8 `[H, W, 3]`: where two label maps agree, dark grey; where not, the first one's colour."""
-    out = colour(labels)
+    out = colour(labels, palette)
     out[labels == other] = 32
     return out
 
@@ -46,12 +47,15 @@ def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> np.ndarray:
+def contact_sheet(
+    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]], label_set: LabelSet = CAMVID
+) -> np.ndarray:
     """Pictures in a grid with a heading for each column and row, a legend of the classes below.
 
     Args:
         columns: names of the columns.
         rows: `(name, pictures)`, one uint8 `[H, W, 3]` picture a column, all of one size.
+        label_set: names and colours of the legend.
     """
     height, width = rows[0][1][0].shape[:2]
     gap, head, side, legend = 6, 30, 92, 40
@@ -69,14 +73,16 @@ def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.
         draw.multiline_text((side - 8, top + height // 2), name, (20, 20, 20), font, "rm", align="right")
         for c, picture in enumerate(pictures):
             sheet.paste(Image.fromarray(picture), (side + c * (width + gap), top))
-    _legend(draw, font, sheet.size, legend, side)
+    _legend(draw, font, sheet.size, legend, side, label_set)
     return np.asarray(sheet)
 
 
-def _legend(draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height: int, left: int) -> None:
-    step = (size[0] - left) / len(CLASSES)
+def _legend(
+    draw: ImageDraw.ImageDraw, font: Font, size: tuple[int, int], height: int, left: int, label_set: LabelSet
+) -> None:
+    step = (size[0] - left) / len(label_set.classes)
     middle = size[1] - height // 2
-    for index, name in enumerate(CLASSES):
+    for index, name in enumerate(label_set.classes):
         x = left + index * step
-        draw.rectangle((x, middle - 8, x + 16, middle + 8), tuple(int(v) for v in PALETTE[index]))
+        draw.rectangle((x, middle - 8, x + 16, middle + 8), tuple(int(v) for v in label_set.palette[index]))
         draw.text((x + 22, middle), name, (20, 20, 20), font, "lm")

@@ -49,9 +49,24 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     code, out, _ = arseg("flops", "--model", "both.safetensors", "--height", 64, "--width", 96, "--json")
     found = json.loads(out)
     assert code == 0 and found["hr"] > found["average"] > found["ar"] > found["lr"] > 0
-    code, _, err = arseg("demo", "street.mp4", "--weights", "both.safetensors")
-    assert code == 2 and "these know Cityscapes's 19; use `arseg segment`" in err
+    code, _, err = arseg("demo", "--weights", "both.safetensors")
+    assert code == 2 and "CamVid's 11 classes, and these weights know Cityscapes's 19 classes; give a video" in err
+    assert arseg("demo", "street.mp4", "--weights", "both.safetensors", "-o", "d")[0] == 0, "its own classes, drawn"
+    for split in ("val", "valannot"):
+        (tmp_path / "camvid" / split).mkdir(parents=True)
+        Image.new("RGB" if split == "val" else "L", (32, 32)).save(tmp_path / "camvid" / split / "a.png")
+    code, _, err = arseg("eval", "--camvid", "camvid", "--weights", "both.safetensors")
+    assert code == 2 and err.count("\n") == 1
+    assert "both.safetensors: know Cityscapes's 19 classes (road, " in err and "the data has CamVid's 11 (sky, " in err
     arseg("convert", "hr.pth", "hr.safetensors")
+    small = ("--steps", 1, "--batch", 1, "--crop", "32x48", "--gop", 3, "--held-out", 0)
+    code, _, err = arseg("adapt", "street.mp4", "--model", "hr.safetensors", "-o", "adapted.safetensors", *small)
+    assert code == 0, err
+    assert arseg("segment", "street.mp4", "--weights", "adapted.safetensors", "--labels", "adapted")[0] == 0
+    with Image.open(tmp_path / "adapted" / "000002.png") as picture:
+        assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
+    code, out, _ = arseg("flops", "--model", "adapted.safetensors", "--height", 64, "--width", 96, "--json")
+    assert code == 0 and json.loads(out)["hr"] == pytest.approx(found["hr"])
     code, _, err = arseg("segment", "street.mp4", "--weights", "hr.safetensors", "--labels", "more")
     assert code == 2 and "weights of the keyframe network alone" in err
     code, _, err = arseg("convert", "hr.pth", "new.safetensors", "--part", "fused")
@@ -79,6 +94,12 @@ def test_flops_of_any_network(arseg, tmp_path):
     assert code == 0 and found["total"] == pytest.approx(100 * 200 * 80 / 1e9) and set(found["parts"]) == {"0", "1"}
     code, out, _ = arseg("flops", "--model", "torchvision:lraspp_mobilenet_v3_large", "--height", 360, "--width", 480)
     assert code == 0 and "backbone" in out and "1.32" in out
+    sizes = ("--height", 64, "--width", 64, "--json")
+    small, large = (arseg("flops", "--model", f"timm:mobilenetv3_small_050?channels={n}", *sizes) for n in (8, 64))
+    assert {"encoder", "smooth", "classifier"} <= json.loads(small[1])["parts"].keys()
+    assert json.loads(large[1])["total"] > json.loads(small[1])["total"]
+    code, out, _ = arseg("flops", "--model", "timm.models:mobilenetv3_small_050", *sizes)
+    assert code == 0 and json.loads(out)["parameters"] > 1, "the whole classifier"
 
 
 def test_bad_input_is_one_line(arseg):

@@ -11,10 +11,11 @@ from dataset_trees import cityscapes_tree, street
 from PIL import Image
 
 from arseg.data.cityscapes import cityscapes_frames
+from arseg.data.labelset import CAMVID, CAMVID_VOID, CITYSCAPES, LabelSet
 from arseg.data.prepare import Encoding, prepare
 from arseg.data.prepared import Prepared
 from arseg.engine import VideoSegmenter
-from arseg.engine.evaluate import Scores, evaluate, evaluate_passes, prepared_passes, run_passes
+from arseg.engine.evaluate import Scores, check_classes, evaluate, evaluate_passes, prepared_passes, run_passes
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.paper_networks import labels_record
 from arseg.engine.score_report import class_table, notes, save_plot, save_scores, scores_table
@@ -152,6 +153,24 @@ def test_a_network_of_the_paper_on_prepared_data(tmp_path):
 def test_one_pass_scores_every_frame(frames):
     (one,) = run_passes(frames, gop=GOP, rate=15, crf=23, offsets=[0])
     assert sorted(one.labels) == list(range(11)) and [one.labels[i][0] for i in (0, 3, 4, 9)] == [0, 3, 0, 1]
+
+
+def test_classes_are_the_datas():
+    """Void may be with either; classes without names count alone."""
+    check_classes(CAMVID, "CamVid", CAMVID.classes)
+    check_classes(CAMVID, "camvid", CAMVID_VOID.classes)
+    check_classes(CAMVID_VOID, "CamVid", CAMVID.classes)
+    check_classes(LabelSet.of(11), "CamVid", CAMVID.classes)
+    for labels, words in (
+        (
+            CITYSCAPES,
+            r"w: know Cityscapes's 19 classes \(road, .*, and the data has CamVid's 11 \(sky, building, pole, …",
+        ),
+        (LabelSet.of(21), r"w: know 21 classes \(class 0, .* and the data has CamVid's 11"),
+        (LabelSet.of(11, classes=CAMVID.classes[::-1]), r"w: know 11 classes \(bicyclist, "),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_classes(labels, "CamVid", CAMVID.classes, "w")
 
 
 def test_faults(tiny, frames):

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from arseg.data.labelset import CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.errors import InputError
 from arseg.models import BiSeNet, FusedNetwork, load_checkpoint
-from arseg.models.convert import convert, read_reference
+from arseg.models.checkpoint import read_state_dict
+from arseg.models.convert import convert
 from arseg.models.spec import network_from
 
 ARCH = "cityscapes-bise18"
@@ -94,7 +95,7 @@ def test_faults_name_the_file_and_write_nothing(files, tmp_path):
 def test_wrapped_state_dicts_are_found(files, tmp_path):
     _, states = files
     torch.save({"state_dict": states["hr"], "epoch": 3}, tmp_path / "wrapped.pth")
-    assert read_reference(tmp_path / "wrapped.pth").keys() == states["hr"].keys()
+    assert read_state_dict(tmp_path / "wrapped.pth").keys() == states["hr"].keys()
 
 
 def test_label_sets_travel_as_json():
@@ -119,7 +120,7 @@ def test_networks_by_name(tmp_path, monkeypatch):
         "torchvision:lrasp_mobilenet_v3_large": "did you mean lraspp_mobilenet_v3_large",
         "timm:nothing_like_it": "timm has no 'nothing_like_it'",
         "not_there_at_all:net": "not_there_at_all cannot be imported",
-        "some_nets:big": "some_nets has no big",
+        "some_nets:big": "some_nets has no function 'big'",
         "some_nets:n": "some_nets:n is a int; expected a function",
     }.items():
         with pytest.raises(InputError, match=words):

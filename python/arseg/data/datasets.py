@@ -15,9 +15,7 @@ from PIL import Image
 
 from arseg.errors import InputError
 
-from .labelset import CAMVID, CITYSCAPES, CITYSCAPES_BISENET
-
-RGB = tuple[float, float, float]
+from .labelset import CAMVID, CITYSCAPES, CITYSCAPES_BISENET, RGB
 
 IGNORE = 255
 """Label of pixels that count in no loss and no score."""

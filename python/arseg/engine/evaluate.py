@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from arseg.data import camvid
+from arseg.data.labelset import LabelSet
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
@@ -183,10 +184,23 @@ def evaluate_passes(
     return scores
 
 
+def check_classes(labels: LabelSet, data: str, classes: Sequence[str], weights: str | Path = "weights") -> None:
+    """Raises `InputError` where a network's classes are not those of the data's labels; Void may be with either.
+
+    Classes without names of their own are taken to be the data's, if they are as many.
+    """
+    known, wanted = ([name for name in names if name != VOID] for names in (labels.classes, classes))
+    if known != wanted if labels.named else len(known) not in (len(wanted), len(classes)):
+        own = f"{labels} ({', '.join(labels.classes[:3])}, …)"
+        raise InputError(
+            f"{weights}: know {own}, and the data has {data}'s {len(classes)} ({', '.join(classes[:3])}, …); give "
+            "weights that were trained on classes of this data"
+        )
+
+
 def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
     """Names of the classes that labels may have, and which of them is Void."""
-    labels = getattr(model, "label_set", None)
-    names = camvid.CLASSES if labels is None else tuple(labels.classes)
+    names = model.label_set.classes
     if VOID in names:
         return names, names.index(VOID)
     # CamVid's labels know Void even where the network does not.

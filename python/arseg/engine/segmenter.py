@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data.labelset import CAMVID, LabelSet
+from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
@@ -64,7 +64,8 @@ class VideoSegmenter:
     """Segments compressed video, one frame after the other; a stream holds its keyframe's feature and nothing else.
 
     Args:
-        model: an `ARSegNet`, the path of its weights, or None for the weights that the package ships.
+        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, or None for the
+            weights that the package ships.
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); None: as they are.
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
@@ -101,7 +102,7 @@ class VideoSegmenter:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
         if height is not None and height < 16:
             raise InputError(f"height: expected at least 16 pixels, got {height}")
-        _refuse_device(device)
+        refuse_device(device)
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
@@ -113,7 +114,7 @@ class VideoSegmenter:
                 )
             model = loaded
         self.model = model.eval().to(device)
-        self.label_set: LabelSet = getattr(model, "label_set", CAMVID)
+        self.label_set: LabelSet = model.label_set
         self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
         self.half = precision == "bfloat16"
         self._group = Group()
@@ -198,7 +199,8 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
     return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 
-def _refuse_device(name: str | torch.device) -> None:
+def refuse_device(name: str | torch.device) -> None:
+    """Raises `InputError` where the operators cannot run on that device."""
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg.data.labelset import CAMVID, LabelSet
 from arseg.errors import InputError
 from arseg_ext import ops
 from arseg_ext.nn import CReFF
@@ -38,10 +39,13 @@ class ARSegNet(nn.Module):
         keyframe_weight: of the keyframe's warped logits beside those of the fused feature, in the frame right after
             the keyframe; at distance d it is 1/d of that, for vectors lead astray hop by hop. 0: the paper's method.
 
-    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`.
+    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
+    attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
+
+    label_set: LabelSet = CAMVID
 
     def __init__(
         self,
@@ -179,15 +183,15 @@ class ARSegNet(nn.Module):
                 conv.weight.mul_(1.0 if name == "fusion_conv" else gain)
 
     @torch.no_grad()
-    def start_fusion_for(self, feature: Tensor) -> None:
+    def start_fusion_for(self, feature: Tensor, *, logit: float = 13.5, value: float = 0.5) -> None:
         """A start for training at the scale of this network's features; `feature` `[N, C, h, w]` is an example of them.
 
-        Queries and keys are centred, and scaled so that a pixel's logit with itself is 13.5 in the mean: the attention
-        chooses, and is not yet blind to all but one. Half of what it finds is added: from there training got further
-        in the same time than from nothing.
+        Queries and keys are centred, and scaled so that a pixel's logit with itself is `logit` in the mean: at 13.5 the
+        attention chooses, and is not yet blind to all but one. `value` times what it finds is added: from half of it
+        training with labels got further in the same time than from nothing.
         """
         feature = feature.float()
-        gain = float((13.5 / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
+        gain = float((logit / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
         self.start_fusion(gain)
         for name, conv in self.fusion.named_children():
             assert isinstance(conv, nn.Conv2d)
@@ -195,4 +199,4 @@ class ARSegNet(nn.Module):
                 conv.bias.copy_(-gain * feature.mean((0, 2, 3)))
             if name == "hr_value_conv":
                 nn.init.dirac_(conv.weight, groups=conv.groups)
-                conv.weight.mul_(0.5)
+                conv.weight.mul_(value)

@@ -22,13 +22,18 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
 
     Args:
         kind: "hr" (the network alone), "ar" (with its fused low-resolution branch), "fused" (the paper's
-            low-resolution network alone, see `FusedNetwork`).
+            low-resolution network alone, see `FusedNetwork`), "accelerated" (an `AcceleratedNet`).
         config: `classes`, `channels`, `wide` of `PyramidNet`, or `arch` (and `auxiliary`) of `make_published`; for
             "ar" also `scale`, `window` and, where they are not the default, its other options, for
             "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing.
+            For "accelerated" see `AcceleratedNet.save`.
 
     The network has the label set as its attribute `label_set`.
     """
+    if kind == "accelerated":
+        from .accelerated import rebuild
+
+        return rebuild(config)
     config = dict(config)
     labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else CAMVID
     module = _build(kind, config)
@@ -48,7 +53,7 @@ def _build(kind: str, config: dict[str, Any]) -> nn.Module:
                 raise KeyError(key)
         high = _network(config)
         return ARSegNet(high, channels=high.channels, **options)
-    raise ValueError(f'kind: expected "hr", "fused" or "ar", got "{kind}"')
+    raise ValueError(f'kind: expected "hr", "fused", "ar" or "accelerated", got "{kind}"')
 
 
 def _network(config: dict[str, Any]) -> PyramidNet | SplitNetwork:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from arseg.errors import ArsegError
+from arseg.errors import ArsegError, InputError
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lite0-camvid.safetensors"
 """The weights that the package ships; their model card lies beside them."""
@@ -67,6 +69,46 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     return meta["kind"], config, floats
 
 
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a `.safetensors` or `.pth` file, also one under "state_dict" or "model".
+
+    Raises `InputError` where there is none; nothing but tensors is unpickled.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .pth or .safetensors file with a state dict")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not a readable .safetensors file ({error})") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise InputError(
+            f"{path}: not a .pth file of plain tensors, which alone is read (weights_only=True); save the network's "
+            "state_dict() with torch.save"
+        ) from error
+    for name in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(f"{path}: expected a state dict, names and tensors, got {type(found).__name__}")
+    return dict(found)
+
+
+def load_state(network: nn.Module, path: str | Path) -> None:
+    """Loads a network's own state, as `read_state_dict` finds it, with or without `module.` before its keys.
+
+    Raises `InputError` where the file cannot be read, `CheckpointError` where it does not fit.
+    """
+    state = read_state_dict(Path(path))
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: holds no state dict; expected what `torch.save(model.state_dict(), …)` writes")
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    counters = "num_batches_tracked"  # of batch normalisation in training, which some writers leave out
+    load_into(network, {k.removeprefix(prefix): v for k, v in state.items() if not k.endswith(counters)}, path)
+
+
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
     own = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
@@ -87,19 +129,30 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
     module.load_state_dict(dict(state), strict=False)
 
 
+@contextmanager
+def building(path: str | Path) -> Iterator[None]:
+    """What cannot be built of a file's metadata is a `CheckpointError` that names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
+
+
 def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
-    """The network in a weights file, in eval mode: `ARSegNet` (kind "ar"), its high-resolution network ("hr"), or a
-    `FusedNetwork` ("fused"). Its attribute `label_set` says what its classes are and how its input is normalised.
+    """The network in a weights file, in eval mode.
+
+    An `ARSegNet` (kinds "ar" and "accelerated"), its high-resolution network ("hr"), or a `FusedNetwork` ("fused"). Its
+    attribute `label_set` says what its classes are and how its input is normalised.
 
     Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
     """
     from .build import build
 
     kind, config, state = read_checkpoint(path)
-    try:
+    with building(path):
         module = build(kind, config)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
     load_into(module, state, path)
     return module.eval().to(memory_format=torch.channels_last)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from arseg.errors import InputError
 from arseg.files import check_writable
 
 from .build import build
-from .checkpoint import check_fit, save_checkpoint
+from .checkpoint import check_fit, read_state_dict, save_checkpoint
 from .fused import FusedNetwork
 from .published import Part, architecture, from_reference_state_dict, guess_reference
 from .split import SplitNetwork
@@ -85,29 +83,10 @@ def convert(
     return Converted(arch, kind, scale, len(state))
 
 
-def read_reference(path: Path) -> dict[str, Tensor]:
-    """The state dict in a `.pth` file, also one under "state_dict" or "model"; raises `InputError`."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a .pth file with a state dict")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        raise InputError(
-            f"{path}: not a .pth file of plain tensors, which alone is read (weights_only=True); save the network's "
-            "state_dict() with torch.save"
-        ) from error
-    for name in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    if not isinstance(found, Mapping) or not found:
-        raise InputError(f"{path}: expected a state dict, names and tensors, got {type(found).__name__}")
-    return dict(found)
-
-
 def _load(
     path: Path, arch: str | None, part: Part | None, window: int
 ) -> tuple[str, Part, SplitNetwork | FusedNetwork]:
-    state = read_reference(path)
+    state = read_state_dict(path)
     try:
         if arch is None or part is None:
             guessed = guess_reference(state)

@@ -105,6 +105,7 @@ def make_published(
     if part not in PARTS:
         raise InputError(f"part: expected hr or fused, got {part!r}")
     network = made.network(classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
+    network.label_set = made.labels
     return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion)
 
 

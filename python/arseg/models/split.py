@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg.data.labelset import LabelSet
+
 
 class Outputs(NamedTuple):
     """What training needs of one forward pass.
@@ -36,6 +38,7 @@ class SplitNetwork(nn.Module):
         auxiliary: heads that only training uses, or None.
         upsampling: factor by which the output is larger than the scores, before it is brought to the frame.
         align_corners: how the scores are brought to the frame.
+        label_set: classes and normalisation, where they are known.
     """
 
     channels: int
@@ -43,6 +46,7 @@ class SplitNetwork(nn.Module):
     auxiliary: nn.Module | None
     upsampling = 1
     align_corners = True
+    label_set: LabelSet | None = None
 
     def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`[N, 3, H, W]` normalised RGB -> the fusion feature, and the maps that the auxiliary heads look at."""
