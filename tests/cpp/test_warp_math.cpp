@@ -51,31 +51,34 @@ void shifts_follow_the_grid() {
   CHECK_NEAR(sample_slope<double>(9, Grid::Aligned), 1, 0);
 }
 
+template <typename I>
 void taps_lie_around_the_position() {
-  const Taps<double> inside = sample_taps(3, 1.25, 8);
+  const Taps<double, I> inside = sample_taps(I(3), 1.25, I(8));
   CHECK(inside.lower == 4 && inside.upper == 5);
   CHECK_NEAR(inside.fraction, 0.25, 0);
-  const Taps<double> back = sample_taps(3, -1.25, 8);
+  const Taps<double, I> back = sample_taps(I(3), -1.25, I(8));
   CHECK(back.lower == 1 && back.upper == 2);
   CHECK_NEAR(back.fraction, 0.75, 0);
-  const Taps<double> left = sample_taps(0, -0.25, 8);
+  const Taps<double, I> left = sample_taps(I(0), -0.25, I(8));
   CHECK(left.lower == -1 && left.upper == 0);
-  const Taps<double> right = sample_taps(7, 0.5, 8);
+  const Taps<double, I> right = sample_taps(I(7), 0.5, I(8));
   CHECK(right.lower == 7 && right.upper == -1);
-  const Taps<double> edge = sample_taps(0, -1.0, 8);
+  const Taps<double, I> edge = sample_taps(I(0), -1.0, I(8));
   CHECK(edge.lower == -1 && edge.upper == -1);
 }
 
+template <typename I>
 void bad_positions_have_no_taps() {
   using limits = std::numeric_limits<double>;
   for (const double bad : {limits::quiet_NaN(), limits::infinity(), -limits::infinity(), 1e300, -1e300, 1e19}) {
-    const Taps<double> taps = sample_taps(2, bad, 8);
+    const Taps<double, I> taps = sample_taps(I(2), bad, I(8));
     CHECK(taps.lower == -1 && taps.upper == -1 && taps.fraction == 0);
   }
 }
 
+template <typename I>
 void single_precision_keeps_the_fraction_far_out() {
-  const Taps<float> taps = sample_taps(100000, 0.001f, 200000);
+  const Taps<float, I> taps = sample_taps(I(100000), 0.001f, I(200000));
   CHECK(taps.lower == 100000);
   CHECK_NEAR(taps.fraction, 0.001f, 0);
 }
@@ -87,8 +90,11 @@ int main() {
   a_larger_field_is_not_overrun();
   quarter_pixels_are_scaled();
   shifts_follow_the_grid();
-  taps_lie_around_the_position();
-  bad_positions_have_no_taps();
-  single_precision_keeps_the_fraction_far_out();
+  taps_lie_around_the_position<int32_t>();
+  taps_lie_around_the_position<int64_t>();
+  bad_positions_have_no_taps<int32_t>();
+  bad_positions_have_no_taps<int64_t>();
+  single_precision_keeps_the_fraction_far_out<int32_t>();
+  single_precision_keeps_the_fraction_far_out<int64_t>();
   return check::report("warp math");
 }
