@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,8 +35,19 @@ def frames():
 
 
 @pytest.fixture(scope="module")
-def scores(tiny, frames):
-    return evaluate(tiny, frames, ("hr", "ar", "warp"), gop=GOP, report=lambda line: None)
+def passes(frames, tmp_path_factory):
+    """The run's passes, each encoded once: what is compared saw the same pictures."""
+    folder, found = tmp_path_factory.mktemp("passes"), []
+    for number, one in enumerate(run_passes(frames, gop=GOP, rate=15, crf=23, offsets=None)):
+        video = folder / f"{number}.mp4"
+        encode(one.frames, video, rate=one.rate, gop=GOP, crf=one.crf)
+        found.append(replace(one, video=video, frames=()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def scores(tiny, passes):
+    return evaluate_passes(tiny, passes, ("hr", "ar", "warp"), gop=GOP, report=lambda line: None)
 
 
 def slow_iou(pairs, classes):
@@ -48,13 +60,12 @@ def slow_iou(pairs, classes):
     return out
 
 
-def test_each_frame_is_met_at_every_distance(tiny, frames, scores, tmp_path):
+def test_each_frame_is_met_at_every_distance(tiny, frames, passes, scores):
     """Counted again by hand: all passes, the reader's own distances, only frames from `gop - 1` on."""
     segmenter = VideoSegmenter(tiny, gop=GOP)
     met = {d: [] for d in range(GOP)}
     for offset in range(GOP):
-        encode((image for image, _ in frames[offset:]), tmp_path / "v.mp4", rate=15, gop=GOP, crf=23)
-        with VideoReader(tmp_path / "v.mp4", gop=GOP) as reader:
+        with VideoReader(passes[offset].video, gop=GOP) as reader:
             for frame in reader:
                 predicted = segmenter.segment(frame)
                 index = offset + frame.index
@@ -69,9 +80,9 @@ def test_each_frame_is_met_at_every_distance(tiny, frames, scores, tmp_path):
     np.testing.assert_allclose(scores["ar"].class_iou()[:11], together, rtol=1e-9)
 
 
-def test_processes_share_the_passes(tiny, frames, scores):
+def test_processes_share_the_passes(tiny, passes, scores):
     lines = []
-    shared = evaluate(tiny, frames, ("hr", "ar", "warp"), gop=GOP, workers=2, report=lines.append)
+    shared = evaluate_passes(tiny, passes, ("hr", "ar", "warp"), gop=GOP, workers=2, report=lines.append)
     for mode, score in scores.items():
         for one, other in zip(score.by_distance, shared[mode].by_distance, strict=True):
             np.testing.assert_array_equal(one.counts, other.counts)
