@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from arseg import cli
-from arseg.data.street import StreetScene
 from arseg.models import PyramidNet, load_checkpoint, save_checkpoint
-from arseg.video import encode
 
 CODE = """
 import torch
@@ -29,30 +25,9 @@ def network():
 SMALL = ("--steps", 2, "--batch", 1, "--crop", "32x48", "--gop", 6)
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(14)), path, rate=15)
-    return path
-
-
-@pytest.fixture
-def arseg(monkeypatch, capfd, tmp_path):
-    """Runs a command in a folder that holds a network's code; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def code_of_a_network(arseg):
     Path("mine.py").write_text(CODE)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 def only_line(err: str) -> str:

@@ -15,10 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from arseg import cli
 from arseg.data.street import StreetScene
 from arseg.models import ARSegNet, PyramidNet, save_checkpoint
-from arseg.video import VideoReader, encode
+from arseg.video import VideoReader
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 
@@ -30,31 +29,6 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
     return path
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(14)), path, rate=15)
-    return path
-
-
-@pytest.fixture
-def arseg(monkeypatch, capfd, tmp_path):
-    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_segment_writes_overlay_and_labels(arseg, weights, video, tmp_path):

@@ -1,7 +1,6 @@
 """`arseg convert` and `arseg flops` as a newcomer meets them."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,28 +8,9 @@ import torch
 from PIL import Image
 from reference_weights import Samples, state_dict
 
-from arseg import cli
 from arseg.data.labelset import CITYSCAPES
 from arseg.data.street import StreetScene
 from arseg.video import encode
-
-
-@pytest.fixture
-def arseg(monkeypatch, capfd, tmp_path):
-    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_published_weights_segment_a_video(arseg, tmp_path):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from dataset_trees import camvid_tree, cityscapes_tree, run_tree
 
-from arseg import cli
 from arseg.models import ARSegNet, PyramidNet, load_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
@@ -29,24 +28,6 @@ def weights(tmp_path_factory) -> Path:
     net = ARSegNet(PyramidNet(**CONFIG), channels=8)
     save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
     return path
-
-
-@pytest.fixture
-def arseg(monkeypatch, capfd, tmp_path):
-    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 def fault(result) -> str:

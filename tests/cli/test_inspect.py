@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 from video_clips import busy_scene, pan, write_av, write_sound
 
-from arseg import cli
 from arseg.errors import InputError
 from arseg.inspection import Sample, frame_numbers, inspect, psnr, samples, warp
 from arseg.video import VideoReader, encode
@@ -21,24 +19,6 @@ from arseg.video.motion import BlockField
 from arseg.viz_motion import arrows, error_colours, field_colours, mask, sheet
 
 PAN = {"options": {"bf": "0", "refs": "1", "sc_threshold": "0", "g": "6", "keyint_min": "6"}, "gop": 6}
-
-
-@pytest.fixture
-def arseg(monkeypatch, capfd, tmp_path):
-    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

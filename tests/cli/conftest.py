@@ -1,0 +1,37 @@
+"""A command line in an empty folder, and a short street to give it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from arseg import cli
+from arseg.data.street import StreetScene
+from arseg.video import encode
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "street.mp4"
+    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(14)), path, rate=15)
+    return path
+
+
+@pytest.fixture
+def arseg(monkeypatch, capfd, tmp_path):
+    """Runs a command in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["arseg", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
