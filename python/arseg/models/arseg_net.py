@@ -187,8 +187,7 @@ class ARSegNet(nn.Module):
         """A start for training at the scale of this network's features; `feature` `[N, C, h, w]` is an example of them.
 
         Queries and keys are centred, and scaled so that a pixel's logit with itself is `logit` in the mean: at 13.5 the
-        attention chooses, and is not yet blind to all but one. `value` times what it finds is added: from half of it
-        training with labels got further in the same time than from nothing.
+        attention chooses, and is not yet blind to all but one. `value` times what it finds is added.
         """
         feature = feature.float()
         gain = float((logit / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
