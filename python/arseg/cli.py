@@ -72,7 +72,11 @@ def segment(
     model: cli_adapt.Model = None,
     gop: Gop = 12,
     height: Annotated[
-        int | None, typer.Option(help="Resize frames to this height for the network.", min=16, max=4320)
+        str | None,
+        typer.Option(
+            help="Resize frames to this height for the network; 'video': leave them as they are.",
+            show_default="the height that the network was trained for",
+        ),
     ] = None,
     mode: Annotated[
         Mode,
@@ -103,7 +107,8 @@ def segment(
     if output is None and labels is None:
         output = Path(f"{Path(video).stem}-segmented.mp4")
     network = cli_adapt.network(weights, model)
-    segmenter = VideoSegmenter(network, gop=gop, height=height, mode=mode, precision=precision, device=device)
+    rows = _height(height)
+    segmenter = VideoSegmenter(network, gop=gop, height=rows, mode=mode, precision=precision, device=device)
     count = segment_file(
         segmenter,
         video if "://" in video else Path(video),
@@ -236,6 +241,14 @@ def street(
         output, labels, frames=frames, seed=seed, size=(height, width), rate=rate, console=_console()
     )
     typer.echo(f"{output}: {count} frames")
+
+
+def _height(text: str | None) -> int | Literal["video"] | None:
+    if text is None or text == "video":
+        return text  # type: ignore[return-value]
+    if not text.isdigit() or not 16 <= int(text) <= 4320:
+        raise InputError(f"--height: expected 16 to 4320 pixels, or 'video', got {text!r}")
+    return int(text)
 
 
 def _console(stderr: bool = True) -> Any:

@@ -132,7 +132,7 @@ def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple
     if not left:
         raise InputError(f"{path}: the keyframe network alone; ar needs the weights of `arseg train ar`")
     alone = ARSegNet(model, channels=model.channels)  # type: ignore[arg-type]
-    alone.label_set = model.label_set  # type: ignore[assignment]
+    alone.label_set, alone.input_height = model.label_set, model.input_height  # type: ignore[assignment]
     return alone.eval(), left
 
 

@@ -47,7 +47,8 @@ Folder = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="default (our network), or the paper's: camvid-psp18, camvid-bise18, cityscapes-psp18, cityscapes-bise18.",
+        help="default (our network), default-large (phase 1's second part), or the paper's: camvid-psp18, "
+        "camvid-bise18, cityscapes-psp18, cityscapes-bise18.",
         show_default="the config's, or default",
     ),
 ]
@@ -141,25 +142,33 @@ def train_hr(
     steps: Steps = None,
     batch: Batch = None,
     seed: Seed = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="The default recipes: weights of an earlier `arseg train hr` to go on from.",
+            show_default="ImageNet's encoder",
+        ),
+    ] = None,
     device: Device = "cpu",
     tensorboard: TensorBoard = False,
 ) -> None:
     """Phase 1: the network of the keyframes, on labelled frames (and, by default, synthetic streets)."""
     from arseg.engine import parallel
     from arseg.engine.recipes import HR_PRESETS
-    from arseg.engine.train_hr import HrRecipe
+    from arseg.engine.train_hr import LARGE, HrRecipe
     from arseg.engine.train_hr import train_hr as run
 
-    name, recipe = recipe_of(
-        "hr", preset, config, settings, {"default": HrRecipe(), **HR_PRESETS}, steps=steps, batch=batch, seed=seed
-    )
+    presets = {"default": HrRecipe(), "default-large": LARGE, **HR_PRESETS}
+    name, recipe = recipe_of("hr", preset, config, settings, presets, steps=steps, batch=batch, seed=seed)
     with parallel.processes(device) as mine:
         if isinstance(recipe, HrRecipe):
             check_default(device, tensorboard)
-            path = run(default_data(camvid, name), output, recipe, report=_report)
+            path = run(default_data(camvid, name), output, recipe, report=_report, start=start)
             if parallel.is_first():
                 typer.echo(path)
             return
+        if start is not None:
+            raise InputError("--start: the default recipes go on from weights; the paper's take --set backbone=FILE")
         from arseg.engine.train_paper import train_paper_hr
 
         roots = (camvid, cityscapes, recipe.arch)

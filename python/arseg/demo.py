@@ -22,7 +22,7 @@ from arseg.data.labelset import LabelSet
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
-from arseg.engine.segmenter import VideoSegmenter
+from arseg.engine.segmenter import VideoSegmenter, input_size
 from arseg.errors import InputError
 from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
@@ -210,7 +210,7 @@ def _rows(
     model: ARSegNet, ways: dict[Mode, Way], size: tuple[int, int], with_truth: bool
 ) -> list[dict[str, str | float | None]]:
     """The table's rows: mIoU (None without truth), GMACs and milliseconds, each a frame, over the whole video."""
-    macs = gmacs(model, *size)
+    macs = gmacs(model, *input_size(size, model.input_height))
     rows: list[dict[str, str | float | None]] = []
     for mode, way in ways.items():
         keyframes = way.keyframes()

@@ -124,16 +124,19 @@ def test_the_losses_by_hand():
         "key": torch.rand(2, 3, 64, 96) * 255,
         "image": torch.rand(2, 3, 64, 96) * 255,
         "motion": torch.zeros(2, 16, 24, 2, dtype=torch.int16),
+        "distance": torch.tensor([1, 4]),
         "frame_size": (64, 96),
     }
     net.low.requires_grad_(True)
     recipe = AdaptRecipe(temperature=2.0, similarity=3.0, prediction=5.0)
     terms = adaptation_loss(net, batch, recipe, lambda: torch.autocast("cpu", enabled=False))
-    image = normalise(batch["image"], net.label_set.mean, net.label_set.std)
+    key, image = (normalise(batch[name], net.label_set.mean, net.label_set.std) for name in ("key", "image"))
     with torch.no_grad():
         wanted = net.keyframe(image)
         fused = torch.nn.functional.interpolate(net.low_res(image), (16, 24), mode="bilinear", align_corners=True)
-        teacher, student = (net.classifier(x).div(2).softmax(1) for x in (wanted, fused))
+        kept = torch.tensor([1, 1 / 4]).view(2, 1, 1, 1)  # nothing moves: the keyframe's logits stay where they are
+        joined = (net.classifier(fused) + kept * net.classifier(net.keyframe(key))) / (1 + kept)
+        teacher, student = (logits.div(2).softmax(1) for logits in (net.classifier(wanted), joined))
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
     similarity = ((fused - wanted) ** 2).mean() / wanted.var()
     torch.testing.assert_close(terms["similarity"].detach(), 3 * similarity)

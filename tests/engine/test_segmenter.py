@@ -49,7 +49,7 @@ def test_warp_beats_keep_where_things_move(tiny, clip):
 
 
 def test_the_keyframe_counts_for_less_with_distance(tiny, clip):
-    """Logits of both ways together, the warped keyframe's divided by the distance."""
+    """The mean of both ways' logits, the warped keyframe's weighted by 1 / distance."""
     with VideoReader(clip) as reader:
         frames = list(reader)[:4]
     weighted = copy.deepcopy(tiny)
@@ -59,7 +59,8 @@ def test_the_keyframe_counts_for_less_with_distance(tiny, clip):
     with torch.inference_mode():
         for frame in frames:
             first, second = fused._logits(frame, groups["fused"]), warped._logits(frame, groups["warped"])
-            expected = first if frame.keyframe else first + 0.7 / frame.distance * second
+            weight = 0 if frame.keyframe else 0.7 / frame.distance
+            expected = (first + weight * second) / (1 + weight)
             torch.testing.assert_close(both._logits(frame, groups["both"]), expected)
 
 
@@ -68,6 +69,16 @@ def test_the_keyframes_weight_is_stored_with_the_weights(tiny, tmp_path):
     save_checkpoint(tiny.state_dict(), tmp_path / "ar.safetensors", kind="ar", config=config)
     assert VideoSegmenter(tmp_path / "ar.safetensors").model.keyframe_weight == 0.7
     assert tiny.keyframe_weight == 0  # the paper's method, where nothing else is said
+
+
+def test_frames_are_seen_at_the_height_that_the_weights_were_trained_for(tiny, clip, tmp_path):
+    config = {"classes": 11, "channels": 16, "wide": 16, "scale": 0.5, "window": 7, "height": 48}
+    save_checkpoint(tiny.state_dict(), tmp_path / "ar.safetensors", kind="ar", config=config, half=False)
+    trained = VideoSegmenter(tmp_path / "ar.safetensors")
+    assert trained.height == 48 and VideoSegmenter(trained.model, height="video").height is None
+    ways = {"48": trained, "asked for 48": VideoSegmenter(tiny, height=48), "as it is": VideoSegmenter(tiny)}
+    found = {name: next(iter(way.stream(clip))).labels for name, way in ways.items()}
+    assert (found["48"] == found["asked for 48"]).all() and (found["48"] != found["as it is"]).any()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -125,7 +136,8 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
     [
         ({"mode": "best"}, r"mode: expected one of ar, hr, lr, warp, keep, got 'best'"),
         ({"gop": 0}, r"gop: expected at least 1 frame, got 0"),
-        ({"height": 0}, r"height: expected at least 16 pixels, got 0"),
+        ({"height": 0}, r"height: expected at least 16 pixels, or 'video', got 0"),
+        ({"height": "full"}, r"height: expected at least 16 pixels, or 'video', got 'full'"),
         ({"precision": "int8"}, r"precision: expected float32 or bfloat16, got 'int8'"),
         ({"device": "meta"}, r"device: the operators of this build run on the CPU, got meta"),
     ],

@@ -161,14 +161,14 @@ def sample_groups(
 ) -> dict[str, Tensor | tuple[int, int]]:
     """Random views of keyframes and later frames, every distance alike.
 
-    `key` and `image` are float `[N, 3, *crop]` in 0..255, not normalised; `motion` int16 `[N, Hb, Wb, 2]` is in the
-    pixels of the window of the coded frame, whose size is `frame_size`.
+    `key` and `image` are float `[N, 3, *crop]` in 0..255, not normalised; `distance` int64 `[N]` lies between them;
+    `motion` int16 `[N, Hb, Wb, 2]` is in the pixels of the window of the coded frame, whose size is `frame_size`.
     """
     first = groups[int(rng.integers(len(groups)))]
     alike = [group for group in groups if (group.coded, group.stored) == (first.coded, first.stored)]
     ratio = first.stored[0] / first.coded[0]
     shape = random_view(rng, first.coded, crop, (scales[0] * ratio, scales[1] * ratio))
-    keys, images, motion = [], [], []
+    keys, images, motion, distances = [], [], [], []
     for pick in rng.integers(0, len(alike), batch):
         group = alike[pick]
         distance = int(rng.integers(1, group.frames))
@@ -176,10 +176,17 @@ def sample_groups(
         keys.append(_cut(group.image(0), view, crop, group))
         images.append(_cut(group.image(distance), view, crop, group))
         motion.append(view.field(group.vectors(distance), BLOCK))
+        distances.append(distance)
     both = [torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)]
     key, image = jitter(both, rng, colour)
     size = (shape.height, shape.width)
-    return {"key": key, "image": image, "motion": torch.from_numpy(np.stack(motion)), "frame_size": size}
+    return {
+        "key": key,
+        "image": image,
+        "motion": torch.from_numpy(np.stack(motion)),
+        "distance": torch.tensor(distances),
+        "frame_size": size,
+    }
 
 
 def _cut(image: np.ndarray, view: View, crop: tuple[int, int], group: StoredGroup) -> np.ndarray:

@@ -44,7 +44,7 @@ class AdaptRecipe:
         rate: AdamW's, of the fusion; `low_rate` times that for the low-resolution branch, which is trained already.
         similarity, prediction: weights of the two losses.
         temperature: both networks' logits are divided by it before they are compared.
-        height: processing height; None: the videos'.
+        height: of the frames as the network sees them; None: the videos'. It becomes the network's `input_height`.
         gop: longest group; distances 1 … gop-1 are trained alike.
         held_out: the share at the end of each video that is measured and not trained on; 0: nothing is measured.
         measured: at most so many held-out groups are measured, evenly spread.
@@ -115,11 +115,13 @@ def adapt(
     device = torch.device(device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
     training, measured = _decoded(videos, folder, recipe, transcode, report)
+    net.input_height = recipe.height
     net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     settings = {
         **{key: value for key, value in asdict(recipe).items() if key not in ("measured", "budget")},
         "scale": net.scale,
         "window": net.window,
+        "keyframe_weight": net.keyframe_weight,
         "videos": [f"{video.name} {checksum(video):08x}" for video in videos],
         "teacher": _fingerprint(net.high),
     }
@@ -166,9 +168,10 @@ def adaptation_loss(
         with torch.no_grad():
             reference, wanted = net.keyframe(torch.cat([key, image])).chunk(2)
             expected = net.classifier(wanted)
-        motion, size = batch["motion"].to(device), batch["frame_size"]
-        fused = net.fuse(net.low_res(image), reference, motion, block=BLOCK, frame_size=size)
-        logits = net.classifier(fused)
+        motion, distance = batch["motion"].to(device), batch["distance"].to(device)
+        where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
+        fused = net.fuse(net.low_res(image), reference, motion, **where)
+        logits = net.with_keyframe(net.classifier(fused), net.classifier(reference), motion, distance, **where)
     variance = wanted.float().var().clamp_min(1e-12)
     log_teacher, log_student = (F.log_softmax(x.float() / recipe.temperature, 1) for x in (expected, logits))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1).mean()

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup
-from arseg.models.arseg_net import ARSegNet
+from arseg.models.arseg_net import ARSegNet, warped_logits
 from arseg.models.pyramid import normalise
 
 from .metrics import ConfusionMatrix
-from .segmenter import warped_logits
 
 Way = Literal["lr", "warp", "ar"]
 
@@ -76,22 +75,30 @@ def measure(
                 reference = feature if reference is None else reference
                 truth = _labels(net, net.classifier(feature), image)
                 for way, agreement in found.items():
-                    labels = _labels(net, _logits(net, way, image, reference, motion, group.coded), image)
+                    labels = _labels(net, _logits(net, way, image, reference, motion, distance, group.coded), image)
                     agreement.by_distance[distance].add(truth, labels)
         progress(done)
     return found
 
 
 def _logits(
-    net: ARSegNet, way: Way, image: Tensor, reference: Tensor, motion: Tensor | None, coded: tuple[int, int]
+    net: ARSegNet,
+    way: Way,
+    image: Tensor,
+    reference: Tensor,
+    motion: Tensor | None,
+    distance: int,
+    coded: tuple[int, int],
 ) -> Tensor:
     if way == "lr":
         return net.classifier(net.keyframe(net.shrink(image)))
     if motion is None:
         return net.classifier(reference)
+    kept = net.classifier(reference)
     if way == "warp":
-        return warped_logits(net.classifier(reference), motion, BLOCK, coded)
-    return net.fused_logits(net.low_res(image), reference, motion, block=BLOCK, frame_size=coded)
+        return warped_logits(kept, motion, BLOCK, coded)
+    logits = net.fused_logits(net.low_res(image), reference, motion, block=BLOCK, frame_size=coded)
+    return net.with_keyframe(logits, kept, motion, distance, block=BLOCK, frame_size=coded)
 
 
 def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:

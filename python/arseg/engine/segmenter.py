@@ -15,13 +15,12 @@ from torch import Tensor
 
 from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
-from arseg.models.arseg_net import ARSegNet
+from arseg.models.arseg_net import ARSegNet, warped_logits
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg.models.fused import FusedNetwork
 from arseg.models.pyramid import normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
-from arseg_ext import ops
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ class VideoSegmenter:
         model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, or None for the
             weights that the package ships.
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
-        height: resize frames to this height for the network (the result keeps the video's size); None: as they are.
+        height: resize frames to this height for the network (the result keeps the video's size); "video": as they are;
+            None: to the height that the network was trained for, if its weights say one.
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
             network on every frame at low resolution), "warp" (the keyframe's result moved by the vectors, no network on
             other frames) and "keep" (the keyframe's result as it is).
@@ -89,7 +89,7 @@ class VideoSegmenter:
         model: ARSegNet | str | Path | None = None,
         *,
         gop: int = 12,
-        height: int | None = None,
+        height: int | Literal["video"] | None = None,
         mode: Mode = "ar",
         precision: Literal["float32", "bfloat16"] = "float32",
         device: str | torch.device = "cpu",
@@ -100,8 +100,8 @@ class VideoSegmenter:
             raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
         if gop < 1:
             raise InputError(f"gop: expected at least 1 frame, got {gop}")
-        if height is not None and height < 16:
-            raise InputError(f"height: expected at least 16 pixels, got {height}")
+        if height not in (None, "video") and (not isinstance(height, int) or height < 16):
+            raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         refuse_device(device)
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
@@ -115,7 +115,8 @@ class VideoSegmenter:
             model = loaded
         self.model = model.eval().to(device)
         self.label_set: LabelSet = model.label_set
-        self.gop, self.height, self.mode, self.device = gop, height, mode, torch.device(device)
+        self.height = self.model.input_height if height is None else None if height == "video" else height
+        self.gop, self.mode, self.device = gop, mode, torch.device(device)
         self.half = precision == "bfloat16"
         self._group = Group()
 
@@ -176,27 +177,22 @@ class VideoSegmenter:
             return warped_logits(group.kept, motion, block, (height, width))
         low = model.low_res(self._input(frame))
         logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
-        if model.keyframe_weight:
-            warped = warped_logits(group.kept, motion, block, (height, width))
-            logits = logits.add(warped, alpha=model.keyframe_weight / frame.distance)
-        return logits
+        where = {"block": block, "frame_size": (height, width)}
+        return model.with_keyframe(logits, group.kept, motion, frame.distance, **where)  # type: ignore[arg-type]
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
         image = _tensor(frame.image).to(self.device).permute(2, 0, 1)[None]
         image = normalise(image, self.label_set.mean, self.label_set.std)
-        if self.height is None or self.height == image.shape[-2]:
+        size = input_size((image.shape[-2], image.shape[-1]), self.height)
+        if size == tuple(image.shape[-2:]):
             return image
-        size = (self.height, max(1, round(image.shape[-1] * self.height / image.shape[-2])))
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
-    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
-    warped, inside = (
-        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
-    )
-    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
+    """(height, width) at which a network sees a frame of that size; `height` None: as it is."""
+    return frame if height is None else (height, max(1, round(frame[1] * height / frame[0])))
 
 
 def refuse_device(name: str | torch.device) -> None:

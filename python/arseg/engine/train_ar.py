@@ -75,7 +75,7 @@ def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np
     """
     frame = sources[0][0].all[0][0].key.shape[:2]
     shape = random_view(rng, frame, recipe.crop, recipe.scales)
-    keys, images, labels, motion = [], [], [], []
+    keys, images, labels, motion, distances = [], [], [], [], []
     for pairs, count in sources:
         for index in rng.integers(0, len(pairs.all), count):
             clip, k = pairs.all[index]
@@ -84,12 +84,14 @@ def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np
             images.append(view.image(clip.images[k], recipe.crop))
             labels.append(view.label(clip.labels[k], recipe.crop))
             motion.append(view.field(clip.vectors[k], BLOCK) * np.int16(recipe.warp))
+            distances.append(clip.distances[k])
     key, image = jitter([torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)], rng, 0.3)
     return {
         "key": normalise(key, camvid.MEAN, camvid.STD),
         "image": normalise(image, camvid.MEAN, camvid.STD),
         "label": torch.from_numpy(np.stack(labels)).long(),
         "motion": torch.from_numpy(np.stack(motion)),
+        "distance": torch.tensor(np.array(distances)),
         "frame_size": (shape.height, shape.width),
     }
 
@@ -103,14 +105,15 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
 
     Unlabelled frames of the batch count in the latter two alone.
     """
+    where = {"block": BLOCK, "frame_size": batch["frame_size"]}
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
             classes = net.classifier(wanted).float().softmax(1)
-        fused = net.fuse(
-            net.low_res(batch["image"]), reference, batch["motion"], block=BLOCK, frame_size=batch["frame_size"]
+        fused = net.fuse(net.low_res(batch["image"]), reference, batch["motion"], **where)
+        small = net.with_keyframe(
+            net.classifier(fused), net.classifier(reference), batch["motion"], batch["distance"], **where
         )
-        small = net.classifier(fused)
     logits = F.interpolate(small.float(), size=batch["label"].shape[-2:], mode="bilinear", align_corners=False)
     return {
         **segmentation_loss(logits, batch["label"], weights, recipe.overlap),

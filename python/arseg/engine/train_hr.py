@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import Tensor
 from arseg.data import camvid
 from arseg.data.augment import jitter, paste, random_view
 from arseg.data.stills import Still, camvid_stills, compressed, fingerprint, street_stills
-from arseg.models.checkpoint import save_checkpoint
+from arseg.errors import InputError
+from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
 from arseg.models.pyramid import PyramidNet, normalise
 
 from . import parallel
@@ -23,7 +25,11 @@ from .loop import Batch, Schedule, train
 
 @dataclass(frozen=True)
 class HrRecipe:
-    """Phase 1's settings; the defaults made the shipped weights."""
+    """Phase 1's settings.
+
+    `scales` are those of the frames as they are stored. `height` is that of the frames to be segmented later: smaller
+    and larger ones are resized to it; None: they stay as they are.
+    """
 
     steps: int = 2500
     batch: int = 8
@@ -37,8 +43,12 @@ class HrRecipe:
     street_share: float = 1 / 8
     channels: int = 64
     wide: int = 256
+    height: int | None = None
     seed: int = 0
 
+
+LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), rate=6e-4, height=576, seed=1)
+"""Goes on from the weights of a first run; the two made those that the package ships."""
 
 RARE = tuple(camvid.CLASSES.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
 """Classes that are pasted from one training image into another."""
@@ -124,8 +134,16 @@ def sample_stills(
     return {"image": normalise(jittered, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
 
 
-def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str], None] = print) -> Path:
+def train_hr(
+    root: Path,
+    folder: Path,
+    recipe: HrRecipe,
+    report: Callable[[str], None] = print,
+    start: Path | None = None,
+) -> Path:
     """Trains on CamVid's `train` in `root` and on synthetic streets; resumes what `folder` holds.
+
+    `start`: weights of an earlier phase 1 to go on from, in place of ImageNet's.
 
     Returns the path of the weights, `folder/hr.safetensors`.
     """
@@ -146,8 +164,12 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
 
     classes = len(camvid.CLASSES)
     weights = class_weights(real, classes)
-    net = PyramidNet(classes, recipe.channels, recipe.wide)
-    net.encoder.load_imagenet_weights()
+    config: dict[str, Any] = {"classes": classes, "channels": recipe.channels, "wide": recipe.wide}
+    net = PyramidNet(**config)
+    if start is None:
+        net.encoder.load_imagenet_weights()
+    else:
+        _start_from(net, config, start)
     net = net.to(memory_format=torch.channels_last).train()
 
     def loss(batch: Batch) -> dict[str, Tensor]:
@@ -165,12 +187,28 @@ def train_hr(root: Path, folder: Path, recipe: HrRecipe, report: Callable[[str],
         loss,
         Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
-        settings={**asdict(recipe), "data": fingerprint(real)},
+        settings={**asdict(recipe), "data": fingerprint(real), **_start_settings(start)},
         seed=recipe.seed,
         report=report,
     )
     path = folder / "hr.safetensors"
-    config = {"classes": classes, **{key: asdict(recipe)[key] for key in ("channels", "wide")}}
     if parallel.is_first():
-        save_checkpoint(state, path, kind="hr", config=config)
+        height = {} if recipe.height is None else {"height": recipe.height}
+        save_checkpoint(state, path, kind="hr", config={**config, **height})
     return path
+
+
+def _start_from(net: PyramidNet, config: dict[str, Any], path: Path) -> None:
+    kind, found, state = read_checkpoint(path)
+    if kind != "hr" or any(found.get(key) != value for key, value in config.items()):
+        raise InputError(
+            f"{path}: expected weights of `arseg train hr` with "
+            f"{', '.join(f'{key} {value}' for key, value in config.items())}, got {kind} with "
+            f"{', '.join(f'{key} {value}' for key, value in found.items() if key != 'labels')}"
+        )
+    load_into(net, state, path)
+
+
+def _start_settings(start: Path | None) -> dict[str, Any]:
+    """What tells a run from one with another start; nothing without one, as in the states of earlier versions."""
+    return {} if start is None else {"start": zlib.crc32(start.read_bytes())}

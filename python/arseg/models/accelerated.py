@@ -45,9 +45,10 @@ class AcceleratedNet(ARSegNet):
         label_set: LabelSet,
         scale: float = 0.5,
         window: int = 7,
+        keyframe_weight: float = 0.0,
         spec: Spec | None = None,
     ):
-        super().__init__(high, channels=channels, scale=scale, window=window)
+        super().__init__(high, channels=channels, scale=scale, window=window, keyframe_weight=keyframe_weight)
         self.channels, self.stride, self.label_set, self.spec = channels, stride, label_set, spec
         self.window = window
         self.start_fusion()
@@ -65,6 +66,8 @@ class AcceleratedNet(ARSegNet):
             "stride": self.stride,
             "scale": self.scale,
             "window": self.window,
+            "keyframe_weight": self.keyframe_weight,
+            "height": self.input_height,
             "align_corners": self.high.align_corners,
             "labels": self.label_set.to_json(),
         }
@@ -100,6 +103,7 @@ def accelerate(
     weights: str | Path | None = None,
     scale: float = 0.5,
     window: int = 7,
+    keyframe_weight: float = 1.0,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
@@ -110,7 +114,7 @@ def accelerate(
 
     The network is copied (twice), in float32 and eval mode; `model` itself is not changed. On keyframes the result is
     the network's own. Other frames need training first (`arseg.engine.adapt`): until then they are the network's result
-    at low resolution.
+    at low resolution, joined with the keyframe's.
 
     Args:
         model: takes normalised RGB `[N, 3, H, W]` of any size; returns logits `[N, classes, H, W]` at the image's
@@ -121,7 +125,7 @@ def accelerate(
         classifier: the submodule that makes the logits of that feature, by name (often a 1x1 convolution, for which the
             fusion has a faster way); or a function `(model, feature) -> logits`. None: found by looking for it.
         weights: a file with the network's state, .safetensors or .pth; None: the weights it comes with.
-        scale, window: see `ARSegNet`.
+        scale, window, keyframe_weight: see `ARSegNet`.
         mean, std: RGB statistics of the normalisation; None: those of the network's `label_set`, or ImageNet's.
         classes, palette: names and RGB colours 0..255; None: those of the network's `label_set`, or "class 0", … in
             Pascal VOC's colours.
@@ -158,6 +162,7 @@ def accelerate(
         label_set=label_set,
         scale=scale,
         window=window,
+        keyframe_weight=keyframe_weight,
         spec=spec,
     )
     net.to(device=image.device)
@@ -200,15 +205,18 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         high = CutNetwork(network, PRESETS[preset] if preset else Cut(config["features"], config["classifier"]))
     high.align_corners = config["align_corners"]
     high.eval().requires_grad_(False)
-    return AcceleratedNet(
+    net = AcceleratedNet(
         high,
         channels=config["channels"],
         stride=config["stride"],
         label_set=LabelSet.from_json(config["labels"]),
         scale=config["scale"],
         window=config["window"],
+        keyframe_weight=config.get("keyframe_weight", 0.0),  # files of earlier versions have none
         spec=spec,
     )
+    net.input_height = config.get("height")
+    return net
 
 
 @torch.no_grad()

@@ -19,6 +19,14 @@ from .motion import dense_motion, resize_motion
 from .split import with_corners
 
 
+def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
+    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
+    warped, inside = (
+        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
+    )
+    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+
+
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     if type(module) is not nn.Conv2d or module.bias is None or module._forward_hooks:
         return False
@@ -36,16 +44,19 @@ class ARSegNet(nn.Module):
         fusion: one of `arseg.models.fusion.FUSIONS`.
         grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
             corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
-        keyframe_weight: of the keyframe's warped logits beside those of the fused feature, in the frame right after
-            the keyframe; at distance d it is 1/d of that, for vectors lead astray hop by hop. 0: the paper's method.
+        keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `with_keyframe`), in
+            the frame right after the keyframe; at distance d it is 1/d of that, for vectors lead astray hop by hop.
+            0: the paper's method.
 
     `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
     attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
+    The attribute `input_height` is the height of the frames that the network was trained for, None: any.
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
 
     label_set: LabelSet = CAMVID
+    input_height: int | None = None
 
     def __init__(
         self,
@@ -131,6 +142,28 @@ class ARSegNet(nn.Module):
             motion, options = self._motion(motion, reference, block, frame_size)
             return self.fusion.logits(reference, low_res, motion, classifier, **options)
         return classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
+
+    def with_keyframe(
+        self,
+        logits: Tensor,
+        kept: Tensor,
+        motion: Tensor,
+        distance: int | Tensor,
+        *,
+        block: int,
+        frame_size: tuple[int, int],
+    ) -> Tensor:
+        """Mean of a frame's fused logits and its keyframe's, warped, which weigh `keyframe_weight / distance`.
+
+        Args:
+            logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
+            motion, block, frame_size: those of `arseg_ext.ops.mv_warp`.
+            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
+        """
+        if not self.keyframe_weight:
+            return logits
+        weight = self.keyframe_weight / (distance.view(-1, 1, 1, 1) if isinstance(distance, Tensor) else distance)
+        return (logits + weight * warped_logits(kept, motion, block, frame_size)) / (1 + weight)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""

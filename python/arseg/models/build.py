@@ -25,10 +25,10 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
             low-resolution network alone, see `FusedNetwork`), "accelerated" (an `AcceleratedNet`).
         config: `classes`, `channels`, `wide` of `PyramidNet`, or `arch` (and `auxiliary`) of `make_published`; for
             "ar" also `scale`, `window` and, where they are not the default, its other options, for
-            "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing.
-            For "accelerated" see `AcceleratedNet.save`.
+            "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing;
+            `height`, of the frames that the network was trained for. For "accelerated" see `AcceleratedNet.save`.
 
-    The network has the label set as its attribute `label_set`.
+    The network has the label set as its attribute `label_set`, and the height as `input_height`.
     """
     if kind == "accelerated":
         from .accelerated import rebuild
@@ -36,8 +36,10 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
         return rebuild(config)
     config = dict(config)
     labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else CAMVID
+    height = config.pop("height", None)
     module = _build(kind, config)
     module.label_set = labels  # type: ignore[assignment]
+    module.input_height = height
     return module
 
 
