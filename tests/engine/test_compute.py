@@ -72,3 +72,16 @@ def test_any_network_is_counted_with_its_parts():
         assert found.parts == pytest.approx(parts)
         assert found.total == pytest.approx(sum(parts.values()))
         assert found.parameters == pytest.approx((8 * 28 + 4 * 9 + 25) / 1e6)
+
+
+def test_layers_in_a_list_are_parts():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 2, 1))])
+
+        def forward(self, image):
+            return self.layers[1](self.layers[0](image))
+
+    found = network_compute(Net(), 10, 12)
+    assert found.parts == pytest.approx({"layers.0": 120 * 12 / 1e9, "layers.1": 120 * 8 / 1e9})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -108,13 +108,15 @@ def network_compute(model: nn.Module, height: int, width: int) -> NetworkCompute
     Convolutions, matrix products and attention are counted, once for a multiplication with its addition.
     """
     image, _ = _image(model, height, width)
-    with FlopCounterMode(display=False, depth=1) as counter:
+    with FlopCounterMode(display=False) as counter:
         model.eval()(image)
-    root, counts = type(model).__name__, counter.get_flop_counts()
-    parts = {
-        name.split(".", 1)[1]: sum(ops.values()) / 2e9
-        for name, ops in counts.items()
-        if name.startswith(f"{root}.") and name.count(".") == 1
-    }
+    root = f"{type(model).__name__}."
+    found = {name.removeprefix(root): ops for name, ops in counter.get_flop_counts().items() if name.startswith(root)}
+    parts = {name: sum(ops.values()) / 2e9 for name, ops in found.items() if not _inside(name, found)}
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     return NetworkCompute(counter.get_total_flops() / 2e9, parameters, parts)
+
+
+def _inside(name: str, names: Collection[str]) -> bool:
+    """Whether a module lies in another of them; lists of modules are never called and are none of them."""
+    return any(name[:place] in names for place, letter in enumerate(name) if letter == ".")
