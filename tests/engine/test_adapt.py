@@ -134,7 +134,7 @@ def test_the_losses_by_hand():
     with torch.no_grad():
         wanted = net.keyframe(image)
         fused = torch.nn.functional.interpolate(net.low_res(image), (16, 24), mode="bilinear", align_corners=True)
-        kept = torch.tensor([1, 1 / 4]).view(2, 1, 1, 1)  # nothing moves: the keyframe's logits stay where they are
+        kept = torch.tensor([1, 1 / 2]).view(2, 1, 1, 1)  # nothing moves: the keyframe's logits stay where they are
         joined = (net.classifier(fused) + kept * net.classifier(net.keyframe(key))) / (1 + kept)
         teacher, student = (logits.div(2).softmax(1) for logits in (net.classifier(wanted), joined))
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
@@ -283,3 +283,17 @@ def test_overlays_take_the_models_colours():
     labels = np.array([[0, 1, 4, 255]], np.uint8)
     colours = network().label_set.palette
     assert viz.colour(labels, colours).tolist() == [[[0, 0, 0], [128, 0, 0], [0, 0, 128], [0, 0, 0]]]
+
+
+def test_how_much_the_keyframe_counts_is_learned(adapted):
+    """Tiles only move: the warped keyframe is nearly right at every distance, and comes to count for more."""
+    net, _, _ = adapted
+    assert isinstance(net.keyframe_weight, float) and isinstance(net.keyframe_decay, float)
+    assert net.keyframe_weight / 11**net.keyframe_decay > 1.5 / 11**0.5
+
+
+def test_the_papers_method_stays_without_the_keyframe(tiles, tmp_path):
+    net = network()
+    net.keyframe_weight = 0.0
+    adapt(net, [tiles], tmp_path, AdaptRecipe(**{**vars(RECIPE), "steps": 2, "held_out": 0}), report=silent)
+    assert (net.keyframe_weight, net.keyframe_decay) == (0.0, 0.5)

@@ -23,6 +23,7 @@ from arseg.data.groups import BLOCK, StoredGroup, checksum, held_out, sample_gro
 from arseg.errors import InputError
 from arseg.files import save_json
 from arseg.models.accelerated import AcceleratedNet
+from arseg.models.keyframe import KeyframeWeight
 from arseg.models.pyramid import normalise
 from arseg_ext.nn import CReFF
 
@@ -94,7 +95,7 @@ def adapt(
     transcode: bool = True,
     report: Report = print,
 ) -> dict[str, Any]:
-    """Trains `net.low` and `net.fusion` in place; resumes what `folder` holds.
+    """Trains `net.low`, `net.fusion` and how much the keyframe counts, in place; resumes what `folder` holds.
 
     Batch normalisation of the low-resolution branch keeps its statistics and dropout is off, so that batches may be as
     small as one.
@@ -121,22 +122,30 @@ def adapt(
         **{key: value for key, value in asdict(recipe).items() if key not in ("measured", "budget")},
         "scale": net.scale,
         "window": net.window,
-        "keyframe_weight": net.keyframe_weight,
+        "keyframe_weight": float(net.keyframe_weight),
         "videos": [f"{video.name} {checksum(video):08x}" for video in videos],
         "teacher": _fingerprint(net.high),
     }
     before = _before(net, measured, folder / "before.json", recipe, settings, autocast, report)
     _start(net, training[0])
-    part = nn.ModuleDict({"low": net.low, "fusion": net.fusion})
-    part.requires_grad_(True)
+    keyframe = KeyframeWeight(net).to(device)
+    part = nn.ModuleDict({"low": net.low, "fusion": net.fusion, "keyframe": keyframe})
+    net.low.requires_grad_(True)
+    net.fusion.requires_grad_(True)
+
+    def loss(batch: Batch) -> dict[str, Tensor]:
+        keyframe.lend(net)
+        return adaptation_loss(net, batch, recipe, autocast)
+
     averaged = train(
         part,
         [
             {"params": list(net.low.parameters()), "scale": recipe.low_rate},
             {"params": list(net.fusion.parameters())},
+            {"params": list(keyframe.parameters()), "scale": 10.0},
         ],
         lambda _, rng: sample_groups(training, rng, batch=recipe.batch, crop=recipe.crop, scales=recipe.scales),
-        lambda batch: adaptation_loss(net, batch, recipe, autocast),
+        loss,
         Schedule(recipe.steps, recipe.rate, warmup=min(50, max(1, recipe.steps // 10))),
         folder,
         settings=settings,
@@ -145,6 +154,7 @@ def adapt(
     )
     part.load_state_dict(averaged)
     part.requires_grad_(False)
+    keyframe.settle(net)
     after = _measured(net, measured, ("ar",), recipe, autocast, report)
     height, width = (measured or training)[0].stored
     return agreement_record(net, before, after, height=height, width=width, gop=recipe.gop)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup
-from arseg.models.arseg_net import ARSegNet, warped_logits
+from arseg.models.arseg_net import ARSegNet
+from arseg.models.keyframe import warped_logits
 from arseg.models.pyramid import normalise
 
 from .metrics import ConfusionMatrix

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
-from arseg.models.arseg_net import ARSegNet, warped_logits
+from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg.models.fused import FusedNetwork
+from arseg.models.keyframe import warped_logits
 from arseg.models.pyramid import normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader

@@ -46,9 +46,17 @@ class AcceleratedNet(ARSegNet):
         scale: float = 0.5,
         window: int = 7,
         keyframe_weight: float = 0.0,
+        keyframe_decay: float = 0.5,
         spec: Spec | None = None,
     ):
-        super().__init__(high, channels=channels, scale=scale, window=window, keyframe_weight=keyframe_weight)
+        super().__init__(
+            high,
+            channels=channels,
+            scale=scale,
+            window=window,
+            keyframe_weight=keyframe_weight,
+            keyframe_decay=keyframe_decay,
+        )
         self.channels, self.stride, self.label_set, self.spec = channels, stride, label_set, spec
         self.window = window
         self.start_fusion()
@@ -66,7 +74,8 @@ class AcceleratedNet(ARSegNet):
             "stride": self.stride,
             "scale": self.scale,
             "window": self.window,
-            "keyframe_weight": self.keyframe_weight,
+            "keyframe_weight": float(self.keyframe_weight),
+            "keyframe_decay": float(self.keyframe_decay),
             "height": self.input_height,
             "align_corners": self.high.align_corners,
             "labels": self.label_set.to_json(),
@@ -125,7 +134,7 @@ def accelerate(
         classifier: the submodule that makes the logits of that feature, by name (often a 1x1 convolution, for which the
             fusion has a faster way); or a function `(model, feature) -> logits`. None: found by looking for it.
         weights: a file with the network's state, .safetensors or .pth; None: the weights it comes with.
-        scale, window, keyframe_weight: see `ARSegNet`.
+        scale, window, keyframe_weight: see `ARSegNet`. `arseg adapt` learns the weight, where it is not 0.
         mean, std: RGB statistics of the normalisation; None: those of the network's `label_set`, or ImageNet's.
         classes, palette: names and RGB colours 0..255; None: those of the network's `label_set`, or "class 0", … in
             Pascal VOC's colours.
@@ -213,6 +222,7 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         scale=config["scale"],
         window=config["window"],
         keyframe_weight=config.get("keyframe_weight", 0.0),  # files of earlier versions have none
+        keyframe_decay=config.get("keyframe_decay", 0.5),
         spec=spec,
     )
     net.input_height = config.get("height")

@@ -15,16 +15,9 @@ from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
+from .keyframe import warped_logits
 from .motion import dense_motion, resize_motion
 from .split import with_corners
-
-
-def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
-    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
-    warped, inside = (
-        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
-    )
-    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -45,8 +38,8 @@ class ARSegNet(nn.Module):
         grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
             corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
         keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `with_keyframe`), in
-            the frame right after the keyframe; at distance d it is 1/d of that, for vectors lead astray hop by hop.
-            0: the paper's method.
+            the frame right after the keyframe. 0: the paper's method.
+        keyframe_decay: at distance d the weight is that divided by d to this power, for vectors lead astray hop by hop.
 
     `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
     attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
@@ -68,6 +61,7 @@ class ARSegNet(nn.Module):
         fusion: str = "attention",
         grid: str = "aligned",
         keyframe_weight: float = 0.0,
+        keyframe_decay: float = 1.0,
     ):
         super().__init__()
         if grid not in ("aligned", "legacy"):
@@ -80,7 +74,9 @@ class ARSegNet(nn.Module):
         self.fusion = make_fusion(fusion, channels, window, grid)
         self.scale = scale
         self.grid = grid
-        self.keyframe_weight = keyframe_weight
+        # Tensors while they are learned.
+        self.keyframe_weight: float | Tensor = keyframe_weight
+        self.keyframe_decay: float | Tensor = keyframe_decay
 
     @property
     def classifier(self) -> nn.Module:
@@ -153,7 +149,7 @@ class ARSegNet(nn.Module):
         block: int,
         frame_size: tuple[int, int],
     ) -> Tensor:
-        """Mean of a frame's fused logits and its keyframe's, warped, which weigh `keyframe_weight / distance`.
+        """Weighted mean of a frame's fused logits (1) and its keyframe's, warped (`keyframe_weight / distance**decay`).
 
         Args:
             logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
@@ -162,7 +158,9 @@ class ARSegNet(nn.Module):
         """
         if not self.keyframe_weight:
             return logits
-        weight = self.keyframe_weight / (distance.view(-1, 1, 1, 1) if isinstance(distance, Tensor) else distance)
+        if isinstance(distance, Tensor):
+            distance = distance.view(-1, 1, 1, 1)
+        weight = self.keyframe_weight / distance**self.keyframe_decay
         return (logits + weight * warped_logits(kept, motion, block, frame_size)) / (1 + weight)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,45 @@
+"""What later frames take from the keyframe's own result, beside its feature."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from arseg_ext import ops
+
+if TYPE_CHECKING:
+    from .arseg_net import ARSegNet
+
+
+def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
+    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
+    warped, inside = (
+        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
+    )
+    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+
+
+class KeyframeWeight(nn.Module):
+    """A network's `keyframe_weight` and `keyframe_decay` as parameters, to be learned; the weight stays positive.
+
+    A weight of 0 is the method without it, and stays.
+    """
+
+    def __init__(self, net: ARSegNet):
+        super().__init__()
+        weight = float(net.keyframe_weight)
+        self.log_weight = nn.Parameter(torch.tensor(math.log(weight) if weight else 0.0), requires_grad=weight > 0)
+        self.decay = nn.Parameter(torch.tensor(float(net.keyframe_decay)), requires_grad=weight > 0)
+
+    def lend(self, net: ARSegNet) -> None:
+        """Lets gradients of what `net` computes reach the parameters, until `settle`."""
+        if self.log_weight.requires_grad:
+            net.keyframe_weight, net.keyframe_decay = self.log_weight.exp(), self.decay * 1  # a tensor, not a parameter
+
+    def settle(self, net: ARSegNet) -> None:
+        """Leaves the learned numbers in `net`."""
+        if net.keyframe_weight:
+            net.keyframe_weight, net.keyframe_decay = float(self.log_weight.exp()), float(self.decay)
