@@ -37,12 +37,12 @@ BLOCK = 4
 
 @dataclass(frozen=True)
 class ArRecipe:
-    """Phase 2's settings; the defaults made the shipped weights."""
+    """Phase 2's settings; the defaults made the shipped weights. `scales` are of the frames as they are stored."""
 
-    steps: int = 2000
-    batch: int = 8
-    crop: tuple[int, int] = (288, 384)
-    scales: tuple[float, float] = (0.8, 1.5)
+    steps: int = 2200
+    batch: int = 6
+    crop: tuple[int, int] = (384, 512)
+    scales: tuple[float, float] = (1.28, 2.4)
     rate: float = 7e-4
     streets: int = 150
     street_share: float = 1 / 4
