@@ -33,11 +33,6 @@ def recipe_of(
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
 
 
-def check_default(device: str, tensorboard: bool) -> None:
-    if device != "cpu" or tensorboard:
-        raise InputError("--device, --tensorboard: the default recipe trains on the CPU and logs to log.jsonl alone")
-
-
 def default_data(camvid: Path | None, preset: str) -> Path:
     if camvid is None:
         raise InputError(f"--camvid: preset {preset} needs CamVid at 480x360; give its folder")

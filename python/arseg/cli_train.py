@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arseg.cli_inputs import (
-    check_default,
     default_data,
     distances_of,
     frames_of,
@@ -162,8 +161,8 @@ def train_hr(
     name, recipe = recipe_of("hr", preset, config, settings, presets, steps=steps, batch=batch, seed=seed)
     with parallel.processes(device) as mine:
         if isinstance(recipe, HrRecipe):
-            check_default(device, tensorboard)
-            path = run(default_data(camvid, name), output, recipe, report=_report, start=start)
+            options: dict[str, Any] = {"report": _report, "device": mine, "tensorboard": tensorboard}
+            path = run(default_data(camvid, name), output, recipe, start=start, **options)
             if parallel.is_first():
                 typer.echo(path)
             return
@@ -235,8 +234,8 @@ def train_ar(
     )
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
-            check_default(device, tensorboard)
-            path = run(default_data(camvid, name), teacher, output, recipe, _report, videos or ())
+            options: dict[str, Any] = {"report": _report, "device": mine, "tensorboard": tensorboard}
+            path = run(default_data(camvid, name), teacher, output, recipe, videos=videos or (), **options)
             if parallel.is_first():
                 typer.echo(path)
             return

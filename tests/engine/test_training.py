@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,22 @@ def phases(root, video, tmp_path_factory):
     high = train_hr(root, folder / "hr", recipe, report=lines.append)
     fused = train_ar(root, high, folder / "ar", ArRecipe(**small, streets=0), report=lines.append)
     return high, fused
+
+
+def test_a_second_run_of_phase_1_goes_on_from_the_first(phases, root, tmp_path):
+    small = {"steps": 1, "batch": 2, "crop": (64, 96), "street_share": 0.0, "qualities": (), "height": 64}
+    recipe = HrRecipe(**small, street_scenes=0, rate=1e-9, channels=16, wide=16)
+    pytest.importorskip("tensorboard")
+    path = train_hr(root, tmp_path, recipe, lambda line: None, start=phases[0], tensorboard=True)
+    first, second = (load_checkpoint(at) for at in (phases[0], path))
+    assert (first.input_height, second.input_height) == (None, 64)
+    for (name, before), after in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(before, after, msg=name)
+    assert list((tmp_path / "tensorboard").iterdir())
+    with pytest.raises(
+        InputError, match=r"hr.safetensors: expected weights of `arseg train hr` with .*wide 24, got hr"
+    ):
+        train_hr(root, tmp_path / "wide", replace(recipe, wide=24), lambda line: None, start=phases[0])
 
 
 def test_phase_2_leaves_the_keyframe_network_alone(phases):

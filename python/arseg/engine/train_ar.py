@@ -106,7 +106,7 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     Unlabelled frames of the batch count in the latter two alone.
     """
     where = {"block": BLOCK, "frame_size": batch["frame_size"]}
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
             reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
             classes = net.classifier(wanted).float().softmax(1)
@@ -157,10 +157,12 @@ def train_ar(
     recipe: ArRecipe,
     report: Callable[[str], None] = print,
     videos: Sequence[Path] = (),
+    device: torch.device | str = "cpu",
+    tensorboard: bool = False,
 ) -> Path:
     """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
-    Returns the path of the weights, `folder/ar.safetensors`.
+    `device`, `tensorboard`: see `loop.train`. Returns the path of the weights, `folder/ar.safetensors`.
     """
     torch.manual_seed(recipe.seed)
     kind, config, state = read_checkpoint(teacher)
@@ -170,17 +172,19 @@ def train_ar(
     load_into(high, state, teacher)
     branch: dict[str, Any] = {key: getattr(recipe, key) for key in ("scale", "window", "fusion", "keyframe_weight")}
     net = ARSegNet(high, channels=config["channels"], **branch)
-    net = net.to(memory_format=torch.channels_last)
+    device = torch.device(device)
+    net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.high.eval().requires_grad_(False)
     net.low.train()
     frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
 
     stills = camvid_stills(root)
-    weights = class_weights(stills, config["classes"])
+    weights = class_weights(stills, config["classes"]).to(device)
     with parallel.first_alone():
         sources = training_pairs(root, folder / "pairs", videos, recipe, report)
     with torch.no_grad():
-        net.start_fusion_for(frozen(sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]))
+        example = sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]
+        net.start_fusion_for(frozen(example.to(device)))
 
     part = _Trained(net)
     averaged = train(
@@ -198,6 +202,8 @@ def train_ar(
         },
         seed=recipe.seed,
         report=report,
+        device=device,
+        tensorboard=tensorboard,
     )
     full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
     path = folder / "ar.safetensors"

@@ -74,7 +74,7 @@ def soft_overlap_loss(probability: Tensor, label: Tensor, ignore: int) -> Tensor
     truth = label.where(counted, 0)[:, None]
     hit = (probability.gather(1, truth) * counted[:, None]).flatten()
     shared, true = (
-        parallel.total(torch.zeros(probability.shape[1], dtype=hit.dtype).index_add(0, truth.flatten(), values))
+        parallel.total(hit.new_zeros(probability.shape[1]).index_add(0, truth.flatten(), values))
         for values in (hit, counted.flatten().to(hit.dtype))
     )
     found = parallel.total((probability * counted[:, None]).sum((0, 2, 3)))
@@ -140,10 +140,14 @@ def train_hr(
     recipe: HrRecipe,
     report: Callable[[str], None] = print,
     start: Path | None = None,
+    device: torch.device | str = "cpu",
+    tensorboard: bool = False,
 ) -> Path:
     """Trains on CamVid's `train` in `root` and on synthetic streets; resumes what `folder` holds.
 
-    `start`: weights of an earlier phase 1 to go on from, in place of ImageNet's.
+    Args:
+        start: weights of an earlier phase 1 to go on from, in place of ImageNet's.
+        device, tensorboard: see `loop.train`.
 
     Returns the path of the weights, `folder/hr.safetensors`.
     """
@@ -163,17 +167,18 @@ def train_hr(
         return sample_stills(sources, donors, recipe, rng)
 
     classes = len(camvid.CLASSES)
-    weights = class_weights(real, classes)
+    device = torch.device(device)
+    weights = class_weights(real, classes).to(device)
     config: dict[str, Any] = {"classes": classes, "channels": recipe.channels, "wide": recipe.wide}
     net = PyramidNet(**config)
     if start is None:
         net.encoder.load_imagenet_weights()
     else:
         _start_from(net, config, start)
-    net = net.to(memory_format=torch.channels_last).train()
+    net = net.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
     def loss(batch: Batch) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             logits = net(batch["image"])
         return segmentation_loss(logits, batch["label"], weights, recipe.overlap)
 
@@ -190,6 +195,8 @@ def train_hr(
         settings={**asdict(recipe), "data": fingerprint(real), **_start_settings(start)},
         seed=recipe.seed,
         report=report,
+        device=device,
+        tensorboard=tensorboard,
     )
     path = folder / "hr.safetensors"
     if parallel.is_first():
