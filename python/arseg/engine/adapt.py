@@ -203,8 +203,9 @@ def agreement_record(
     """Agreement with the teacher by way and distance, and multiply-accumulates, as JSON has it.
 
     `agreement`: "lr", "warp", "ar before", "ar after", each with `pixel_accuracy` and `miou` in percent at each
-    distance and their means. `gmacs`: of one frame: "hr", the network at full resolution (also each keyframe); "lr";
-    "ar", a frame between keyframes; "ar mean", over a group of `gop`. A warped frame costs none.
+    distance and their means. `keyframe`: how much its result counts, see `ARSegNet`. `gmacs`: of one frame: "hr", the
+    network at full resolution (also each keyframe); "lr"; "ar", a frame between keyframes; "ar mean", over a group of
+    `gop`. A warped frame costs none.
     """
     macs = gmacs(net, height, width)
     macs["ar mean"] = (macs["hr"] + (gop - 1) * macs["ar"]) / gop
@@ -215,6 +216,7 @@ def agreement_record(
         "scale": net.scale,
         "gop": gop,
         "feature": {"channels": net.channels, "stride": net.stride},
+        "keyframe": {"weight": float(net.keyframe_weight), "decay": float(net.keyframe_decay)},
         "gmacs": {name: round(value, 3) for name, value in macs.items()},
         "agreement": {name: record for name, record in found.items() if record is not None},
     }
