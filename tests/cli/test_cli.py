@@ -203,6 +203,13 @@ def test_targets_need_names_of_their_own(arseg, weights, video):
     assert code == 2 and "need names of their own" in only_line(err)
 
 
+@pytest.mark.parametrize("height", ["12", "tall", "9999"])
+def test_a_height_that_is_none_is_said(arseg, video, weights, height):
+    code, _, err = arseg("segment", video, "--weights", weights, "--height", height, "-o", "o.mp4")
+    assert (code, err.strip()) == (2, f"arseg: --height: expected 16 to 4320 pixels, or 'video', got '{height}'")
+    assert not Path("o.mp4").exists()
+
+
 def test_encode_does_not_eat_its_input(arseg, video):
     before = video.read_bytes()
     code, _, err = arseg("encode", video, video)
