@@ -60,6 +60,12 @@ Batch = Annotated[int | None, typer.Option(min=1, help="Over all processes.", sh
 Seed = Annotated[
     int | None, typer.Option(help="Of data order, augmentation and initial weights.", show_default="the recipe's, 0")
 ]
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        help="The default recipes: weights of an earlier run to go on from.", show_default=False
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda; with torchrun each process takes a card of its own.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")]
 Workers = Annotated[int, typer.Option(help="Processes that share the work.", min=1)]
@@ -141,13 +147,7 @@ def train_hr(
     steps: Steps = None,
     batch: Batch = None,
     seed: Seed = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            help="The default recipes: weights of an earlier `arseg train hr` to go on from.",
-            show_default="ImageNet's encoder",
-        ),
-    ] = None,
+    start: Start = None,
     device: Device = "cpu",
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -212,6 +212,7 @@ def train_ar(
     videos: Annotated[
         list[Path] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
     ] = None,
+    start: Start = None,
     device: Device = "cpu",
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -235,10 +236,12 @@ def train_ar(
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
             options: dict[str, Any] = {"report": _report, "device": mine, "tensorboard": tensorboard}
-            path = run(default_data(camvid, name), teacher, output, recipe, videos=videos or (), **options)
+            path = run(default_data(camvid, name), teacher, output, recipe, videos=videos or (), start=start, **options)
             if parallel.is_first():
                 typer.echo(path)
             return
+        if start is not None:
+            raise InputError("--start: the default recipe goes on from weights; the paper's take --set start=teacher")
         from arseg.data.prepared import Prepared
         from arseg.engine.train_paper import train_paper_ar
 

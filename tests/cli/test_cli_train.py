@@ -88,6 +88,14 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
         (["train", "hr", "--set", "step=3"], "--set: unknown key 'step'; did you mean steps?"),
         (["train", "hr", "--config", "none.toml"], "none.toml: no such file; expected a TOML file of settings"),
         (["train", "ar", "--preset", "camvid-psp18"], "--prepared: give a folder made by `arseg prepare`, or --camvid"),
+        (
+            ["train", "hr", "--preset", "camvid-psp18", "--camvid", "x", "--start", "a.safetensors"],
+            "--start: the default recipes go on from weights; the paper's take --set backbone=FILE",
+        ),
+        (
+            ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--start", "a.safetensors"],
+            "--start: the default recipe goes on from weights; the paper's take --set start=teacher",
+        ),
         (["prepare", "p"], "--camvid, --cityscapes: give one of them"),
         (
             ["prepare", "p", "--camvid", "x", "-d", "12"],

@@ -80,6 +80,17 @@ def test_a_second_run_of_phase_1_goes_on_from_the_first(phases, root, tmp_path):
         train_hr(root, tmp_path / "wide", replace(recipe, wide=24), lambda line: None, start=phases[0])
 
 
+def test_a_second_run_of_phase_2_goes_on_from_the_first(phases, root, tmp_path):
+    high, fused = phases
+    recipe = ArRecipe(steps=1, batch=3, crop=(64, 96), streets=0, rate=1e-9)
+    path = train_ar(root, high, tmp_path, recipe, lambda line: None, start=fused)
+    first, second = (load_checkpoint(at) for at in (fused, path))
+    for (name, before), after in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(before, after, msg=name)
+    with pytest.raises(InputError, match=r'hr.safetensors: expected weights of kind "ar"'):
+        train_ar(root, high, tmp_path / "other", recipe, lambda line: None, start=high)
+
+
 def test_phase_2_leaves_the_keyframe_network_alone(phases):
     high, fused = (load_checkpoint(path) for path in phases)
     assert isinstance(fused, ARSegNet)

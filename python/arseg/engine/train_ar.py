@@ -30,7 +30,7 @@ from arseg.models.pyramid import normalise
 
 from . import parallel
 from .loop import Batch, Schedule, train
-from .train_hr import class_weights, segmentation_loss
+from .train_hr import class_weights, segmentation_loss, start_settings
 
 BLOCK = 4
 
@@ -157,12 +157,15 @@ def train_ar(
     recipe: ArRecipe,
     report: Callable[[str], None] = print,
     videos: Sequence[Path] = (),
+    start: Path | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
 ) -> Path:
     """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
-    `device`, `tensorboard`: see `loop.train`. Returns the path of the weights, `folder/ar.safetensors`.
+    `start`: weights of an earlier phase 2 to go on from. `device`, `tensorboard`: see `loop.train`.
+
+    Returns the path of the weights, `folder/ar.safetensors`.
     """
     torch.manual_seed(recipe.seed)
     kind, config, state = read_checkpoint(teacher)
@@ -187,6 +190,8 @@ def train_ar(
         net.start_fusion_for(frozen(example.to(device)))
 
     part = _Trained(net)
+    if start is not None:
+        _start_from(part, start)
     averaged = train(
         part,
         [{"params": list(net.low.parameters())}, {"params": list(net.fusion.parameters())}],
@@ -199,6 +204,7 @@ def train_ar(
             "data": fingerprint(stills),
             "teacher": zlib.crc32(teacher.read_bytes()),
             "videos": sorted(video.stem for video in videos),
+            **start_settings(start),
         },
         seed=recipe.seed,
         report=report,
@@ -210,3 +216,10 @@ def train_ar(
     if parallel.is_first():
         save_checkpoint(full, path, kind="ar", config={**config, **branch})
     return path
+
+
+def _start_from(part: _Trained, path: Path) -> None:
+    kind, _, state = read_checkpoint(path)
+    if kind != "ar":
+        raise InputError(f'{path}: expected weights of kind "ar" (from `arseg train ar`), got "{kind}"')
+    load_into(part, {key: value for key, value in state.items() if not key.startswith("high.")}, path)

@@ -192,7 +192,7 @@ def train_hr(
         loss,
         Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
-        settings={**asdict(recipe), "data": fingerprint(real), **_start_settings(start)},
+        settings={**asdict(recipe), "data": fingerprint(real), **start_settings(start)},
         seed=recipe.seed,
         report=report,
         device=device,
@@ -216,6 +216,6 @@ def _start_from(net: PyramidNet, config: dict[str, Any], path: Path) -> None:
     load_into(net, state, path)
 
 
-def _start_settings(start: Path | None) -> dict[str, Any]:
+def start_settings(start: Path | None) -> dict[str, Any]:
     """What tells a run from one with another start; nothing without one, as in the states of earlier versions."""
     return {} if start is None else {"start": zlib.crc32(start.read_bytes())}
