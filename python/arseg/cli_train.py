@@ -62,9 +62,7 @@ Seed = Annotated[
 ]
 Start = Annotated[
     Path | None,
-    typer.Option(
-        help="The default recipes: weights of an earlier run to go on from.", show_default=False
-    ),
+    typer.Option(help="The default recipes: weights of an earlier run to go on from.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda; with torchrun each process takes a card of its own.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")]
