@@ -28,7 +28,7 @@ class HrRecipe:
     """Phase 1's settings.
 
     `scales` are those of the frames as they are stored. `height` is that of the frames to be segmented later: smaller
-    and larger ones are resized to it; None: they stay as they are.
+    and larger ones are resized to it; 0: they stay as they are.
     """
 
     steps: int = 2500
@@ -43,7 +43,7 @@ class HrRecipe:
     street_share: float = 1 / 8
     channels: int = 64
     wide: int = 256
-    height: int | None = None
+    height: int = 0
     seed: int = 0
 
 
@@ -200,7 +200,7 @@ def train_hr(
     )
     path = folder / "hr.safetensors"
     if parallel.is_first():
-        height = {} if recipe.height is None else {"height": recipe.height}
+        height = {"height": recipe.height} if recipe.height else {}
         save_checkpoint(state, path, kind="hr", config={**config, **height})
     return path
 
