@@ -244,8 +244,10 @@ def street(
 
 
 def _height(text: str | None) -> int | Literal["video"] | None:
-    if text is None or text == "video":
-        return text  # type: ignore[return-value]
+    if text is None:
+        return None
+    if text == "video":
+        return "video"
     if not text.isdigit() or not 16 <= int(text) <= 4320:
         raise InputError(f"--height: expected 16 to 4320 pixels, or 'video', got {text!r}")
     return int(text)

@@ -68,7 +68,8 @@ def adapt(
     batch: Annotated[int, typer.Option(min=1)] = 4,
     crop: Annotated[str, typer.Option(help="Height and width of training views.")] = "256x384",
     height: Annotated[
-        int | None, typer.Option(help="Resize frames to this height.", min=16, show_default="the videos'")
+        int | None,
+        typer.Option(help="Resize frames to this height.", min=16, show_default="the model's, or the videos'"),
     ] = None,
     rate: Annotated[float, typer.Option(help="Learning rate of the fusion.")] = 1e-3,
     gop: Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=2)] = 12,

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,7 @@ class AdaptRecipe:
         rate: AdamW's, of the fusion; `low_rate` times that for the low-resolution branch, which is trained already.
         similarity, prediction: weights of the two losses.
         temperature: both networks' logits are divided by it before they are compared.
-        height: of the frames as the network sees them; None: the videos'. It becomes the network's `input_height`.
+        height: of the frames as the network sees them; None: its `input_height`, or the videos'. It becomes that.
         gop: longest group; distances 1 … gop-1 are trained alike.
         held_out: the share at the end of each video that is measured and not trained on; 0: nothing is measured.
         measured: at most so many held-out groups are measured, evenly spread.
@@ -112,6 +112,7 @@ def adapt(
     in `folder`.
     """
     recipe = recipe or AdaptRecipe()
+    recipe = replace(recipe, height=recipe.height or net.input_height)
     refuse_device(device)
     device = torch.device(device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")

@@ -174,12 +174,12 @@ class VideoSegmenter:
             return group.kept
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
         block, (height, width) = frame.motion.block, frame.image.shape[:2]
+        size = (height, width)
         if self.mode == "warp":
-            return warped_logits(group.kept, motion, block, (height, width))
+            return warped_logits(group.kept, motion, block, size)
         low = model.low_res(self._input(frame))
-        logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=(height, width))
-        where = {"block": block, "frame_size": (height, width)}
-        return model.with_keyframe(logits, group.kept, motion, frame.distance, **where)  # type: ignore[arg-type]
+        logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=size)
+        return model.with_keyframe(logits, group.kept, motion, frame.distance, block=block, frame_size=size)
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""

@@ -148,6 +148,7 @@ def accelerate(
         spec = portable(model)
         model = network_from(model, pretrained=weights is None)
     known = _known_labels(model)
+    input_height = getattr(model, "input_height", None) if isinstance(model, (PyramidNet, ARSegNet)) else None
     model = model.high if isinstance(model, ARSegNet) else model
     whole = copy.deepcopy(model).eval().requires_grad_(False).float()
     if weights is not None:
@@ -174,6 +175,7 @@ def accelerate(
         keyframe_weight=keyframe_weight,
         spec=spec,
     )
+    net.input_height = input_height
     net.to(device=image.device)
     _try_low(net, image, size)
     return net.eval()
