@@ -22,10 +22,11 @@ from arseg.data.labelset import LabelSet
 from arseg.data.street import StreetScene
 from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
-from arseg.engine.segmenter import VideoSegmenter, input_size
+from arseg.engine.segmenter import VideoSegmenter
 from arseg.errors import InputError
 from arseg.files import save_json, save_png
 from arseg.models.arseg_net import ARSegNet
+from arseg.models.pyramid import input_size
 from arseg.modes import NAMES, Mode
 from arseg.segment_files import check_size, open_video
 from arseg.terminal import progress_bar

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from arseg.errors import InputError
 from arseg.files import save_json
+from arseg.models.pyramid import input_size
 from arseg.video import VideoFrame, VideoReader
 
 from .augment import View, jitter, random_view
@@ -103,7 +104,7 @@ def checksum(video: Path) -> int:
 
 
 def _stored(reader: VideoReader, folder: Path, height: int | None, budget: float) -> Iterator[dict[str, object]]:
-    size = _resized((reader.height, reader.width), height)
+    size = input_size((reader.height, reader.width), height)
     bytes_a_frame = size[0] * size[1] * 3 + reader.height * reader.width // (BLOCK * BLOCK) * 4
     every = max(1, math.ceil((reader.frame_count or 0) * bytes_a_frame / budget))
     used = 0.0
@@ -114,7 +115,7 @@ def _stored(reader: VideoReader, folder: Path, height: int | None, budget: float
         if used > budget and number:
             return  # the container did not say how long the video is
         coded = (frames[0].image.shape[0], frames[0].image.shape[1])
-        stored = _resized(coded, height)
+        stored = input_size(coded, height)
         arrays = {f"image{d}": _resize(frame.image, stored) for d, frame in enumerate(frames)}
         arrays |= {f"vectors{d}": f.motion.vectors for d, f in enumerate(frames) if f.motion is not None}
         path = folder / f"{frames[0].index:06d}.npz"
@@ -132,10 +133,6 @@ def _groups(reader: VideoReader) -> Iterator[list[VideoFrame]]:
         frames.append(frame)
     if frames:
         yield frames
-
-
-def _resized(size: tuple[int, int], height: int | None) -> tuple[int, int]:
-    return size if height is None else (height, max(1, round(size[1] * height / size[0])))
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -143,7 +143,7 @@ def adapt(
         [
             {"params": list(net.low.parameters()), "scale": recipe.low_rate},
             {"params": list(net.fusion.parameters())},
-            {"params": list(keyframe.parameters()), "scale": 10.0},
+            {"params": list(keyframe.parameters()), "scale": 10.0},  # two numbers that have far to go
         ],
         lambda _, rng: sample_groups(training, rng, batch=recipe.batch, crop=recipe.crop, scales=recipe.scales),
         loss,

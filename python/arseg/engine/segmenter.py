@@ -19,7 +19,7 @@ from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg.models.fused import FusedNetwork
 from arseg.models.keyframe import warped_logits
-from arseg.models.pyramid import normalise
+from arseg.models.pyramid import input_size, normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
 
@@ -189,11 +189,6 @@ class VideoSegmenter:
             # In bytes, as in training: that is torch's fastest way, but the CPU's alone.
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
         return normalise(image.to(self.device), self.label_set.mean, self.label_set.std)
-
-
-def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
-    """(height, width) at which a network sees a frame of that size; `height` None: as it is."""
-    return frame if height is None else (height, max(1, round(frame[1] * height / frame[0])))
 
 
 def refuse_device(name: str | torch.device) -> None:

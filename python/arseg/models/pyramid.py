@@ -79,6 +79,11 @@ class PyramidNet(nn.Module):
         return resize_to(self.classifier(self.features(image)), image)
 
 
+def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
+    """(height, width) at which a network sees a frame of that size; `height` None: as it is."""
+    return frame if height is None else (height, max(1, round(frame[1] * height / frame[0])))
+
+
 def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 `[N, 3, H, W]` -> float32, `(image / 255 - mean) / std`, channels last in memory."""
     scale = torch.tensor(std, device=image.device).view(1, 3, 1, 1) * 255
