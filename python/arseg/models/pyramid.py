@@ -21,6 +21,16 @@ def resize_to(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def enlarge_to(x: Tensor, like: Tensor, factor: int = 2) -> Tensor:
+    """A map `factor` times as large, cut to the size of `like`, whose last row and column may be half there.
+
+    A map of stride 2s is `ceil(n / 2)` cells wide where that of stride s has `n`. Stretching the one to the size of
+    the other would shift it, by half a cell at the edge, wherever n is odd.
+    """
+    large = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    return large[..., : like.shape[-2], : like.shape[-1]]
+
+
 class PooledContext(nn.Module):
     """What the scene as a whole says, added to every pixel: average pools of 1 and 3 bins (as in PSPNet, thinner)."""
 
@@ -52,9 +62,9 @@ class PyramidHead(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         c4, c8, c16, c32 = (layer(x) for layer, x in zip(self.lateral, maps, strict=True))
-        p16 = self.smooth16(c16 + resize_to(self.context(c32), c16))
-        p8 = self.smooth8(c8 + resize_to(p16, c8))
-        return self.smooth4(c4 + resize_to(self.narrow(p8), c4))
+        p16 = self.smooth16(c16 + enlarge_to(self.context(c32), c16))
+        p8 = self.smooth8(c8 + enlarge_to(p16, c8))
+        return self.smooth4(c4 + enlarge_to(self.narrow(p8), c4))
 
 
 class PyramidNet(nn.Module):
@@ -76,7 +86,7 @@ class PyramidNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> logits `[N, classes, H, W]`."""
-        return resize_to(self.classifier(self.features(image)), image)
+        return enlarge_to(self.classifier(self.features(image)), image, 4)
 
 
 def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
