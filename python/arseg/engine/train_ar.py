@@ -14,13 +14,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
 from arseg.data.pairs import GOP, Clip, cached_clips, cached_video_clips
-from arseg.data.stills import camvid_stills, fingerprint
+from arseg.data.stills import Still, camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.build import build
@@ -30,23 +29,36 @@ from arseg.models.pyramid import normalise
 
 from . import parallel
 from .loop import Batch, Schedule, train
-from .train_hr import class_weights, segmentation_loss, start_settings
+from .train_hr import class_weights, start_settings
+from .train_low import Teacher, imitation_loss, train_low
 
 BLOCK = 4
 
 
 @dataclass(frozen=True)
 class ArRecipe:
-    """Phase 2's settings; the defaults made the shipped weights. `scales` are of the frames as they are stored."""
+    """Phase 2's settings; the defaults made the shipped weights.
 
-    steps: int = 2200
+    Attributes:
+        low_steps, low_batch, low_rate: of the first stage, the low-resolution branch alone; 0 steps: without it.
+        steps, batch, rate: of the second, on pairs, with the fusion.
+        branch_rate: the low-resolution branch's rate in it, as a share of `rate`.
+        street_share, video_share: of a batch of pairs; the rest are of labelled stills.
+        scales: of the frames as they are stored.
+    """
+
+    low_steps: int = 2400
+    low_batch: int = 8
+    low_rate: float = 6e-4
+    steps: int = 2000
     batch: int = 6
     crop: tuple[int, int] = (384, 512)
     scales: tuple[float, float] = (1.28, 2.4)
     rate: float = 7e-4
+    branch_rate: float = 0.2
     streets: int = 150
-    street_share: float = 1 / 4
-    video_share: float = 1 / 4
+    street_share: float = 1 / 6
+    video_share: float = 1 / 3
     scale: float = 0.5
     window: int = 7
     fusion: str = "attention"
@@ -96,10 +108,6 @@ def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np
     }
 
 
-Teacher = Callable[[Tensor], Tensor]
-"""Image -> fusion feature, of the frozen keyframe network."""
-
-
 def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
     """The fused frame against its label, against the teacher's feature of the same frame, and against its classes.
 
@@ -109,17 +117,11 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
             reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-            classes = net.classifier(wanted).float().softmax(1)
         fused = net.fuse(net.low_res(batch["image"]), reference, batch["motion"], **where)
-        small = net.with_keyframe(
+        logits = net.with_keyframe(
             net.classifier(fused), net.classifier(reference), batch["motion"], batch["distance"], **where
         )
-    logits = F.interpolate(small.float(), size=batch["label"].shape[-2:], mode="bilinear", align_corners=False)
-    return {
-        **segmentation_loss(logits, batch["label"], weights, recipe.overlap),
-        "similarity": recipe.similarity * F.mse_loss(fused.float(), wanted.float()),
-        "distillation": recipe.distillation * F.cross_entropy(small.float(), classes),
-    }
+    return imitation_loss(net, fused, logits, wanted, batch["label"], weights, recipe)
 
 
 class _Trained(nn.Module):
@@ -130,12 +132,19 @@ class _Trained(nn.Module):
         self.low, self.fusion = net.low, net.fusion
 
 
-def training_pairs(
-    root: Path, folder: Path, videos: Sequence[Path], recipe: ArRecipe, report: Callable[[str], None]
-) -> list[tuple[Pairs, int]]:
-    """Pairs of stills, streets and unlabelled videos, each with its number in a batch; clips are kept in `folder`."""
-    stills = camvid_stills(root)
-    clips: dict[str, list[Clip]] = {"still": [], "street": [], "video": []}
+Clips = dict[str, list[Clip]]
+"""Of "still", "street" and "video"."""
+
+
+def training_clips(
+    stills: Sequence[Still],
+    folder: Path,
+    videos: Sequence[Path],
+    recipe: ArRecipe,
+    report: Callable[[str], None],
+) -> Clips:
+    """Clips of stills, streets and unlabelled videos; they are kept in `folder`."""
+    clips: Clips = {"still": [], "street": [], "video": []}
     total = len(stills) + recipe.streets
     for made, (source, clip) in enumerate(cached_clips(folder, stills, recipe.streets, seed=recipe.seed), 1):
         clips[source].append(clip)
@@ -144,8 +153,13 @@ def training_pairs(
     clips["video"] += cached_video_clips(folder, videos, seed=recipe.seed)
     if videos:
         report(f"pairs: {len(clips['video'])} clips of {len(videos)} videos")
-    shares = {"street": recipe.street_share if recipe.streets else 0, "video": recipe.video_share if videos else 0}
-    counts = {source: round(recipe.batch * share) for source, share in shares.items()}
+    return clips
+
+
+def training_pairs(clips: Clips, recipe: ArRecipe) -> list[tuple[Pairs, int]]:
+    """The pairs of each kind, with their number in a batch."""
+    shares = {"street": recipe.street_share, "video": recipe.video_share}
+    counts = {source: round(recipe.batch * share) for source, share in shares.items() if clips[source]}
     counts = {"still": recipe.batch - sum(counts.values()), **counts}
     return [(Pairs(clips[source], recipe.distances), count) for source, count in counts.items() if count]
 
@@ -178,13 +192,23 @@ def train_ar(
     device = torch.device(device)
     net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.high.eval().requires_grad_(False)
-    net.low.train()
+    net.low.eval()  # the batches mix domains: batch normalisation keeps the statistics of the keyframe network
     frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
 
     stills = camvid_stills(root)
     weights = class_weights(stills, config["classes"]).to(device)
     with parallel.first_alone():
-        sources = training_pairs(root, folder / "pairs", videos, recipe, report)
+        clips = training_clips(stills, folder / "pairs", videos, recipe, report)
+    sources, others = training_pairs(clips, recipe), (clips["street"], clips["video"])
+    made_from = {
+        "data": fingerprint(stills),
+        "teacher": zlib.crc32(teacher.read_bytes()),
+        "videos": sorted(video.stem for video in videos),
+    }
+    options: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}
+    if recipe.low_steps and start is None:
+        report(f"{recipe.low_steps} steps of the low-resolution branch alone")
+        train_low(net, frozen, stills, others, weights, folder / "low", recipe, made_from, **options)
     with torch.no_grad():
         example = sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]
         net.start_fusion_for(frozen(example.to(device)))
@@ -194,22 +218,17 @@ def train_ar(
         _start_from(part, start)
     averaged = train(
         part,
-        [{"params": list(net.low.parameters())}, {"params": list(net.fusion.parameters())}],
+        [
+            {"params": list(net.low.parameters()), "scale": recipe.branch_rate},
+            {"params": list(net.fusion.parameters())},
+        ],
         lambda _, rng: sample_pairs(sources, recipe, rng),
         lambda batch: fst_loss(net, frozen, batch, weights, recipe),
         Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
-        settings={
-            **asdict(recipe),
-            "data": fingerprint(stills),
-            "teacher": zlib.crc32(teacher.read_bytes()),
-            "videos": sorted(video.stem for video in videos),
-            **start_settings(start),
-        },
+        settings={**asdict(recipe), **made_from, **start_settings(start)},
         seed=recipe.seed,
-        report=report,
-        device=device,
-        tensorboard=tensorboard,
+        **options,
     )
     full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
     path = folder / "ar.safetensors"

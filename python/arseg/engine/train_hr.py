@@ -64,6 +64,8 @@ def class_weights(stills: Sequence[Still], classes: int) -> Tensor:
 def soft_overlap_loss(probability: Tensor, label: Tensor, ignore: int) -> Tensor:
     """1 - mean over the batch's classes of their soft IoU: what the score asks for, where cross-entropy counts pixels.
 
+    0 for a batch without labels.
+
     Args:
         probability: `[N, classes, H, W]`.
         label: int64 `[N, H, W]`; pixels of `ignore` count nowhere.
@@ -79,6 +81,8 @@ def soft_overlap_loss(probability: Tensor, label: Tensor, ignore: int) -> Tensor
     )
     found = parallel.total((probability * counted[:, None]).sum((0, 2, 3)))
     present = true > 0
+    if not present.any():
+        return probability.sum() * 0
     return 1 - (shared[present] / (found + true - shared)[present]).mean()
 
 
