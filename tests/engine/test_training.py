@@ -18,6 +18,7 @@ from arseg.data.stills import compressed
 from arseg.data.street import StreetScene
 from arseg.engine.train_ar import ArRecipe, Pairs, fst_loss, sample_pairs, train_ar
 from arseg.engine.train_hr import Donors, HrRecipe, class_weights, segmentation_loss, soft_overlap_loss, train_hr
+from arseg.engine.train_low import counts
 from arseg.errors import InputError
 from arseg.models import ARSegNet, load_checkpoint
 from arseg.video import encode
@@ -64,7 +65,7 @@ def phases(root, video, tmp_path_factory):
     recipe = HrRecipe(**SMALL, street_scenes=1, street_share=1 / 3, qualities=(25,), channels=16, wide=16)
     high = train_hr(root, folder / "hr", recipe, report=lines.append)
     fused = train_ar(root, high, folder / "ar", ArRecipe(**SMALL, **LOW, streets=0), lines.append, [video])
-    assert lines[-1].startswith("cross-entropy on drives, by the fusion's gain: 0.25 ")
+    assert lines[-1].startswith("cross-entropy on drives, by the fusion's gain: 0 ")
     return high, fused
 
 
@@ -140,6 +141,40 @@ def test_phase_2_stopped_between_its_stages_ends_with_the_same_bits(phases, root
     assert (tmp_path / "low" / "state.pt").exists() and not (tmp_path / "state.pt").exists()
     whole, resumed = (load_checkpoint(path).state_dict() for path in (fused, run()))
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"low_steps": -5}, "low_steps: expected at least 0, got -5"),
+        ({"calibration": -1}, "calibration: expected at least 0, got -1"),
+        ({"low_batch": 0}, "low_batch: expected at least 1, got 0"),
+        (
+            {"street_share": 0.5, "video_share": 0.75},
+            "video_share: expected at least 0 and at most 1 together, got 0.5 and 0.75",
+        ),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused_at_once(settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train_ar(tmp_path / "none", tmp_path / "none", tmp_path, ArRecipe(**settings), lambda line: None)
+
+
+def test_videos_that_are_not_there_or_too_short_are_named(phases, root, video, tmp_path):
+    recipe = ArRecipe(**SMALL, streets=0)
+    with pytest.raises(InputError, match=r"other.mp4: no such file; expected a video"):
+        train_ar(root, phases[0], tmp_path, recipe, lambda line: None, [tmp_path / "other.mp4"])
+    assert not list(tmp_path.iterdir())
+    street = StreetScene(2, width=320, height=180)
+    encode((image for image, _ in street.frames(GOP)), tmp_path / "short.mp4")
+    with pytest.raises(InputError, match=r"short.mp4: expected at least 24 frames, a group of every second one"):
+        train_ar(root, phases[0], tmp_path, recipe, lambda line: None, [video, tmp_path / "short.mp4"])
+
+
+def test_the_places_in_a_batch():
+    clips = {"still": [1], "street": [1], "video": []}
+    assert counts(8, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 7, "street": 1}
+    assert counts(2, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 2}
 
 
 def test_without_its_first_stage_phase_2_begins_with_pairs(phases, root, tmp_path):

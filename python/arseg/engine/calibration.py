@@ -17,7 +17,8 @@ from arseg.models.fusion import Attention, DenseAttention, ValueOnly, enlarged
 
 from .loop import Batch
 
-GAINS = (0.25, 0.5, 0.75, 1.0)
+GAINS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""0 tells what the result is without the fusion; it is not to be chosen, for no training would come back from it."""
 
 
 ADDING = (Attention, DenseAttention, ValueOnly)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +28,10 @@ from arseg.models.folding import fold_batch_norm
 from arseg.models.pyramid import normalise
 
 from . import parallel
-from .calibration import ADDING, gain_losses, scale_fusion
+from .calibration import ADDING, GAINS, gain_losses, scale_fusion
 from .loop import Batch, Schedule, moved, train
 from .train_hr import class_weights, start_settings
-from .train_low import Teacher, imitation_loss, train_low
+from .train_low import Clips, Teacher, counts, imitation_loss, train_low
 
 BLOCK = 4
 
@@ -135,10 +135,6 @@ class _Trained(nn.Module):
         self.low, self.fusion = net.low, net.fusion
 
 
-Clips = dict[str, list[Clip]]
-"""Of "still", "street" and "video"."""
-
-
 def training_clips(
     stills: Sequence[Still],
     folder: Path,
@@ -147,13 +143,17 @@ def training_clips(
     report: Callable[[str], None],
 ) -> Clips:
     """Clips of stills, streets and unlabelled videos; they are kept in `folder`."""
-    clips: Clips = {"still": [], "street": [], "video": []}
+    clips: dict[str, list[Clip]] = {"still": [], "street": [], "video": []}
     total = len(stills) + recipe.streets
     for made, (source, clip) in enumerate(cached_clips(folder, stills, recipe.streets, seed=recipe.seed), 1):
         clips[source].append(clip)
         if made % 50 == 0 or made == total:
             report(f"pairs: {made} of {total} clips")
-    clips["video"] += cached_video_clips(folder, videos, seed=recipe.seed)
+    for video in videos:
+        found = list(cached_video_clips(folder, [video], seed=recipe.seed))
+        if not found:
+            raise InputError(f"{video}: expected at least {2 * GOP} frames, a group of every second one; it has fewer")
+        clips["video"] += found
     if videos:
         report(f"pairs: {len(clips['video'])} clips of {len(videos)} videos")
     return clips
@@ -162,9 +162,28 @@ def training_clips(
 def training_pairs(clips: Clips, recipe: ArRecipe) -> list[tuple[Pairs, int]]:
     """The pairs of each kind, with their number in a batch."""
     shares = {"street": recipe.street_share, "video": recipe.video_share}
-    counts = {source: round(recipe.batch * share) for source, share in shares.items() if clips[source]}
-    counts = {"still": recipe.batch - sum(counts.values()), **counts}
-    return [(Pairs(clips[source], recipe.distances), count) for source, count in counts.items() if count]
+    found = counts(recipe.batch, shares, clips)
+    return [(Pairs(clips[kind], recipe.distances), count) for kind, count in found.items() if count]
+
+
+def _check(recipe: ArRecipe, videos: Sequence[Path]) -> None:
+    """Raises `InputError` before hours of work rather than after them."""
+    for name, least in (("low_steps", 0), ("calibration", 0), ("low_batch", 1), ("batch", 1)):
+        if getattr(recipe, name) < least:
+            raise InputError(f"{name}: expected at least {least}, got {getattr(recipe, name)}")
+    street, video = recipe.street_share, recipe.video_share
+    if min(street, video) < 0 or street + video > 1:
+        raise InputError(
+            f"street_share, video_share: expected at least 0 and at most 1 together, got {street} and {video}"
+        )
+    for name in ("low_batch", "batch"):
+        if getattr(recipe, name) % parallel.world():
+            raise InputError(
+                f"{name}: expected a multiple of the {parallel.world()} processes, got {getattr(recipe, name)}"
+            )
+    for path in videos:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; expected a video")
 
 
 def train_ar(
@@ -186,6 +205,7 @@ def train_ar(
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
+    _check(recipe, videos)
     torch.manual_seed(recipe.seed)
     kind, config, state = read_checkpoint(teacher)
     if kind != "hr":
@@ -204,7 +224,7 @@ def train_ar(
     weights = class_weights(stills, config["classes"]).to(device)
     with parallel.first_alone():
         clips = training_clips(stills, folder / "pairs", videos, recipe, report)
-    sources, others = training_pairs(clips, recipe), (clips["street"], clips["video"])
+    sources = training_pairs(clips, recipe)
     made_from = {
         "data": fingerprint(stills),
         "teacher": zlib.crc32(teacher.read_bytes()),
@@ -212,8 +232,8 @@ def train_ar(
     }
     options: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}
     if recipe.low_steps and start is None:
-        report(f"{recipe.low_steps} steps of the low-resolution branch alone")
-        train_low(net, frozen, stills, others, weights, folder / "low", recipe, made_from, **options)
+        report("first stage: the low-resolution branch alone")
+        train_low(net, frozen, stills, clips, weights, folder / "low", recipe, made_from, **options)
     with torch.no_grad():
         example = sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]
         net.start_fusion_for(frozen(example.to(device)))
@@ -231,7 +251,7 @@ def train_ar(
         lambda batch: fst_loss(net, frozen, batch, weights, recipe),
         Schedule(recipe.steps, recipe.rate, averaging=0.998),
         folder,
-        settings={**asdict(recipe), **made_from, **start_settings(start)},
+        settings={**asdict(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
         seed=recipe.seed,
         **options,
     )
@@ -248,8 +268,8 @@ def _calibrate(net: ARSegNet, teacher: Teacher, drives: Pairs, recipe: ArRecipe,
     device = next(net.parameters()).device
     rng = np.random.default_rng(recipe.seed)
     batches = (moved(sample_pairs([(drives, recipe.batch)], recipe, rng), device) for _ in range(recipe.calibration))
-    losses = gain_losses(net, teacher, batches, BLOCK)
-    gain = min(losses, key=losses.__getitem__)
+    losses = gain_losses(net.eval(), teacher, batches, BLOCK)
+    gain = min(GAINS[1:], key=losses.__getitem__)
     report("cross-entropy on drives, by the fusion's gain: " + ", ".join(f"{k:g} {v:.4f}" for k, v in losses.items()))
     scale_fusion(net, gain)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from arseg.data import camvid
 from arseg.data.augment import jitter, paste, random_view
@@ -138,6 +138,14 @@ def sample_stills(
     return {"image": normalise(jittered, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
 
 
+def rate_groups(net: nn.Module) -> list[dict[str, Any]]:
+    """The optimiser's groups: the encoder, which has learned before, at half of the rate."""
+    named = list(net.named_parameters())
+    encoder = [p for name, p in named if name.startswith("encoder.")]
+    rest = [p for name, p in named if not name.startswith("encoder.")]
+    return [{"params": encoder, "scale": 0.5}, {"params": rest}]
+
+
 def train_hr(
     root: Path,
     folder: Path,
@@ -186,12 +194,9 @@ def train_hr(
             logits = net(batch["image"])
         return segmentation_loss(logits, batch["label"], weights, recipe.overlap)
 
-    encoder = list(net.encoder.parameters())
-    rest = [p for name, p in net.named_parameters() if not name.startswith("encoder.")]
-    groups: list[dict[str, Any]] = [{"params": encoder, "scale": 0.5}, {"params": rest}]
     state = train(
         net,
-        groups,
+        rate_groups(net),
         sample,
         loss,
         Schedule(recipe.steps, recipe.rate, averaging=0.998),

@@ -20,14 +20,16 @@ from arseg.models.arseg_net import ARSegNet
 from arseg.models.fusion import enlarged
 
 from .loop import Batch, Schedule, train
-from .train_hr import Donors, HrRecipe, sample_stills, segmentation_loss
+from .train_hr import Donors, HrRecipe, rate_groups, sample_stills, segmentation_loss
 
 if TYPE_CHECKING:
     from .train_ar import ArRecipe
 
-Others = tuple[Sequence[Clip], Sequence[Clip]]
-OTHERS = (1 / 8, 1 / 4)
-"""Shares of a batch: frames of streets, and of unlabelled videos."""
+SHARES = {"street": 1 / 8, "video": 1 / 4}
+"""Of a batch; the rest are labelled stills."""
+
+Clips = Mapping[str, list[Clip]]
+"""Of "still", "street" and "video"."""
 
 # What the stage depends on; another fusion after it does not make it another one.
 _SETTINGS = (
@@ -75,11 +77,17 @@ def low_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     return imitation_loss(net, feature, logits, wanted, batch["label"], weights, recipe)
 
 
+def counts(batch: int, shares: Mapping[str, float], clips: Clips) -> dict[str, int]:
+    """How many of a batch are of each kind: "still" first, which takes what kinds without clips or places leave."""
+    others = {kind: round(batch * share) for kind, share in shares.items() if clips[kind]}
+    return {"still": batch - sum(others.values()), **{kind: count for kind, count in others.items() if count}}
+
+
 def train_low(
     net: ARSegNet,
     teacher: Teacher,
     stills: Sequence[Still],
-    others: Others,
+    clips: Clips,
     weights: Tensor,
     folder: Path,
     recipe: ArRecipe,
@@ -90,33 +98,30 @@ def train_low(
 
     Args:
         stills: labelled frames, shown as they are and as keyframes of H.264; rare things are pasted among them.
-        others: clips of streets and of unlabelled videos, whose frames are `OTHERS` of a batch.
+        clips: those of streets and unlabelled videos lend their frames.
         folder: where the stage's own state and log are.
         made_from: what tells these data and teacher from others.
         options: `report`, `device` and `tensorboard` of `loop.train`.
     """
     views = HrRecipe(crop=recipe.crop, scales=recipe.scales)
     versions = [stills, *(compressed(stills, crf) for crf in views.qualities)]
-    counts = [round(recipe.low_batch * share) for share in OTHERS]
-    added = [([_frames(clips)], count) for clips, count in zip(others, counts, strict=True) if clips and count]
-    labelled = recipe.low_batch - sum(count for _, count in added)
+    places = counts(recipe.low_batch, SHARES, clips)
+    sources: list[tuple[Sequence[Sequence[Still]], int]] = [(versions, places.pop("still"))]
+    sources += [([_frames(clips[kind])], count) for kind, count in places.items()]
     donors = Donors(stills)
 
     def sample(_: int, rng: np.random.Generator) -> Batch:
-        return sample_stills([(versions, labelled), *added], donors, views, rng)
+        return sample_stills(sources, donors, views, rng)
 
-    encoder = list(net.low.encoder.parameters())  # type: ignore[union-attr]
-    known = {id(p) for p in encoder}
-    rest = [p for p in net.low.parameters() if id(p) not in known]
     net.low.load_state_dict(
         train(
             net.low,
-            [{"params": encoder, "scale": 0.5}, {"params": rest}],
+            rate_groups(net.low),
             sample,
             lambda batch: low_loss(net, teacher, batch, weights, recipe),
             Schedule(recipe.low_steps, recipe.low_rate, averaging=0.998),
             folder,
-            settings={**{name: getattr(recipe, name) for name in _SETTINGS}, **made_from},
+            settings={**{name: getattr(recipe, name) for name in _SETTINGS}, "shares": SHARES, **made_from},
             seed=recipe.seed,
             **options,
         )
