@@ -13,7 +13,7 @@ def net(request):
     fusion, weight = request.param
     torch.manual_seed(0)
     high = PyramidNet(classes=3, channels=8, wide=8)
-    model = ARSegNet(high, channels=8, fusion=fusion, keyframe_weight=weight).eval()
+    model = ARSegNet(high, channels=8, fusion=fusion, keyframe_weight=weight, keyframe_detail=weight).eval()
     model.start_fusion_for(torch.randn(1, 8, 6, 8))
     torch.nn.init.normal_(model.fusion.hr_value_conv.bias)
     return model
@@ -29,7 +29,9 @@ def pairs(seed):
 def logits(net, batch):
     where = {"block": 4, "frame_size": batch["frame_size"]}
     reference = net.keyframe(batch["key"])
-    fused = net.classifier(net.fuse(net.low_res(batch["image"]), reference, batch["motion"], **where))
+    low = net.low_res(batch["image"])
+    fused = net.classifier(net.fuse(low, reference, batch["motion"], **where))
+    where["low_size"] = low.shape[2:]
     return net.with_keyframe(fused, net.classifier(reference), batch["motion"], batch["distance"], **where)
 
 

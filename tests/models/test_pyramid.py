@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from arseg.models import PyramidNet
-from arseg.models.pyramid import enlarge_to
+from arseg.models.pyramid import enlarge_to, input_size
 
 
 @pytest.mark.parametrize("cells", [8, 9])
@@ -29,3 +29,15 @@ def test_a_narrower_frame_has_the_same_features_where_nothing_of_its_edge_is_see
     seen = 50
     torch.testing.assert_close(narrow[..., :seen], whole[..., :seen], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(narrow[..., -1], whole[..., narrow.shape[-1] - 1])
+
+
+@pytest.mark.parametrize("frame", [(480, 854), (360, 638), (720, 406), (1080, 1920), (1000, 999)])
+def test_a_resized_frame_is_seen_in_whole_cells_with_its_sides_in_proportion(frame):
+    height, width = input_size(frame, 576)
+    assert height == 576 and width % 8 == 0
+    assert abs(width - frame[1] * 576 / frame[0]) <= 4
+
+
+def test_a_frame_of_the_right_height_is_seen_as_it_is():
+    assert input_size((480, 854), 480) == input_size((480, 854), None) == (480, 854)
+    assert input_size((4000, 1), 16) == (16, 8)

@@ -98,8 +98,10 @@ def _logits(
     kept = net.classifier(reference)
     if way == "warp":
         return warped_logits(kept, motion, BLOCK, coded)
-    logits = net.fused_logits(net.low_res(image), reference, motion, block=BLOCK, frame_size=coded)
-    return net.with_keyframe(logits, kept, motion, distance, block=BLOCK, frame_size=coded)
+    low = net.low_res(image)
+    where: dict[str, Any] = {"block": BLOCK, "frame_size": coded}
+    logits = net.fused_logits(low, reference, motion, **where)
+    return net.with_keyframe(logits, kept, motion, distance, **where, low_size=low.shape[2:])
 
 
 def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:

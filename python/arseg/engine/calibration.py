@@ -47,7 +47,9 @@ def gain_losses(
         kept = net.classifier(reference)
         for gain, found in losses.items():
             logits = alone.lerp(fused, gain)
-            logits = net.with_keyframe(logits, kept, batch["motion"], batch["distance"], **where)
+            logits = net.with_keyframe(
+                logits, kept, batch["motion"], batch["distance"], **where, low_size=low.shape[2:]
+            )
             found.append(F.cross_entropy(logits, classes).item())
     return {gain: sum(found) / len(found) for gain, found in losses.items()}
 

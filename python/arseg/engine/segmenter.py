@@ -179,7 +179,8 @@ class VideoSegmenter:
             return warped_logits(group.kept, motion, block, size)
         low = model.low_res(self._input(frame))
         logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=size)
-        return model.with_keyframe(logits, group.kept, motion, frame.distance, block=block, frame_size=size)
+        where: dict[str, Any] = {"block": block, "frame_size": size, "low_size": low.shape[2:]}
+        return model.with_keyframe(logits, group.kept, motion, frame.distance, **where)
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""

@@ -67,6 +67,7 @@ class ArRecipe:
     fusion: str = "attention"
     warp: bool = True
     keyframe_weight: float = 1.0
+    keyframe_detail: float = 1.0
     overlap: float = 1.0
     similarity: float = 1.0
     distillation: float = 0.5
@@ -116,11 +117,13 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
 
     Unlabelled frames of the batch count in the latter two alone.
     """
-    where = {"block": BLOCK, "frame_size": batch["frame_size"]}
+    where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
             reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-        fused = net.fuse(net.low_res(batch["image"]), reference, batch["motion"], **where)
+        low = net.low_res(batch["image"])
+        fused = net.fuse(low, reference, batch["motion"], **where)
+        where["low_size"] = low.shape[2:]
         logits = net.with_keyframe(
             net.classifier(fused), net.classifier(reference), batch["motion"], batch["distance"], **where
         )
@@ -212,7 +215,8 @@ def train_ar(
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
     high = build(kind, config)
     load_into(high, state, teacher)
-    branch: dict[str, Any] = {key: getattr(recipe, key) for key in ("scale", "window", "fusion", "keyframe_weight")}
+    names = ("scale", "window", "fusion", "keyframe_weight", "keyframe_detail")
+    branch: dict[str, Any] = {name: getattr(recipe, name) for name in names}
     net = ARSegNet(high, channels=config["channels"], **branch)
     device = torch.device(device)
     net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,7 +15,7 @@ from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
-from .keyframe import warped_logits
+from .keyframe import finer_than, warped_logits
 from .motion import dense_motion, resize_motion
 from .split import with_corners
 
@@ -40,6 +40,8 @@ class ARSegNet(nn.Module):
         keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `with_keyframe`), in
             the frame right after the keyframe. 0: the paper's method.
         keyframe_decay: at distance d the weight is that divided by d to this power, for vectors lead astray hop by hop.
+        keyframe_detail: how much is added, in the frame right after the keyframe, of what in its warped logits is too
+            fine for the low-resolution feature; at distance d that divided by the root of d. 0: nothing.
 
     `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
     attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
@@ -62,6 +64,7 @@ class ARSegNet(nn.Module):
         grid: str = "aligned",
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 1.0,
+        keyframe_detail: float = 0.0,
     ):
         super().__init__()
         if grid not in ("aligned", "legacy"):
@@ -77,6 +80,7 @@ class ARSegNet(nn.Module):
         # Tensors while they are learned.
         self.keyframe_weight: float | Tensor = keyframe_weight
         self.keyframe_decay: float | Tensor = keyframe_decay
+        self.keyframe_detail = keyframe_detail
 
     @property
     def classifier(self) -> nn.Module:
@@ -148,20 +152,27 @@ class ARSegNet(nn.Module):
         *,
         block: int,
         frame_size: tuple[int, int],
+        low_size: tuple[int, int],
     ) -> Tensor:
         """Weighted mean of a frame's fused logits (1) and its keyframe's, warped (`keyframe_weight / distance**decay`).
+
+        To the fused logits the details of the warped ones are added before (`keyframe_detail / sqrt(distance)`).
 
         Args:
             logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
             motion, block, frame_size: those of `arseg_ext.ops.mv_warp`.
             distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
+            low_size: height and width of the low-resolution feature.
         """
-        if not self.keyframe_weight:
+        if not self.keyframe_weight and not self.keyframe_detail:
             return logits
         if isinstance(distance, Tensor):
             distance = distance.view(-1, 1, 1, 1)
+        warped = warped_logits(kept, motion, block, frame_size)
+        if self.keyframe_detail:
+            logits = logits + self.keyframe_detail / distance**0.5 * finer_than(warped, low_size)
         weight = self.keyframe_weight / distance**self.keyframe_decay
-        return (logits + weight * warped_logits(kept, motion, block, frame_size)) / (1 + weight)
+        return (logits + weight * warped) / (1 + weight)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""

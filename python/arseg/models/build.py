@@ -14,7 +14,7 @@ from .published import make_published
 from .pyramid import PyramidNet
 from .split import SplitNetwork
 
-_FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay")
+_FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay", "keyframe_detail")
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:

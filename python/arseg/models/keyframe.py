@@ -6,9 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg_ext import ops
+
+from .split import with_corners
 
 if TYPE_CHECKING:
     from .arseg_net import ARSegNet
@@ -20,6 +23,12 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
         ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
     )
     return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+
+
+def finer_than(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """What of `[N, C, h, w]` a map of the size `grid` could not hold: the maps less themselves, shrunk and enlarged."""
+    coarse = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False, antialias=True)
+    return maps - with_corners(coarse, (maps.shape[2], maps.shape[3]))
 
 
 class KeyframeWeight(nn.Module):

@@ -90,8 +90,14 @@ class PyramidNet(nn.Module):
 
 
 def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
-    """(height, width) at which a network sees a frame of that size; `height` None: as it is."""
-    return frame if height is None else (height, max(1, round(frame[1] * height / frame[0])))
+    """(height, width) at which a network sees a frame of that size; `height` None: as it is.
+
+    A width that changes anyhow becomes a multiple of 8, so that the last cell of a map of stride 4 is a whole one, at
+    half that resolution, too: a map is stretched over the frame and read along its vectors as if all its cells were.
+    """
+    if height is None or height == frame[0]:
+        return frame
+    return height, max(8, 8 * round(frame[1] * height / frame[0] / 8))
 
 
 def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
