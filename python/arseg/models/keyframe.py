@@ -27,8 +27,9 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
 
 def finer_than(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """What of `[N, C, h, w]` a map of the size `grid` could not hold: the maps less themselves, shrunk and enlarged."""
-    coarse = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False, antialias=True)
-    return maps - with_corners(coarse, (maps.shape[2], maps.shape[3]))
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))  # torch has no such filter for bfloat16 on the CPU
+    coarse = F.interpolate(wide, size=grid, mode="bilinear", align_corners=False, antialias=True)
+    return (wide - with_corners(coarse, (maps.shape[2], maps.shape[3]))).to(maps.dtype)
 
 
 class KeyframeWeight(nn.Module):
