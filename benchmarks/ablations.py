@@ -3,15 +3,16 @@
     python benchmarks/ablations.py CAMVID --weights ar.safetensors                     # parts left out while segmenting
     python benchmarks/ablations.py CAMVID --teacher hr.safetensors [--low-steps 600 --steps 300 --video V ...] -o FOLDER
 
-The first takes weights as they are and changes their motion. The second trains each variant anew on the same clips, all
-for the same number of steps, and is resumed when it is called again; they share the recipe's first stage, but for the
-one without feature similarity. It scores them with the keyframes at three places in place of twelve, so that its
-figures compare with each other alone.
+The first takes weights as they are and changes their motion, or leaves parts of the network out. The second trains each
+variant anew on the same clips, all for the same number of steps, and is resumed when it is called again; they share the
+recipe's first stage, but for the one without feature similarity. It scores them with the keyframes at three places in
+place of twelve, so that its figures compare with each other alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from arseg.engine.segmenter import Group
 from arseg.engine.train_ar import ArRecipe, train_ar
 from arseg.files import save_json
 from arseg.models import ARSegNet, load_checkpoint
+from arseg.models.fusion import make_fusion
 from arseg.video import BlockField, VideoFrame, VideoReader, encode
 
 GOP = 12
@@ -54,13 +56,23 @@ CHANGES: Mapping[str, Change | None] = {
 }
 """Of the motion while segmenting, the weights staying as they are."""
 
+NO_KEYFRAME: Mapping[str, float] = {"keyframe_weight": 0.0, "keyframe_detail": 0.0}
+"""Nothing of the keyframe's logits, as in the paper's method."""
+
+LEFT_OUT: Mapping[str, Mapping[str, float]] = {
+    "the keyframe's details not added": {"keyframe_detail": 0.0},
+    "the paper's method, without the keyframe's logits": NO_KEYFRAME,
+}
+"""Attributes of the network while segmenting, its weights staying as they are."""
+
 TRAINED: Mapping[str, Mapping[str, object]] = {
     "the whole recipe": {},
     "no warp": {"warp": False},
     "no attention": {"fusion": "value"},
-    "low resolution alone": {"fusion": "none", "keyframe_weight": 0.0},
+    "low resolution alone": {"fusion": "none", **NO_KEYFRAME},
     "no feature similarity": {"similarity": 0.0},
-    "without the keyframe's logits": {"keyframe_weight": 0.0},
+    "without the keyframe's details": {"keyframe_detail": 0.0},
+    "without the keyframe's logits": NO_KEYFRAME,
     "d = 11 only": {"distances": (11,)},
 }
 """Variants of the recipe that are trained."""
@@ -141,6 +153,27 @@ def trained(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     return results
 
 
+def segmenting(model: ARSegNet, camvid: Path) -> dict[str, dict[str, object]]:
+    results = {name: record(scores) for name, scores in score(model, camvid, CHANGES).items()}
+    variants = {name: _with(model, attributes) for name, attributes in LEFT_OUT.items()}
+    alone = _with(model, NO_KEYFRAME)
+    alone.fusion = make_fusion("none", model.classifier.in_channels)
+    variants["the low-resolution branch alone"] = alone
+    for name, variant in variants.items():
+        results[name] = record(score(variant, camvid, {name: None})[name])
+    name = "warp alone, no second network"
+    results[name] = record(score(model, camvid, {name: None}, "warp")[name])
+    show(results)
+    return results
+
+
+def _with(model: ARSegNet, attributes: Mapping[str, float]) -> ARSegNet:
+    variant = copy.deepcopy(model)
+    for name, value in attributes.items():
+        setattr(variant, name, value)
+    return variant
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("camvid", type=Path)
@@ -161,12 +194,7 @@ def main() -> None:
         }
         found["trained"] = trained(arguments)
     elif arguments.weights:
-        model = load_checkpoint(arguments.weights)
-        results = {name: record(scores) for name, scores in score(model, arguments.camvid, CHANGES).items()}
-        whole = score(model, arguments.camvid, {"warp alone, no second network": None}, "warp")
-        results |= {name: record(scores) for name, scores in whole.items()}
-        show(results)
-        found = {"segmenting": results}
+        found = {"segmenting": segmenting(load_checkpoint(arguments.weights), arguments.camvid)}
     else:
         parser.error("give --weights or --teacher")
     if arguments.json:

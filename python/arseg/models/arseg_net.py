@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -152,7 +153,7 @@ class ARSegNet(nn.Module):
         *,
         block: int,
         frame_size: tuple[int, int],
-        low_size: tuple[int, int],
+        low_size: Sequence[int],
     ) -> Tensor:
         """Weighted mean of a frame's fused logits (1) and its keyframe's, warped (`keyframe_weight / distance**decay`).
 

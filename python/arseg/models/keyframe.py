@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,10 +26,10 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
     return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 
-def finer_than(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+def finer_than(maps: Tensor, grid: Sequence[int]) -> Tensor:
     """What of `[N, C, h, w]` a map of the size `grid` could not hold: the maps less themselves, shrunk and enlarged."""
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))  # torch has no such filter for bfloat16 on the CPU
-    coarse = F.interpolate(wide, size=grid, mode="bilinear", align_corners=False, antialias=True)
+    coarse = F.interpolate(wide, size=tuple(grid), mode="bilinear", align_corners=False, antialias=True)
     return (wide - with_corners(coarse, (maps.shape[2], maps.shape[3]))).to(maps.dtype)
 
 
