@@ -261,10 +261,10 @@ def test_weights_come_back_with_how_to_build_the_network(tmp_path):
     torch.manual_seed(0)
     net = arseg.accelerate("timm:mobilenetv3_small_050?num_classes=4&channels=8", scale=0.3, window=5, **SMALL)
     nn.init.normal_(net.fusion.hr_value_conv.weight)
-    net.input_height, net.keyframe_weight = 96, 0.5
+    net.input_height, net.keyframe_weight, net.keyframe_detail = 96, 0.5, 0.75
     net.save(tmp_path / "net.safetensors")
     again = load_checkpoint(tmp_path / "net.safetensors")
-    assert (again.input_height, again.keyframe_weight) == (96, 0.5)
+    assert (again.input_height, again.keyframe_weight, again.keyframe_detail) == (96, 0.5, 0.75)
     assert isinstance(again, AcceleratedNet) and not again.training
     assert (again.scale, again.fusion.window, again.stride, again.label_set) == (0.3, 5, 8, net.label_set)
     for key, value in net.state_dict().items():

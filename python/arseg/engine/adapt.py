@@ -124,6 +124,7 @@ def adapt(
         "scale": net.scale,
         "window": net.window,
         "keyframe_weight": float(net.keyframe_weight),
+        "keyframe_detail": net.keyframe_detail,
         "videos": [f"{video.name} {checksum(video):08x}" for video in videos],
         "teacher": _fingerprint(net.high),
     }
@@ -219,7 +220,11 @@ def agreement_record(
         "scale": net.scale,
         "gop": gop,
         "feature": {"channels": net.channels, "stride": net.stride},
-        "keyframe": {"weight": float(net.keyframe_weight), "decay": float(net.keyframe_decay)},
+        "keyframe": {
+            "weight": float(net.keyframe_weight),
+            "decay": float(net.keyframe_decay),
+            "detail": net.keyframe_detail,
+        },
         "gmacs": {name: round(value, 3) for name, value in macs.items()},
         "agreement": {name: record for name, record in found.items() if record is not None},
     }

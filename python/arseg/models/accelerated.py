@@ -47,6 +47,7 @@ class AcceleratedNet(ARSegNet):
         window: int = 7,
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 0.5,
+        keyframe_detail: float = 0.0,
         spec: Spec | None = None,
     ):
         super().__init__(
@@ -56,6 +57,7 @@ class AcceleratedNet(ARSegNet):
             window=window,
             keyframe_weight=keyframe_weight,
             keyframe_decay=keyframe_decay,
+            keyframe_detail=keyframe_detail,
         )
         self.channels, self.stride, self.label_set, self.spec = channels, stride, label_set, spec
         self.window = window
@@ -76,6 +78,7 @@ class AcceleratedNet(ARSegNet):
             "window": self.window,
             "keyframe_weight": float(self.keyframe_weight),
             "keyframe_decay": float(self.keyframe_decay),
+            "keyframe_detail": self.keyframe_detail,
             "height": self.input_height,
             "align_corners": self.high.align_corners,
             "labels": self.label_set.to_json(),
@@ -113,6 +116,7 @@ def accelerate(
     scale: float = 0.5,
     window: int = 7,
     keyframe_weight: float = 1.0,
+    keyframe_detail: float = 1.0,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
@@ -134,7 +138,8 @@ def accelerate(
         classifier: the submodule that makes the logits of that feature, by name (often a 1x1 convolution, for which the
             fusion has a faster way); or a function `(model, feature) -> logits`. None: found by looking for it.
         weights: a file with the network's state, .safetensors or .pth; None: the weights it comes with.
-        scale, window, keyframe_weight: see `ARSegNet`. `arseg adapt` learns the weight, where it is not 0.
+        scale, window, keyframe_weight, keyframe_detail: see `ARSegNet`. `arseg adapt` learns the weight, where it is
+            not 0.
         mean, std: RGB statistics of the normalisation; None: those of the network's `label_set`, or ImageNet's.
         classes, palette: names and RGB colours 0..255; None: those of the network's `label_set`, or "class 0", … in
             Pascal VOC's colours.
@@ -173,6 +178,7 @@ def accelerate(
         scale=scale,
         window=window,
         keyframe_weight=keyframe_weight,
+        keyframe_detail=keyframe_detail,
         spec=spec,
     )
     net.input_height = input_height
@@ -225,6 +231,7 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         window=config["window"],
         keyframe_weight=config.get("keyframe_weight", 0.0),  # files of earlier versions have none
         keyframe_decay=config.get("keyframe_decay", 0.5),
+        keyframe_detail=config.get("keyframe_detail", 0.0),
         spec=spec,
     )
     net.input_height = config.get("height")
