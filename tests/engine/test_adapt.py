@@ -19,7 +19,7 @@ from arseg.engine.adapt_report import table
 from arseg.engine.loop import Schedule
 from arseg.errors import InputError
 from arseg.models import AcceleratedNet
-from arseg.models.keyframe import finer_than
+from arseg.models.keyframe import details
 from arseg.models.pyramid import normalise
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
@@ -137,8 +137,8 @@ def test_the_losses_by_hand():
         fused = torch.nn.functional.interpolate(net.low_res(image), (16, 24), mode="bilinear", align_corners=True)
         kept = torch.tensor([1, 1 / 2]).view(2, 1, 1, 1)  # nothing moves: the keyframe's logits stay where they are
         before = net.classifier(net.keyframe(key))
-        detail = finer_than(before, net.low_res(image).shape[2:]) / torch.tensor([1, 2]).view(2, 1, 1, 1)
-        joined = (net.classifier(fused) + detail + kept * before) / (1 + kept)
+        added = details(before, net.classifier(fused), net.low_res(image).shape[2:])
+        joined = (net.classifier(fused) + added / torch.tensor([1, 2]).view(2, 1, 1, 1) + kept * before) / (1 + kept)
         teacher, student = (logits.div(2).softmax(1) for logits in (net.classifier(wanted), joined))
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
     similarity = ((fused - wanted) ** 2).mean() / wanted.var()

@@ -16,7 +16,7 @@ from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
-from .keyframe import finer_than, warped_logits
+from .keyframe import details, warped_logits
 from .motion import dense_motion, resize_motion
 from .split import with_corners
 
@@ -42,7 +42,8 @@ class ARSegNet(nn.Module):
             the frame right after the keyframe. 0: the paper's method.
         keyframe_decay: at distance d the weight is that divided by d to this power, for vectors lead astray hop by hop.
         keyframe_detail: how much is added, in the frame right after the keyframe, of what in its warped logits is too
-            fine for the low-resolution feature; at distance d that divided by the root of d. 0: nothing.
+            fine for the low-resolution feature (`keyframe.details`); at distance d that divided by the root of d. 0:
+            nothing.
 
     `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
     attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
@@ -171,7 +172,7 @@ class ARSegNet(nn.Module):
             distance = distance.view(-1, 1, 1, 1)
         warped = warped_logits(kept, motion, block, frame_size)
         if self.keyframe_detail:
-            logits = logits + self.keyframe_detail / distance**0.5 * finer_than(warped, low_size)
+            logits = logits + self.keyframe_detail / distance**0.5 * details(warped, logits, low_size)
         weight = self.keyframe_weight / distance**self.keyframe_decay
         return (logits + weight * warped) / (1 + weight)
 

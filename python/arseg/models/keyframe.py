@@ -26,11 +26,23 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
     return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 
-def finer_than(maps: Tensor, grid: Sequence[int]) -> Tensor:
-    """What of `[N, C, h, w]` a map of the size `grid` could not hold: the maps less themselves, shrunk and enlarged."""
-    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))  # torch has no such filter for bfloat16 on the CPU
-    coarse = F.interpolate(wide, size=tuple(grid), mode="bilinear", align_corners=False, antialias=True)
-    return (wide - with_corners(coarse, (maps.shape[2], maps.shape[3]))).to(maps.dtype)
+def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:
+    """What a map of the size `grid` could not hold of a keyframe's logits, where the frame's own agree with them.
+
+    The warped logits less themselves, shrunk to the grid and enlarged; times the overlap of both results' classes on it,
+    0 to 1, for where vectors lead astray the details would be those of something else.
+
+    Args:
+        warped, logits: the keyframe's, and the frame's own, `[N, classes, h, w]`.
+    """
+    # torch shrinks no bfloat16 on the CPU.
+    fine, own = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (warped, logits.detach()))
+    coarse, seen = (
+        F.interpolate(x, size=tuple(grid), mode="bilinear", align_corners=False, antialias=True) for x in (fine, own)
+    )
+    overlap = torch.minimum(coarse.softmax(1), seen.softmax(1)).sum(1, keepdim=True)
+    size = (warped.shape[2], warped.shape[3])
+    return ((fine - with_corners(coarse, size)) * with_corners(overlap, size)).to(warped.dtype)
 
 
 class KeyframeWeight(nn.Module):
