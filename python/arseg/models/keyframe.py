@@ -29,8 +29,8 @@ def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[in
 def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:
     """What a map of the size `grid` could not hold of a keyframe's logits, where the frame's own agree with them.
 
-    The warped logits less themselves, shrunk to the grid and enlarged; times the overlap there of both results' classes,
-    0 to 1, for where vectors lead astray the details would be those of something else.
+    The warped logits less themselves, shrunk to the grid and enlarged; times the overlap of both results' classes,
+    0 to 1, on the grid: where vectors lead astray, the details would be those of something else.
 
     Args:
         warped, logits: the keyframe's, and the frame's own, `[N, classes, h, w]`.
