@@ -38,7 +38,7 @@ BLOCK = 4
 
 @dataclass(frozen=True)
 class ArRecipe:
-    """Phase 2's settings; the defaults made the shipped weights.
+    """Phase 2's settings; the defaults made the shipped weights, to which `keyframe_detail` was added afterwards.
 
     Attributes:
         low_steps, low_batch, low_rate: of the first stage, the low-resolution branch alone; 0 steps: without it.
