@@ -211,6 +211,14 @@ def train_ar(
         list[Path] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
     ] = None,
     start: Start = None,
+    branch: Annotated[
+        Path | None,
+        typer.Option(
+            help="The default recipe: weights of another phase 2, of any scale; the first stage starts from their "
+            "low-resolution branch.",
+            show_default="a copy of the teacher",
+        ),
+    ] = None,
     device: Device = "cpu",
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -234,12 +242,16 @@ def train_ar(
     with parallel.processes(device) as mine:
         if isinstance(recipe, ArRecipe):
             options: dict[str, Any] = {"report": _report, "device": mine, "tensorboard": tensorboard}
-            path = run(default_data(camvid, name), teacher, output, recipe, videos=videos or (), start=start, **options)
+            options.update(videos=videos or (), start=start, branch=branch)
+            path = run(default_data(camvid, name), teacher, output, recipe, **options)
             if parallel.is_first():
                 typer.echo(path)
             return
-        if start is not None:
-            raise InputError("--start: the default recipe goes on from weights; the paper's take --set start=teacher")
+        for option, given in (("--start", start), ("--branch", branch)):
+            if given is not None:
+                raise InputError(
+                    f"{option}: the default recipe goes on from weights; the paper's take --set start=teacher"
+                )
         from arseg.data.prepared import Prepared
         from arseg.engine.train_paper import train_paper_ar
 

@@ -96,6 +96,10 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
             ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--start", "a.safetensors"],
             "--start: the default recipe goes on from weights; the paper's take --set start=teacher",
         ),
+        (
+            ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--branch", "a.safetensors"],
+            "--branch: the default recipe goes on from weights; the paper's take --set start=teacher",
+        ),
         (["prepare", "p"], "--camvid, --cityscapes: give one of them"),
         (
             ["prepare", "p", "--camvid", "x", "-d", "12"],

@@ -96,6 +96,22 @@ def test_a_second_run_of_phase_2_goes_on_from_the_first(phases, root, tmp_path):
         train_ar(root, high, tmp_path / "other", recipe, lambda line: None, start=high)
 
 
+def test_another_scale_starts_from_the_branch_of_the_first(phases, root, tmp_path):
+    high, fused = phases
+    recipe = ArRecipe(low_steps=1, low_batch=2, low_rate=1e-9, steps=1, batch=3, crop=(64, 96), streets=0, rate=1e-9)
+    path = train_ar(root, high, tmp_path, replace(recipe, scale=0.3), lambda line: None, branch=fused)
+    first, second = (load_checkpoint(at) for at in (fused, path))
+    assert (first.scale, second.scale) == (0.5, 0.3)
+    for (name, before), after in zip(first.low.named_parameters(), second.low.parameters(), strict=True):
+        torch.testing.assert_close(before, after, msg=name)
+    with pytest.raises(InputError, match=r"made with branch \d+ \(asked for None\)"):
+        train_ar(root, high, tmp_path, replace(recipe, scale=0.3), lambda line: None)
+    with pytest.raises(InputError, match=r'hr.safetensors: expected weights of kind "ar"'):
+        train_ar(root, high, tmp_path / "other", recipe, lambda line: None, branch=high)
+    with pytest.raises(InputError, match="start, branch: give one of them"):
+        train_ar(root, high, tmp_path / "other", recipe, lambda line: None, start=fused, branch=fused)
+
+
 def test_phase_2_leaves_the_keyframe_network_alone(phases):
     high, fused = (load_checkpoint(path) for path in phases)
     assert isinstance(fused, ARSegNet)

@@ -197,6 +197,7 @@ def train_ar(
     report: Callable[[str], None] = print,
     videos: Sequence[Path] = (),
     start: Path | None = None,
+    branch: Path | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
 ) -> Path:
@@ -204,11 +205,15 @@ def train_ar(
 
     Args:
         start: weights of an earlier phase 2 to go on from, at its second stage.
+        branch: weights of an earlier phase 2, of any scale, whose low-resolution branch the first stage starts from in
+            place of a copy of the teacher.
         device, tensorboard: see `loop.train`.
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
     _check(recipe, videos)
+    if start is not None and branch is not None:
+        raise InputError("start, branch: give one of them; start brings its branch along")
     torch.manual_seed(recipe.seed)
     kind, config, state = read_checkpoint(teacher)
     if kind != "hr":
@@ -216,8 +221,10 @@ def train_ar(
     high = build(kind, config)
     load_into(high, state, teacher)
     names = ("scale", "window", "fusion", "keyframe_weight", "keyframe_detail")
-    branch: dict[str, Any] = {name: getattr(recipe, name) for name in names}
-    net = ARSegNet(high, channels=config["channels"], **branch)
+    options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
+    net = ARSegNet(high, channels=config["channels"], **options)
+    if branch is not None:
+        load_into(net.low, _parts_of(branch, "low."), branch)
     device = torch.device(device)
     net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.high.eval().requires_grad_(False)
@@ -233,18 +240,19 @@ def train_ar(
         "data": fingerprint(stills),
         "teacher": zlib.crc32(teacher.read_bytes()),
         "videos": sorted(video.stem for video in videos),
+        **start_settings(branch, "branch"),
     }
-    options: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}
+    run: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}
     if recipe.low_steps and start is None:
         report("first stage: the low-resolution branch alone")
-        train_low(net, frozen, stills, clips, weights, folder / "low", recipe, made_from, **options)
+        train_low(net, frozen, stills, clips, weights, folder / "low", recipe, made_from, **run)
     with torch.no_grad():
         example = sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]
         net.start_fusion_for(frozen(example.to(device)))
 
     part = _Trained(net)
     if start is not None:
-        _start_from(part, start)
+        load_into(part, _parts_of(start, "low.", "fusion."), start)
     averaged = train(
         part,
         [
@@ -257,14 +265,14 @@ def train_ar(
         folder,
         settings={**asdict(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
         seed=recipe.seed,
-        **options,
+        **run,
     )
     part.load_state_dict(averaged)
     path = folder / "ar.safetensors"
     if parallel.is_first():
         if recipe.calibration and clips["video"] and isinstance(net.fusion, ADDING):
             _calibrate(net, frozen, Pairs(clips["video"], recipe.distances), recipe, report)
-        save_checkpoint(net.state_dict(), path, kind="ar", config={**config, **branch})
+        save_checkpoint(net.state_dict(), path, kind="ar", config={**config, **options})
     return path
 
 
@@ -278,8 +286,10 @@ def _calibrate(net: ARSegNet, teacher: Teacher, drives: Pairs, recipe: ArRecipe,
     scale_fusion(net, gain)
 
 
-def _start_from(part: _Trained, path: Path) -> None:
+def _parts_of(path: Path, *prefixes: str) -> dict[str, Tensor]:
+    """The tensors of an earlier phase 2 that begin with one of `prefixes`; one alone is taken off."""
     kind, _, state = read_checkpoint(path)
     if kind != "ar":
         raise InputError(f'{path}: expected weights of kind "ar" (from `arseg train ar`), got "{kind}"')
-    load_into(part, {key: value for key, value in state.items() if not key.startswith("high.")}, path)
+    cut = prefixes[0] if len(prefixes) == 1 else ""
+    return {key.removeprefix(cut): value for key, value in state.items() if key.startswith(prefixes)}

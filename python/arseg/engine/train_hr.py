@@ -225,6 +225,6 @@ def _start_from(net: PyramidNet, config: dict[str, Any], path: Path) -> None:
     load_into(net, state, path)
 
 
-def start_settings(start: Path | None) -> dict[str, Any]:
+def start_settings(start: Path | None, name: str = "start") -> dict[str, Any]:
     """What tells a run from one with another start; nothing without one, as in the states of earlier versions."""
-    return {} if start is None else {"start": zlib.crc32(start.read_bytes())}
+    return {} if start is None else {name: zlib.crc32(start.read_bytes())}
