@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from arseg.data.groups import held_out, sample_groups, store_groups
 from arseg.engine import VideoSegmenter
 from arseg.engine.adapt import AdaptRecipe, adapt, adaptation_loss
 from arseg.engine.adapt_report import table
+from arseg.engine.calibration import KEYFRAMES, keyframe_agreement
 from arseg.engine.loop import Schedule
 from arseg.errors import InputError
 from arseg.models import AcceleratedNet
@@ -288,11 +290,36 @@ def test_overlays_take_the_models_colours():
     assert viz.colour(labels, colours).tolist() == [[[0, 0, 0], [128, 0, 0], [0, 0, 128], [0, 0, 0]]]
 
 
-def test_how_much_the_keyframe_counts_is_learned(adapted):
+def test_how_much_the_keyframe_counts_is_chosen_by_agreement(adapted):
     """Tiles only move: the warped keyframe is nearly right, and comes to count for more than the 1 it starts with."""
-    net, _, _ = adapted
-    assert isinstance(net.keyframe_weight, float) and isinstance(net.keyframe_decay, float)
-    assert net.keyframe_weight > 1.4 and net.keyframe_decay != 0.5
+    net, record, _ = adapted
+    assert (net.keyframe_weight, net.keyframe_decay) in KEYFRAMES and net.keyframe_weight > 1
+    assert record["keyframe"]["weight"] == net.keyframe_weight
+
+
+@torch.no_grad()
+def test_the_agreement_it_chooses_by_is_that_of_the_network_with_that_weight(tiles, tmp_path):
+    net = network()
+    net.keyframe_weight = 0.25
+    groups = store_groups(tiles, tmp_path)[:2]
+    found = keyframe_agreement(net, groups, gop=5, autocast=nullcontext)
+    assert tuple(found) == KEYFRAMES and net.keyframe_weight == 0.25
+    assert len(set(found.values())) > 3
+    for weight, decay in ((0.5, 1.0), (4.0, 0.5)):
+        net.keyframe_weight, net.keyframe_decay = weight, decay
+        shares = []
+        for group in groups:
+            frames = [torch.from_numpy(group.image(d)).permute(2, 0, 1)[None] for d in range(5)]
+            features = [net.keyframe(normalise(x, net.label_set.mean, net.label_set.std)) for x in frames]
+            for d in range(1, 5):
+                where = {"block": 4, "frame_size": group.coded}
+                motion = torch.from_numpy(group.vectors(d))[None]
+                low = net.low_res(normalise(frames[d], net.label_set.mean, net.label_set.std))
+                logits = net.fused_logits(low, features[0], motion, **where)
+                kept = net.classifier(features[0])
+                logits = net.with_keyframe(logits, kept, motion, d, **where, low_size=low.shape[2:])
+                shares.append((logits.argmax(1) == net.classifier(features[d]).argmax(1)).double().mean().item())
+        assert found[weight, decay] == pytest.approx(100 * np.mean(shares), abs=0.02)
 
 
 def test_the_papers_method_stays_without_the_keyframe(tiles, tmp_path):

@@ -23,11 +23,11 @@ from arseg.data.groups import BLOCK, StoredGroup, checksum, held_out, sample_gro
 from arseg.errors import InputError
 from arseg.files import save_json
 from arseg.models.accelerated import AcceleratedNet
-from arseg.models.keyframe import KeyframeWeight
 from arseg.models.pyramid import normalise
 from arseg_ext.nn import CReFF
 
 from .agreement import Way, measure
+from .calibration import keyframe_agreement
 from .compute import gmacs
 from .loop import Batch, Schedule, train
 from .segmenter import refuse_device
@@ -95,7 +95,7 @@ def adapt(
     transcode: bool = True,
     report: Report = print,
 ) -> dict[str, Any]:
-    """Trains `net.low`, `net.fusion` and how much the keyframe counts, in place; resumes what `folder` holds.
+    """Trains `net.low` and `net.fusion` in place, chooses how much the keyframe counts; resumes what `folder` has.
 
     Batch normalisation of the low-resolution branch keeps its statistics and dropout is off, so that batches may be as
     small as one.
@@ -123,31 +123,24 @@ def adapt(
         **{key: value for key, value in asdict(recipe).items() if key not in ("measured", "budget")},
         "scale": net.scale,
         "window": net.window,
-        "keyframe_weight": float(net.keyframe_weight),
+        "keyframe_weight": net.keyframe_weight,
+        "keyframe_decay": net.keyframe_decay,
         "keyframe_detail": net.keyframe_detail,
         "videos": [f"{video.name} {checksum(video):08x}" for video in videos],
         "teacher": _fingerprint(net.high),
     }
     before = _before(net, measured, folder / "before.json", recipe, settings, autocast, report)
     _start(net, training[0])
-    keyframe = KeyframeWeight(net).to(device)
-    part = nn.ModuleDict({"low": net.low, "fusion": net.fusion, "keyframe": keyframe})
-    net.low.requires_grad_(True)
-    net.fusion.requires_grad_(True)
-
-    def loss(batch: Batch) -> dict[str, Tensor]:
-        keyframe.lend(net)
-        return adaptation_loss(net, batch, recipe, autocast)
-
+    part = nn.ModuleDict({"low": net.low, "fusion": net.fusion})
+    part.requires_grad_(True)
     averaged = train(
         part,
         [
             {"params": list(net.low.parameters()), "scale": recipe.low_rate},
             {"params": list(net.fusion.parameters())},
-            {"params": list(keyframe.parameters()), "scale": 10.0},  # two numbers that have far to go
         ],
         lambda _, rng: sample_groups(training, rng, batch=recipe.batch, crop=recipe.crop, scales=recipe.scales),
-        loss,
+        lambda batch: adaptation_loss(net, batch, recipe, autocast),
         Schedule(recipe.steps, recipe.rate, warmup=min(50, max(1, recipe.steps // 10))),
         folder,
         settings=settings,
@@ -156,7 +149,8 @@ def adapt(
     )
     part.load_state_dict(averaged)
     part.requires_grad_(False)
-    keyframe.settle(net)
+    if net.keyframe_weight:
+        _choose_keyframe(net, _spread(training, recipe.measured), recipe, autocast, report)
     after = _measured(net, measured, ("ar",), recipe, autocast, report)
     height, width = (measured or training)[0].stored
     return agreement_record(net, before, after, height=height, width=width, gop=recipe.gop)
@@ -221,8 +215,8 @@ def agreement_record(
         "gop": gop,
         "feature": {"channels": net.channels, "stride": net.stride},
         "keyframe": {
-            "weight": float(net.keyframe_weight),
-            "decay": float(net.keyframe_decay),
+            "weight": net.keyframe_weight,
+            "decay": net.keyframe_decay,
             "detail": net.keyframe_detail,
         },
         "gmacs": {name: round(value, 3) for name, value in macs.items()},
@@ -256,9 +250,31 @@ def _decoded(
         training += first
         kept_out += last
         report(f"{video.name}: {len(first)} groups to train on, {len(last)} held out")
-    if len(kept_out) > recipe.measured:
-        kept_out = [kept_out[i * len(kept_out) // recipe.measured] for i in range(recipe.measured)]
-    return training, kept_out
+    return training, _spread(kept_out, recipe.measured)
+
+
+def _spread(groups: list[StoredGroup], count: int) -> list[StoredGroup]:
+    """At most `count` of them, evenly spread."""
+    if len(groups) <= count:
+        return groups
+    return [groups[i * len(groups) // count] for i in range(count)]
+
+
+def _choose_keyframe(
+    net: AcceleratedNet,
+    groups: Sequence[StoredGroup],
+    recipe: AdaptRecipe,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    report: Report,
+) -> None:
+    """Leaves the weight and the decay with which most labels are the network's own at full resolution.
+
+    Learned with the rest, by the divergence of predictions, they stopped where warping alone had more labels right.
+    """
+    found = keyframe_agreement(net, groups, gop=recipe.gop, autocast=autocast)
+    net.keyframe_weight, net.keyframe_decay = max(found, key=found.__getitem__)
+    share = found[net.keyframe_weight, net.keyframe_decay]
+    report(f"the keyframe counts {net.keyframe_weight:g} / d^{net.keyframe_decay:g}: {share:.1f} % agree in training")
 
 
 @torch.no_grad()

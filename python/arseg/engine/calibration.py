@@ -1,4 +1,4 @@
-"""How much of what the fusion finds is to be trusted, found on real drives without labels.
+"""How much the fusion, and how much the keyframe's own result, is to be trusted: found on videos without labels.
 
 Half of the clips that phase 2 trains on are made from stills: nothing in them moves by itself or comes out from behind
 something else, so their vectors are better than those of a drive, and training trusts the fusion too much.
@@ -6,14 +6,20 @@ something else, so their vectors are better than those of a drive, and training 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arseg.data.groups import BLOCK, StoredGroup
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.fusion import Attention, DenseAttention, ValueOnly, enlarged
+from arseg.models.keyframe import joined, warped_logits
+from arseg.models.pyramid import normalise
 
 from .loop import Batch
 
@@ -62,3 +68,54 @@ def scale_fusion(net: ARSegNet, gain: float) -> None:
     value.weight.mul_(gain)
     if value.bias is not None:
         value.bias.mul_(gain)
+
+
+KEYFRAMES = tuple(product((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), (0.0, 0.5, 1.0)))
+"""Weights of the keyframe's result, and the powers of the distance that divide them, to choose from."""
+
+
+@torch.inference_mode()
+def keyframe_agreement(
+    net: ARSegNet,
+    groups: Sequence[StoredGroup],
+    *,
+    gop: int,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> dict[tuple[float, float], float]:
+    """For each of `KEYFRAMES` on how many cells of the feature, percent, the result is the full-resolution network's.
+
+    The mean over the distances 1 ... gop-1 that `groups` have.
+
+    Args:
+        autocast: makes the context to compute in.
+    """
+    device = next(net.parameters()).device
+    found = torch.zeros(len(KEYFRAMES), gop, dtype=torch.float64)
+    frames = torch.zeros(gop, dtype=torch.float64)
+    without, net.keyframe_weight = net.keyframe_weight, 0.0
+    for group in groups:
+        reference = kept = None
+        for distance in range(min(group.frames, gop)):
+            pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
+            image = normalise(pixels, net.label_set.mean, net.label_set.std)
+            with autocast():
+                feature = net.keyframe(image)
+                logits = net.classifier(feature)
+                if reference is None or kept is None:
+                    reference, kept = feature, logits
+                    continue
+                motion = torch.from_numpy(group.vectors(distance))[None].to(device)
+                where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
+                low = net.low_res(image)
+                own = net.fused_logits(low, reference, motion, **where)
+                own = net.with_keyframe(own, kept, motion, distance, **where, low_size=low.shape[2:])
+                warped = warped_logits(kept, motion, **where)
+            truth = logits.argmax(1)
+            frames[distance] += 1
+            for index, (weight, decay) in enumerate(KEYFRAMES):
+                same = joined(own, warped, weight / distance**decay).argmax(1) == truth
+                found[index, distance] += same.double().mean().cpu()
+    net.keyframe_weight = without
+    seen = frames > 0
+    shares = (found[:, seen] / frames[seen]).mean(1) * 100
+    return dict(zip(KEYFRAMES, shares.tolist(), strict=True))

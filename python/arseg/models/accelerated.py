@@ -76,8 +76,8 @@ class AcceleratedNet(ARSegNet):
             "stride": self.stride,
             "scale": self.scale,
             "window": self.window,
-            "keyframe_weight": float(self.keyframe_weight),
-            "keyframe_decay": float(self.keyframe_decay),
+            "keyframe_weight": self.keyframe_weight,
+            "keyframe_decay": self.keyframe_decay,
             "keyframe_detail": self.keyframe_detail,
             "height": self.input_height,
             "align_corners": self.high.align_corners,
@@ -138,8 +138,8 @@ def accelerate(
         classifier: the submodule that makes the logits of that feature, by name (often a 1x1 convolution, for which the
             fusion has a faster way); or a function `(model, feature) -> logits`. None: found by looking for it.
         weights: a file with the network's state, .safetensors or .pth; None: the weights it comes with.
-        scale, window, keyframe_weight, keyframe_detail: see `ARSegNet`. `arseg adapt` learns the weight, where it is
-            not 0.
+        scale, window, keyframe_weight, keyframe_detail: see `ARSegNet`. `arseg adapt` chooses the weight
+            anew in the end, where it is not 0.
         mean, std: RGB statistics of the normalisation; None: those of the network's `label_set`, or ImageNet's.
         classes, palette: names and RGB colours 0..255; None: those of the network's `label_set`, or "class 0", … in
             Pascal VOC's colours.

@@ -16,7 +16,7 @@ from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
-from .keyframe import details, warped_logits
+from .keyframe import details, joined, warped_logits
 from .motion import dense_motion, resize_motion
 from .split import with_corners
 
@@ -79,9 +79,8 @@ class ARSegNet(nn.Module):
         self.fusion = make_fusion(fusion, channels, window, grid)
         self.scale = scale
         self.grid = grid
-        # Tensors while they are learned.
-        self.keyframe_weight: float | Tensor = keyframe_weight
-        self.keyframe_decay: float | Tensor = keyframe_decay
+        self.keyframe_weight = keyframe_weight
+        self.keyframe_decay = keyframe_decay
         self.keyframe_detail = keyframe_detail
 
     @property
@@ -173,8 +172,7 @@ class ARSegNet(nn.Module):
         warped = warped_logits(kept, motion, block, frame_size)
         if self.keyframe_detail:
             logits = logits + self.keyframe_detail / distance**0.5 * details(warped, logits, low_size)
-        weight = self.keyframe_weight / distance**self.keyframe_decay
-        return (logits + weight * warped) / (1 + weight)
+        return joined(logits, warped, self.keyframe_weight / distance**self.keyframe_decay)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from arseg_ext import ops
 
 from .split import with_corners
-
-if TYPE_CHECKING:
-    from .arseg_net import ARSegNet
 
 
 def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
@@ -45,24 +40,6 @@ def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:
     return ((fine - with_corners(coarse, size)) * with_corners(overlap, size)).to(warped.dtype)
 
 
-class KeyframeWeight(nn.Module):
-    """A network's `keyframe_weight` and `keyframe_decay` as parameters, to be learned; the weight stays positive.
-
-    A weight of 0 is the method without it, and stays.
-    """
-
-    def __init__(self, net: ARSegNet):
-        super().__init__()
-        weight = float(net.keyframe_weight)
-        self.log_weight = nn.Parameter(torch.tensor(math.log(weight) if weight else 0.0), requires_grad=weight > 0)
-        self.decay = nn.Parameter(torch.tensor(float(net.keyframe_decay)), requires_grad=weight > 0)
-
-    def lend(self, net: ARSegNet) -> None:
-        """Lets gradients of what `net` computes reach the parameters, until `settle`."""
-        if self.log_weight.requires_grad:
-            net.keyframe_weight, net.keyframe_decay = self.log_weight.exp(), self.decay * 1  # a tensor, not a parameter
-
-    def settle(self, net: ARSegNet) -> None:
-        """Leaves the learned numbers in `net`."""
-        if net.keyframe_weight:
-            net.keyframe_weight, net.keyframe_decay = float(self.log_weight.exp()), float(self.decay)
+def joined(logits: Tensor, warped: Tensor, weight: float | Tensor) -> Tensor:
+    """The weighted mean of a frame's own logits (1) and the keyframe's, warped (`weight`)."""
+    return (logits + weight * warped) / (1 + weight)
