@@ -40,6 +40,7 @@ _SETTINGS = (
     "scales",
     "streets",
     "scale",
+    "grid",
     "overlap",
     "similarity",
     "distillation",
