@@ -47,7 +47,6 @@ class ArRecipe:
         street_share, video_share: of a batch of pairs; the rest are of labelled stills.
         calibration: batches of unlabelled pairs by which the fusion's gain is found in the end; 0: it stays.
         scales: of the frames as they are stored.
-        scale, grid, window, fusion, keyframe_weight, keyframe_detail: see `ARSegNet`.
     """
 
     low_steps: int = 2400
@@ -64,7 +63,6 @@ class ArRecipe:
     video_share: float = 1 / 3
     calibration: int = 20
     scale: float = 0.5
-    grid: str = "aligned"
     window: int = 7
     fusion: str = "attention"
     warp: bool = True
@@ -222,7 +220,7 @@ def train_ar(
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
     high = build(kind, config)
     load_into(high, state, teacher)
-    names = ("scale", "grid", "window", "fusion", "keyframe_weight", "keyframe_detail")
+    names = ("scale", "window", "fusion", "keyframe_weight", "keyframe_detail")
     options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
     net = ARSegNet(high, channels=config["channels"], **options)
     if branch is not None:

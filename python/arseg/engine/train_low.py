@@ -40,7 +40,6 @@ _SETTINGS = (
     "scales",
     "streets",
     "scale",
-    "grid",
     "overlap",
     "similarity",
     "distillation",

@@ -17,7 +17,6 @@ from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
 from .keyframe import details, joined, warped_logits
-from .matched import shrink_matched
 from .motion import dense_motion, resize_motion
 from .split import with_corners
 
@@ -37,10 +36,8 @@ class ARSegNet(nn.Module):
         scale: resolution of the other frames, 0 < scale <= 1. The resized image is `int(H * scale)` high.
         window: side of the local attention, odd.
         fusion: one of `arseg.models.fusion.FUSIONS`.
-        grid: "aligned"; "matched", which besides has the low-resolution feature's cells exactly where the fusion takes
-            them to be (`shrink_matched`; `high` needs an attribute `stride`), worth most at scales far from 1; or
-            "legacy" for the published checkpoints, which see a frame shrunk without a filter, its corner pixels in
-            place, and warp along dense motion (`resize_motion`; by "nearest" while training).
+        grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
+            corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
         keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `with_keyframe`), in
             the frame right after the keyframe. 0: the paper's method.
         keyframe_decay: at distance d the weight is that divided by d to this power, for vectors lead astray hop by hop.
@@ -72,16 +69,14 @@ class ARSegNet(nn.Module):
         keyframe_detail: float = 0.0,
     ):
         super().__init__()
-        if grid not in ("aligned", "matched", "legacy"):
-            raise InputError(f"grid: expected aligned, matched or legacy, got {grid!r}")
-        if grid == "matched" and not isinstance(getattr(high, "stride", None), int):
-            raise InputError("grid: matched needs the feature's stride, an attribute `stride` of the network")
+        if grid not in ("aligned", "legacy"):
+            raise InputError(f"grid: expected aligned or legacy, got {grid!r}")
         if not 0 < scale <= 1:
             raise InputError(f"scale: expected a factor in (0, 1], got {scale}")
         self.high = high
         self.low = copy.deepcopy(high)
         del self.low.classifier
-        self.fusion = make_fusion(fusion, channels, window, "legacy" if grid == "legacy" else "aligned")
+        self.fusion = make_fusion(fusion, channels, window, grid)
         self.scale = scale
         self.grid = grid
         self.keyframe_weight = keyframe_weight
@@ -106,8 +101,7 @@ class ARSegNet(nn.Module):
 
     def low_res(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the feature of the shrunken image, `[N, C, h', w']`."""
-        small = shrink_matched(image, self.scale, self.high.stride) if self.grid == "matched" else self.shrink(image)  # type: ignore[arg-type]
-        return self.low.features(small)  # type: ignore[operator]
+        return self.low.features(self.shrink(image))  # type: ignore[operator]
 
     def fuse(
         self,
@@ -129,7 +123,7 @@ class ARSegNet(nn.Module):
         self, motion: Tensor, reference: Tensor, block: int | None, frame_size: tuple[int, int] | None
     ) -> tuple[Tensor, dict[str, Any]]:
         """The motion as the fusion takes it; the published networks' own resizing needs it dense."""
-        if self.grid != "legacy" or motion.is_floating_point() or block is None or frame_size is None:
+        if self.grid == "aligned" or motion.is_floating_point() or block is None or frame_size is None:
             return motion, {"block": block, "frame_size": frame_size}
         flow = dense_motion(motion, block, frame_size)
         return resize_motion(flow, reference.shape[2:], "nearest" if self.training else "bilinear"), {}

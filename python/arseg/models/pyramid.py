@@ -73,8 +73,6 @@ class PyramidNet(nn.Module):
     Any network with these two members, and `image -> logits` as forward, can take its place in `ARSegNet`.
     """
 
-    stride = 4
-
     def __init__(self, classes: int = 11, channels: int = 64, wide: int = 128):
         super().__init__()
         self.encoder = EfficientNetLite0()
