@@ -6,7 +6,7 @@ something else, so their vectors are better than those of a drive, and training 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
@@ -89,10 +89,27 @@ def keyframe_agreement(
     Args:
         autocast: makes the context to compute in.
     """
-    device = next(net.parameters()).device
     found = torch.zeros(len(KEYFRAMES), gop, dtype=torch.float64)
     frames = torch.zeros(gop, dtype=torch.float64)
-    without, net.keyframe_weight = net.keyframe_weight, 0.0
+    weight_before, net.keyframe_weight = net.keyframe_weight, 0.0
+    try:
+        for distance, own, warped, truth in _results(net, groups, gop, autocast):
+            frames[distance] += 1
+            for index, (weight, decay) in enumerate(KEYFRAMES):
+                same = joined(own, warped, weight / distance**decay).argmax(1) == truth
+                found[index, distance] += same.double().mean().cpu()
+    finally:
+        net.keyframe_weight = weight_before
+    seen = frames > 0
+    shares = (found[:, seen] / frames[seen]).mean(1) * 100
+    return dict(zip(KEYFRAMES, shares.tolist(), strict=True))
+
+
+def _results(
+    net: ARSegNet, groups: Sequence[StoredGroup], gop: int, autocast: Callable[[], AbstractContextManager[Any]]
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """Of each frame after a keyframe: distance, the network's logits, the keyframe's, warped, and the true classes."""
+    device = next(net.parameters()).device
     for group in groups:
         reference = kept = None
         for distance in range(min(group.frames, gop)):
@@ -110,12 +127,4 @@ def keyframe_agreement(
                 own = net.fused_logits(low, reference, motion, **where)
                 own = net.with_keyframe(own, kept, motion, distance, **where, low_size=low.shape[2:])
                 warped = warped_logits(kept, motion, **where)
-            truth = logits.argmax(1)
-            frames[distance] += 1
-            for index, (weight, decay) in enumerate(KEYFRAMES):
-                same = joined(own, warped, weight / distance**decay).argmax(1) == truth
-                found[index, distance] += same.double().mean().cpu()
-    net.keyframe_weight = without
-    seen = frames > 0
-    shares = (found[:, seen] / frames[seen]).mean(1) * 100
-    return dict(zip(KEYFRAMES, shares.tolist(), strict=True))
+            yield distance, own, warped, logits.argmax(1)
