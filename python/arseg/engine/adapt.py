@@ -274,7 +274,8 @@ def _choose_keyframe(
     found = keyframe_agreement(net, groups, gop=recipe.gop, autocast=autocast)
     net.keyframe_weight, net.keyframe_decay = max(found, key=found.__getitem__)
     share = found[net.keyframe_weight, net.keyframe_decay]
-    report(f"the keyframe counts {net.keyframe_weight:g} / d^{net.keyframe_decay:g}: {share:.1f} % agree in training")
+    counts = f"{net.keyframe_weight:g} / d^{net.keyframe_decay:g}"
+    report(f"the keyframe counts {counts}: {share:.1f} % of the labels in training are the network's own")
 
 
 @torch.no_grad()

@@ -76,13 +76,13 @@ def measure(
                 reference = feature if reference is None else reference
                 truth = _labels(net, net.classifier(feature), image)
                 for way, agreement in found.items():
-                    labels = _labels(net, _logits(net, way, image, reference, motion, distance, group.coded), image)
+                    labels = _labels(net, way_logits(net, way, image, reference, motion, distance, group.coded), image)
                     agreement.by_distance[distance].add(truth, labels)
         progress(done)
     return found
 
 
-def _logits(
+def way_logits(
     net: ARSegNet,
     way: Way,
     image: Tensor,
@@ -91,6 +91,7 @@ def _logits(
     distance: int,
     coded: tuple[int, int],
 ) -> Tensor:
+    """What `way` makes of a frame, at the feature's resolution; `motion` is None for the keyframe itself."""
     if way == "lr":
         return net.classifier(net.keyframe(net.shrink(image)))
     if motion is None:

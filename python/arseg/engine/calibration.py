@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data.groups import BLOCK, StoredGroup
+from arseg.data.groups import StoredGroup
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.fusion import Attention, DenseAttention, ValueOnly, enlarged
-from arseg.models.keyframe import joined, warped_logits
+from arseg.models.keyframe import joined
 from arseg.models.pyramid import normalise
 
+from .agreement import way_logits
 from .loop import Batch
 
 GAINS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -111,20 +112,17 @@ def _results(
     """Of each frame after a keyframe: distance, the network's logits, the keyframe's, warped, and the true classes."""
     device = next(net.parameters()).device
     for group in groups:
-        reference = kept = None
+        reference = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
             image = normalise(pixels, net.label_set.mean, net.label_set.std)
             with autocast():
                 feature = net.keyframe(image)
                 logits = net.classifier(feature)
-                if reference is None or kept is None:
-                    reference, kept = feature, logits
+                if reference is None:
+                    reference = feature
                     continue
                 motion = torch.from_numpy(group.vectors(distance))[None].to(device)
-                where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
-                low = net.low_res(image)
-                own = net.fused_logits(low, reference, motion, **where)
-                own = net.with_keyframe(own, kept, motion, distance, **where, low_size=low.shape[2:])
-                warped = warped_logits(kept, motion, **where)
+                where = (image, reference, motion, distance, group.coded)
+                own, warped = way_logits(net, "ar", *where), way_logits(net, "warp", *where)
             yield distance, own, warped, logits.argmax(1)
