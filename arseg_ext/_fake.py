@@ -46,7 +46,7 @@ def mv_warp(feature: Tensor, motion: Tensor, *, block: int, frame_size: Sequence
 
 def mv_warp_backward(grad: Tensor, motion: Tensor, *, block: int, frame_size: Sequence[int], grid: str) -> Tensor:
     _checks.mv_warp("_mv_warp_backward", "grad", grad, motion, block, frame_size, grid)
-    return _contiguous_like(grad)
+    return _map_like(grad)
 
 
 def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor:
@@ -56,7 +56,7 @@ def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor
 
 def flow_warp_backward_feature(grad: Tensor, flow: Tensor, *, grid: str) -> Tensor:
     _checks.flow_warp("_flow_warp_backward_feature", "grad", grad, flow, grid)
-    return _contiguous_like(grad)
+    return _map_like(grad)
 
 
 def flow_warp_backward_flow(grad: Tensor, feature: Tensor, flow: Tensor, *, grid: str) -> Tensor:

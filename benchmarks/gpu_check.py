@@ -9,6 +9,7 @@ code 0. docs/cuda.md says what is in the report.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -68,7 +69,8 @@ def device_facts(torch: Any) -> dict[str, Any]:
 def pytest_phase(name: str, seconds: float, work: Path, *arguments: str, **more: Any) -> Phase:
     report = work / f"{name.replace(' ', '-')}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", f"--junitxml={report}"]
-    return Phase(name, [*command, *arguments], seconds, read_tests(report), **more)
+    command += ["-n", str(min(8, (os.cpu_count() or 2) // 2))] if importlib.util.find_spec("xdist") else []
+    return Phase(name, [*command, *arguments], seconds, read_tests(report), together=True, **more)
 
 
 def sanitizer_phase(name: str, seconds: float) -> Phase:
@@ -79,29 +81,38 @@ def sanitizer_phase(name: str, seconds: float) -> Phase:
     # Each tensor in memory of its own, so that one read past its end is seen.
     environment = {**PATHS, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     missing = "" if program else "compute-sanitizer is not installed"
-    return Phase(name, command, seconds, read_sanitizer, environment, needs=("build",), missing=missing)
+    more: dict[str, Any] = {"needs": ("build",), "missing": missing, "together": True}
+    return Phase(name, command, seconds, read_sanitizer, environment, **more)
 
 
 def profile_phase(work: Path) -> Phase:
     program = tool("ncu")
-    command = [program or "ncu", "--set", "full", "--kernel-name-base", "mangled", "--kernel-name", "regex:^_ZN5arseg"]
+    command = [program or "ncu", "--set", "full", "--clock-control", "none"]
+    command += ["--kernel-name-base", "mangled", "--kernel-name", "regex:^_ZN5arseg"]
     command += ["--force-overwrite", "--export", str(work / "profile"), sys.executable]
     command += [str(BENCHMARKS / "gpu_small.py"), "--large"]
     missing = "" if program else "ncu is not installed"
     return Phase("profile", command, 120, environment=PATHS, needs=("build",), missing=missing)
 
 
-def phases(capability: str, work: Path, profile: bool) -> list[Phase]:
+def phases(capability: str, work: Path, profile: bool, *, built: bool = False, compiled: bool = True) -> list[Phase]:
+    library = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    if built:
+        library = [
+            sys.executable,
+            "-c",
+            "import arseg_ext; assert arseg_ext.build_config()['with_cuda'], 'no CUDA in it'",
+        ]
     build = {"TORCH_CUDA_ARCH_LIST": capability, "FORCE_CUDA": "1", "MAX_JOBS": str(os.cpu_count() or 1)}
     cached = {**PATHS, "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
     bench = [sys.executable, str(BENCHMARKS / "gpu_bench.py")]
     together = "graph or stream or device"
     needs = ("build",)
     found = [
-        Phase("build", [sys.executable, "setup.py", "build_ext", "--inplace"], 200, environment=build),
+        Phase("build", library, 200, environment={**PATHS, **build}),
         Phase("compile ahead", [*bench, "--compile-ahead"], SECONDS, environment=cached, needs=needs, background=True),
-        pytest_phase("primitives", 45, work, "tests/ops/test_device_primitives.py"),
-        pytest_phase("graphs streams devices", 45, work, "tests/ops/test_cuda.py", "-k", together, needs=needs),
+        pytest_phase("primitives", 110, work, "tests/ops/test_device_primitives.py"),
+        pytest_phase("graphs streams devices", 110, work, "tests/ops/test_cuda.py", "-k", together, needs=needs),
         pytest_phase(
             "operators",
             110,
@@ -112,9 +123,12 @@ def phases(capability: str, work: Path, profile: bool) -> list[Phase]:
             f"not ({together})",
             needs=needs,
         ),
-        sanitizer_phase("memcheck", 50),
-        sanitizer_phase("racecheck", 50),
+        sanitizer_phase("memcheck", 110),
+        sanitizer_phase("racecheck", 110),
     ]
+    if not compiled:
+        found = [phase for phase in found if not phase.background]
+        bench += ["--no-compile"]
     if profile:
         found.append(profile_phase(work))
     bench += ["--out", str(work / "bench.json")]
@@ -158,6 +172,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the report; benchmarks/results/gpu-<device>.json by default")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for everything (%(default)s)")
     parser.add_argument("--profile", action="store_true", help="one call of each kernel under ncu besides")
+    parser.add_argument("--no-build", action="store_true", help="take the extension that is there")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile and flex_attention")
     arguments = parser.parse_args()
     try:
         import torch
@@ -175,7 +191,9 @@ def main() -> int:
     device = device_facts(torch)
     report: Report = {"device": device, "phases": {}}
     out = arguments.out or results_path(device["name"])
-    return check(phases(device["capability"], work, arguments.profile), report, out, arguments.seconds, work)
+    options = {"built": arguments.no_build, "compiled": not arguments.no_compile}
+    steps = phases(device["capability"], work, arguments.profile, **options)
+    return check(steps, report, out, arguments.seconds, work)
 
 
 if __name__ == "__main__":

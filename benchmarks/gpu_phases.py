@@ -6,14 +6,17 @@ A process each, since an error on a CUDA device stays with the process it happen
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ class Phase:
     time_argument: str = ""  # an option of the command that takes the seconds it has
     background: bool = False  # the next ones do not wait for it; its own end, or the first that is `alone`, ends it
     alone: bool = False
+    together: bool = False  # with its neighbours that are so too, at the same time: nothing is timed in them
     at_least: float = 0.0
 
 
@@ -163,32 +167,67 @@ def run_phases(
     say: Callable[[str], None] = print,
 ) -> bool:
     """Run all, within `seconds` together; whether none failed. `save` is called after each, so that nothing is lost."""
-    deadline = time.monotonic() + seconds
-    beside: list[subprocess.Popen[Any]] = []
+    run = _Check(report, time.monotonic() + seconds, save, logs, folder, say, len(phases))
+    first = 0
     try:
-        for number, phase in enumerate(phases, 1):
-            say(f"[{number}/{len(phases)}] {phase.name}")
-            if phase.alone:
-                for process in beside:
-                    end(process)
-            kept = sum(later.at_least for later in phases[number:])
-            left = min(phase.seconds, deadline - time.monotonic() - kept)
-            reason = reason_to_skip(phase, report, left)
-            if reason:
-                found = {"status": "skipped", "reason": reason}
-            elif phase.background:
-                beside.append(start(phase.command, log_of(phase, logs), phase.environment, folder))
-                found = {"status": "passed", "summary": "beside the others"}
-            else:
-                found = run_phase(phase, report, left, save, logs, folder)
-            report["phases"][phase.name] = found
-            save()
-            told = found.get("failure") or found.get("reason") or found.get("summary")
-            say(f"      {found['status']} after {found.get('seconds', 0)} s" + (f": {told}" if told else ""))
+        for together, group in itertools.groupby(phases, key=lambda phase: phase.together):
+            members = list(group)
+            kept = [sum(later.at_least for later in phases[i + 1 :]) for i in range(first, first + len(members))]
+            with ThreadPoolExecutor(len(members) if together else 1) as pool:
+                list(pool.map(run.one, range(first + 1, first + 1 + len(members)), members, kept))
+            first += len(members)
     finally:
-        for process in beside:
-            end(process)
+        run.end_background()
     return all(found["status"] in ("passed", "skipped") for found in report["phases"].values())
+
+
+class _Check:
+    """What the phases of one run share; phases that run together take turns in writing the report."""
+
+    def __init__(
+        self,
+        report: Report,
+        deadline: float,
+        save: Callable[[], None],
+        logs: Path,
+        folder: Path,
+        say: Callable[[str], None],
+        count: int,
+    ):
+        self.report, self.deadline, self.logs, self.folder, self.say = report, deadline, logs, folder, say
+        self.count = count
+        self._save, self._lock = save, threading.Lock()
+        self._beside: list[subprocess.Popen[Any]] = []
+
+    def save(self) -> None:
+        with self._lock:
+            self._save()
+
+    def end_background(self) -> None:
+        while self._beside:
+            end(self._beside.pop())
+
+    def one(self, number: int, phase: Phase, kept: float) -> None:
+        """Run a phase, unless it cannot; `kept` seconds are those of later ones."""
+        self.say(f"[{number}/{self.count}] {phase.name}")
+        if phase.alone:
+            self.end_background()
+        left = min(phase.seconds, self.deadline - time.monotonic() - kept)
+        reason = reason_to_skip(phase, self.report, left)
+        if reason:
+            found = {"status": "skipped", "reason": reason}
+        elif phase.background:
+            self._beside.append(start(phase.command, log_of(phase, self.logs), phase.environment, self.folder))
+            found = {"status": "passed", "summary": "beside the others"}
+        else:
+            found = run_phase(phase, self.report, left, self.save, self.logs, self.folder)
+        with self._lock:
+            self.report["phases"][phase.name] = found
+        self.save()
+        told = found.get("failure") or found.get("reason") or found.get("summary")
+        self.say(
+            f"      {phase.name}: {found['status']} after {found.get('seconds', 0)} s" + (f": {told}" if told else "")
+        )
 
 
 def read_tests(report: Path) -> Callable[[Outcome], dict[str, Any]]:

@@ -11,6 +11,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gpu_models
@@ -49,6 +50,19 @@ class CpuTimer:
         """Nothing is kept between rows."""
 
 
+@dataclass(frozen=True)
+class Replay:
+    """A captured call. What the call reads stays with it: the graph has addresses, and keeps nothing but its own."""
+
+    graph: Any
+    call: Call
+    result: Any
+
+    def __call__(self) -> Any:
+        self.graph.replay()
+        return self.result
+
+
 class CudaTimer:
     """CUDA events around replays of graphs, on a stream of its own; everything else of a row runs on it too."""
 
@@ -73,15 +87,12 @@ class CudaTimer:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self.stream):
-                kept = call()
+                result = call()
         except RuntimeError as error:
             torch.cuda.synchronize(self.device)
             return call, f"events: not captured, {str(error).splitlines()[0][:120]}"
 
-        def replay() -> Any:
-            graph.replay()
-            return kept
-
+        replay = Replay(graph, call, result)
         replay()
         return replay, "graph"
 
@@ -136,10 +147,10 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def copy_speed(timer: Timer, megabytes: int) -> float:
-    """Bytes a second, read and written."""
-    source = torch.empty(megabytes << 20, dtype=torch.int8, device=timer.device).random_()
+    """Bytes a second, read and written, by a kernel: a memcpy of a graph is not the fastest copy of a device."""
+    source = torch.empty(megabytes << 18, device=timer.device).normal_()
     target = torch.empty_like(source)
-    return 2 * source.numel() / best(timer, lambda: target.copy_(source))
+    return 2 * source.nbytes / best(timer, lambda: torch.neg(source, out=target))
 
 
 def matmul_speed(timer: Timer, dtype: torch.dtype, side: int) -> float:
@@ -148,8 +159,10 @@ def matmul_speed(timer: Timer, dtype: torch.dtype, side: int) -> float:
     return 2 * side**3 / best(timer, lambda: torch.mm(a, b, out=out))
 
 
-def ceilings(timer: Timer, megabytes: int = 1024, side: int = 8192) -> gpu_models.Ceilings:
+def ceilings(timer: Timer, megabytes: int = 4096, side: int = 8192) -> gpu_models.Ceilings:
     """What the device does at best: a copy, and matrix products; float32 without TF32."""
+    if timer.device.type == "cpu":
+        megabytes, side = min(megabytes, 64), min(side, 512)
     torch.backends.cuda.matmul.allow_tf32 = False
     copy = copy_speed(timer, megabytes)
     matmul = {name: matmul_speed(timer, dtype, side) for name, dtype in DTYPES.items()}

@@ -94,6 +94,8 @@ inline Tensor empty_channels_last(const Tensor& like, int64_t batch, int64_t cha
 // The map as the kernels read it: [N, H, W, channels] without gaps, starting at a multiple of 16 bytes. The map itself
 // where it is that already; else a copy, with channels of 0 behind its own up to `channels`.
 inline Tensor dense_channels_last(const Tensor& map, int64_t channels) {
+  check(map.size(3) * channels * 8 <= std::numeric_limits<int32_t>::max(), "a map of ", map.size(3), " x ", channels,
+        " values a row is too large for CUDA");
   if (is_dense_channels_last(map, channels)) return map;
   Tensor copy = empty_channels_last(map, map.size(0), channels, map.size(2), map.size(3));
   const int64_t own = map.size(1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device.cuh"
+#include "host_device.h"
 
 namespace arseg::gpu {
 
@@ -11,20 +12,34 @@ struct ResizeTap {
   A fraction;  // the weight of `upper`
 };
 
-// Sample `at` of `out` along an axis of `in` pixels.
+// Pixels of the input for one of the output, corner pixels in place.
 template <typename A>
-ARSEG_DEVICE ResizeTap<A> resize_tap(int at, int in, int out, bool align_corners) {
-  A position;
-  if (align_corners) {
-    position = out > 1 ? static_cast<A>(at) * (static_cast<A>(in - 1) / static_cast<A>(out - 1)) : A(0);
-  } else {
-    position = (static_cast<A>(at) + A(0.5)) * (static_cast<A>(in) / static_cast<A>(out)) - A(0.5);
-    position = position > A(0) ? position : A(0);
-  }
+ARSEG_HD A resize_ratio(int in, int out) {
+  return out > 1 ? static_cast<A>(in - 1) / static_cast<A>(out - 1) : A(0);
+}
+
+// The input's pixels around `position`, which is at least 0.
+template <typename A>
+ARSEG_DEVICE ResizeTap<A> resize_tap_at(A position, int in) {
   int lower = static_cast<int>(position);
   lower = lower < in - 1 ? lower : in - 1;
   const int upper = lower < in - 1 ? lower + 1 : lower;
   return {lower, upper, position - static_cast<A>(lower)};
+}
+
+// Sample `at` along an axis of `in` pixels, corner pixels in place; ratio: resize_ratio of the axis, from the host, so
+// that no thread divides.
+template <typename A>
+ARSEG_DEVICE ResizeTap<A> resize_tap(int at, int in, A ratio) {
+  return resize_tap_at(static_cast<A>(at) * ratio, in);
+}
+
+// Sample `at` of `out` along an axis of `in` pixels.
+template <typename A>
+ARSEG_DEVICE ResizeTap<A> resize_tap(int at, int in, int out, bool align_corners) {
+  if (align_corners) return resize_tap(at, in, resize_ratio<A>(in, out));
+  const A position = (static_cast<A>(at) + A(0.5)) * (static_cast<A>(in) / static_cast<A>(out)) - A(0.5);
+  return resize_tap_at(position > A(0) ? position : A(0), in);
 }
 
 }  // namespace arseg::gpu

@@ -1,7 +1,7 @@
 // What the fusion kernels take: dense channels-last maps [N, H, W, C].
 #pragma once
 
-#include "../common/device.cuh"
+#include "../common/resize.cuh"
 #include "../mv_warp/sampling.cuh"
 
 namespace arseg::gpu {
@@ -17,6 +17,7 @@ struct FusionArguments {
   int64_t batch;
   int height, width, channels;
   int low_height, low_width;
+  A row_ratio, column_ratio;  // resize_ratio of low_res to the map
   Motion motion;
   int window_height, window_width;
   bool masked;
@@ -43,12 +44,13 @@ struct ClassifyArguments {
   int64_t batch;
   int height, width, channels, classes, padded_classes;
   int low_height, low_width;
-  const T* values;          // [N, H, W, channels]
-  const A* classifier;      // [channels, padded_classes]
-  const T* low_res_logits;  // [N, low_height, low_width, classes], any strides
-  int64_t low_stride[4];    // of [N, K, h, w], in elements
-  T* logits;                // [N, H, W, classes] or null
-  uint8_t* labels;          // [N, H, W] or null
+  A row_ratio, column_ratio;  // resize_ratio of low_res_logits to the map
+  const T* values;            // [N, H, W, channels]
+  const A* classifier;        // [channels, padded_classes]
+  const T* low_res_logits;    // [N, low_height, low_width, classes], any strides
+  int64_t low_stride[4];      // of [N, K, h, w], in elements
+  T* logits;                  // [N, H, W, classes] or null
+  uint8_t* labels;            // [N, H, W] or null
 };
 
 }  // namespace arseg::gpu

@@ -3,21 +3,35 @@
 
 #include <algorithm>
 
-#include "../common/resize.cuh"
 #include "arguments.cuh"
 
 namespace arseg::gpu {
 
-// The logit of a class of the low-resolution map at a pixel, upsampled.
-template <typename T, typename A>
-ARSEG_DEVICE A low_res_logit(const ClassifyArguments<T>& a, int64_t n, int k, const ResizeTap<A>& v,
-                             const ResizeTap<A>& h) {
-  const T* low = a.low_res_logits + n * a.low_stride[0] + k * a.low_stride[1];
-  const auto at = [&](int y, int x) { return A(to_float(low[y * a.low_stride[2] + x * a.low_stride[3]])); };
-  const A top = (A(1) - h.fraction) * at(v.lower, h.lower) + h.fraction * at(v.lower, h.upper);
-  const A bottom = (A(1) - h.fraction) * at(v.upper, h.lower) + h.fraction * at(v.upper, h.upper);
-  return (A(1) - v.fraction) * top + v.fraction * bottom;
-}
+// The logits of the low-resolution map at a pixel, upsampled: what is the same for all classes is worked out once.
+template <typename T>
+struct LowResLogits {
+  using A = accumulator<T>;
+  const T* corner[4];
+  A weight[4];
+  int64_t stride;
+
+  ARSEG_DEVICE LowResLogits(const ClassifyArguments<T>& a, int64_t n, int y, int x) : stride(a.low_stride[1]) {
+    const auto v = resize_tap(y, a.low_height, a.row_ratio), h = resize_tap(x, a.low_width, a.column_ratio);
+    ARSEG_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      corner[i] = a.low_res_logits + n * a.low_stride[0] + (i / 2 ? v.upper : v.lower) * a.low_stride[2] +
+                  (i % 2 ? h.upper : h.lower) * a.low_stride[3];
+      weight[i] = (i / 2 ? v.fraction : A(1) - v.fraction) * (i % 2 ? h.fraction : A(1) - h.fraction);
+    }
+  }
+
+  ARSEG_DEVICE A of(int k) const {
+    A sum = A(0);
+    ARSEG_UNROLL
+    for (int i = 0; i < 4; ++i) sum += weight[i] * A(to_float(corner[i][k * stride]));
+    return sum;
+  }
+};
 
 // The best of `lanes * 2` neighbouring lanes; of equals the lowest class. label -1: a lane has none.
 template <typename A>
@@ -43,13 +57,12 @@ __global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArgument
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kClassifyWarps + threadIdx.y; i < pixels;
        i += static_cast<int64_t>(gridDim.x) * kClassifyWarps) {
     const int64_t n = i / a.width / a.height;
-    const auto v = resize_tap<A>(static_cast<int>(i / a.width % a.height), a.low_height, a.height, true);
-    const auto h = resize_tap<A>(static_cast<int>(i % a.width), a.low_width, a.width, true);
+    const LowResLogits<T> low_res(a, n, static_cast<int>(i / a.width % a.height), static_cast<int>(i % a.width));
     const T* values = a.values + i * a.channels;
     A best = A(0);
     int label = -1;  // none yet
     for (int k = lane; k < a.classes; k += 32) {
-      A logit = low_res_logit(a, n, k, v, h);
+      A logit = low_res.of(k);
       for (int c = 0; c < a.channels; ++c) {
         logit += to_float(values[c]) * a.classifier[static_cast<int64_t>(c) * a.padded_classes + k];
       }

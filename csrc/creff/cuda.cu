@@ -60,7 +60,11 @@ class Fusion {
       using T = decltype(tag);
       const gpu::FusionArguments<T> a = arguments<T>(buffer);
       if constexpr (gpu::is_half_type<T>) {
-        if (gpu::goes_in_one(a, 0)) return gpu::launch_fusion<T>(a, {}, nullptr, device_.stream());
+        if (gpu::makes_queries(a, 0)) {
+          return with_scratch<T>(a, 2, [&](const gpu::PairScratch<T>& maps) {
+            gpu::launch_fusion<T>(a, maps, {}, nullptr, device_.stream());
+          });
+        }
       }
       in_pair(a, true);
     });
@@ -85,6 +89,8 @@ class Fusion {
       a.classes = static_cast<int>(classes);
       a.low_height = static_cast<int>(low_res_.size(2));
       a.low_width = static_cast<int>(low_res_.size(3));
+      a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
+      a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
       a.low_res_logits = data_of<T>(low_res_logits);
       for (int i = 0; i < 4; ++i) a.low_stride[i] = low_res_logits.stride(i);
       a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
@@ -94,7 +100,7 @@ class Fusion {
 
       if constexpr (gpu::is_half_type<T>) {
         const gpu::FusionArguments<T> fusion = arguments<T>(reference_);  // no features come out
-        if (gpu::goes_in_one(fusion, a.classes)) {
+        if (gpu::makes_queries(fusion, a.classes)) {
           Tensor rows = scratch({gpu::kFusedClasses * channels_}, dtype_);
           gpu::launch_pack_classifier_rows<T>({weight,
                                                {classifier.stride(0), classifier.stride(1)},
@@ -103,7 +109,9 @@ class Fusion {
                                                a.channels,
                                                mutable_data_of<T>(rows)},
                                               gpu::kFusedClasses, device_.stream());
-          return gpu::launch_fusion<T>(fusion, a, data_of<T>(rows), device_.stream());
+          return with_scratch<T>(fusion, 2, [&](const gpu::PairScratch<T>& maps) {
+            gpu::launch_fusion<T>(fusion, maps, a, data_of<T>(rows), device_.stream());
+          });
         }
       }
       Tensor sums = empty_channels_last(reference_, a.batch, channels_, a.height, a.width);
@@ -152,6 +160,8 @@ class Fusion {
     a.channels = static_cast<int>(channels_);
     a.low_height = static_cast<int>(low_res_.size(2));
     a.low_width = static_cast<int>(low_res_.size(3));
+    a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
+    a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
     a.motion = motion_;
     a.window_height = static_cast<int>(window_.height);
     a.window_width = static_cast<int>(window_.width);
@@ -166,14 +176,22 @@ class Fusion {
     return a;
   }
 
+  // run(maps): with the first `count` maps of a PairScratch.
+  template <typename T, typename F>
+  void with_scratch(const gpu::FusionArguments<T>& a, int count, F&& run) const {
+    const int64_t elements = a.batch * a.height * a.width * a.channels;
+    Tensor maps = scratch({count * elements}, dtype_);
+    T* first = mutable_data_of<T>(maps);
+    const auto map = [&](int i) { return i < count ? first + i * elements : nullptr; };
+    run(gpu::PairScratch<T>{map(0), map(1), map(2), map(3)});
+  }
+
   // with_residual: features; without: the weighted sum of values alone.
   template <typename T>
   void in_pair(const gpu::FusionArguments<T>& a, bool with_residual) const {
-    const int64_t elements = a.batch * a.height * a.width * a.channels;
-    Tensor maps = scratch({4 * elements}, dtype_);
-    T* first = mutable_data_of<T>(maps);
-    gpu::launch_fusion_pair<T>(a, {first, first + elements, first + 2 * elements, first + 3 * elements}, with_residual,
-                               device_.stream());
+    with_scratch<T>(a, 4, [&](const gpu::PairScratch<T>& maps) {
+      gpu::launch_fusion_pair<T>(a, maps, with_residual, device_.stream());
+    });
   }
 
   OnDevice device_;

@@ -1,53 +1,158 @@
-// The fusion as kernels that meet in global memory: one makes keys and values (warp, then two depthwise convolutions),
-// one queries and the upsampled map, and the attention of csrc/local_attention adds the rest. Besides what has to be
-// read and written, keys, values, queries and the upsampled map go out and come back once: 8 maps of bytes.
+// The fusion as kernels that meet in global memory: one makes keys and values (warp, then two depthwise convolutions);
+// then either one makes queries and the upsampled map, and the attention of csrc/local_attention adds the rest, or one
+// does both, see fused.cuh.
 #pragma once
 
 #include <algorithm>
 
-#include "../common/resize.cuh"
 #include "../local_attention/launch.cuh"
 #include "arguments.cuh"
 
 namespace arseg::gpu {
 
-constexpr int kPairTileHeight = 8, kPairTileWidth = 16, kPairThreads = 256;
-constexpr int kPairVectors = 8;  // vectors of channels a pass; neighbouring threads take neighbouring vectors
-constexpr int kPairHaloHeight = kPairTileHeight + 2, kPairHaloWidth = kPairTileWidth + 2;
-constexpr int kPairShared = kPairHaloHeight * kPairHaloWidth * kPairVectors * 16;
-
 // The reference, warped.
 template <typename T>
 struct WarpedReference {
-  ARSEG_DEVICE static void sample(const FusionArguments<T>& a, int64_t n, int y, int x, int channel,
-                                  accumulator<T> (&to)[kVector<T>]) {
-    const auto taps = taps_of<accumulator<T>>(a.motion, n, y, x);
-    sample_vector(a.reference + a.pixel(n, 0, 0) * a.channels, a.channels, channel, taps, to);
+  using Place = PixelTaps<accumulator<T>>;
+
+  ARSEG_DEVICE static Place at(const FusionArguments<T>& a, int64_t n, int y, int x) {
+    return taps_of<accumulator<T>>(a.motion, n, y, x);
+  }
+  template <int N>
+  ARSEG_DEVICE static void sample(const FusionArguments<T>& a, int64_t n, const Place& place, int channel, int step,
+                                  accumulator<T> (&to)[N][kVector<T>]) {
+    sample_vectors(a.reference + a.pixel(n, 0, 0) * a.channels, a.width, a.channels, channel, step, place, to);
   }
 };
 
 // The low-resolution map, upsampled.
 template <typename T>
 struct UpsampledLowRes {
-  ARSEG_DEVICE static void sample(const FusionArguments<T>& a, int64_t n, int y, int x, int channel,
-                                  accumulator<T> (&to)[kVector<T>]) {
-    using A = accumulator<T>;
-    const auto v = resize_tap<A>(y, a.low_height, a.height, true);
-    const auto h = resize_tap<A>(x, a.low_width, a.width, true);
-    const int rows[2] = {v.lower, v.upper}, columns[2] = {h.lower, h.upper};
-    const A row_weights[2] = {A(1) - v.fraction, v.fraction}, column_weights[2] = {A(1) - h.fraction, h.fraction};
+  using A = accumulator<T>;
+  using Place = PixelTaps<A>;
+
+  ARSEG_DEVICE static Place at(const FusionArguments<T>& a, int64_t, int y, int x) {
+    const auto v = resize_tap(y, a.low_height, a.row_ratio), h = resize_tap(x, a.low_width, a.column_ratio);
+    Place place{{v.lower, v.upper}, {h.lower, h.upper}, {}, h.fraction, v.fraction};
+    set_weights(place);
+    return place;
+  }
+  template <int N>
+  ARSEG_DEVICE static void sample(const FusionArguments<T>& a, int64_t n, const Place& place, int channel, int step,
+                                  A (&to)[N][kVector<T>]) {
+    sample_vectors(a.low_res + n * a.low_height * a.low_width * a.channels, a.low_width, a.channels, channel, step,
+                   place, to);
+  }
+};
+
+// Pixels lie in shared memory as eight vectors of channels. Threads that share a pixel of a source take two of them
+// each, so that what places the pixel is worked out four times, not eight.
+constexpr int kTileVectors = 8;
+
+// Samples height x width pixels of Source from (y0, x0) on, channels [start, start + 8 vectors); 0 outside the image,
+// which is the convolutions' padding, and past the channels. place(y, x, c): where vector c of a pixel goes.
+template <typename Source, int THREADS, typename T, typename Place>
+ARSEG_DEVICE void sample_tile(const FusionArguments<T>& a, int64_t n, int y0, int x0, int height, int width, int start,
+                              uint4* to, Place&& place) {
+  const int thread = opaque(static_cast<int>(threadIdx.x));
+  ARSEG_NO_UNROLL
+  for (int i = thread / 4; i < height * width; i += THREADS / 4) {
+    const int y = i / width, x = i % width;
+    const bool inside = a.holds(y0 + y, x0 + x);
+    typename Source::Place from{};
+    if (inside) from = Source::at(a, n, y0 + y, x0 + x);
+    const int c = thread % 4;
+    accumulator<T> values[2][kVector<T>] = {};
+    if (inside) Source::sample(a, n, from, start + c * kVector<T>, 4 * kVector<T>, values);
     ARSEG_UNROLL
-    for (int e = 0; e < kVector<T>; ++e) to[e] = A(0);
-    ARSEG_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      A values[kVector<T>];
-      const int64_t pixel = (n * a.low_height + rows[i / 2]) * a.low_width + columns[i % 2];
-      load_vector(a.low_res + pixel * a.channels + channel, values);
-      const A weight = row_weights[i / 2] * column_weights[i % 2];
+    for (int k = 0; k < 2; ++k) {
+      const int two = k ^ (i & 1);  // neighbours take other banks
+      accumulator<T> chosen[kVector<T>];
       ARSEG_UNROLL
-      for (int e = 0; e < kVector<T>; ++e) to[e] += weight * values[e];
+      for (int e = 0; e < kVector<T>; ++e) chosen[e] = two ? values[1][e] : values[0][e];
+      store_vector(reinterpret_cast<T*>(to + place(y, x, c + 4 * two)), chosen);
     }
   }
+}
+
+// Channels that a thread convolves: half a vector of 16-bit types, so that their weights stay in registers.
+template <typename T>
+constexpr int kUnit = kVector<T> < 4 ? kVector<T> : 4;
+
+template <typename T>
+ARSEG_DEVICE void load_unit(const T* from, accumulator<T> (&to)[kUnit<T>]) {
+  if constexpr (is_half_type<T>) {
+    const uint2 bits = *reinterpret_cast<const uint2*>(from);
+    const float2 first = unpack<T>(bits.x), second = unpack<T>(bits.y);
+    to[0] = first.x;
+    to[1] = first.y;
+    to[2] = second.x;
+    to[3] = second.y;
+  } else {
+    load_vector(from, to);
+  }
+}
+
+template <typename T>
+ARSEG_DEVICE void store_unit(T* to, const accumulator<T> (&from)[kUnit<T>]) {
+  if constexpr (is_half_type<T>) {
+    uint2 bits;
+    bits.x = pack<T>(from[0], from[1]);
+    bits.y = pack<T>(from[2], from[3]);
+    *reinterpret_cast<uint2*>(to) = bits;
+  } else {
+    store_vector(to, from);
+  }
+}
+
+// `rows` results of a depthwise 3x3 convolution, one below the other, of one unit of channels. Rolls down, so that each
+// value is read once. weights: [10, channels], from the unit's channel on. from(y, x): the unit at a pixel of
+// [rows + 2, 3], the first above and left of the first result. emit(row, values) is called for each.
+template <typename T, typename From, typename Emit>
+ARSEG_DEVICE void convolve_column(const accumulator<T>* weights, int channels, int rows, From&& from, Emit&& emit) {
+  using A = accumulator<T>;
+  constexpr int kChannels = kUnit<T>;
+  A taps[kDepthwiseRows][kChannels];
+  ARSEG_UNROLL
+  for (int i = 0; i < kDepthwiseRows; ++i) {
+    const uint4 bits = *reinterpret_cast<const uint4*>(weights + static_cast<int64_t>(i) * channels);
+    memcpy(taps[i], &bits, 16);
+  }
+  A sums[3][kChannels] = {};  // of result y - down in the place of its remainder by 3
+  ARSEG_NO_UNROLL
+  for (int base = 0; base < rows + 2; base += 3) {  // three at a time: places of sums are then constants
+    ARSEG_UNROLL
+    for (int k = 0; k < 3; ++k) {
+      const int y = base + k;
+      if (y >= rows + 2) break;
+      ARSEG_UNROLL
+      for (int right = 0; right < 3; ++right) {
+        A values[kChannels];
+        load_unit(from(y, right), values);
+        ARSEG_UNROLL
+        for (int down = 0; down < 3; ++down) {
+          A(&sum)[kChannels] = sums[(k + 3 - down) % 3];
+          ARSEG_UNROLL
+          for (int e = 0; e < kChannels; ++e) {
+            const A before = down == 0 && right == 0 ? taps[9][e] : sum[e];
+            sum[e] = before + taps[3 * down + right][e] * values[e];
+          }
+        }
+      }
+      if (y >= 2) emit(y - 2, sums[(k + 1) % 3]);
+    }
+  }
+}
+
+template <typename T>
+struct PairTile {
+  static constexpr int kThreads = 256, kSide = 16, kHalo = kSide + 2;
+  static constexpr int kUnits = kTileVectors * kVector<T> / kUnit<T>;
+  static constexpr int kRows = kUnits * kSide * kSide / kThreads;  // of results that a thread makes
+  static constexpr int kShared = kHalo * kHalo * kTileVectors * 16;
+  static_assert(kSide % kRows == 0);
+
+  ARSEG_DEVICE static int place(int y, int x, int c) { return (y * kHalo + x) * kTileVectors + c; }
 };
 
 // What a block writes: a convolution of the source to `first`; to `second` another, or, without weights, the source.
@@ -59,91 +164,82 @@ struct PairOutputs {
   T* second;
 };
 
-// A depthwise 3x3 convolution at pixel (y, x) of the tile: `tile` points to the vector of the pixel above and left of
-// it.
-template <typename T>
-ARSEG_DEVICE void convolve(const uint4* tile, const accumulator<T>* weights, int channels, int channel,
-                           accumulator<T> (&sum)[kVector<T>]) {
-  using A = accumulator<T>;
-  ARSEG_UNROLL
-  for (int e = 0; e < kVector<T>; ++e) sum[e] = weights[9 * channels + channel + e];
-  ARSEG_UNROLL
-  for (int tap = 0; tap < 9; ++tap) {
-    A values[kVector<T>];
-    load_vector(reinterpret_cast<const T*>(tile + (tap / 3 * kPairHaloWidth + tap % 3) * kPairVectors), values);
-    ARSEG_UNROLL
-    for (int e = 0; e < kVector<T>; ++e) sum[e] += weights[tap * channels + channel + e] * values[e];
-  }
-}
-
 template <typename T, typename Source>
-__global__ void __launch_bounds__(kPairThreads) depthwise_pair(FusionArguments<T> a, PairOutputs<T> outputs) {
+__global__ void __launch_bounds__(256, 3) depthwise_pair(FusionArguments<T> a, PairOutputs<T> outputs) {
+  using P = PairTile<T>;
   using A = accumulator<T>;
   ARSEG_SHARED(shared);
-  uint4* tile = reinterpret_cast<uint4*>(shared);  // [halo height][halo width][vectors]
-  const int y0 = static_cast<int>(blockIdx.y) * kPairTileHeight, x0 = static_cast<int>(blockIdx.x) * kPairTileWidth;
-  const int vector = static_cast<int>(threadIdx.x) % kPairVectors;
-  const int first = static_cast<int>(threadIdx.x) / kPairVectors;
-  constexpr int kStep = kPairThreads / kPairVectors;
+  uint4* tile = reinterpret_cast<uint4*>(shared);
+  const int x0 = static_cast<int>(blockIdx.x) * P::kSide;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int unit = thread % P::kUnits, column = thread / P::kUnits % P::kSide;
+  const int first_row = thread / (P::kUnits * P::kSide) * P::kRows;
   for (int64_t n = blockIdx.z; n < a.batch; n += gridDim.z) {
-    for (int start = 0; start < a.channels; start += kPairVectors * kVector<T>) {
-      const int channel = start + vector * kVector<T>;
-      const bool own = channel < a.channels;
-      for (int i = first; i < kPairHaloHeight * kPairHaloWidth; i += kStep) {
-        const int y = y0 + i / kPairHaloWidth - 1, x = x0 + i % kPairHaloWidth - 1;
-        A values[kVector<T>];
-        if (own && a.holds(y, x)) {
-          Source::sample(a, n, y, x, channel, values);
-        } else {  // the convolutions' padding
-          ARSEG_UNROLL
-          for (int e = 0; e < kVector<T>; ++e) values[e] = A(0);
+    for (int y0 = static_cast<int>(blockIdx.y) * P::kSide; y0 < a.height;
+         y0 += static_cast<int>(gridDim.y) * P::kSide) {
+      for (int start = 0; start < a.channels; start += kTileVectors * kVector<T>) {
+        sample_tile<Source, P::kThreads>(a, n, y0 - 1, x0 - 1, P::kHalo, P::kHalo, start, tile, P::place);
+        __syncthreads();
+        const int channel = start + unit * kUnit<T>;
+        const int x = x0 + column;
+        if (channel < a.channels && x < a.width) {
+          const T* units = reinterpret_cast<const T*>(tile) + unit * kUnit<T>;
+          const auto from = [&](int y, int right) {
+            return units + P::place(first_row + y, column + right, 0) * kVector<T>;
+          };
+          const int rows = min(P::kRows, a.height - y0 - first_row);
+          const int64_t at = a.pixel(n, y0 + first_row, x) * a.channels + channel;
+          const int64_t line = static_cast<int64_t>(a.width) * a.channels;
+          const auto write_to = [&](T* to) {
+            return [=](int row, const A(&values)[kUnit<T>]) { store_unit(to + row * line, values); };
+          };
+          convolve_column<T>(outputs.first_weights + channel, a.channels, rows, from, write_to(outputs.first + at));
+          if (outputs.second_weights) {
+            convolve_column<T>(outputs.second_weights + channel, a.channels, rows, from, write_to(outputs.second + at));
+          } else {
+            const auto write = write_to(outputs.second + at);
+            for (int row = 0; row < rows; ++row) {
+              A values[kUnit<T>];
+              load_unit(from(row + 1, 1), values);
+              write(row, values);
+            }
+          }
         }
-        store_vector(reinterpret_cast<T*>(tile + i * kPairVectors + vector), values);
+        __syncthreads();  // the next pass overwrites the tile
       }
-      __syncthreads();
-      for (int i = first; i < kPairTileHeight * kPairTileWidth; i += kStep) {
-        const int row = i / kPairTileWidth, column = i % kPairTileWidth;
-        const int y = y0 + row, x = x0 + column;
-        if (!own || !a.holds(y, x)) continue;
-        const uint4* corner = tile + (row * kPairHaloWidth + column) * kPairVectors + vector;
-        const int64_t at = a.pixel(n, y, x) * a.channels + channel;
-        A sum[kVector<T>];
-        convolve<T>(corner, outputs.first_weights, a.channels, channel, sum);
-        store_vector(outputs.first + at, sum);
-        if (outputs.second_weights) {
-          convolve<T>(corner, outputs.second_weights, a.channels, channel, sum);
-          store_vector(outputs.second + at, sum);
-        } else {
-          *reinterpret_cast<uint4*>(outputs.second + at) = corner[(kPairHaloWidth + 1) * kPairVectors];
-        }
-      }
-      __syncthreads();  // the next pass overwrites the tile
     }
   }
 }
 
 template <typename T, typename Source>
 void launch_depthwise_pair(const FusionArguments<T>& a, const PairOutputs<T>& outputs, void* stream) {
-  const dim3 grid(static_cast<unsigned>((a.width + kPairTileWidth - 1) / kPairTileWidth),
-                  static_cast<unsigned>((a.height + kPairTileHeight - 1) / kPairTileHeight),
-                  static_cast<unsigned>(std::min<int64_t>(a.batch, 65535)));
+  using P = PairTile<T>;
+  constexpr int kMost = 65535;
+  const dim3 grid(static_cast<unsigned>((a.width + P::kSide - 1) / P::kSide),
+                  static_cast<unsigned>(std::min((a.height + P::kSide - 1) / P::kSide, kMost)),
+                  static_cast<unsigned>(std::min<int64_t>(a.batch, kMost)));
   const auto kernel = depthwise_pair<T, Source>;
-  ARSEG_LAUNCH(kernel, grid, dim3(kPairThreads), kPairShared, stream, a, outputs);
+  ARSEG_LAUNCH(kernel, grid, dim3(P::kThreads), P::kShared, stream, a, outputs);
 }
 
 // Maps of the size of `reference`, for what the kernels hand on.
 template <typename T>
 struct PairScratch {
-  T* query;
   T* key;
   T* value;
+  T* query;
   T* upsampled;
 };
+
+template <typename T>
+void launch_keys_and_values(const FusionArguments<T>& a, T* key, T* value, void* stream) {
+  launch_depthwise_pair<T, WarpedReference<T>>(a, {a.key_weights, a.value_weights, key, value}, stream);
+}
 
 // with_residual: the upsampled map is added, as the fusion has it; without, the weighted sum of values is all.
 template <typename T>
 void launch_fusion_pair(const FusionArguments<T>& a, const PairScratch<T>& scratch, bool with_residual, void* stream) {
-  launch_depthwise_pair<T, WarpedReference<T>>(a, {a.key_weights, a.value_weights, scratch.key, scratch.value}, stream);
+  launch_keys_and_values(a, scratch.key, scratch.value, stream);
   launch_depthwise_pair<T, UpsampledLowRes<T>>(a, {a.query_weights, nullptr, scratch.query, scratch.upsampled}, stream);
   launch_attention<T>({{a.batch, a.height, a.width, a.channels, a.channels, a.window_height, a.window_width, a.masked},
                        accumulator<T>(1),

@@ -14,7 +14,7 @@ struct QuerySums {
 };
 
 template <typename T, int CHUNK, int WINDOW, bool KEYS>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, WINDOW <= 7 ? 2 : 1)
     attention_backward_mma(AttentionGradients<T> a, BackwardRoles<T> roles, Chunks count) {
   using P = Patch<CHUNK, WINDOW>;
   ARSEG_SHARED(shared);
@@ -78,19 +78,20 @@ __global__ void __launch_bounds__(256)
         if (at.inside(s, half)) logsumexp[half] = a.logsumexp[s.pixel(n, at.y(half), at.x())] * kLog2E;
       }
     }
+    // Keys outside have value 0, so that nothing is lost by leaving them out, in both modes.
+    const KeyColumns<P, WINDOW> columns(s, at, !KEYS);
     ARSEG_UNROLL
     for (int i = 0; i < P::kColumns; ++i) {
-      float probabilities[4];
+      const bool row = KEYS || static_cast<unsigned>(at.key_y(i / 2)) < static_cast<unsigned>(s.height);
+      float probabilities[4] = {};
       ARSEG_UNROLL
       for (int e = 0; e < 2; ++e) {
-        const int key = 8 * i + 2 * opaque(at.pair) + e;
-        // Keys outside have value 0, so that nothing is lost by leaving them out, in both modes.
-        const bool kept = KEYS ? key < P::kKeys : s.holds(at.key_y(key), at.key_x(key));
-        if constexpr (KEYS) logsumexp[0] = logsumexp[1] = kept ? sums_of[at.halo(key)].logsumexp : INFINITY;
+        if constexpr (KEYS) logsumexp[0] = logsumexp[1] = sums_of[at.halo(i / 2, at.column(i, e))].logsumexp;
         ARSEG_UNROLL
         for (int half = 0; half < 2; ++half) {
+          if (!P::holds_row(i / 2, half)) continue;
           const float logit = products[i][2 * half + e] * (a.scale * kLog2E) - logsumexp[half];
-          probabilities[2 * half + e] = kept && at.template in_window<WINDOW>(key, half) ? exp2_fast(logit) : 0.0f;
+          probabilities[2 * half + e] = row && columns.in[i % 2][e] ? exp2_fast(logit) : 0.0f;
         }
       }
       weights[i][0] = pack<T>(probabilities[0], probabilities[1]);
@@ -110,9 +111,12 @@ __global__ void __launch_bounds__(256)
     __syncthreads();
     add_products<P, T>(at, rows, buffer(chunk), products);
     if constexpr (KEYS) {
-      typename P::Sums sums;
-      weighted_sum<P, T>(at, weights, buffer(chunk), sums);
-      store_rows<P, T>(s, at, sums, 1.0f, 1.0f, nullptr, roles.grad_value, s.value_channels, start);
+      ARSEG_UNROLL
+      for (int c = 0; c < P::kVectors; c += 2) {  // a few at a time, beside all the products
+        float sums[2][4];
+        weighted_sum<P, T>(at, weights, buffer(chunk), c, sums);
+        store_rows<P, T>(s, at, sums, 1.0f, 1.0f, nullptr, roles.grad_value, s.value_channels, start + 8 * c);
+      }
     }
     if (count.keys + count.values > 2) __syncthreads();
     fetch(chunk + 2);
@@ -143,8 +147,7 @@ __global__ void __launch_bounds__(256)
       if constexpr (KEYS) {
         ARSEG_UNROLL
         for (int e = 0; e < 2; ++e) {
-          const int key = 8 * i + 2 * opaque(at.pair) + e;
-          deltas[0][e] = deltas[1][e] = key < P::kKeys ? sums_of[at.halo(key)].delta : 0.0f;
+          deltas[0][e] = deltas[1][e] = sums_of[at.halo(i / 2, at.column(i, e))].delta;
         }
       }
       ARSEG_UNROLL
@@ -164,7 +167,7 @@ __global__ void __launch_bounds__(256)
     wait_copies<1>();
     __syncthreads();
     typename P::Sums sums;
-    weighted_sum<P, T>(at, weights, buffer(chunk), sums);
+    weighted_sum<P, T>(at, weights, buffer(chunk), 0, sums);
     store_rows<P, T>(s, at, sums, a.scale, a.scale, nullptr, roles.grad, s.channels,
                      (chunk - count.keys - count.values) * CHUNK);
     if (chunk + 2 < 2 * count.keys + count.values) __syncthreads();

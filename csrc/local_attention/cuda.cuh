@@ -17,21 +17,6 @@ bool is_tiled(const AttentionShape& s) {
          s.value_channels % kVector<T> == 0 && s.height <= 8 * 65535 && s.batch <= 65535;
 }
 
-// run(std::integral_constant<int, window>{}) for the windows of the tiled kernels.
-template <typename F>
-void dispatch_window(int window, F&& run) {
-  switch (window) {
-    case 3:
-      return run(std::integral_constant<int, 3>{});
-    case 5:
-      return run(std::integral_constant<int, 5>{});
-    case 7:
-      return run(std::integral_constant<int, 7>{});
-    default:
-      return run(std::integral_constant<int, 9>{});
-  }
-}
-
 template <typename T>
 void launch_attention(const AttentionArguments<T>& a, void* stream) {
   if constexpr (is_half_type<T>) {

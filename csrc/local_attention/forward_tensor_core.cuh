@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(256, WINDOW <= 7 ? 2 : 1)
     wait_copies<1>();
     __syncthreads();
     typename P::Sums sums;
-    weighted_sum<P, T>(at, weights, values, sums);
+    weighted_sum<P, T>(at, weights, values, 0, sums);
     if (__any_sync(kAllLanes, !all_finite<P>(sums, at.inside(s, 0), at.inside(s, 1)))) {
       weighted_sum_in_window<P, T, WINDOW>(at, weights, values, sums);
     }

@@ -1,9 +1,11 @@
 // Attention of a window on tensor cores: the pieces that forward, backward and the fusion are made of.
 //
-// A block works on a tile of 8 x 16 pixels, a warp on a patch of 4 x 4 of them. The windows of a patch cover
-// (window + 3)^2 pixels of the other map, so a warp multiplies the 16 rows of its patch with all of those, and then
-// looks at the pairs that are in a window: 45 % of the products at window 7, in exchange for tensor cores. All products
-// of a patch stay in registers; there is no running softmax.
+// A block works on a tile of 8 x 16 pixels, a warp on a patch of 2 x 8 of them. The windows of a patch cover window + 1
+// rows of window + 7 pixels of the other map, taken as 16, so a warp multiplies the 16 rows of its patch with all of
+// those, and then looks at the pairs that are in a window: 38 % of the products at window 7, in exchange for tensor
+// cores. All products of a patch stay in registers; there is no running softmax. Rows of 16 make every place of a key a
+// constant beside one place of the lane, and which keys are in a window four booleans of the lane: instructions, not
+// products, are what these kernels wait for.
 //
 // Channels come in chunks. A chunk of the other map's tile lies in shared memory as vectors of 8 values, placed so that
 // the eight rows of one ldmatrix never meet in a bank.
@@ -20,16 +22,17 @@ struct Patch {
   static constexpr int kRadius = WINDOW / 2;
   static constexpr int kHaloHeight = kTileHeight + WINDOW - 1, kHaloWidth = kTileWidth + WINDOW - 1;
   static constexpr int kHaloPixels = kHaloHeight * kHaloWidth;
-  static constexpr int kVectors = CHUNK / 8;              // of a pixel's chunk
-  static constexpr int kSteps = CHUNK / 16;               // of the inner dimension of multiply_add
-  static constexpr int kSpan = WINDOW + 3;                // side of what a patch's windows cover
-  static constexpr int kKeys = kSpan * kSpan;             // "keys": the pixels of the other map
-  static constexpr int kColumns = (kKeys + 15) / 16 * 2;  // blocks of 8 keys, an even number
+  static constexpr int kVectors = CHUNK / 8;     // of a pixel's chunk
+  static constexpr int kSteps = CHUNK / 16;      // of the inner dimension of multiply_add
+  static constexpr int kKeyRows = WINDOW + 1;    // "keys": the pixels of the other map
+  static constexpr int kSpan = WINDOW + 7;       // keys of a row that are in a window; those behind repeat the last
+  static constexpr int kColumns = 2 * kKeyRows;  // blocks of 8 keys, two a row
   static constexpr int kChunkVectors = kHaloPixels * kVectors;
   static constexpr int kChunkBytes = kChunkVectors * 16;
 
-  // Products of the patch's 16 rows with its keys, as multiply_add leaves them: of column block n, key 8n + 2t and the
-  // next with row g ([0], [1]) and row g + 8 ([2], [3]), where g = lane / 4 and t = lane % 4.
+  // Products of the patch's 16 rows with its keys, as multiply_add leaves them: of column block n, in row n / 2 of the
+  // keys, key 8 * (n % 2) + 2t and the next with row g ([0], [1]) and row g + 8 ([2], [3]), where g = lane / 4 and
+  // t = lane % 4.
   using Products = float[kColumns][4];
   // The same in pairs of T, as multiply_add takes them.
   using Weights = uint32_t[kColumns][2];
@@ -37,12 +40,13 @@ struct Patch {
   using Rows = uint32_t[kSteps][4];
   using Sums = float[kVectors][4];
 
-  // Where vector c of the chunk of halo pixel (y, x) lies. Keys are read eight in a row of the patch's square; those
-  // get eight (with four vectors a pixel, four pairs of) different places.
-  ARSEG_DEVICE static int place(int y, int x, int c) {
-    const int key = y * kSpan + x;
-    return (y * kHaloWidth + x) * kVectors + (c ^ (kVectors == 8 ? key & 7 : key >> 1 & 3));
-  }
+  // Where vector c of the chunk of halo pixel (y, x) lies. Eight pixels of a row get eight (with four vectors a pixel,
+  // four pairs of) different places.
+  ARSEG_DEVICE static int swizzled(int x, int c) { return c ^ (kVectors == 8 ? x & 7 : x >> 1 & 3); }
+  ARSEG_DEVICE static int place(int y, int x, int c) { return (y * kHaloWidth + x) * kVectors + swizzled(x, c); }
+
+  // Whether row r of the keys is in the window of row g (half 0) or g + 8 (half 1).
+  ARSEG_DEVICE static constexpr bool holds_row(int r, int half) { return r >= half && r - half < WINDOW; }
 };
 
 // Chunks of a kernel's maps, counted by the host: registers are what these kernels have least of.
@@ -58,9 +62,8 @@ struct Chunks {
 // Where this thread's part of a patch is.
 template <typename P>
 struct PatchPosition {
-  int lane, row, pair;   // row: g of the fragments; pair: t
+  int lane, row, pair;   // row: g of the fragments, its pixel's column in the patch; pair: t
   int patch_y, patch_x;  // of the patch in the tile
-  int dy, dx;            // of row g in the patch; row g + 8 is two pixels below
   int tile_y, tile_x;    // of the tile in the image
   int64_t batch;
 
@@ -70,46 +73,68 @@ struct PatchPosition {
     lane = thread % 32;
     row = lane / 4;
     pair = lane % 4;
-    patch_y = warp / (P::kTileWidth / 4) * 4;
-    patch_x = warp % (P::kTileWidth / 4) * 4;
-    dy = row / 4;
-    dx = row % 4;
+    patch_y = warp / (P::kTileWidth / 8) * 2;
+    patch_x = warp % (P::kTileWidth / 8) * 8;
     tile_y = block_y * P::kTileHeight;
     tile_x = block_x * P::kTileWidth;
   }
 
-  // The pixel of row g (half 0) or g + 8 (half 1).
-  ARSEG_DEVICE int y(int half) const { return tile_y + patch_y + dy + 2 * half; }
-  ARSEG_DEVICE int x() const { return tile_x + patch_x + dx; }
+  // The pixel of row g (half 0) or, below it, g + 8 (half 1).
+  ARSEG_DEVICE int y(int half) const { return tile_y + patch_y + half; }
+  ARSEG_DEVICE int x() const { return tile_x + patch_x + row; }
   ARSEG_DEVICE bool inside(const AttentionShape& shape, int half) const {
     return y(half) < shape.height && x() < shape.width;
   }
 
-  // Whether a key of the patch is in the window of row g (half 0) or g + 8 (half 1).
-  template <int WINDOW>
-  ARSEG_DEVICE bool in_window(int key, int half) const {
-    const int below = key / P::kSpan - dy - 2 * half, right = key % P::kSpan - dx;
-    return key < P::kKeys && static_cast<unsigned>(below) < WINDOW && static_cast<unsigned>(right) < WINDOW;
+  // This thread's keys: of column block n the column 8 * (n % 2) + 2t + e of row n / 2.
+  ARSEG_DEVICE int column(int block, int e) const { return block % 2 * 8 + 2 * pair + e; }
+  ARSEG_DEVICE int key_y(int r) const { return tile_y + patch_y + r - P::kRadius; }
+  ARSEG_DEVICE int key_x(int column) const { return tile_x + patch_x + column - P::kRadius; }
+  ARSEG_DEVICE int halo(int r, int column) const {
+    return (patch_y + r) * P::kHaloWidth + patch_x + min(column, P::kSpan - 1);
   }
+};
 
-  // A key's place in the image, and in the halo.
-  ARSEG_DEVICE int key_y(int key) const { return tile_y + patch_y + key / P::kSpan - P::kRadius; }
-  ARSEG_DEVICE int key_x(int key) const { return tile_x + patch_x + key % P::kSpan - P::kRadius; }
-  ARSEG_DEVICE int halo(int key) const { return (patch_y + key / P::kSpan) * P::kHaloWidth + patch_x + key % P::kSpan; }
+// Which columns of this thread's keys are in the windows of its rows; `in_image`: and in the image.
+template <typename P, int WINDOW>
+struct KeyColumns {
+  bool in[2][2];  // [block % 2][e]
+
+  ARSEG_DEVICE KeyColumns(const AttentionShape& shape, const PatchPosition<P>& at, bool in_image) {
+    ARSEG_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int column = at.column(i / 2, i % 2);
+      in[i / 2][i % 2] = static_cast<unsigned>(column - at.row) < WINDOW &&
+                         (!in_image || static_cast<unsigned>(at.key_x(column)) < static_cast<unsigned>(shape.width));
+    }
+  }
 };
 
 // Begins to copy channels [start, start + CHUNK) of the halo to shared memory; 0 outside the image and past `channels`.
 template <typename P, typename T>
 ARSEG_DEVICE void copy_chunk(const AttentionShape& shape, const T* map, int channels, int start, int64_t n, int tile_y,
                              int tile_x, uint4* to) {
+  // A thread stays with one vector of a pixel, and goes on by a fixed number of pixels, its pointers with it.
+  constexpr int kStep = P::kThreads / P::kVectors, kDown = kStep / P::kHaloWidth, kRight = kStep % P::kHaloWidth;
+  const int thread = opaque(static_cast<int>(threadIdx.x));
+  const int c = thread % P::kVectors;
+  int y = thread / P::kVectors / P::kHaloWidth, x = thread / P::kVectors % P::kHaloWidth;
+  to += thread / P::kVectors * P::kVectors;
+  const int top = tile_y - P::kRadius, left = tile_x - P::kRadius;
+  const bool own = start + 8 * c < channels;
+  const int64_t row = static_cast<int64_t>(shape.width) * channels;
+  const T* from = map + shape.pixel(n, top + y, left + x) * channels + start + 8 * c;
+  const int64_t step = kDown * row + static_cast<int64_t>(kRight) * channels;
+  const int64_t wrap = row - static_cast<int64_t>(P::kHaloWidth) * channels;
   ARSEG_NO_UNROLL
-  for (int i = opaque(static_cast<int>(threadIdx.x)); i < P::kChunkVectors; i += P::kThreads) {
-    const int halo = i / P::kVectors, c = i % P::kVectors;
-    const int hy = halo / P::kHaloWidth, hx = halo % P::kHaloWidth;
-    const int y = tile_y + hy - P::kRadius, x = tile_x + hx - P::kRadius;
-    const bool valid = shape.holds(y, x) && start + 8 * c < channels;
-    const T* from = valid ? map + shape.pixel(n, y, x) * channels + start + 8 * c : map;
-    copy_async16(to + P::place(hy, hx, c), from, valid);
+  while (y < P::kHaloHeight) {
+    const bool valid = own && shape.holds(top + y, left + x);
+    copy_async16(to + P::swizzled(x, c), valid ? from : map, valid);
+    const bool over = x + kRight >= P::kHaloWidth;
+    from += over ? step + wrap : step;
+    to += kStep * P::kVectors;
+    x += over ? kRight - P::kHaloWidth : kRight;
+    y += over ? kDown + 1 : kDown;
   }
 }
 
@@ -143,40 +168,39 @@ ARSEG_DEVICE void clear(typename P::Products& products) {
 template <typename P, typename T>
 ARSEG_DEVICE void add_products(const PatchPosition<P>& at, const typename P::Rows& rows, const uint4* keys,
                                typename P::Products& products) {
+  // Of the four matrices, two vectors of the first eight keys of a row, and of the next eight.
+  const int x = at.patch_x + min(at.lane / 16 * 8 + at.lane % 8, P::kSpan - 1);
+  const int first = P::place(at.patch_y, x, at.lane / 8 % 2);
   ARSEG_UNROLL
-  for (int n = 0; n < (P::kKeys + 7) / 8; ++n) {
-    const int lane = opaque(at.lane);  // places of keys are cheaper worked out again than kept
-    // Lanes of one matrix give the rows of eight keys; the padding behind the last reads it again, from one place.
-    const int key = 8 * n + (8 * n + 8 <= P::kKeys ? lane % 8 : min(lane % 8, P::kKeys - 1 - 8 * n));
-    const int y = at.patch_y + key / P::kSpan, x = at.patch_x + key % P::kSpan;
+  for (int step = 0; step < P::kSteps; ++step) {
+    const uint4* column = keys + (first ^ 2 * step);
     ARSEG_UNROLL
-    for (int two = 0; two < P::kSteps / 2; ++two) {
+    for (int r = 0; r < P::kKeyRows; ++r) {
       uint32_t b[4];
-      load_matrices<false>(b, keys + P::place(y, x, 4 * two + lane / 8));
-      multiply_add<T>(products[n], rows[2 * two], b[0], b[1]);
-      multiply_add<T>(products[n], rows[2 * two + 1], b[2], b[3]);
+      load_matrices<false>(b, column + r * P::kHaloWidth * P::kVectors);
+      multiply_add<T>(products[2 * r], rows[step], b[0], b[1]);
+      multiply_add<T>(products[2 * r + 1], rows[step], b[2], b[3]);
     }
   }
 }
 
-// sums = weights x values over the keys, for the channels of one chunk.
-template <typename P, typename T>
+// sums = weights x values over the keys, for N vectors of channels of a chunk, from vector `first` on.
+template <typename P, typename T, int N>
 ARSEG_DEVICE void weighted_sum(const PatchPosition<P>& at, const typename P::Weights& weights, const uint4* values,
-                               typename P::Sums& sums) {
-  const int lane = opaque(at.lane);
+                               int first, float (&sums)[N][4]) {
+  const int x = at.patch_x + min(at.lane % 16, P::kSpan - 1);
+  const int place = P::place(at.patch_y, x, at.lane / 16);
   ARSEG_UNROLL
-  for (int c = 0; c < P::kVectors; ++c) sums[c][0] = sums[c][1] = sums[c][2] = sums[c][3] = 0.0f;
+  for (int c = 0; c < N; ++c) sums[c][0] = sums[c][1] = sums[c][2] = sums[c][3] = 0.0f;
   ARSEG_UNROLL
-  for (int n = 0; n < P::kColumns / 2; ++n) {
-    const int key = 16 * n + (16 * n + 16 <= P::kKeys ? lane % 16 : min(lane % 16, P::kKeys - 1 - 16 * n));
-    const int y = at.patch_y + key / P::kSpan, x = at.patch_x + key % P::kSpan;
-    const uint32_t a[4] = {weights[2 * n][0], weights[2 * n][1], weights[2 * n + 1][0], weights[2 * n + 1][1]};
+  for (int r = 0; r < P::kKeyRows; ++r) {
+    const uint32_t a[4] = {weights[2 * r][0], weights[2 * r][1], weights[2 * r + 1][0], weights[2 * r + 1][1]};
     ARSEG_UNROLL
-    for (int two = 0; two < P::kVectors / 2; ++two) {
+    for (int c = 0; c < N; c += 2) {
       uint32_t b[4];
-      load_matrices<true>(b, values + P::place(y, x, 2 * two + lane / 16));
-      multiply_add<T>(sums[2 * two], a, b[0], b[1]);
-      multiply_add<T>(sums[2 * two + 1], a, b[2], b[3]);
+      load_matrices<true>(b, values + (place ^ (first + c)) + r * P::kHaloWidth * P::kVectors);
+      multiply_add<T>(sums[c], a, b[0], b[1]);
+      multiply_add<T>(sums[c + 1], a, b[2], b[3]);
     }
   }
 }
@@ -190,24 +214,23 @@ ARSEG_DEVICE void weighted_sum_in_window(const PatchPosition<P>& at, const typen
   for (int c = 0; c < P::kVectors; ++c) sums[c][0] = sums[c][1] = sums[c][2] = sums[c][3] = 0.0f;
   ARSEG_UNROLL
   for (int n = 0; n < P::kColumns; ++n) {
+    const int r = n / 2;
     ARSEG_NO_UNROLL
     for (int k = 0; k < 8; ++k) {
-      const int key = 8 * n + k, holder = at.lane / 4 * 4 + k / 2;
+      const int column = n % 2 * 8 + k, holder = at.lane / 4 * 4 + k / 2;
       const float2 upper = unpack<T>(__shfl_sync(kAllLanes, weights[n][0], holder));
       const float2 lower = unpack<T>(__shfl_sync(kAllLanes, weights[n][1], holder));
-      const bool in_upper = at.template in_window<WINDOW>(key, 0), in_lower = at.template in_window<WINDOW>(key, 1);
-      if (!in_upper && !in_lower) continue;
-      const int y = at.patch_y + key / P::kSpan, x = at.patch_x + key % P::kSpan;
+      if (static_cast<unsigned>(column - at.row) >= WINDOW) continue;
       ARSEG_UNROLL
       for (int c = 0; c < P::kVectors; ++c) {
-        const uint4* vector = values + P::place(y, x, c);
+        const uint4* vector = values + P::place(at.patch_y + r, at.patch_x + column, c);
         const float2 value = unpack<T>(reinterpret_cast<const uint32_t*>(vector)[at.pair]);
-        if (in_upper) {
+        if (P::holds_row(r, 0)) {
           const float weight = k % 2 ? upper.y : upper.x;
           sums[c][0] += weight * value.x;
           sums[c][1] += weight * value.y;
         }
-        if (in_lower) {
+        if (P::holds_row(r, 1)) {
           const float weight = k % 2 ? lower.y : lower.x;
           sums[c][2] += weight * value.x;
           sums[c][3] += weight * value.y;
@@ -239,19 +262,16 @@ struct Softmax {
   template <typename T, int WINDOW>
   ARSEG_DEVICE void run(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
                         typename P::Products& products, typename P::Weights& weights) {
+    const KeyColumns<P, WINDOW> columns(shape, at, shape.masked);
     most[0] = most[1] = -INFINITY;
     ARSEG_UNROLL
     for (int n = 0; n < P::kColumns; ++n) {
+      const bool row = !shape.masked || static_cast<unsigned>(at.key_y(n / 2)) < static_cast<unsigned>(shape.height);
       ARSEG_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        const int key = 8 * n + 2 * opaque(at.pair) + e;
-        const bool kept = !shape.masked || shape.holds(at.key_y(key), at.key_x(key));
-        ARSEG_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          float& logit = products[n][2 * half + e];
-          logit = kept && at.template in_window<WINDOW>(key, half) ? logit * scale : -INFINITY;
-          most[half] = fmaxf(most[half], logit);
-        }
+      for (int i = 0; i < 4; ++i) {
+        if (!P::holds_row(n / 2, i / 2)) continue;
+        products[n][i] = row && columns.in[n % 2][i % 2] ? products[n][i] * scale : -INFINITY;
+        most[i / 2] = fmaxf(most[i / 2], products[n][i]);
       }
     }
     ARSEG_UNROLL
@@ -265,6 +285,8 @@ struct Softmax {
     for (int n = 0; n < P::kColumns; ++n) {
       ARSEG_UNROLL
       for (int half = 0; half < 2; ++half) {
+        weights[n][half] = 0;
+        if (!P::holds_row(n / 2, half)) continue;
         const float first = exp2_fast(products[n][2 * half] - most[half]);
         const float second = exp2_fast(products[n][2 * half + 1] - most[half]);
         total[half] += first + second;
@@ -281,9 +303,9 @@ struct Softmax {
   ARSEG_DEVICE float logsumexp(int half) const { return most[half] * kLn2 + logf(total[half]); }
 };
 
-// sums * factor[half] (+ residual) to the patch's own pixels of a map.
-template <typename P, typename T>
-ARSEG_DEVICE void store_rows(const AttentionShape& shape, const PatchPosition<P>& at, const typename P::Sums& sums,
+// sums * factor[half] (+ residual) to the patch's own pixels of a map, channels [start, start + 8 * N).
+template <typename P, typename T, int N>
+ARSEG_DEVICE void store_rows(const AttentionShape& shape, const PatchPosition<P>& at, const float (&sums)[N][4],
                              float upper_factor, float lower_factor, const T* residual, T* map, int channels,
                              int start) {
   ARSEG_UNROLL
@@ -292,7 +314,7 @@ ARSEG_DEVICE void store_rows(const AttentionShape& shape, const PatchPosition<P>
     const float factor = half ? lower_factor : upper_factor;
     const int64_t pixel = shape.pixel(at.batch, at.y(half), at.x()) * channels;
     ARSEG_UNROLL
-    for (int c = 0; c < P::kVectors; ++c) {
+    for (int c = 0; c < N; ++c) {
       const int channel = start + 8 * c + 2 * at.pair;
       if (channel >= channels) continue;
       float2 value = make_float2(sums[c][2 * half] * factor, sums[c][2 * half + 1] * factor);

@@ -9,6 +9,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 #include <vector>
 
@@ -118,10 +119,14 @@ int64_t rows_per_task(const Size& size) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size.channels * size.width));
 }
 
-// grad_feature: contiguous [N, C, H, W]
+std::array<int64_t, 4> strides_of(const Tensor& map) {
+  return {map.stride(0), map.stride(1), map.stride(2), map.stride(3)};
+}
+
+// grad_feature: [N, C, H, W], strides in elements.
 template <typename T, typename Source>
 void warp_backward_feature(const View4<const T>& grad, const Source& source, const Size& size, Grid grid,
-                           T* grad_feature) {
+                           T* grad_feature, const std::array<int64_t, 4>& stride) {
   using A = accumulator_t<T>;
   constexpr int64_t kGroup = 4;  // planes that share the taps of a row
   const int64_t groups = ceil_div(size.channels, kGroup);
@@ -148,8 +153,13 @@ void warp_backward_feature(const View4<const T>& grad, const Source& source, con
           }
         }
       }
-      T* out = grad_feature + (n * size.channels + first) * plane;
-      for (int64_t i = 0; i < count * plane; ++i) out[i] = static_cast<T>(sums[i]);
+      for (int64_t y = 0; y < size.height; ++y) {
+        for (int64_t c = 0; c < count; ++c) {
+          T* out = grad_feature + n * stride[0] + (first + c) * stride[1] + y * stride[2];
+          const A* sum = sums.data() + c * plane + y * size.width;
+          for (int64_t x = 0; x < size.width; ++x) out[x * stride[3]] = static_cast<T>(sum[x]);
+        }
+      }
     }
   });
 }
@@ -227,11 +237,12 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
   check_map("_mv_warp_backward", "grad", grad);
   check_motion("_mv_warp_backward", "grad", grad, motion, block, frame_size);
   const Grid kind = parse_grid("_mv_warp_backward", grid);
-  Tensor out = torch::stable::new_empty(grad, grad.sizes());
+  Tensor out = empty_like_map(grad);
   const BlockSource source = block_source(motion, grad, block, frame_size);
   dispatch_floating(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    warp_backward_feature(view4<T>(grad), source, size_of(grad), kind, static_cast<T*>(out.mutable_data_ptr()));
+    warp_backward_feature(view4<T>(grad), source, size_of(grad), kind, static_cast<T*>(out.mutable_data_ptr()),
+                          strides_of(out));
   });
   return out;
 }
@@ -247,12 +258,13 @@ Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::s
   check_map("_flow_warp_backward_feature", "grad", grad);
   check_flow("_flow_warp_backward_feature", grad, flow);
   const Grid kind = parse_grid("_flow_warp_backward_feature", grid);
-  Tensor out = torch::stable::new_empty(grad, grad.sizes());
+  Tensor out = empty_like_map(grad);
   dispatch_floating(grad.scalar_type(), [&](auto tag) {
     dispatch_floating(flow.scalar_type(), [&](auto flow_tag) {
       using T = decltype(tag);
       const FlowSource<decltype(flow_tag)> source{view4<decltype(flow_tag)>(flow)};
-      warp_backward_feature(view4<T>(grad), source, size_of(grad), kind, static_cast<T*>(out.mutable_data_ptr()));
+      warp_backward_feature(view4<T>(grad), source, size_of(grad), kind, static_cast<T*>(out.mutable_data_ptr()),
+                            strides_of(out));
     });
   });
   return out;

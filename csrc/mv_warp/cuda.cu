@@ -35,7 +35,7 @@ Tensor warp(const Tensor& feature, const gpu::Motion& motion) {
 }
 
 Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Motion& motion) {
-  Tensor out = torch::stable::new_empty(grad, grad.sizes());
+  Tensor out = empty_like_map(grad);
   if (is_empty(out)) return out;
   const OnDevice device(grad);
   const int64_t pixels = grad.size(2) * grad.size(3);
@@ -50,8 +50,11 @@ Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Moti
   int32_t* first = mutable_data_of<int32_t>(lists);
   dispatch_device(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
+    using A = gpu::accumulator<T>;
+    Tensor weights = torch::stable::empty({grad.size(0) * pixels * 4}, accumulator_dtype(grad.scalar_type()),
+                                          std::nullopt, grad.device());
     gpu::launch_warp_backward(arguments<T>(source, buffer, channels, motion), {first, first + grad.size(0) * pixels},
-                              device.stream());
+                              mutable_data_of<A>(weights), device.stream());
   });
   finish_result(out, buffer);
   return out;

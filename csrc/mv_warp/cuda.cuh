@@ -1,7 +1,7 @@
 // The warps on CUDA: mv_warp and flow_warp differ in where a pixel's displacement comes from, see sampling.cuh.
 //
 // Maps are dense channels-last, [N, H, W, C] with C a whole number of vectors of 16 bytes. A group of threads shares a
-// pixel, each with some of its vectors of channels.
+// pixel, each with two of its vectors of channels at a time: where a pixel comes from is worked out half as often.
 #pragma once
 
 #include <algorithm>
@@ -22,11 +22,14 @@ struct WarpArguments {
 constexpr int kWarpThreads = 256;
 constexpr int kMostGridRows = 65535;
 
+// Vectors of channels that a thread has at a time.
+constexpr int kVectorsOfThread = 2;
+
 // Threads that share a pixel: a power of two, at most a warp, so that a group is never in two warps.
 template <typename T>
 int threads_per_pixel(int channels) {
   int threads = 1;
-  while (threads < 32 && threads * kVector<T> < channels) threads *= 2;
+  while (threads < 32 && threads * kVectorsOfThread * kVector<T> < channels) threads *= 2;
   return threads;
 }
 
@@ -34,40 +37,65 @@ struct PixelGrid {
   dim3 grid, block;
 };
 
-// Blocks of pixels of one row; rows and images beyond the grid are looped over.
+// Pixels of a block lie in up to four rows, whose taps share lines of the first-level cache.
+constexpr ARSEG_HD int tile_rows(int pixels) { return pixels >= 16 ? 4 : 1; }
+
+// Blocks of pixels; rows and images beyond the grid are looped over. A warp's pixels are in one row.
 template <typename T>
 PixelGrid pixel_grid(int64_t batch, int height, int width, int channels) {
   const int threads = threads_per_pixel<T>(channels);
-  const int pixels = kWarpThreads / threads;
-  return {
-      dim3(static_cast<unsigned>((width + pixels - 1) / pixels), static_cast<unsigned>(std::min(height, kMostGridRows)),
-           static_cast<unsigned>(std::min<int64_t>(batch, kMostGridRows))),
-      dim3(static_cast<unsigned>(threads), static_cast<unsigned>(pixels))};
+  const int pixels = kWarpThreads / threads, rows = tile_rows(pixels), columns = pixels / rows;
+  return {dim3(static_cast<unsigned>((width + columns - 1) / columns),
+               static_cast<unsigned>(std::min((height + rows - 1) / rows, kMostGridRows)),
+               static_cast<unsigned>(std::min<int64_t>(batch, kMostGridRows))),
+          dim3(static_cast<unsigned>(threads), static_cast<unsigned>(pixels))};
 }
 
-// Calls run(n, y) for the rows of this block.
+// Calls run(n, y, x) for this thread's pixels, those with x from `width` on among them.
 template <typename F>
-ARSEG_DEVICE void for_rows(int64_t batch, int height, F&& run) {
+ARSEG_DEVICE void for_pixels(int64_t batch, int height, F&& run) {
+  const int pixels = static_cast<int>(blockDim.y), rows = tile_rows(pixels), columns = pixels / rows;
+  const int pixel = static_cast<int>(threadIdx.y);
+  const int x = static_cast<int>(blockIdx.x) * columns + pixel % columns;
   for (int64_t n = blockIdx.z; n < batch; n += gridDim.z) {
-    for (int y = static_cast<int>(blockIdx.y); y < height; y += static_cast<int>(gridDim.y)) run(n, y);
+    for (int y = static_cast<int>(blockIdx.y) * rows + pixel / columns; y < height;
+         y += static_cast<int>(gridDim.y) * rows) {
+      run(n, y, x);
+    }
+  }
+}
+
+// Calls run(c, step) for this thread's channels: those of kVectorsOfThread vectors, the first from c on and each `step`
+// after the one before.
+template <typename T, typename F>
+ARSEG_DEVICE void for_channels(int channels, F&& run) {
+  const int step = static_cast<int>(blockDim.x) * kVector<T>;
+  for (int c = static_cast<int>(threadIdx.x) * kVector<T>; c < channels; c += kVectorsOfThread * step) run(c, step);
+}
+
+// Stores what for_channels gave; nothing past `channels`.
+template <typename T>
+ARSEG_DEVICE void store_vectors(T* to, int channels, int c, int step,
+                                const accumulator<T> (&values)[kVectorsOfThread][kVector<T>]) {
+  ARSEG_UNROLL
+  for (int k = 0; k < kVectorsOfThread; ++k) {
+    if (c + k * step < channels) store_vector(to + c + k * step, values[k]);
   }
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kWarpThreads) warp_forward(WarpArguments<T> a) {
-  const int x = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  if (x >= a.motion.width) return;
   const int64_t plane = static_cast<int64_t>(a.motion.height) * a.motion.width;
-  for_rows(a.batch, a.motion.height, [&](int64_t n, int y) {
+  for_pixels(a.batch, a.motion.height, [&](int64_t n, int y, int x) {
+    if (x >= a.motion.width) return;
     const auto taps = taps_of<accumulator<T>>(a.motion, n, y, x);
     const T* image = a.feature + n * plane * a.channels;
     T* to = a.out + (n * plane + static_cast<int64_t>(y) * a.motion.width + x) * a.channels;
-    for (int c = static_cast<int>(threadIdx.x) * kVector<T>; c < a.channels;
-         c += static_cast<int>(blockDim.x) * kVector<T>) {
-      accumulator<T> sum[kVector<T>];
-      sample_vector(image, a.channels, c, taps, sum);
-      store_vector(to + c, sum);
-    }
+    for_channels<T>(a.channels, [&](int c, int step) {
+      accumulator<T> sums[kVectorsOfThread][kVector<T>];
+      sample_vectors(image, a.motion.width, a.channels, c, step, taps, sums);
+      store_vectors(to, a.channels, c, step, sums);
+    });
   });
 }
 
@@ -89,19 +117,20 @@ struct TapLists {
   int32_t* next;
 };
 
+// weights: [N, H, W, 4], of the entries.
 template <typename A>
-__global__ void __launch_bounds__(kWarpThreads) link_taps(Motion motion, int64_t batch, TapLists lists) {
-  const int x = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  if (x >= motion.width) return;
+__global__ void __launch_bounds__(kWarpThreads) link_taps(Motion motion, int64_t batch, TapLists lists, A* weights) {
   const int64_t plane = static_cast<int64_t>(motion.height) * motion.width;
-  for_rows(batch, motion.height, [&](int64_t n, int y) {
+  for_pixels(batch, motion.height, [&](int64_t n, int y, int x) {
+    if (x >= motion.width) return;
     const auto taps = taps_of<A>(motion, n, y, x);
     const int64_t pixel = static_cast<int64_t>(y) * motion.width + x;
     ARSEG_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (!taps.used(i)) continue;
       const int32_t entry = static_cast<int32_t>(4 * pixel + i);
-      lists.next[n * 4 * plane + entry] = atomicExch(lists.heads + n * plane + taps.pixel[i], entry);
+      weights[n * 4 * plane + entry] = taps.weight[i];
+      lists.next[n * 4 * plane + entry] = atomicExch(lists.heads + n * plane + taps.pixel(i, motion.width), entry);
     }
   });
 }
@@ -149,6 +178,35 @@ ARSEG_DEVICE int32_t sort_list(int32_t* next, int32_t entry) {
   return sorted;
 }
 
+// An ordered list of the entries of an unordered one, in registers, if they are no more than MOST; else -1, and nothing
+// is changed.
+template <int MOST>
+ARSEG_DEVICE int32_t sort_short_list(int32_t* next, int32_t head) {
+  constexpr int32_t kNone = INT32_MAX;
+  int32_t entries[MOST];
+  int32_t entry = head;
+  ARSEG_UNROLL
+  for (int i = 0; i < MOST; ++i) {
+    entries[i] = entry >= 0 ? entry : kNone;
+    if (entry >= 0) entry = next[entry];
+  }
+  if (entry >= 0) return -1;
+  ARSEG_UNROLL
+  for (int last = MOST - 1; last > 0; --last) {
+    ARSEG_UNROLL
+    for (int i = 0; i < last; ++i) {
+      const int32_t least = min(entries[i], entries[i + 1]), most = max(entries[i], entries[i + 1]);
+      entries[i] = least;
+      entries[i + 1] = most;
+    }
+  }
+  ARSEG_UNROLL
+  for (int i = 0; i < MOST; ++i) {
+    if (entries[i] != kNone) next[entries[i]] = i + 1 < MOST && entries[i + 1] != kNone ? entries[i + 1] : -1;
+  }
+  return entries[0];
+}
+
 // One thread a list.
 static __global__ void __launch_bounds__(kWarpThreads)
     sort_taps(int64_t pixels_of_image, int64_t count, TapLists lists) {
@@ -157,57 +215,59 @@ static __global__ void __launch_bounds__(kWarpThreads)
     const int32_t head = lists.heads[i];
     if (head < 0) continue;
     int32_t* next = lists.next + i / pixels_of_image * 4 * pixels_of_image;
-    // Most lists of smooth motion have up to four entries, and many one.
-    if (next[head] >= 0) lists.heads[i] = sort_list(next, head);
+    if (next[head] < 0) continue;
+    // Up to four taps come from one smooth piece of motion, and few pixels are where more than a few pieces meet.
+    int32_t sorted = sort_short_list<8>(next, head);
+    if (sorted < 0) sorted = sort_short_list<24>(next, head);
+    lists.heads[i] = sorted >= 0 ? sorted : sort_list(next, head);
   }
 }
 
 // feature: the gradient of the result. out: the gradient of the feature.
 template <typename T>
-__global__ void __launch_bounds__(kWarpThreads) gather_taps(WarpArguments<T> a, TapLists lists) {
+__global__ void __launch_bounds__(kWarpThreads)
+    gather_taps(WarpArguments<T> a, TapLists lists, const accumulator<T>* weights) {
   using A = accumulator<T>;
-  const int x = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
   const int width = a.motion.width;
-  if (x >= width) return;
   const int64_t plane = static_cast<int64_t>(a.motion.height) * width;
-  for_rows(a.batch, a.motion.height, [&](int64_t n, int y) {
+  for_pixels(a.batch, a.motion.height, [&](int64_t n, int y, int x) {
+    if (x >= width) return;
     const int64_t pixel = n * plane + static_cast<int64_t>(y) * width + x;
     const int32_t* next = lists.next + n * 4 * plane;
+    const A* weight_of = weights + n * 4 * plane;
     const T* grad = a.feature + n * plane * a.channels;
-    for (int c = static_cast<int>(threadIdx.x) * kVector<T>; c < a.channels;
-         c += static_cast<int>(blockDim.x) * kVector<T>) {
-      A sum[kVector<T>];
-      ARSEG_UNROLL
-      for (int e = 0; e < kVector<T>; ++e) sum[e] = A(0);
+    for_channels<T>(a.channels, [&](int c, int step) {
+      A sums[kVectorsOfThread][kVector<T>] = {};
       for (int32_t entry = lists.heads[pixel]; entry >= 0; entry = next[entry]) {
-        const int from = entry / 4;
-        const auto taps = taps_of<A>(a.motion, n, from / width, from % width);
-        A weight = A(0);
+        const A weight = weight_of[entry];
+        const T* from = grad + static_cast<int64_t>(entry / 4) * a.channels + c;
         ARSEG_UNROLL
-        for (int i = 0; i < 4; ++i) weight = entry % 4 == i ? taps.weight[i] : weight;  // stays in registers
-        A values[kVector<T>];
-        load_vector(grad + static_cast<int64_t>(from) * a.channels + c, values);
-        ARSEG_UNROLL
-        for (int e = 0; e < kVector<T>; ++e) sum[e] += weight * values[e];
+        for (int k = 0; k < kVectorsOfThread; ++k) {
+          if (c + k * step >= a.channels) continue;
+          A values[kVector<T>];
+          load_vector(from + k * step, values);
+          ARSEG_UNROLL
+          for (int e = 0; e < kVector<T>; ++e) sums[k][e] += weight * values[e];
+        }
       }
-      store_vector(a.out + pixel * a.channels + c, sum);
-    }
+      store_vectors(a.out + pixel * a.channels, a.channels, c, step, sums);
+    });
   });
 }
 
 // lists.heads must be -1 everywhere. 4 * H * W fits 31 bits.
 template <typename T>
-void launch_warp_backward(const WarpArguments<T>& a, const TapLists& lists, void* stream) {
+void launch_warp_backward(const WarpArguments<T>& a, const TapLists& lists, accumulator<T>* weights, void* stream) {
   using A = accumulator<T>;
   const Motion& m = a.motion;
   const PixelGrid one = pixel_grid<T>(a.batch, m.height, m.width, 1);
-  ARSEG_LAUNCH(link_taps<A>, one.grid, one.block, 0, stream, m, a.batch, lists);
+  ARSEG_LAUNCH(link_taps<A>, one.grid, one.block, 0, stream, m, a.batch, lists, weights);
   const int64_t plane = static_cast<int64_t>(m.height) * m.width;
   const int64_t count = a.batch * plane;
   const dim3 blocks(static_cast<unsigned>(std::min<int64_t>((count + kWarpThreads - 1) / kWarpThreads, 1 << 20)));
   ARSEG_LAUNCH(sort_taps, blocks, dim3(kWarpThreads), 0, stream, plane, count, lists);
   const PixelGrid g = pixel_grid<T>(a.batch, m.height, m.width, a.channels);
-  ARSEG_LAUNCH(gather_taps<T>, g.grid, g.block, 0, stream, a, lists);
+  ARSEG_LAUNCH(gather_taps<T>, g.grid, g.block, 0, stream, a, lists, weights);
 }
 
 // --- the gradient of the flow ---------------------------------------------------------------------------------------
@@ -225,11 +285,10 @@ struct FlowGradientArguments {
 template <typename T, typename F>
 __global__ void __launch_bounds__(kWarpThreads) flow_gradient(FlowGradientArguments<T, F> a) {
   using A = accumulator<T>;
-  const int x = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
   const int width = a.motion.width;
   const int64_t plane = static_cast<int64_t>(a.motion.height) * width;
-  const bool inside = x < width;  // all threads take part in the shuffles
-  for_rows(a.batch, a.motion.height, [&](int64_t n, int y) {
+  for_pixels(a.batch, a.motion.height, [&](int64_t n, int y, int x) {
+    const bool inside = x < width;  // all threads of a warp take part in the shuffles
     A along_x = A(0), along_y = A(0);
     const int64_t pixel = n * plane + static_cast<int64_t>(y) * width + x;
     if (inside) {
@@ -242,8 +301,8 @@ __global__ void __launch_bounds__(kWarpThreads) flow_gradient(FlowGradientArgume
         ARSEG_UNROLL
         for (int i = 0; i < 4; ++i) {
           // Not only the taps that are used: a value of weight 0 may have a slope.
-          if (taps.pixel[i] >= 0) {
-            load_vector(image + taps.pixel[i] * a.channels + c, values[i]);
+          if (taps.inside(i)) {
+            load_vector(image + taps.pixel(i, width) * a.channels + c, values[i]);
           } else {
             ARSEG_UNROLL
             for (int e = 0; e < kVector<T>; ++e) values[i][e] = A(0);

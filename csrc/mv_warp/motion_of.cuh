@@ -25,13 +25,18 @@ inline gpu::Motion motion_for(const char* op, const Tensor& motion, int64_t heig
 inline gpu::Motion block_motion(const char* op, const Tensor& map, const Tensor& motion, int64_t block,
                                 const std::vector<int64_t>& frame, Grid grid) {
   gpu::Motion result = motion_for(op, motion, map.size(2), map.size(3), grid);
-  result.vertical = {map.size(2), frame[0], block, motion.size(1)};
-  result.horizontal = {map.size(3), frame[1], block, motion.size(2)};
-  for (const BlockAxis& axis : {result.vertical, result.horizontal}) {
+  const BlockAxis vertical{map.size(2), frame[0], block, motion.size(1)};
+  const BlockAxis horizontal{map.size(3), frame[1], block, motion.size(2)};
+  for (const BlockAxis& axis : {vertical, horizontal}) {
     constexpr int64_t most = std::numeric_limits<uint32_t>::max();
     check(2 * axis.size * axis.frame <= most && 2 * axis.size * axis.block <= most, op, ": a map side of ", axis.size,
           " with a frame side of ", axis.frame, " is too large for CUDA");
   }
+  if (map.size(2) * map.size(3) == 0) return result;  // no pixel will ask
+  result.block_row = gpu::BlockIndex(vertical);
+  result.block_column = gpu::BlockIndex(horizontal);
+  result.y_scale = gpu::QuarterPel(vertical);
+  result.x_scale = gpu::QuarterPel(horizontal);
   return result;
 }
 

@@ -6,6 +6,41 @@
 
 namespace arseg::gpu {
 
+// block_of of math.h with a multiplication in place of the division: exact while 2 * size * frame and
+// 2 * size * block fit 32 bits.
+struct BlockIndex {
+  uint64_t reciprocal = 0;  // 2^64 / (2 * size * block), rounded up
+  uint32_t frame = 0;
+  int last = 0;
+
+  BlockIndex() = default;
+  explicit BlockIndex(const BlockAxis& axis)
+      : reciprocal(~uint64_t{0} / static_cast<uint64_t>(2 * axis.size * axis.block) + 1),
+        frame(static_cast<uint32_t>(axis.frame)),
+        last(static_cast<int>(axis.blocks - 1)) {}
+
+  ARSEG_DEVICE int of(int pixel) const {
+    const uint64_t scaled = (2 * static_cast<uint32_t>(pixel) + 1) * frame;
+    const uint64_t low = scaled * static_cast<uint32_t>(reciprocal) >> 32;
+    return min(static_cast<int>((scaled * (reciprocal >> 32) + low) >> 32), last);
+  }
+};
+
+// Feature pixels for one quarter of a video pixel, in the precision that a kernel works in.
+struct QuarterPel {
+  double wide = 0;
+  float single = 0;
+
+  QuarterPel() = default;
+  explicit QuarterPel(const BlockAxis& axis) : wide(quarter_pel<double>(axis)), single(quarter_pel<float>(axis)) {}
+
+  template <typename A>
+  ARSEG_DEVICE A as() const {
+    if constexpr (std::is_same_v<A, double>) return wide;
+    return single;
+  }
+};
+
 // A block field (int16 [N, Hb, Wb, 2] in quarter video pixels) or a dense flow ([N, H, W, 2] in feature pixels) for
 // maps of height x width. Strides in elements.
 struct Motion {
@@ -13,32 +48,46 @@ struct Motion {
   bool dense = false;
   Element element = Element::Float;  // of a dense flow
   int64_t stride[4] = {0, 0, 0, 0};
-  BlockAxis vertical{}, horizontal{};  // of a block field; 2 * size * frame fits 32 bits
+  BlockIndex block_row, block_column;  // of a block field
+  QuarterPel y_scale, x_scale;
   int height = 0, width = 0;
   Grid grid = Grid::Aligned;
 };
 
-// The four pixels around a sampling position.
+// The four pixels around a sampling position: upper left, upper right, lower left, lower right.
 template <typename A>
 struct PixelTaps {
-  int64_t pixel[4];  // y * width + x of upper left, upper right, lower left, lower right; -1: outside the image
+  int row[2], column[2];  // -1: outside the image
   A weight[4];
   A x_fraction, y_fraction;
 
+  ARSEG_DEVICE bool inside(int i) const { return row[i / 2] >= 0 && column[i % 2] >= 0; }
   // A tap of weight 0 is left out, so that an Inf or NaN beside the position does not leak in.
-  ARSEG_DEVICE bool used(int i) const { return pixel[i] >= 0 && weight[i] != A(0); }
+  ARSEG_DEVICE bool used(int i) const { return inside(i) && weight[i] != A(0); }
+  // Where the tap is in a map of `width`.
+  ARSEG_DEVICE int64_t pixel(int i, int width) const {
+    return static_cast<int64_t>(row[i / 2]) * width + column[i % 2];
+  }
 };
+
+template <typename A>
+ARSEG_DEVICE void set_weights(PixelTaps<A>& taps) {
+  ARSEG_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    taps.weight[i] =
+        (i / 2 ? taps.y_fraction : A(1) - taps.y_fraction) * (i % 2 ? taps.x_fraction : A(1) - taps.x_fraction);
+  }
+}
 
 // The displacement of pixel (y, x) in feature pixels.
 template <typename A>
 ARSEG_DEVICE void displacement_of(const Motion& motion, int64_t n, int y, int x, A& dx, A& dy) {
   if (!motion.dense) {
-    const int64_t row = block_of<uint32_t>(y, motion.vertical);
-    const int64_t column = block_of<uint32_t>(x, motion.horizontal);
+    const int64_t row = motion.block_row.of(y), column = motion.block_column.of(x);
     const int16_t* vector = static_cast<const int16_t*>(motion.data) + n * motion.stride[0] + row * motion.stride[1] +
                             column * motion.stride[2];
-    dx = A(vector[0]) * quarter_pel<A>(motion.horizontal);
-    dy = A(vector[motion.stride[3]]) * quarter_pel<A>(motion.vertical);
+    dx = A(vector[0]) * motion.x_scale.template as<A>();
+    dy = A(vector[motion.stride[3]]) * motion.y_scale.template as<A>();
     return;
   }
   const int64_t at = n * motion.stride[0] + y * motion.stride[1] + x * motion.stride[2];
@@ -66,36 +115,42 @@ ARSEG_DEVICE PixelTaps<A> taps_of(const Motion& motion, int64_t n, int y, int x)
   displacement_of<A>(motion, n, y, x, dx, dy);
   const auto h = sample_taps<A, int>(x, sample_shift<A>(x, dx, motion.width, motion.grid), motion.width);
   const auto v = sample_taps<A, int>(y, sample_shift<A>(y, dy, motion.height, motion.grid), motion.height);
-  PixelTaps<A> taps;
-  const int rows[2] = {v.lower, v.upper};
-  const int columns[2] = {h.lower, h.upper};
-  const A row_weights[2] = {A(1) - v.fraction, v.fraction};
-  const A column_weights[2] = {A(1) - h.fraction, h.fraction};
-  ARSEG_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    const int row = rows[i / 2], column = columns[i % 2];
-    taps.pixel[i] = row < 0 || column < 0 ? -1 : static_cast<int64_t>(row) * motion.width + column;
-    taps.weight[i] = row_weights[i / 2] * column_weights[i % 2];
-  }
-  taps.x_fraction = h.fraction;
-  taps.y_fraction = v.fraction;
+  PixelTaps<A> taps{{v.lower, v.upper}, {h.lower, h.upper}, {}, h.fraction, v.fraction};
+  set_weights(taps);
   return taps;
 }
 
-// The warped channels [channel, channel + kVector) of a pixel. image: [H, W, channels].
-template <typename T>
-ARSEG_DEVICE void sample_vector(const T* image, int channels, int channel, const PixelTaps<accumulator<T>>& taps,
-                                accumulator<T> (&to)[kVector<T>]) {
-  using A = accumulator<T>;
-  ARSEG_UNROLL
-  for (int e = 0; e < kVector<T>; ++e) to[e] = A(0);
+// The warped channels of a pixel in N vectors, the first from `channel` on and each `step` after the one before; 0 past
+// `channels`. image: [H, width, channels], a row of it no more than 2 GB. All loads are under way before the first is
+// used.
+template <int N, typename T>
+ARSEG_DEVICE void sample_vectors(const T* image, int width, int channels, int channel, int step,
+                                 const PixelTaps<accumulator<T>>& taps, accumulator<T> (&to)[N][kVector<T>]) {
+  uint4 bits[N][4];
+  // 32-bit factors: a product is then one instruction.
+  const int pixel_bytes = channels * static_cast<int>(sizeof(T)), row_bytes = width * pixel_bytes;
+  const char* first = reinterpret_cast<const char*>(image + channel);
   ARSEG_UNROLL
   for (int i = 0; i < 4; ++i) {
-    if (!taps.used(i)) continue;
-    A values[kVector<T>];
-    load_vector(image + taps.pixel[i] * channels + channel, values);
+    const T* from = reinterpret_cast<const T*>(first + static_cast<int64_t>(taps.row[i / 2]) * row_bytes +
+                                               static_cast<int64_t>(taps.column[i % 2]) * pixel_bytes);
     ARSEG_UNROLL
-    for (int e = 0; e < kVector<T>; ++e) to[e] += taps.weight[i] * values[e];
+    for (int k = 0; k < N; ++k) {
+      bits[k][i] = make_uint4(0, 0, 0, 0);
+      if (taps.used(i) && channel + k * step < channels) bits[k][i] = *reinterpret_cast<const uint4*>(from + k * step);
+    }
+  }
+  ARSEG_UNROLL
+  for (int k = 0; k < N; ++k) {
+    ARSEG_UNROLL
+    for (int e = 0; e < kVector<T>; ++e) to[k][e] = accumulator<T>(0);
+    ARSEG_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      accumulator<T> values[kVector<T>];
+      load_vector(reinterpret_cast<const T*>(&bits[k][i]), values);
+      ARSEG_UNROLL
+      for (int e = 0; e < kVector<T>; ++e) to[k][e] += taps.weight[i] * values[e];
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import gpu_bench
@@ -101,8 +102,8 @@ def test_a_baseline_that_breaks_costs_the_others_nothing(bench, monkeypatch, tmp
     quick = json.loads((tmp_path / "bench.json").read_text())["rows"]["attention 8x14x18 bf16"]["quick"]["versions"]
     assert quick["chain"] == {"failure": "RuntimeError: out of resources"} and "us" in quick["ours"]
     monkeypatch.setattr(gpu_versions, "chain_attention", nan)
-    bench.run([Row("attention", SMALL, "bf16")])
-    report = json.loads((tmp_path / "bench.json").read_text())
+    Bench(FakeTimer(), tmp_path / "other.json", 60, CEILINGS).run([Row("attention", SMALL, "bf16")])
+    report = json.loads((tmp_path / "other.json").read_text())
     chain = report["rows"]["attention 8x14x18 bf16"]["quick"]["versions"]["chain"]
     assert "off by inf" in chain["failure"] and "failure" not in report
 
@@ -117,6 +118,54 @@ def test_what_the_time_does_not_suffice_for_is_named(tmp_path):
     bench = Bench(FakeTimer(), tmp_path / "bench.json", gpu_bench.FIRST_GUESS["compiled"] - 1, CEILINGS)
     bench.run([Row("warp", SMALL, "fp32")])
     assert json.loads((tmp_path / "bench.json").read_text())["not reached"] == ["warp 8x14x18 fp32, compiled"]
+
+
+def test_a_row_that_breaks_the_device_is_told_and_another_process_goes_on(tmp_path):
+    class Breaking(FakeTimer):
+        def release(self):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
+
+    rows = [Row("warp", SMALL, "fp32"), Row("warp", SMALL, "bf16")]
+    bench = Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS)
+    with pytest.raises(gpu_bench.DeviceBroken):
+        bench.run(rows)
+    told = "CUDA error: an illegal memory access was encountered"
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert list(written["rows"]) == [rows[0].name] and written["rows"][rows[0].name]["quick"]["failure"] == told
+    # The next process runs ours of that row alone, and goes on.
+    Bench(FakeTimer(), tmp_path / "bench.json", 60).run(rows)
+    written = json.loads((tmp_path / "bench.json").read_text())
+    again = written["rows"][rows[0].name]["quick"]
+    assert (
+        again["broke the device"] == told and list(again["versions"]) == ["ours"] and "us" in again["versions"]["ours"]
+    )
+    assert "failure" not in written and "us" in written["rows"][rows[1].name]["quick"]["versions"]["eager"]
+    assert "compiled" in written["rows"][rows[0].name]
+
+
+def test_ours_breaking_the_device_by_itself_is_a_failure(tmp_path):
+    class Breaking(FakeTimer):
+        def release(self):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for _ in range(2):
+        with pytest.raises(gpu_bench.DeviceBroken):
+            Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS).run([Row("warp", SMALL, "fp32")])
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert "illegal memory access" in written["failure"]
+
+
+def test_the_program_is_started_again_while_rows_break_the_device(tmp_path, monkeypatch):
+    codes = [gpu_bench.BROKEN, gpu_bench.BROKEN, 1]
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, codes[len(commands) - 1])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert gpu_bench.supervise(tmp_path / "bench.json", 60) == 1
+    assert len(commands) == 3 and all("--worker" in command for command in commands)
 
 
 def test_a_row_that_does_not_fit_is_a_failure_and_the_next_runs(bench, monkeypatch, tmp_path):
@@ -142,6 +191,21 @@ def test_compiling_ahead_calls_what_the_compiled_pass_times(monkeypatch, capsys)
         "compiled creff 8x14x18 fp32",
         "compiled warp backward 8x14x18 fp32",
     ]
+
+
+def test_a_captured_call_keeps_what_it_reads():
+    class Graph:
+        def replay(self):
+            replayed.append(True)
+
+    class Arguments:
+        pass
+
+    replayed, arguments = [], Arguments()
+    alive = weakref.ref(arguments)
+    replay = gpu_timing.Replay(Graph(), lambda kept=arguments: kept, "result")
+    del arguments
+    assert replay() == "result" and replayed == [True] and alive() is not None
 
 
 def test_the_clock_measures_versions_in_turn():

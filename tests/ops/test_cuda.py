@@ -74,7 +74,7 @@ def test_attention_and_its_gradient(dtype, window, channels, height, width):
         grad = randn(2, channels, height, width, seed=7, dtype=dtype)
         found = []
         for device in ("cpu", DEVICE):
-            leaves = [tensor.to(device).requires_grad_() for tensor in maps]
+            leaves = [tensor.detach().to(device, copy=True).requires_grad_() for tensor in maps]
             out = ops.local_attention(*leaves, window=window, outside=outside, scale=0.3)
             out.backward(grad.to(device))
             found.append([out.detach(), *(leaf.grad for leaf in leaves)])
