@@ -61,6 +61,8 @@ gpu::FusionArguments<T> arguments_of(const FusionCase& of, Inputs<T>& inputs, T*
   a.channels = static_cast<int>(of.size.c);
   a.low_height = static_cast<int>(of.low_height);
   a.low_width = static_cast<int>(of.low_width);
+  a.row_ratio = gpu::resize_ratio<gpu::accumulator<T>>(a.low_height, a.height);
+  a.column_ratio = gpu::resize_ratio<gpu::accumulator<T>>(a.low_width, a.width);
   a.motion = motion_of(inputs.motion, of.size, of.dense, Element::Float);
   a.window_height = a.window_width = static_cast<int>(of.window);
   a.masked = of.masked;
@@ -78,12 +80,22 @@ void run_pair(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_residua
   const Size& s = of.size;
   const DeviceMap<T> query(s.n, s.c, s.h, s.w), key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
   const DeviceMap<T> upsampled(s.n, s.c, s.h, s.w);
-  gpu::launch_fusion_pair<T>(arguments_of(of, inputs, out), {query.data(), key.data(), value.data(), upsampled.data()},
+  gpu::launch_fusion_pair<T>(arguments_of(of, inputs, out), {key.data(), value.data(), query.data(), upsampled.data()},
                              with_residual, nullptr);
 }
 
+// With queries made by the attention.
 template <typename T>
-void run_classified(const FusionCase& of, Inputs<T>& inputs, bool in_one, T* logits, uint8_t* labels) {
+void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::ClassifyArguments<T>& classes,
+               const T* classifier) {
+  const Size& s = of.size;
+  const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
+  gpu::launch_fusion<T>(arguments_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classes,
+                        classifier, nullptr);
+}
+
+template <typename T>
+void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logits, uint8_t* labels) {
   using A = gpu::accumulator<T>;
   const Size& s = of.size;
   const int classes = static_cast<int>(of.classes), channels = static_cast<int>(s.c);
@@ -96,19 +108,21 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool in_one, T* log
   a.padded_classes = (classes + 31) / 32 * 32;
   a.low_height = static_cast<int>(of.low_height);
   a.low_width = static_cast<int>(of.low_width);
+  a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
+  a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
   a.low_res_logits = inputs.low_res_logits.data();
   std::copy(inputs.low_res_logits.map.stride, inputs.low_res_logits.map.stride + 4, a.low_stride);
   a.logits = logits;
   a.labels = labels;
   const int64_t* stride = inputs.classifier.map.stride;
   if constexpr (gpu::is_half_type<T>) {
-    if (in_one) {
+    if (fused) {
       const Memory rows(gpu::kFusedClasses * s.c * static_cast<int64_t>(sizeof(T)));
       auto* to = reinterpret_cast<T*>(rows.data());
       gpu::launch_pack_classifier_rows<T>(
           {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, channels, to}, gpu::kFusedClasses,
           nullptr);
-      gpu::launch_fusion<T>(arguments_of<T>(of, inputs, nullptr), a, to, nullptr);
+      run_fused<T>(of, inputs, nullptr, a, to);
       return;
     }
   }
@@ -124,10 +138,10 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool in_one, T* log
 }
 
 template <typename T>
-void fusion_case(const FusionCase& of, bool in_one, Result result) {
+void fusion_case(const FusionCase& of, bool fused, Result result) {
   const Size& s = of.size;
-  const std::string what = std::string(name_of<T>()) + (in_one ? " in one" : " in a pair") + ", " +
-                           std::to_string(s.c) + " channels, window " + std::to_string(of.window);
+  const std::string what = std::string(name_of<T>()) + (fused ? " fused" : " in a pair") + ", " + std::to_string(s.c) +
+                           " channels, window " + std::to_string(of.window);
   Inputs<T> inputs(of);
   const Array low_res = inputs.low_res.read();
   const Array warped = reference::warp(inputs.reference_map.read(), inputs.motion.displacement, Grid::Aligned);
@@ -142,9 +156,9 @@ void fusion_case(const FusionCase& of, bool in_one, Result result) {
   if (result == Result::Features) {
     const DeviceMap<T> out(s.n, s.c, s.h, s.w);
     if constexpr (gpu::is_half_type<T>) {
-      if (in_one) gpu::launch_fusion<T>(arguments_of<T>(of, inputs, out.data()), {}, nullptr, nullptr);
+      if (fused) run_fused<T>(of, inputs, out.data(), {}, nullptr);
     }
-    if (!in_one) run_pair<T>(of, inputs, out.data(), true);
+    if (!fused) run_pair<T>(of, inputs, out.data(), true);
     expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
     return;
   }
@@ -152,12 +166,12 @@ void fusion_case(const FusionCase& of, bool in_one, Result result) {
                                         reference::resize(inputs.low_res_logits.read(), s.h, s.w));
   if (result == Result::Logits) {
     const DeviceMap<T> logits(s.n, of.classes, s.h, s.w);
-    run_classified<T>(of, inputs, in_one, logits.data(), nullptr);
+    run_classified<T>(of, inputs, fused, logits.data(), nullptr);
     expect_close("logits, " + what, logits.read(), expected, tolerance);
     return;
   }
   const Memory labels(s.n * s.h * s.w);
-  run_classified<T>(of, inputs, in_one, nullptr, labels.data());
+  run_classified<T>(of, inputs, fused, nullptr, labels.data());
   bool right = true;
   for (int64_t i = 0; i < labels.bytes(); ++i) {
     const int64_t n = i / (s.h * s.w), y = i / s.w % s.h, x = i % s.w, label = labels.data()[i];
@@ -169,8 +183,8 @@ void fusion_case(const FusionCase& of, bool in_one, Result result) {
 }
 
 template <typename T>
-void fusions_of(const FusionCase& of, bool in_one) {
-  for (const Result result : {Result::Features, Result::Logits, Result::Labels}) fusion_case<T>(of, in_one, result);
+void fusions_of(const FusionCase& of, bool fused) {
+  for (const Result result : {Result::Features, Result::Logits, Result::Labels}) fusion_case<T>(of, fused, result);
 }
 
 void in_pair() {
@@ -183,7 +197,7 @@ void in_pair() {
   fusion_case<float>(wide, false, Result::Features);
 }
 
-void in_one() {
+void with_own_queries() {
   const FusionCase cases[] = {
       {{1, 64, 9, 18}, 4, 7, 7, 19, false, false},
       {{2, 16, 5, 7}, 3, 3, 3, 32, true, true},
@@ -197,7 +211,7 @@ void in_one() {
 }
 
 const Registration kPair("creff", "in a pair of kernels", &in_pair);
-const Registration kOne("creff", "in one kernel", &in_one);
+const Registration kFused("creff", "with queries of its own", &with_own_queries);
 
 }  // namespace
 }  // namespace standalone

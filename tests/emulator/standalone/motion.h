@@ -16,8 +16,12 @@ inline gpu::Motion motion_of(const reference::Motion& from, const Size& size, bo
   motion.dense = dense;
   motion.element = element;
   std::copy(from.field.stride, from.field.stride + 4, motion.stride);
-  motion.vertical = arseg::BlockAxis{size.h, 8 * size.h, 16, (8 * size.h + 15) / 16};
-  motion.horizontal = arseg::BlockAxis{size.w, 8 * size.w, 16, (8 * size.w + 15) / 16};
+  const arseg::BlockAxis vertical{size.h, 8 * size.h, 16, (8 * size.h + 15) / 16};
+  const arseg::BlockAxis horizontal{size.w, 8 * size.w, 16, (8 * size.w + 15) / 16};
+  motion.block_row = gpu::BlockIndex(vertical);
+  motion.block_column = gpu::BlockIndex(horizontal);
+  motion.y_scale = gpu::QuarterPel(vertical);
+  motion.x_scale = gpu::QuarterPel(horizontal);
   motion.height = static_cast<int>(size.h);
   motion.width = static_cast<int>(size.w);
   motion.grid = from.field.grid;

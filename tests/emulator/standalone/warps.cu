@@ -39,7 +39,9 @@ void warp_case(const Size& size, bool dense, Grid grid, Element element) {
   Memory lists(size.n * size.h * size.w * 5 * 4);
   auto* heads = reinterpret_cast<int32_t*>(lists.data());
   std::fill(heads, heads + size.n * size.h * size.w, -1);
-  gpu::launch_warp_backward(a, {heads, heads + size.n * size.h * size.w}, nullptr);
+  const Memory weights(size.n * size.h * size.w * 4 * static_cast<int64_t>(sizeof(gpu::accumulator<T>)));
+  gpu::launch_warp_backward(a, {heads, heads + size.n * size.h * size.w},
+                            reinterpret_cast<gpu::accumulator<T>*>(weights.data()), nullptr);
   Array gradient(size.n, size.c, size.h, size.w);
   for (int64_t n = 0; n < size.n; ++n) {
     for (int64_t y = 0; y < size.h; ++y) {
