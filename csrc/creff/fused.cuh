@@ -4,7 +4,7 @@
 //
 // Warping and convolving in shared memory as well would save two maps of bytes, and was measured: each tile then warps
 // 3 times its pixels and makes keys and values of 2.4 times as many, and a fusion at 64x720x960 took 1622 us of an H200
-// where these two kernels take 401.
+// (on patches of 4x4) where these two kernels take 401.
 #pragma once
 
 #include "../local_attention/forward_tensor_core.cuh"
