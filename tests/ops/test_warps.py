@@ -144,3 +144,13 @@ def test_coordinates_keep_their_precision_on_wide_maps():
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         out = ops.flow_warp(feature, torch.tensor([0.25, 0.0], dtype=dtype).expand(1, 1, 4096, 2))
         assert torch.equal(out[..., :-1], feature[..., :-1] + 0.25)
+
+
+@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, channels_last], ids=["contiguous", "channels_last"])
+def test_the_gradient_has_the_memory_format_of_the_gradient_it_is_given(layout):
+    feature, grad = randn(2, 6, 5, 7).requires_grad_(), layout(randn(2, 6, 5, 7, seed=1))
+    flow, motion = randn(2, 5, 7, 2), vectors(2, 5, 7, 2)
+    for warped in (ops.flow_warp(feature, flow), ops.mv_warp(feature, motion, block=8, frame_size=(40, 56))):
+        (found,) = torch.autograd.grad(warped, feature, grad, retain_graph=True)
+        (plain,) = torch.autograd.grad(warped, feature, grad.contiguous())
+        assert found.stride() == grad.stride() and torch.equal(found, plain)

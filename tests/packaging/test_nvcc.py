@@ -58,10 +58,14 @@ def test_the_table(tmp_path):
     assert {architecture for _, architecture in budgets} == {"sm_80", "sm_90"}
     assert all(usage.registers <= 255 for usage in budgets.values())
     # What the published networks run: window 7, in the types they run in.
-    wanted = {"attention_forward_mma", "attention_backward_mma", "attention_forward_cuda_core", "fusion_in_one"}
-    listed = {key: usage for key, usage in budgets.items() if key[0].split("<")[0] in wanted and ", 64, 7" in key[0]}
-    assert len(listed) == 2 * 2 * 5 and all(usage.spills <= 20 for usage in listed.values())
-    assert not any(usage.spills for (_, architecture), usage in listed.items() if architecture == "sm_80")
+    channels = {"attention_forward_mma": ", 64, 7", "attention_backward_mma": ", 64, 7", "fused_attention": ", 7, "}
+    listed = {
+        key: usage for key, usage in budgets.items() if channels.get(key[0].split("<")[0], "not listed") in key[0]
+    }
+    assert len(listed) == 2 * 2 * 5
+    # The gradients of keys spill a little for two blocks a multiprocessor in place of one.
+    of_keys = {key for key in listed if key[0].startswith("attention_backward_mma") and key[0].endswith("true>")}
+    assert all(usage.spills <= (400 if key in of_keys else 0) for key, usage in listed.items())
 
 
 def test_where_there_is_no_nvcc_it_says_so(monkeypatch, capsys):
