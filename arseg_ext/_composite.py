@@ -205,8 +205,10 @@ def _creff_classified(
     reference, low_res, weight, bias, *rest = _computing(reference, (reference, low_res, weight, bias, *parameters))
     # The classifier is linear and the weights of the attention add up to 1: it may come before the sum over values
     # and before the upsampling, where it is cheaper.
-    # As a matrix product: cuDNN's convolutions of float32 are TF32 unless told otherwise.
-    low_res_logits = F.linear(low_res.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+    if reference.device.type == "cpu":
+        low_res_logits = F.conv2d(low_res, weight[:, :, None, None], bias)
+    else:  # as a matrix product: cuDNN's convolutions of float32 are TF32 unless told otherwise
+        low_res_logits = F.linear(low_res.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
     return torch.ops.arseg._creff_classified(
         reference, low_res, low_res_logits, motion, *rest, weight, **_fused_options(motion, **options), labels=labels
     )
