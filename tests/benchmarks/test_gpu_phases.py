@@ -96,6 +96,24 @@ def test_one_beside_the_others_ends_before_what_runs_alone(tmp_path):
     assert passed, phases
 
 
+def test_neighbours_run_together_and_what_comes_behind_waits(tmp_path):
+    """Each of the two ends only when it sees the other; the third finds both marks."""
+
+    def meets(mine, other):
+        wait = f"while not pathlib.Path({str(tmp_path / other)!r}).exists(): time.sleep(0.01)"
+        return python(f"import pathlib, time\npathlib.Path({str(tmp_path / mine)!r}).touch()\n{wait}")
+
+    last = python(f"import pathlib; assert pathlib.Path({str(tmp_path / 'a')!r}).exists()")
+    phases, passed, written, _ = run(
+        tmp_path,
+        Phase("a", meets("a", "b"), 20, together=True),
+        Phase("b", meets("b", "a"), 20, together=True),
+        Phase("last", last, 20),
+    )
+    assert passed and set(phases) == {"a", "b", "last"}
+    assert all("last" not in report["phases"] for report in written[:2])
+
+
 def test_what_a_phase_has_so_far_is_in_the_report_before_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_phases, "TICK", 0.1)
     result = tmp_path / "bench.json"
