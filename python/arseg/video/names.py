@@ -1,0 +1,96 @@
+"""What a user calls a video: a file, a URL or a device; how FFmpeg is told, and what may be shown of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["default_stem", "ffmpeg_name", "is_url", "local_path", "shown", "without_secrets"]
+
+# FFmpeg's protocols that are written without "//".
+_BARE_PROTOCOLS = ("concat", "concatf", "crypto", "data", "async", "cache", "subfile", "pipe", "fd", "tee")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.,_-]*://")
+_HIDDEN = "***"
+# A URL inside a sentence, such as an error of FFmpeg; closing quotes and brackets end it.
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def local_path(source: str | os.PathLike[str], *, format: str | None = None) -> Path | None:
+    """The file that `source` names, or None for a URL, a device or one of FFmpeg's protocols.
+
+    A `PathLike` is always a file, and so is a string that names one that exists, whatever signs are in it
+    ("10:00.mp4"). "file:NAME" and "file:///NAME" are files; "%20" and the like are decoded where no file has the
+    literal name.
+
+    Args:
+        format: the name of FFmpeg's demuxer where the caller chose one: names of devices are its own.
+    """
+    if not isinstance(source, str):
+        return Path(os.fsdecode(source))
+    if os.path.lexists(source):
+        return Path(source)
+    if source[:5].lower() == "file:":
+        return _file_url(source[5:])
+    if _URL.match(source):
+        return None
+    protocol = re.split("[:,]", source, maxsplit=1)[0].lower()
+    if protocol != source.lower() and protocol in _BARE_PROTOCOLS:
+        return None
+    return None if format is not None else Path(source)
+
+
+def _file_url(rest: str) -> Path:
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        rest = slash + path if host.lower() in ("", "localhost") else rest
+    return Path(rest) if os.path.lexists(rest) else Path(unquote(rest))
+
+
+def is_url(source: str | os.PathLike[str]) -> bool:
+    """Whether `source` is a URL ("rtsp://…") or a protocol of FFmpeg's ("concat:…"), not a file."""
+    return local_path(source) is None
+
+
+def ffmpeg_name(source: str | os.PathLike[str], *, format: str | None = None) -> str:
+    """`source` as FFmpeg takes it: a file keeps its name, though a colon is in it."""
+    path = local_path(source, format=format)
+    if path is None:
+        return os.fspath(source)  # type: ignore[return-value]
+    name = str(path)
+    return f"file:{name}" if ":" in name else name
+
+
+def shown(source: str | os.PathLike[str]) -> str:
+    """`source` for messages, logs and file names: a URL loses its user, its password and the values of its query."""
+    text = os.fsdecode(source)
+    return text if local_path(source) is not None else without_secrets(text)
+
+
+def without_secrets(text: str) -> str:
+    """`text`, such as an error of FFmpeg, with the URLs in it as `shown` gives them."""
+    return _URL_IN_TEXT.sub(lambda match: _masked(match[0]), text)
+
+
+def _masked(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    end = next((place for place, sign in enumerate(rest) if sign in "/?#"), len(rest))
+    authority, tail = rest[:end], rest[end:]
+    if "@" in authority:
+        authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
+    elif "@" in tail.partition("?")[0] and ":" in authority and not re.search(r":\d*$", authority):
+        # A password with an unescaped "/": everything up to the last "@" is taken for it.
+        authority, tail = f"{_HIDDEN}@", tail.rpartition("@")[2]
+    tail = re.sub(r"([=])[^&;#\s]*", rf"\1{_HIDDEN}", tail)
+    return f"{scheme}://{authority}{tail}"
+
+
+def default_stem(source: str | os.PathLike[str]) -> str:
+    """A file name without folder and ending for what is made of `source`; nothing secret, no signs of a path."""
+    path = local_path(source)
+    if path is not None:
+        return path.stem or "video"
+    parts = urlsplit(os.fspath(source))
+    last = Path(unquote(parts.path)).stem or parts.hostname or "video"
+    return re.sub(r"[^\w.-]+", "_", last).strip("._") or "video"
