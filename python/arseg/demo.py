@@ -121,16 +121,17 @@ def run_demo(
     remarks go to `console`. Raises `InputError` without a `video` for a network of other classes than the
     street's, which are CamVid's eleven.
     """
+    labels = model.known_labels()
     if video is not None:
         if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
             raise InputError(f"{video}: lies where the demo writes; name another folder with -o")
         # What is no video is said before a folder is made.
         with VideoReader(video, transcode=True):
             pass
-    elif model.label_set.classes != CLASSES:
+    elif labels.classes != CLASSES:
         raise InputError(
             f"video: the synthetic street has CamVid's {len(CLASSES)} classes, and these weights know "
-            f"{model.label_set}; give a video of your own"
+            f"{labels}; give a video of your own"
         )
     with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
@@ -141,7 +142,7 @@ def run_demo(
             source = video
         overlay = folder / "overlay.mp4"
         ways, samples, size = _segment(model, source, overlay, truth, progress)
-        _save_sheet(folder / "contact-sheet.png", samples, truth is not None, model.label_set)
+        _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
     result = Console()
@@ -163,7 +164,7 @@ def _segment(
     """
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
-    colours = model.label_set.palette
+    colours = model.known_labels().palette
     with open_video(source, GOP, progress.console) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)

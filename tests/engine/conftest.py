@@ -6,6 +6,7 @@ import pytest
 import torch
 from texture_clips import moving_texture
 
+from arseg.data.labelset import CAMVID
 from arseg.models import ARSegNet, PyramidNet
 from arseg.video import encode
 
@@ -14,7 +15,7 @@ from arseg.video import encode
 def tiny() -> ARSegNet:
     """A small untrained network that tells parts of a texture apart, and whose fusion does something."""
     torch.manual_seed(0)
-    net = ARSegNet(PyramidNet(classes=11, channels=16, wide=16), channels=16)
+    net = ARSegNet(PyramidNet(classes=11, channels=16, wide=16), channels=16, label_set=CAMVID)
     net.start_fusion()
     torch.nn.init.normal_(net.fusion.hr_value_conv.weight, std=0.2)
     net.eval()

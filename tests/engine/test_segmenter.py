@@ -10,10 +10,14 @@ import pytest
 import torch
 from texture_clips import moving_texture
 
+from arseg.data.labelset import CAMVID, CITYSCAPES
 from arseg.engine import VideoSegmenter
 from arseg.engine.segmenter import Group
-from arseg.models import PyramidNet, save_checkpoint
+from arseg.errors import InputError, MemoryLimitError
+from arseg.memory import is_out_of_memory
+from arseg.models import ARSegNet, PyramidNet, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
+from arseg.models.pyramid import input_size, normalise
 from arseg.modes import MODES
 from arseg.video import VideoReader, encode
 
@@ -122,6 +126,121 @@ def test_two_streams_at_once_do_not_mix(tiny, clip, tmp_path):
     ]
     for one, other in zip(alone, together, strict=False):
         np.testing.assert_array_equal(one, other)
+
+
+def test_two_videos_frame_by_frame_are_refused_where_they_would_mix(tiny, clip, tmp_path):
+    encode(moving_texture(14, step=1)[::-1], tmp_path / "other.mp4", rate=15, gop=12)
+    with VideoReader(clip) as one, VideoReader(tmp_path / "other.mp4") as two:
+        ours, theirs = list(one), list(two)
+    alone = VideoSegmenter(tiny)
+    expected = [alone.segment(frame) for frame in ours[:3]]
+    segmenter = VideoSegmenter(tiny)
+    segmenter.segment(ours[0])
+    segmenter.segment(theirs[0])
+    with pytest.raises(InputError, match=r"frame 1: its keyframe is frame 0 of its video, and the last one .* Group"):
+        segmenter.segment(ours[1])
+    groups = Group(), Group()
+    for index in range(3):
+        np.testing.assert_array_equal(segmenter.segment(ours[index], groups[0]), expected[index])
+        segmenter.segment(theirs[index], groups[1])
+    segmenter.segment(ours[12])
+    with pytest.raises(InputError, match=r"frame 2: its keyframe is frame 0"):
+        segmenter.segment(ours[2])
+
+
+@pytest.mark.parametrize(("weight", "detail"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.8), (1.0, 1.0)])
+def test_forward_is_what_the_segmenter_does(tiny, clip, weight, detail):
+    net = copy.deepcopy(tiny)
+    net.keyframe_weight, net.keyframe_detail = weight, detail
+    segmenter, reference = VideoSegmenter(net), torch.empty(0)
+    with VideoReader(clip, gop=12) as reader, torch.inference_mode():
+        for frame in reader:
+            labels = segmenter.segment(frame)
+            pixels = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None]
+            image = normalise(pixels, CAMVID.mean, CAMVID.std)
+            if frame.keyframe:
+                reference = net.keyframe(image)
+                found = net.classify(reference, image)
+            else:
+                motion = torch.from_numpy(frame.motion.vectors.copy())[None]
+                where = {"block": frame.motion.block, "frame_size": frame.image.shape[:2]}
+                found = net(image, reference, motion, frame.distance, **where)
+                kept = net.classifier(reference)
+                assert torch.equal(found, net(image, reference, motion, frame.distance, kept, **where))
+                if weight or detail:
+                    with pytest.raises(InputError, match=r"^distance: "):
+                        net(image, reference, motion, **where)
+            np.testing.assert_array_equal(found.argmax(1)[0].numpy(), labels)
+
+
+def test_the_shipped_network_called_by_hand_agrees_with_the_segmenter(tmp_path):
+    encode(moving_texture(4, size=(96, 128)), tmp_path / "texture.mp4", rate=15, gop=12)
+    segmenter = VideoSegmenter(height="video")
+    net, means = segmenter.model, segmenter.label_set
+    assert net.keyframe_weight and net.keyframe_detail, "else this would show nothing"
+    with VideoReader(tmp_path / "texture.mp4") as reader, torch.inference_mode():
+        for frame in reader:
+            image = normalise(torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None], means.mean, means.std)
+            labels = segmenter.segment(frame)
+            if frame.keyframe:
+                reference = net.keyframe(image)
+                continue
+            motion = torch.from_numpy(frame.motion.vectors.copy())[None]
+            logits = net(image, reference, motion, frame.distance, block=4, frame_size=frame.image.shape[:2])
+            assert (logits.argmax(1)[0].numpy() == labels).mean() > 0.9999
+
+
+def test_a_network_of_unknown_classes_is_refused(tmp_path):
+    net = ARSegNet(PyramidNet(classes=19, channels=8, wide=8), channels=8)
+    with pytest.raises(
+        InputError, match=r"model: nobody has said what its classes are .*; set its attribute label_set"
+    ):
+        VideoSegmenter(net)
+    net.label_set = CAMVID
+    with pytest.raises(InputError, match=r"classifier has 19 classes and its label_set 11 \(CamVid's 11 classes\)"):
+        VideoSegmenter(net)
+    net.label_set = CITYSCAPES
+    assert VideoSegmenter(net).label_set == CITYSCAPES
+    config = {"classes": 19, "channels": 8, "wide": 8, "scale": 0.5, "window": 7}
+    save_checkpoint(net.state_dict(), tmp_path / "ar.safetensors", kind="ar", config=config)
+    with pytest.raises(InputError, match="nobody has said what its classes are"):
+        VideoSegmenter(tmp_path / "ar.safetensors")
+
+
+def test_a_classifier_that_says_nothing_of_its_classes_is_checked_by_what_it_gives(clip):
+    net = ARSegNet(PyramidNet(classes=19, channels=8, wide=8), channels=8, label_set=CAMVID)
+    net.high.classifier = torch.nn.Sequential(net.high.classifier)
+    with pytest.raises(InputError, match=r"model: gives 19 classes, and its label_set says CamVid's 11 classes"):
+        next(VideoSegmenter(net).stream(clip))
+
+
+def test_very_wide_frames_are_not_blown_up(tiny, tmp_path):
+    encode(np.ascontiguousarray(moving_texture(3, size=(16, 2000))), tmp_path / "wide.mp4", rate=15, gop=12)
+    assert input_size((16, 2000), 576) == (146, 18248)
+    assert input_size((360, 480), 576) == (576, 768) and input_size((1000, 8000), 576) == (576, 4608)
+    found = list(VideoSegmenter(tiny, height=64).stream(tmp_path / "wide.mp4"))
+    assert [frame.labels.shape for frame in found] == [(16, 2000)] * 3
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: …"), MemoryError()]
+)
+def test_too_little_memory_is_a_sentence(tiny, clip, monkeypatch, error):
+    net = copy.deepcopy(tiny)
+
+    def fail(image):
+        raise error
+
+    monkeypatch.setattr(net, "keyframe", fail)
+    sentence = r"^frame 0: not enough memory on cpu for the network at 768x512 pixels; choose a smaller height"
+    with pytest.raises(MemoryLimitError, match=sentence):
+        next(VideoSegmenter(net, height=512).stream(clip))
+
+
+def test_memory_that_cannot_be_had_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes do not fit"))
 
 
 def test_frames_must_start_with_a_keyframe(tiny, clip):

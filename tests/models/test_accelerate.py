@@ -82,7 +82,7 @@ def test_other_frames_start_as_the_network_at_low_resolution(make, cut):
     up = F.interpolate(low, reference.shape[-2:], mode="bilinear", align_corners=True)
     fused = net.fused_logits(low, reference, **motion(image))
     torch.testing.assert_close(fused, net.classifier(up), atol=1e-5, rtol=1e-4)
-    assert net(image, reference, **motion(image)).shape == (1, 5, 64, 96)
+    assert net(image, reference, distance=1, **motion(image)).shape == (1, 5, 64, 96)
 
 
 @pytest.mark.parametrize(("make", "cut"), CUTS)

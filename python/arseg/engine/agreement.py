@@ -64,12 +64,13 @@ def measure(
         progress: called after each group with the number done.
     """
     device = next(net.parameters()).device
-    found = {way: Agreement(len(net.label_set.classes), gop) for way in ways}
+    label_set = net.known_labels()
+    found = {way: Agreement(len(label_set.classes), gop) for way in ways}
     for done, group in enumerate(groups, 1):
         reference = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
-            image = normalise(pixels, net.label_set.mean, net.label_set.std)
+            image = normalise(pixels, label_set.mean, label_set.std)
             motion = None if distance == 0 else torch.from_numpy(group.vectors(distance))[None].to(device)
             with autocast():
                 feature = net.keyframe(image)
@@ -99,10 +100,7 @@ def way_logits(
     kept = net.classifier(reference)
     if way == "warp":
         return warped_logits(kept, motion, BLOCK, coded)
-    low = net.low_res(image)
-    where: dict[str, Any] = {"block": BLOCK, "frame_size": coded}
-    logits = net.fused_logits(low, reference, motion, **where)
-    return net.with_keyframe(logits, kept, motion, distance, **where, low_size=low.shape[2:])
+    return net.step(image, reference, motion, distance, kept, block=BLOCK, frame_size=coded)
 
 
 def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:

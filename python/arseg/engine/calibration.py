@@ -110,12 +110,12 @@ def _results(
     net: ARSegNet, groups: Sequence[StoredGroup], gop: int, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     """Of each frame after a keyframe: distance, the network's logits, the keyframe's, warped, and the true classes."""
-    device = next(net.parameters()).device
+    device, label_set = next(net.parameters()).device, net.known_labels()
     for group in groups:
         reference = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
-            image = normalise(pixels, net.label_set.mean, net.label_set.std)
+            image = normalise(pixels, label_set.mean, label_set.std)
             with autocast():
                 feature = net.keyframe(image)
                 logits = net.classifier(feature)

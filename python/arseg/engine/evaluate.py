@@ -200,7 +200,7 @@ def check_classes(labels: LabelSet, data: str, classes: Sequence[str], weights: 
 
 def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
     """Names of the classes that labels may have, and which of them is Void."""
-    names = model.label_set.classes
+    names = model.known_labels().classes
     if VOID in names:
         return names, names.index(VOID)
     # CamVid's labels know Void even where the network does not.

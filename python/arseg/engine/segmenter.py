@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arseg.data.labelset import LabelSet
-from arseg.errors import InputError
+from arseg.errors import InputError, MemoryLimitError
+from arseg.memory import is_out_of_memory
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg.models.fused import FusedNetwork
@@ -54,10 +56,16 @@ class SegmentedFrame:
 
 @dataclass
 class Group:
-    """What a stream keeps from its keyframe for the frames after it: feature and logits; each stream has its own."""
+    """What a stream keeps from its keyframe for the frames after it; each stream has its own.
+
+    Attributes:
+        reference, kept: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the first.
+        keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
+    """
 
     reference: Tensor | None = None
     kept: Tensor | None = None
+    keyframe: tuple[object, int] | None = None
 
 
 class VideoSegmenter:
@@ -75,8 +83,8 @@ class VideoSegmenter:
         precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
         device: where the network runs.
 
-    Its attribute `label_set` says what the ids in `labels` mean; it comes with the weights (CamVid's 11 classes where
-    these say nothing).
+    Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
+    network, and one that has none is refused.
 
     Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for the rest.
 
@@ -87,7 +95,7 @@ class VideoSegmenter:
 
     def __init__(
         self,
-        model: ARSegNet | str | Path | None = None,
+        model: ARSegNet | str | os.PathLike[str] | None = None,
         *,
         gop: int = 12,
         height: int | Literal["video"] | None = None,
@@ -115,16 +123,16 @@ class VideoSegmenter:
                 )
             model = loaded
         self.model = model.eval().to(device)
-        self.label_set: LabelSet = model.label_set
+        self.label_set: LabelSet = model.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
         self.half = precision == "bfloat16"
         self._group = Group()
 
-    def stream(self, source: str | Path, **options: Any) -> Iterator[SegmentedFrame]:
+    def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, each as soon as its frame is decoded.
 
-        `options` are `VideoReader`'s, such as `transcode=True` or `on_error="resync"`. Raises the errors of
+        `source` and `options` are `VideoReader`'s, such as `on_error="resync"`. Raises the errors of
         `arseg.video` for a file that cannot be read; frames before the fault come first.
         """
         with VideoReader(source, **{"gop": self.gop, **options}) as reader:
@@ -152,10 +160,28 @@ class VideoSegmenter:
         """The label map of one frame, uint8 `[H, W]`; frames of a group must come in order, its keyframe first.
 
         `group` carries the keyframe from call to call; without one the segmenter's own does, for one video at a time.
+
+        Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
+        frame is too large for the memory there is.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits = self._logits(frame, self._group if group is None else group)
-        return self.model.labels(logits, frame.image.shape[:2])[0].cpu().numpy()
+        height, width = frame.image.shape[:2]
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                logits = self._logits(frame, self._group if group is None else group)
+                if logits.shape[1] != len(self.label_set.classes):
+                    raise InputError(
+                        f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the "
+                        "label set of this network"
+                    )
+            return self.model.labels(logits, (height, width))[0].cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            rows, columns = input_size((height, width), self.height)
+            raise MemoryLimitError(
+                f"frame {frame.index}: not enough memory on {self.device} for the network at {columns}x{rows} pixels; "
+                "choose a smaller height (--height)"
+            ) from error
 
     def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
         """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
@@ -167,9 +193,15 @@ class VideoSegmenter:
         if frame.keyframe:
             group.reference = model.keyframe(self._input(frame))
             group.kept = model.classifier(group.reference)
+            group.keyframe = (frame.stream, frame.index)
             return group.kept
         if group.reference is None or group.kept is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
+        if group.keyframe != (frame.stream, frame.index - frame.distance):
+            raise InputError(
+                f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
+                "one that came is another; give frames in order, and each video a Group of its own"
+            )
         if self.mode == "keep":
             return group.kept
         motion = _tensor(frame.motion.vectors)[None].to(self.device)
@@ -177,10 +209,8 @@ class VideoSegmenter:
         size = (height, width)
         if self.mode == "warp":
             return warped_logits(group.kept, motion, block, size)
-        low = model.low_res(self._input(frame))
-        logits = model.fused_logits(low, group.reference, motion, block=block, frame_size=size)
-        where: dict[str, Any] = {"block": block, "frame_size": size, "low_size": low.shape[2:]}
-        return model.with_keyframe(logits, group.kept, motion, frame.distance, **where)
+        image = self._input(frame)
+        return model.step(image, group.reference, motion, frame.distance, group.kept, block=block, frame_size=size)
 
     def _input(self, frame: VideoFrame) -> Tensor:
         """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""

@@ -29,12 +29,13 @@ class AcceleratedNet(ARSegNet):
     """An `ARSegNet` around a network that is not ours; made by `accelerate`.
 
     Attributes:
-        label_set: normalisation, class names and colours of the network's data.
+        label_set: normalisation, class names and colours of the network's data; always known.
         channels, stride: of the fusion feature; the stride is that of the height, and may not be whole.
         spec: how to build the network again, None where that is not known.
     """
 
     high: CutNetwork
+    label_set: LabelSet
 
     def __init__(
         self,
@@ -188,10 +189,12 @@ def accelerate(
 
 
 def _known_labels(model: nn.Module) -> LabelSet | None:
-    if isinstance(model, PyramidNet):  # without weights that say otherwise
-        return getattr(model, "label_set", CAMVID)
     found = getattr(model, "label_set", None)
-    return found if isinstance(found, LabelSet) else None
+    if isinstance(found, LabelSet):
+        return found
+    # Our own network without weights that say otherwise.
+    ours = isinstance(model, PyramidNet) and model.classifier.out_channels == len(CAMVID.classes)
+    return CAMVID if ours else None
 
 
 def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> AcceleratedNet:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arseg.data.labelset import CAMVID, LabelSet
+from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
 from arseg_ext import ops
 from arseg_ext.nn import CReFF
@@ -45,14 +45,18 @@ class ARSegNet(nn.Module):
             fine for the low-resolution feature (`keyframe.details`); at distance d that divided by the root of d. 0:
             nothing.
 
-    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`. The
-    attribute `label_set` says what the classes are and how the input is normalised; CamVid's unless weights say others.
-    The attribute `input_height` is the height of the frames that the network was trained for, None: any.
+        label_set: what the classes are and how the input is normalised; None: that of `high`, where it has one.
+
+    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`.
+
+    Attributes:
+        label_set: as above; None where nobody has said it, and then `VideoSegmenter` refuses the network.
+        input_height: the height of the frames that the network was trained for; None: any.
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
 
-    label_set: LabelSet = CAMVID
+    label_set: LabelSet | None
     input_height: int | None = None
 
     def __init__(
@@ -67,6 +71,7 @@ class ARSegNet(nn.Module):
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 1.0,
         keyframe_detail: float = 0.0,
+        label_set: LabelSet | None = None,
     ):
         super().__init__()
         if grid not in ("aligned", "legacy"):
@@ -82,6 +87,22 @@ class ARSegNet(nn.Module):
         self.keyframe_weight = keyframe_weight
         self.keyframe_decay = keyframe_decay
         self.keyframe_detail = keyframe_detail
+        self.label_set = label_set or getattr(high, "label_set", None)
+
+    def known_labels(self) -> LabelSet:
+        """`label_set`, checked; raises `InputError` where nobody has said it, or for another number of classes."""
+        if self.label_set is None:
+            raise InputError(
+                "model: nobody has said what its classes are and how its input is normalised; set its attribute "
+                "label_set, such as LabelSet.of(19, mean=…, std=…) of arseg.data.labelset"
+            )
+        count = getattr(self.classifier, "out_channels", None)
+        if count is not None and count != len(self.label_set.classes):
+            raise InputError(
+                f"model: its classifier has {count} classes and its label_set {len(self.label_set.classes)} "
+                f"({self.label_set}); give the label set of this network"
+            )
+        return self.label_set
 
     @property
     def classifier(self) -> nn.Module:
@@ -149,10 +170,10 @@ class ARSegNet(nn.Module):
         logits: Tensor,
         kept: Tensor,
         motion: Tensor,
-        distance: int | Tensor,
+        distance: int | Tensor | None,
         *,
-        block: int,
-        frame_size: tuple[int, int],
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
         low_size: Sequence[int],
     ) -> Tensor:
         """Weighted mean of a frame's fused logits (1) and its keyframe's, warped (`keyframe_weight / distance**decay`).
@@ -161,12 +182,21 @@ class ARSegNet(nn.Module):
 
         Args:
             logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
-            motion, block, frame_size: those of `arseg_ext.ops.mv_warp`.
-            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
+            motion, block, frame_size: those of `arseg_ext.ops.creff`.
+            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`. None will do where
+                the keyframe's result does not count.
             low_size: height and width of the low-resolution feature.
+
+        Raises `InputError` where `distance` is missing, or a number below 1.
         """
         if not self.keyframe_weight and not self.keyframe_detail:
             return logits
+        if distance is None:
+            raise InputError(
+                "distance: this network weighs the keyframe's result by the frames since then; give their number"
+            )
+        if not isinstance(distance, Tensor) and distance < 1:  # a tensor is not waited for
+            raise InputError(f"distance: expected at least 1 frame since the keyframe, got {distance}")
         if isinstance(distance, Tensor):
             distance = distance.view(-1, 1, 1, 1)
         warped = warped_logits(kept, motion, block, frame_size)
@@ -176,8 +206,11 @@ class ARSegNet(nn.Module):
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""
-        scores = self._upsampled(self.classifier(feature))
-        size, corners = (like.shape[2], like.shape[3]), self._align_corners
+        return self.enlarge(self.classifier(feature), like)
+
+    def enlarge(self, logits: Tensor, like: Tensor) -> Tensor:
+        """Logits at the feature's resolution `[N, classes, h, w]` -> at the size of the image `like`."""
+        scores, size, corners = self._upsampled(logits), (like.shape[2], like.shape[3]), self._align_corners
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=corners)
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -195,18 +228,55 @@ class ARSegNet(nn.Module):
         step = getattr(self.high, "upsampling", 1)
         return scores if step == 1 else F.interpolate(scores, scale_factor=float(step), mode="bilinear")
 
+    def step(
+        self,
+        image: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None = None,
+        key_logits: Tensor | None = None,
+        *,
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """A frame that is not a keyframe: its logits at the fusion feature's resolution, `[N, classes, h, w]`.
+
+        Args:
+            image: `[N, 3, H, W]` normalised RGB.
+            reference: `keyframe(...)` of the keyframe, `[N, C, h, w]`.
+            motion, block, frame_size: those of `arseg_ext.ops.creff`.
+            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`. It may be left out
+                where the keyframe's result does not count (`keyframe_weight` and `keyframe_detail` are 0).
+            key_logits: `classifier(reference)`, where the caller has it already.
+
+        Raises `InputError` where the distance is missing, or a number below 1.
+        """
+        where: dict[str, Any] = {"block": block, "frame_size": frame_size}
+        low = self.low_res(image)
+        logits = self.fused_logits(low, reference, motion, **where)
+        if not self.keyframe_weight and not self.keyframe_detail:
+            return logits
+        kept = self.classifier(reference) if key_logits is None else key_logits
+        return self.with_keyframe(logits, kept, motion, distance, **where, low_size=low.shape[2:])
+
     def forward(
         self,
         image: Tensor,
         reference: Tensor,
         motion: Tensor,
+        distance: int | Tensor | None = None,
+        key_logits: Tensor | None = None,
         *,
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """A frame that is not a keyframe: image `[N, 3, H, W]` and reference feature -> logits `[N, classes, H, W]`."""
-        fused = self.fuse(self.low_res(image), reference, motion, block=block, frame_size=frame_size)
-        return self.classify(fused, image)
+        """A frame that is not a keyframe, as `VideoSegmenter` has it: logits at the image's size, `[N, classes, H, W]`.
+
+        Arguments and errors: see `step`.
+        """
+        return self.enlarge(
+            self.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size), image
+        )
 
     @torch.no_grad()
     def start_fusion(self, gain: float = 0.3) -> None:

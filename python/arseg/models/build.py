@@ -25,8 +25,9 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
             low-resolution network alone, see `FusedNetwork`), "accelerated" (an `AcceleratedNet`).
         config: `classes`, `channels`, `wide` of `PyramidNet`, or `arch` (and `auxiliary`) of `make_published`; for
             "ar" also `scale`, `window` and, where they are not the default, its other options, for
-            "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON, CamVid's 11 classes where it is missing;
-            `height`, of the frames that the network was trained for. For "accelerated" see `AcceleratedNet.save`.
+            "fused" `window` and `fusion`; `labels`, a `LabelSet` as JSON: where it is missing, 11 classes are CamVid's
+            and others unknown; `height`, of the frames that the network was trained for. For "accelerated" see
+            `AcceleratedNet.save`.
 
     The network has the label set as its attribute `label_set`, and the height as `input_height`.
     """
@@ -35,12 +36,20 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
 
         return rebuild(config)
     config = dict(config)
-    labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else CAMVID
+    labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else None
     height = config.pop("height", None)
     module = _build(kind, config)
+    if labels is None:
+        labels = getattr(module, "label_set", None)
+    if labels is None and _classes(module) == len(CAMVID.classes):
+        labels = CAMVID
     module.label_set = labels  # type: ignore[assignment]
     module.input_height = height
     return module
+
+
+def _classes(module: nn.Module) -> int | None:
+    return getattr(getattr(module, "classifier", None), "out_channels", None)
 
 
 def _build(kind: str, config: dict[str, Any]) -> nn.Module:

@@ -8,16 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arseg.errors import InputError
 from arseg_ext import ops
 
 from .split import with_corners
 
 
-def warped_logits(kept: Tensor, motion: Tensor, block: int, frame_size: tuple[int, int]) -> Tensor:
-    """A keyframe's logits `[N, classes, h, w]` moved to a later frame."""
-    warped, inside = (
-        ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in (kept, torch.ones_like(kept[:, :1]))
-    )
+def warped_logits(
+    kept: Tensor, motion: Tensor, block: int | None = None, frame_size: tuple[int, int] | None = None
+) -> Tensor:
+    """A keyframe's logits `[N, classes, h, w]` moved to a later frame.
+
+    `motion`, `block`, `frame_size`: those of `arseg_ext.ops.creff`, vectors of blocks or dense.
+    """
+    both = (kept, torch.ones_like(kept[:, :1]))
+    if motion.is_floating_point():
+        warped, inside = (ops.flow_warp(x, motion) for x in both)
+    elif block is None or frame_size is None:
+        raise InputError(f"motion: an int16 field needs block and frame_size, got {block} and {frame_size}")
+    else:
+        warped, inside = (ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in both)
     return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
 
 

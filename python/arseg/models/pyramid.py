@@ -89,15 +89,24 @@ class PyramidNet(nn.Module):
         return enlarge_to(self.classifier(self.features(image)), image, 4)
 
 
+WIDEST = 8.0
+"""Width to height of the widest frames that are seen at the height asked for."""
+
+
 def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
     """(height, width) at which a network sees a frame of that size; `height` None: as it is.
+
+    A frame more than 8 times as wide as high gets fewer rows: as many pixels as one of 8:1 has at that height.
 
     A width that changes anyhow becomes a multiple of 8, so that the last cell of a map of stride 4 is a whole one, at
     half that resolution, too: a map is stretched over the frame and read along its vectors as if all its cells were.
     """
     if height is None or height == frame[0]:
         return frame
-    return height, max(8, 8 * round(frame[1] * height / frame[0] / 8))
+    shape = frame[1] / frame[0]
+    if shape > WIDEST:
+        height = max(8, int(height * (WIDEST / shape) ** 0.5))
+    return height, max(8, 8 * round(shape * height / 8))
 
 
 def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -54,6 +54,7 @@ class VideoFrame:
         references: number of frames that its vectors may point to; 0 for an I frame.
         intra: share of its cells for which the codec has no vector, 0..1; 1 for an I frame.
         records: the codec's vectors as they are, `[n]` of `arseg.video.motion.RECORD`; None without any.
+        stream: the same object for all frames of one iteration of a reader, and another for every other one.
     """
 
     index: int
@@ -68,6 +69,7 @@ class VideoFrame:
     references: int = 0
     intra: float = 1.0
     records: np.ndarray | None = field(default=None, repr=False)
+    stream: object = field(default=None, repr=False, compare=False)
 
 
 class VideoReader:
@@ -248,11 +250,12 @@ class VideoReader:
     def _frames(self, connection: _Connection | None) -> Iterator[VideoFrame]:
         """Frames of one connection after the other; files have one."""
         builder = connection.builder if connection is not None else self._builder()
+        stream = object()
         while connection is not None:
             source = connection.source
             try:
                 for item in self._items(connection):
-                    yield _video_frame(item)
+                    yield _video_frame(item, stream)
                     if source not in self._open:
                         return  # closed by the caller
             except TruncatedStreamError as error:
@@ -364,7 +367,7 @@ class _Connection:
         yield from self.rest
 
 
-def _video_frame(item: Item) -> VideoFrame:
+def _video_frame(item: Item, stream: object) -> VideoFrame:
     decoded = item.decoded
     return VideoFrame(
         index=item.number,
@@ -379,4 +382,5 @@ def _video_frame(item: Item) -> VideoFrame:
         references=item.references,
         intra=item.holes,
         records=decoded.records,
+        stream=stream,
     )
