@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arseg.data.camvid import CLASSES, CamVid
+from arseg.data.camvid import CLASSES
+from arseg.data.camvid_full import CamVid
 from arseg.engine import VideoSegmenter
 from arseg.engine.evaluate import Scores, run_passes
 from arseg.engine.metrics import ConfusionMatrix

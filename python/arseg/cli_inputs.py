@@ -35,7 +35,7 @@ def recipe_of(
 
 def default_data(camvid: Path | None, preset: str) -> Path:
     if camvid is None:
-        raise InputError(f"--camvid: preset {preset} needs CamVid at 480x360; give its folder")
+        raise InputError(f"--camvid: preset {preset} needs CamVid; give its folder")
     return camvid
 
 
@@ -95,7 +95,8 @@ def passes_of(
     camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool
 ) -> tuple[list[Any], int, tuple[str, tuple[str, ...]]]:
     """The videos to score, frames from keyframe to keyframe, and what the labels are: the data's name and classes."""
-    from arseg.data.camvid import CLASSES, CamVid
+    from arseg.data.camvid import CLASSES
+    from arseg.data.camvid_full import CamVid
     from arseg.data.prepared import Prepared
     from arseg.engine.evaluate import prepared_passes, run_passes
 

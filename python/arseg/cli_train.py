@@ -25,7 +25,8 @@ train_app = typer.Typer(help="Train the networks; every run can be stopped and r
 Camvid = Annotated[
     Path | None,
     typer.Option(
-        help="CamVid: folders train, val with labels beside them (480x360 or 960x720), or the original distribution.",
+        help="CamVid: folders train, val with labels beside them (480x360 or 960x720), or the original distribution "
+        "with train.txt, val.txt.",
         show_default=False,
     ),
 ]
@@ -43,13 +44,16 @@ Sequences = Annotated[
 Folder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")
 ]
-Preset = Annotated[
+_PAPER = "or the paper's: camvid-psp18, camvid-bise18, cityscapes-psp18, cityscapes-bise18."
+HrPreset = Annotated[
     str | None,
     typer.Option(
-        help="default (our network), default-large (phase 1's second part), or the paper's: camvid-psp18, "
-        "camvid-bise18, cityscapes-psp18, cityscapes-bise18.",
+        help=f"default (our network), default-large (what comes after it, on larger frames), {_PAPER}",
         show_default="the config's, or default",
     ),
+]
+ArPreset = Annotated[
+    str | None, typer.Option(help=f"default (our network), {_PAPER}", show_default="the config's, or default")
 ]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings of the recipe.", show_default=False)]
 Set = Annotated[
@@ -138,7 +142,7 @@ def prepare(
 def train_hr(
     camvid: Camvid = None,
     cityscapes: Cityscapes = None,
-    preset: Preset = None,
+    preset: HrPreset = None,
     output: Folder = Path("runs/hr"),
     config: Config = None,
     settings: Set = None,
@@ -197,7 +201,7 @@ def train_ar(
         Path | None, typer.Option(help="The paper's presets: prepared folder of val.", show_default="no validation")
     ] = None,
     teacher: Annotated[Path, typer.Option(help="Weights of phase 1.")] = Path("runs/hr/hr.safetensors"),
-    preset: Preset = None,
+    preset: ArPreset = None,
     output: Folder = Path("runs/ar"),
     config: Config = None,
     settings: Set = None,

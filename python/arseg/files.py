@@ -12,6 +12,9 @@ from PIL import Image
 
 from .errors import InputError
 
+StrPath = str | os.PathLike[str]
+"""A path as callers give it."""
+
 
 def check_writable(path: Path) -> None:
     """Raises `InputError` where `path` cannot become a file, before the work whose result it is to hold."""

@@ -6,11 +6,16 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from dataset_trees import camvid_tree, cityscapes_tree, run_tree
+from dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
+from PIL import Image
 
+from arseg.data.camvid_full import PALETTE
+from arseg.data.street import StreetScene
 from arseg.models import ARSegNet, PyramidNet, load_checkpoint, save_checkpoint
+from arseg.video import encode
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 SMALL = ["--set", "crop=[64,64]", "--set", "validate_every=0", "--set", "workers=1"]
@@ -70,6 +75,45 @@ def test_eval_of_a_labelled_run(arseg, root, weights):
     assert list(record) == ["hr", "warp"] and len(record["hr"]["by_distance"]) == 4
 
 
+@pytest.mark.parametrize("layout", ["val_labels", "701_StillsRaw_full"])
+def test_eval_reads_every_layout_of_camvid(arseg, root, weights, tmp_path, layout):
+    other = tmp_path / "other"
+    (other / "LabeledApproved_full").mkdir(parents=True)
+    names = sorted(path.stem for path in (root / "val").iterdir())
+    for name in names:
+        label = np.asarray(Image.open(root / "valannot" / f"{name}.png"))
+        folders = ("val", "val_labels") if layout == "val_labels" else (layout, "LabeledApproved_full")
+        save(np.asarray(Image.open(root / "val" / f"{name}.png")), other / folders[0] / f"{name}.png")
+        save(PALETTE[np.minimum(label, 11)], other / folders[1] / f"{name}_L.png")
+    (other / "val.txt").write_text("\n".join(names))
+    arguments = ["--weights", weights, "--gop", 4, "--modes", "hr", "--quick", "--json"]
+    for place, file in ((root, "a.json"), (other, "b.json")):
+        code, _, err = arseg("eval", "--camvid", place, *arguments, file)
+        assert code == 0, err
+    assert json.loads(Path("a.json").read_text()) == json.loads(Path("b.json").read_text())
+
+
+def test_help_lists_the_presets_that_there_are(arseg):
+    for phase, large in (("hr", True), ("ar", False)):
+        code, out, _ = arseg("train", phase, "--help")
+        assert code == 0 and ("default-large" in out) == large
+        assert ("default-large" in fault(arseg("train", phase, "--preset", "none"))) == large
+
+
+def test_a_broken_video_is_a_sentence(arseg, root, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for content, sentence in (
+        (b"no video at all", "0001TP.mp4 cannot be opened as a video"),
+        (b"", "0001TP.mp4 is an empty file"),
+    ):
+        (tmp_path / "videos" / "0001TP.mp4").write_bytes(content)
+        assert sentence in fault(arseg("prepare", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
+    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(10)), tmp_path / "whole.mp4", rate=15)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "videos" / "0001TP.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    assert "0001TP.mp4" in fault(arseg("prepare", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
+
+
 def test_prepare_finds_its_defaults(arseg, tmp_path):
     cityscapes_tree(tmp_path / "c", snippets=1)
     code, _, err = arseg("prepare", "p", "--cityscapes", "c", "-d", "2", "--preset", "ultrafast")
@@ -84,7 +128,7 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
         (["train", "hr", "--preset", "camvid-psp"], "did you mean camvid-psp18?"),
         (["train", "hr", "--preset", "camvid-psp18"], "--camvid: camvid-psp18 needs it"),
         (["train", "hr", "--preset", "cityscapes-bise18"], "--cityscapes: cityscapes-bise18 needs it"),
-        (["train", "hr"], "--camvid: preset default needs CamVid at 480x360"),
+        (["train", "hr"], "--camvid: preset default needs CamVid; give"),
         (["train", "hr", "--set", "step=3"], "--set: unknown key 'step'; did you mean steps?"),
         (["train", "hr", "--config", "none.toml"], "none.toml: no such file; expected a TOML file of settings"),
         (["train", "ar", "--preset", "camvid-psp18"], "--prepared: give a folder made by `arseg prepare`, or --camvid"),

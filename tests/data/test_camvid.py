@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from dataset_trees import save, street
 from PIL import Image
 
-from arseg.data.camvid import CLASSES, PALETTE, CamVid
+from arseg.data.camvid import CLASSES
+from arseg.data.camvid import PALETTE as SMALL_PALETTE
+from arseg.data.camvid_full import PALETTE, CamVid
+from arseg.data.stills import camvid_stills
 
 
 def write(root, name, value, annotated=True):
@@ -24,17 +28,62 @@ def test_pairs_in_order_of_names(tmp_path):
     assert (data[1][1] == 5).all()
 
 
+def layout(root, kind, image, label):
+    """One frame of `train` in one of CamVid's layouts."""
+    name = "0001TP_006690"
+    if kind == "701_StillsRaw_full":
+        save(image, root / kind / f"{name}.png")
+        save(PALETTE[label], root / "LabeledApproved_full" / f"{name}_L.png")
+        (root / "train.txt").write_text(f"{name}.png\n")
+        return
+    save(image, root / "train" / f"{name}.png")
+    if kind == "trainannot":
+        save(label, root / kind / f"{name}.png")
+    else:
+        save(PALETTE[label], root / kind / f"{name}_L.png")
+
+
+@pytest.mark.parametrize("kind", ["trainannot", "train_labels", "train_labels_with_ignored", "701_StillsRaw_full"])
+def test_every_layout_gives_the_same(tmp_path, kind):
+    image, label = street(1)[0]
+    label = label.copy()
+    label[:5, :7] = 11
+    layout(tmp_path, kind, image, label)
+    data = CamVid(tmp_path, "train")
+    np.testing.assert_array_equal(data[0][0], image)
+    np.testing.assert_array_equal(data[0][1], label)
+
+
+def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):
+    image, label = street(1, size=(720, 960))[0]
+    layout(tmp_path, "train_labels", image, label)
+    small_image, small_label = camvid_stills(tmp_path)[0]
+    assert small_image.shape == (360, 480, 3) and small_label.shape == (360, 480)
+    # Two by two pixels are one; its class is one of theirs, its colour their mean, smoothed a little.
+    squares = label.reshape(360, 2, 480, 2)
+    assert (squares == small_label[:, None, :, None]).any((1, 3)).all()
+    means = image.astype(float).reshape(360, 2, 480, 2, 3).mean((1, 3))
+    assert np.abs(means - small_image).mean() < 4
+
+
 def test_faults_name_the_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train: no such folder; CamVid is expected in"):
+    with pytest.raises(FileNotFoundError, match=r"train: no such folder; expected CamVid's images of this split"):
         CamVid(tmp_path)
     write(tmp_path, "a", 1, annotated=False)
-    with pytest.raises(FileNotFoundError, match=r"1 label maps are missing, the first is a\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 label pictures are missing, the first is a\.png"):
         CamVid(tmp_path)
+
+
+def test_a_broken_label_is_a_sentence(tmp_path):
+    write(tmp_path, "a", 1)
+    (tmp_path / "trainannot" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
+        CamVid(tmp_path)[0]
 
 
 def test_a_colour_for_each_class():
-    assert len(CLASSES) == 11 and PALETTE.shape == (12, 3)
-    assert len({tuple(c) for c in PALETTE.tolist()}) == 12
+    assert len(CLASSES) == 11 and SMALL_PALETTE.shape == (12, 3)
+    assert len({tuple(c) for c in SMALL_PALETTE.tolist()}) == 12
 
 
 def test_the_distribution_we_train_on(shared):

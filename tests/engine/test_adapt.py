@@ -26,6 +26,7 @@ from arseg.models.pyramid import normalise
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 
+TINY = AdaptRecipe(steps=1, batch=1, crop=(64, 96), scales=(1.0, 1.0), measured=1)
 RECIPE = AdaptRecipe(steps=40, batch=4, crop=(64, 96), scales=(1.0, 1.0), rate=3e-2)
 
 
@@ -231,7 +232,7 @@ def test_short_videos(tmp_path):
     encode(moving_tiles(1), tmp_path / "one.mp4", rate=15, gop=12)
     with pytest.raises(InputError, match=r"short.mp4: is one group of 9 frames, too short to hold a part out"):
         adapt(network(), [tmp_path / "short.mp4"], tmp_path / "run", RECIPE, report=silent)
-    with pytest.raises(InputError, match=r"one.mp4: has no two frames in a row"):
+    with pytest.raises(InputError, match=r"one.mp4: is a single frame"):
         adapt(network(), [tmp_path / "one.mp4"], tmp_path / "run", RECIPE, report=silent)
     recipe = AdaptRecipe(**{**vars(RECIPE), "held_out": 0, "steps": 2})
     record = adapt(network(), [tmp_path / "short.mp4"], tmp_path / "run", recipe, report=silent)
@@ -327,3 +328,22 @@ def test_the_papers_method_stays_without_the_keyframe(tiles, tmp_path):
     net.keyframe_weight = 0.0
     adapt(net, [tiles], tmp_path, AdaptRecipe(**{**vars(RECIPE), "steps": 2, "held_out": 0}), report=silent)
     assert (net.keyframe_weight, net.keyframe_decay) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_paths_may_be_strings(tiles, tmp_path, one):
+    record = adapt(network(), str(tiles) if one else [str(tiles)], str(tmp_path / "run"), TINY, report=silent)
+    assert record["size"] == [96, 128]
+
+
+def test_what_a_video_without_motion_lacks_is_said(tmp_path):
+    frames = moving_tiles(6)
+    encode(frames, tmp_path / "intra.mp4", rate=15, gop=1)
+    encode(frames[:1], tmp_path / "one.mp4", rate=15)
+    for name, sentence in (
+        ("intra", r"intra\.mp4: each of its 6 frames is a keyframe \(all-intra\), .* `arseg encode`"),
+        ("one", r"one\.mp4: is a single frame, and motion takes two"),
+    ):
+        for _ in range(2):  # nothing of it is kept that a second run would take for groups
+            with pytest.raises(InputError, match=sentence):
+                adapt(network(), [tmp_path / f"{name}.mp4"], tmp_path / "run", RECIPE, report=silent)

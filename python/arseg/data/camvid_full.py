@@ -1,4 +1,4 @@
-"""CamVid's original distribution at 960x720, with 12 classes: the 11 usual ones and Void.
+"""CamVid on disk, in each of its layouts, at 960x720 or 480x360; with 12 classes: the 11 usual ones and Void.
 
 Source: Brostow et al., "Semantic Object Classes in Video", 2009. Which colours are classes, and how labelled frames
 are numbered in the videos, is as in the published preparation of Hu et al., CVPR 2023.
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from arseg.errors import InputError
+from arseg.files import StrPath
 
 from . import camvid
 from .datasets import IGNORE, Labelled, LabelledFrames, Void, picture_files
@@ -53,7 +54,7 @@ def ids_of_colours(label: np.ndarray, void: Void = "count") -> np.ndarray:
 
 
 def camvid_frames(
-    root: str | Path, split: str = "train", *, sequences: str | Path | None = None, void: Void = "count"
+    root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
 ) -> LabelledFrames:
     """A split of CamVid.
 
@@ -168,6 +169,29 @@ def extracted(root: Path, split: str, sequences: Path, folder: Path, gop: int) -
             f"{sequences}: expected folders of frames or videos named as the sequences, {', '.join(sorted(wanted))}"
         )
     return cut
+
+
+class CamVid:
+    """Images and labels of one split with the 11 classes, in the order of their names (which is the order of time).
+
+    Indexing gives `(image, label)`: uint8 `[H, W, 3]` RGB and uint8 `[H, W]` with ids 0..10, 11 = ignore.
+
+    Args:
+        root: a folder in one of the layouts of `camvid_frames`.
+        split: "train", "val", "test".
+
+    Raises `FileNotFoundError` that names the folder where the layout is another one.
+    """
+
+    def __init__(self, root: StrPath, split: str = "train"):
+        self._frames = camvid_frames(root, split, void="ignore")
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label = self._frames[index]
+        return image, np.minimum(label, np.uint8(camvid.IGNORE))
 
 
 def labelled_run(data: LabelledFrames) -> LabelledFrames:

@@ -90,8 +90,11 @@ class LabelledFrames:
 
     def label(self, frame: Labelled) -> np.ndarray:
         """uint8 `[H, W]`, ids of classes and 255."""
-        with Image.open(frame.label) as file:
-            stored = np.asarray(file)
+        try:
+            with Image.open(frame.label) as file:
+                stored = np.asarray(file)
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"{frame.label}: cannot be read as a picture ({error})") from error
         try:
             return self._to_ids(stored)
         except InputError as error:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from arseg.files import part_of
+from arseg.files import StrPath, part_of
 
 VIDEO_ENDINGS = (".avi", ".mxf", ".mp4", ".mkv", ".mov", ".mpg", ".m4v", ".264")
 
 
-def video_files(folder: Path) -> list[Path]:
+def video_files(folder: StrPath) -> list[Path]:
     """The videos in a folder, by name; itself, where it is a video."""
+    folder = Path(folder)
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
@@ -20,21 +21,26 @@ def video_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
 
 
-def extract(video: Path, folder: Path, wanted: Collection[int]) -> int:
+def extract(video: StrPath, folder: StrPath, wanted: Collection[int]) -> int:
     """Writes the frames whose numbers, counted from 1, are `wanted` as `folder/NAME_000001.png`.
 
     Those that are there are left, so that it can be stopped and called again. Returns how many the video has of them.
-    """
-    import av
 
+    Raises the errors of `arseg.video` for a video that cannot be read, or breaks off before the last of them; those
+    before the break are written.
+    """
+    from arseg.video._source import decode, open_source
+
+    video, folder = Path(video), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {number: folder / f"{video.stem}_{number:06d}.png" for number in wanted}
     if all(path.exists() for path in paths.values()):
         return len(paths)
     last, count = max(paths, default=0), 0
-    with av.open(os.fspath(video)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for number, frame in enumerate(container.decode(video=0), 1):
+    source = open_source(video)
+    with source.container:
+        source.stream.thread_type = "AUTO"
+        for number, frame in enumerate(decode(source), 1):
             if number in paths:
                 count += 1
                 path = paths[number]

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from arseg.errors import InputError
-from arseg.files import save_json
+from arseg.files import StrPath, save_json
 from arseg.models.pyramid import input_size
 from arseg.video import VideoFrame, VideoReader
 
@@ -57,8 +58,8 @@ class StoredGroup:
 
 
 def store_groups(
-    video: Path,
-    folder: Path,
+    video: StrPath,
+    folder: StrPath,
     *,
     gop: int = 12,
     height: int | None = None,
@@ -74,6 +75,7 @@ def store_groups(
 
     Raises the errors of `arseg.video`, and `InputError` for a video without a group of two frames.
     """
+    video, folder = Path(video), Path(folder)
     if not video.is_file():
         VideoReader(video).close()  # says what is wrong
     place = folder / f"{video.stem}-{checksum(video):08x}-{gop}-{height or 'full'}-{budget:.0f}"
@@ -84,17 +86,30 @@ def store_groups(
         with VideoReader(video, block=BLOCK, gop=gop, transcode=transcode) as reader:
             part.mkdir(parents=True)
             try:
-                save_json(part / "index.json", list(_stored(reader, part, height, budget)))
+                sizes: Counter[tuple[int, ...]] = Counter()
+                records = list(_stored(reader, part, height, budget, sizes))
+                if not records:
+                    raise InputError(f"{video}: {_why_none(sizes)}")
+                save_json(part / "index.json", records)
                 part.replace(place)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    groups = [
+    return [
         StoredGroup(place / r["path"], r["first"], r["frames"], tuple(r["coded"]), tuple(r["stored"]))
         for r in json.loads(index.read_text())
     ]
-    if not groups:
-        raise InputError(f"{video}: has no two frames in a row of one size, so that there is no motion to learn from")
-    return groups
+
+
+def _why_none(sizes: Counter[tuple[int, ...]]) -> str:
+    """Why a video of so many frames of each size has no group of two."""
+    if sizes.total() == 1:
+        return "is a single frame, and motion takes two; give a longer video"
+    if len(sizes) > 1:
+        return "has no two frames in a row of one size, so that there is no motion to learn from; give another video"
+    return (
+        f"each of its {sizes.total()} frames is a keyframe (all-intra), so that it has no motion vectors to learn "
+        "from; make a video that has them with `arseg encode` and give that"
+    )
 
 
 def checksum(video: Path) -> int:
@@ -103,12 +118,16 @@ def checksum(video: Path) -> int:
         return zlib.crc32(file.read(1 << 20), video.stat().st_size & 0xFFFFFFFF)
 
 
-def _stored(reader: VideoReader, folder: Path, height: int | None, budget: float) -> Iterator[dict[str, object]]:
+def _stored(
+    reader: VideoReader, folder: Path, height: int | None, budget: float, sizes: Counter[tuple[int, ...]]
+) -> Iterator[dict[str, object]]:
+    """Stores the groups; one record of each. `sizes`: counts the frames that were read."""
     size = input_size((reader.height, reader.width), height)
     bytes_a_frame = size[0] * size[1] * 3 + reader.height * reader.width // (BLOCK * BLOCK) * 4
     every = max(1, math.ceil((reader.frame_count or 0) * bytes_a_frame / budget))
     used = 0.0
     for number, frames in enumerate(_groups(reader)):
+        sizes.update(frame.image.shape[:2] for frame in frames)
         if number % every or len(frames) < 2:
             continue
         used += len(frames) * bytes_a_frame

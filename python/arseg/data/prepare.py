@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import ArsegError, InputError
-from arseg.files import part_of, save_json
+from arseg.files import StrPath, part_of, save_json
+from arseg.memory import workers_ended
 from arseg.video import VideoError, VideoReader, encode
 
 from .datasets import Labelled, LabelledFrames, read_image
@@ -91,7 +93,7 @@ def run_jobs(data: LabelledFrames, distances: Sequence[int], gop: int) -> tuple[
 
 def prepare(
     data: LabelledFrames,
-    folder: Path,
+    folder: StrPath,
     encoding: Encoding,
     distances: Sequence[int],
     *,
@@ -114,7 +116,7 @@ def prepare(
     Returns the path of the manifest. Raises `InputError` for bad settings, for a folder made with others, and where no
     labelled frame has enough frames before it.
     """
-    distances = sorted(set(distances))
+    folder, distances = Path(folder), sorted(set(distances))
     if not distances or distances[0] < 0 or distances[-1] >= encoding.gop:
         raise InputError(f"distances: expected numbers from 0 to gop - 1 = {encoding.gop - 1}, got {distances}")
     if workers < 1:
@@ -188,6 +190,8 @@ def _made(jobs: Sequence[Job], folder: Path, encoding: Encoding, workers: int) -
         try:
             for future in as_completed(coming):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise workers_ended(workers) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

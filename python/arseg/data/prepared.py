@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import InputError
+from arseg.files import StrPath
 
 from .datasets import read_image
 from .prepare import BLOCK, MANIFEST, VERSION
@@ -71,7 +72,7 @@ class Prepared:
     Raises `FileNotFoundError` or `InputError`, with what to do, where the folder is not complete.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: StrPath):
         self.folder = Path(folder)
         path = self.folder / MANIFEST
         if not path.is_file():

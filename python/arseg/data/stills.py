@@ -9,20 +9,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from arseg.video import VideoReader, encode
 
-from .camvid import CamVid
+from .camvid_full import CamVid
 from .street import StreetScene
 
 Still = tuple[np.ndarray, np.ndarray]
 """An image, uint8 `[H, W, 3]`, and its class ids, uint8 `[H, W]`."""
 
 
-def camvid_stills(root: str | Path, split: str = "train") -> list[Still]:
-    """A whole split in memory (0.7 MB a frame at 480x360): decoding once leaves the cores to the network."""
+ROWS = 360
+"""Height of the stills that the default recipes are made for, as the streets are."""
+
+
+def camvid_stills(root: str | os.PathLike[str], split: str = "train") -> list[Still]:
+    """A whole split in memory (0.7 MB a frame at 480x360): decoding once leaves the cores to the network.
+
+    Frames of the larger distribution are shrunk to 480x360: the default recipes' crops and scales are for these.
+    """
     data = CamVid(root, split)
-    return [data[index] for index in range(len(data))]
+    return [shrunk(*data[index]) for index in range(len(data))]
+
+
+def shrunk(image: np.ndarray, label: np.ndarray, rows: int = ROWS) -> Still:
+    """A still of at most `rows` rows; a higher one is resized, its shape kept."""
+    height, width = label.shape
+    if height <= rows:
+        return image, label
+    size = (round(width * rows / height), rows)
+    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))  # filtered: no aliasing
+    return small, np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
 
 
 def street_stills(folder: Path, scenes: int, *, per_scene: int = 4, seed: int = 1000) -> list[Still]:

@@ -7,6 +7,7 @@ shall be the one that the network finds in the same frame at full resolution, an
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from arseg.data.groups import BLOCK, StoredGroup, checksum, held_out, sample_groups, store_groups
 from arseg.errors import InputError
-from arseg.files import save_json
+from arseg.files import StrPath, save_json
 from arseg.models.accelerated import AcceleratedNet
 from arseg.models.pyramid import normalise
 from arseg_ext.nn import CReFF
@@ -87,8 +88,8 @@ class AdaptRecipe:
 
 def adapt(
     net: AcceleratedNet,
-    videos: Sequence[Path],
-    folder: Path,
+    videos: Sequence[StrPath] | StrPath,
+    folder: StrPath,
     recipe: AdaptRecipe | None = None,
     *,
     device: str | torch.device = "cpu",
@@ -101,7 +102,7 @@ def adapt(
     small as one.
 
     Args:
-        videos: files; their frames are decoded once, into `folder`.
+        videos: files, or one file; their frames are decoded once, into `folder`.
         device: where to train; the network stays there.
         transcode: find vectors by encoding again where a video has none that can be used.
 
@@ -111,12 +112,14 @@ def adapt(
     Raises the errors of `arseg.video`, and `InputError` for settings out of range or other ones than those of the run
     in `folder`.
     """
+    folder = Path(folder)
+    files = [Path(video) for video in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
     recipe = recipe or AdaptRecipe()
     recipe = replace(recipe, height=recipe.height or net.input_height)
     refuse_device(device)
     device = torch.device(device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
-    training, measured = _decoded(videos, folder, recipe, transcode, report)
+    training, measured = _decoded(files, folder, recipe, transcode, report)
     net.input_height = recipe.height
     net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     settings = {
@@ -126,7 +129,7 @@ def adapt(
         "keyframe_weight": net.keyframe_weight,
         "keyframe_decay": net.keyframe_decay,
         "keyframe_detail": net.keyframe_detail,
-        "videos": [f"{video.name} {checksum(video):08x}" for video in videos],
+        "videos": [f"{video.name} {checksum(video):08x}" for video in files],
         "teacher": _fingerprint(net.high),
     }
     before = _before(net, measured, folder / "before.json", recipe, settings, autocast, report)

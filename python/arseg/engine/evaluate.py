@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from arseg.data import camvid
 from arseg.data.labelset import LabelSet
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError
+from arseg.memory import workers_ended
 from arseg.models.arseg_net import ARSegNet
 from arseg.modes import Mode
 from arseg.video import VideoReader, encode
@@ -227,6 +229,8 @@ def _scored(
         try:
             for future in as_completed(coming):
                 yield coming[future], future.result()
+        except BrokenProcessPool as error:
+            raise workers_ended(workers) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -17,6 +17,7 @@ from arseg.data.placement import Placement, random_placement
 from arseg.data.prepared import Pair, Prepared, read_pair
 from arseg.data.stills import camvid_stills, fingerprint
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.models.pyramid import normalise
 
 from . import parallel
@@ -69,7 +70,7 @@ class Pairs:
         return self._read(index, rng)
 
 
-def prepared_pairs(folder: Path, recipe: PaperArRecipe) -> Pairs:
+def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> Pairs:
     """Each labelled frame once an epoch, at one of the recipe's distances."""
     data = Prepared(folder)
     items = data.at(recipe.distances or None)
@@ -108,7 +109,7 @@ def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> Pairs:
     return Pairs(len(clips), read, f"{len(clips)} clips")
 
 
-def still_pairs(root: Path, folder: Path, recipe: PaperArRecipe, report: Callable[[str], None]) -> Pairs:
+def still_pairs(root: StrPath, folder: StrPath, recipe: PaperArRecipe, report: Callable[[str], None]) -> Pairs:
     """Pairs from CamVid's stills, for want of its videos: a window that drifts over each, encoded (see `data.pairs`).
 
     They are made in `folder`, once; of several processes the first makes them.
@@ -116,7 +117,7 @@ def still_pairs(root: Path, folder: Path, recipe: PaperArRecipe, report: Callabl
     stills = camvid_stills(root)
     clips: list[Clip] = []
     with parallel.first_alone():
-        for _, clip in cached_clips(folder, stills, 0, seed=recipe.seed):
+        for _, clip in cached_clips(Path(folder), stills, 0, seed=recipe.seed):
             clips.append(clip)
             if parallel.is_first() and (len(clips) % 50 == 0 or len(clips) == len(stills)):
                 report(f"pairs: {len(clips)} of {len(stills)} clips")

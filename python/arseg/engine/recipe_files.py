@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arseg.errors import InputError
+from arseg.files import StrPath
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,13 +23,13 @@ Recipe = TypeVar("Recipe")
 PHASES = ("hr", "ar")
 
 
-def read_recipe_file(path: Path, phase: str) -> tuple[str | None, dict[str, Any]]:
+def read_recipe_file(path: StrPath, phase: str) -> tuple[str | None, dict[str, Any]]:
     """The preset that a TOML file names, if it does, and its settings.
 
     Settings stand at the top, for either phase, or in the tables `[hr]` and `[ar]`, for one.
     """
     try:
-        record = tomllib.loads(path.read_text())
+        record = tomllib.loads(Path(path).read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; expected a TOML file of settings") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from arseg.files import part_of, save_json
+from arseg.files import StrPath, part_of, save_json
 from arseg.modes import NAMES, Mode
 
 from .evaluate import Scores
@@ -108,9 +108,9 @@ def scores_record(scores: Mapping[Mode, Scores]) -> dict[str, Any]:
     return record
 
 
-def save_scores(path: Path, scores: Mapping[Mode, Scores]) -> None:
+def save_scores(path: StrPath, scores: Mapping[Mode, Scores]) -> None:
     """`scores_record` as a file."""
-    save_json(path, scores_record(scores))
+    save_json(Path(path), scores_record(scores))
 
 
 def _number(value: float) -> float | None:
@@ -130,10 +130,12 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def save_plot(path: Path, scores: Mapping[Mode, Scores], title: str = "") -> None:
+def save_plot(path: StrPath, scores: Mapping[Mode, Scores], title: str = "") -> None:
     """mIoU over distance as lines, and IoU of each class as bars; the ending names the format (png, pdf, svg)."""
     require_matplotlib()
     from matplotlib.figure import Figure
+
+    path = Path(path)
 
     first = next(iter(scores.values()))
     shown = [i for i in range(len(first.classes)) if i != first.void or first.count_void]

@@ -21,6 +21,7 @@ from arseg.data.augment import jitter, random_view
 from arseg.data.pairs import GOP, Clip, cached_clips, cached_video_clips
 from arseg.data.stills import Still, camvid_stills, fingerprint
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.build import build
 from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
@@ -190,14 +191,14 @@ def _check(recipe: ArRecipe, videos: Sequence[Path]) -> None:
 
 
 def train_ar(
-    root: Path,
-    teacher: Path,
-    folder: Path,
+    root: StrPath,
+    teacher: StrPath,
+    folder: StrPath,
     recipe: ArRecipe,
     report: Callable[[str], None] = print,
-    videos: Sequence[Path] = (),
-    start: Path | None = None,
-    branch: Path | None = None,
+    videos: Sequence[StrPath] = (),
+    start: StrPath | None = None,
+    branch: StrPath | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
 ) -> Path:
@@ -211,7 +212,9 @@ def train_ar(
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
-    _check(recipe, videos)
+    teacher, folder, drives = Path(teacher), Path(folder), [Path(video) for video in videos]
+    start, branch = (None if path is None else Path(path) for path in (start, branch))
+    _check(recipe, drives)
     if start is not None and branch is not None:
         raise InputError("start, branch: give one of them; start brings its branch along")
     torch.manual_seed(recipe.seed)
@@ -234,12 +237,12 @@ def train_ar(
     stills = camvid_stills(root)
     weights = class_weights(stills, config["classes"]).to(device)
     with parallel.first_alone():
-        clips = training_clips(stills, folder / "pairs", videos, recipe, report)
+        clips = training_clips(stills, folder / "pairs", drives, recipe, report)
     sources = training_pairs(clips, recipe)
     made_from = {
         "data": fingerprint(stills),
         "teacher": zlib.crc32(teacher.read_bytes()),
-        "videos": sorted(video.stem for video in videos),
+        "videos": sorted(video.stem for video in drives),
         **start_settings(branch, "branch"),
     }
     run: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}

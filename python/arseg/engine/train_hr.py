@@ -16,6 +16,7 @@ from arseg.data import camvid
 from arseg.data.augment import jitter, paste, random_view
 from arseg.data.stills import Still, camvid_stills, compressed, fingerprint, street_stills
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
 from arseg.models.pyramid import PyramidNet, normalise
 
@@ -147,11 +148,11 @@ def rate_groups(net: nn.Module) -> list[dict[str, Any]]:
 
 
 def train_hr(
-    root: Path,
-    folder: Path,
+    root: StrPath,
+    folder: StrPath,
     recipe: HrRecipe,
     report: Callable[[str], None] = print,
-    start: Path | None = None,
+    start: StrPath | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
 ) -> Path:
@@ -163,6 +164,7 @@ def train_hr(
 
     Returns the path of the weights, `folder/hr.safetensors`.
     """
+    folder, start = Path(folder), None if start is None else Path(start)
     torch.manual_seed(recipe.seed)
     real = camvid_stills(root)
     report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from arseg.data.datasets import LabelledFrames
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.published import architecture
 from arseg.models.split import SplitNetwork
@@ -41,7 +42,7 @@ Report = Callable[[str], None]
 def train_paper_hr(
     data: LabelledFrames,
     validation: LabelledFrames | None,
-    folder: Path,
+    folder: StrPath,
     recipe: PaperHrRecipe,
     *,
     device: torch.device | str = "cpu",
@@ -52,6 +53,7 @@ def train_paper_hr(
 
     Returns the path of the weights, `folder/hr.safetensors`: the best on `validation`, the last where it is None.
     """
+    folder = Path(folder)
     _check(recipe, device, data.classes)
     torch.manual_seed(recipe.seed)
     net = new_network(recipe.arch, recipe.backbone).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -91,8 +93,8 @@ def train_paper_hr(
 def train_paper_ar(
     pairs: Pairs,
     validation: Prepared | None,
-    teacher: Path,
-    folder: Path,
+    teacher: StrPath,
+    folder: StrPath,
     recipe: PaperArRecipe,
     *,
     device: torch.device | str = "cpu",
@@ -105,6 +107,7 @@ def train_paper_ar(
     `validation`: a prepared run or split, scored at the recipe's distances. Returns the path of the weights,
     `folder/ar.safetensors`: both networks, of the second stage's best validation, or its end where there is none.
     """
+    teacher, folder = Path(teacher), Path(folder)
     classes = len(architecture(recipe.arch).labels.classes)
     _check(recipe, device, None if validation is None else validation.classes)
     torch.manual_seed(recipe.seed)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from arseg.errors import InputError
-from arseg.files import check_writable
+from arseg.files import StrPath, check_writable
 
 from .build import build
 from .checkpoint import check_fit, read_state_dict, save_checkpoint
@@ -30,10 +30,10 @@ class Converted:
 
 
 def convert(
-    source: Path,
-    target: Path,
+    source: StrPath,
+    target: StrPath,
     *,
-    fused: Path | None = None,
+    fused: StrPath | None = None,
     arch: str | None = None,
     part: Part | None = None,
     scale: float | None = None,
@@ -53,6 +53,7 @@ def convert(
 
     Raises `InputError` that names the file and what is wrong with it; nothing is written then.
     """
+    source, target, fused = Path(source), Path(target), None if fused is None else Path(fused)
     if target.resolve() in {path.resolve() for path in (source, fused) if path is not None}:
         raise InputError(f"{target}: is the input itself; give the output another name")
     check_writable(target)
