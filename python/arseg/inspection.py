@@ -455,7 +455,7 @@ def _coded_types(path: str | os.PathLike[str], limit: int) -> tuple[Counter[str]
     """Number of frames by type, and the places of the I frames, of a stream that the reader encodes again."""
     types: Counter[str] = Counter()
     starts = []
-    source = open_source(path, {"ignore_editlist": "1"})
+    source = open_source(path)
     with source.container:
         source.stream.codec_context.thread_type = "AUTO"
         try:

@@ -37,6 +37,7 @@ class Decoded:
         records: motion vectors, `[n]` of `RECORD`; None without any.
         pts, time_base: the container's timestamp.
         damaged: parts of it did not arrive or could not be decoded, and were made up by the decoder.
+        hidden: decoded because others are predicted from it; an edit list does not show it.
     """
 
     frame: av.VideoFrame
@@ -45,6 +46,7 @@ class Decoded:
     pts: int | None
     time_base: Fraction
     damaged: bool = False
+    hidden: bool = False
 
 
 class Decoding:
@@ -71,9 +73,10 @@ class Decoding:
         self._headers = headers
         self._announce = announce
         self._tolerant = tolerant
-        self._stamps: dict[int, tuple[Coded, int | None, bool]] = {}
+        self._stamps: dict[int, tuple[Coded, int | None, bool, bool]] = {}
         self.next_index = first
         self._pusher: bytes | None = None
+        self._key_pts: int | None = None
 
     def frames(self) -> Iterator[Decoded]:
         """Every frame in presentation order.
@@ -81,7 +84,7 @@ class Decoding:
         Raises:
             NoFramesError, NoKeyframeError, TruncatedStreamError: as `end_of_stream` says, after the last good frame.
         """
-        packets = count = 0
+        packets = count = hidden = 0
         broken: Exception | None = None
         early: Exception | None = None  # before the first frame: how a stream that starts in mid-group begins
         for packet in self._packets():
@@ -101,13 +104,15 @@ class Decoding:
                 break
             for decoded in frames:
                 count += 1
+                hidden += decoded.hidden
                 yield decoded
         if broken is not None:
             # The decoder's threads may still hold good frames from before the break.
             for decoded in self._flush():
                 count += 1
+                hidden += decoded.hidden
                 yield decoded
-        end_of_stream(self._source, packets, count, broken or (early if count == 0 else None))
+        end_of_stream(self._source, packets, count, broken or (early if count == 0 else None), hidden=hidden)
 
     def _packets(self) -> Iterator[av.Packet | Exception]:
         """Packets, the last one empty; what the container raises comes as the last item."""
@@ -121,20 +126,30 @@ class Decoding:
             index = self.next_index
             self.next_index += 1
             coded = Coded(index) if self._headers is None else self._headers.push(packet, index)
-            if coded is not None and self._announce is not None:
+            if packet.is_keyframe:
+                self._key_pts = packet.pts
+            if coded is not None and self._announce is not None and not self._leads_hidden(packet):
                 self._announce(coded)
-            self._stamps[index] = (coded or Coded(index), packet.pts, packet.is_corrupt)
+            self._stamps[index] = (coded or Coded(index), packet.pts, packet.is_corrupt, packet.is_discard)
+            if packet.is_discard:
+                packet = _to_be_output(packet)
             packet.pts = index  # comes back as the frame's, whatever order frames come in
             if packet.is_keyframe and self._source.codec in ANCHOR_CODECS:
                 self._pusher = bytes(packet)
         frames = [] if packet.size else self._push_out()
-        return frames + [self._decoded(f) for f in packet.decode() if f.pts != _PUSHER]  # type: ignore[arg-type]
+        output = self._source.stream.codec_context.decode(packet)
+        return frames + [self._decoded(frame) for frame in output if frame.pts != _PUSHER]
+
+    def _leads_hidden(self, packet: av.Packet) -> bool:
+        """Not shown, and shown before its keyframe: where decoding starts there, it cannot be decoded, and need not."""
+        before = packet.pts is not None and self._key_pts is not None and packet.pts < self._key_pts
+        return packet.is_discard and before
 
     def _push_out(self) -> list[Decoded]:
         """The last picture of the MPEG family: it has its vectors if another follows, and none if it is flushed."""
         if self._pusher is None or self._announce is None:
             return []
-        packet = av.Packet(self._pusher)
+        packet = _packet(self._pusher)
         packet.pts = _PUSHER
         frames = self._source.stream.codec_context.decode(packet)
         return [self._decoded(frame) for frame in frames if frame.pts != _PUSHER]
@@ -147,10 +162,26 @@ class Decoding:
 
     def _decoded(self, frame: av.VideoFrame) -> Decoded:
         index = frame.pts if frame.pts in self._stamps else min(self._stamps, default=None)
-        known = (Coded(self.next_index), None, False) if index is None else self._stamps.pop(index)
-        coded, pts, corrupt = known
+        known = (Coded(self.next_index), None, False, False) if index is None else self._stamps.pop(index)
+        coded, pts, corrupt, hidden = known
         # Packets that gave no frame: as far back as no codec reorders.
         for old in [i for i in self._stamps if i < coded.index - 64]:
             del self._stamps[old]
         time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
-        return Decoded(frame, coded, records_of(frame), pts, Fraction(time_base), corrupt or frame.is_corrupt)
+        return Decoded(frame, coded, records_of(frame), pts, Fraction(time_base), corrupt or frame.is_corrupt, hidden)
+
+
+def _to_be_output(packet: av.Packet) -> av.Packet:
+    """A packet that an edit list hides, as the decoder takes it to give its picture all the same."""
+    copy = _packet(bytes(packet))
+    copy.dts, copy.is_keyframe, copy.is_corrupt = packet.dts, packet.is_keyframe, packet.is_corrupt
+    for side_data in packet.iter_sidedata():
+        copy.set_sidedata(side_data)
+    return copy
+
+
+def _packet(data: bytes) -> av.Packet:
+    """A packet with the zeros behind its data that decoders read as well; `av.Packet(data)` has none."""
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet

@@ -44,7 +44,8 @@ class Item:
 
     Attributes:
         decoded: the frame.
-        number: its place in presentation order.
+        number: its place in presentation order, hidden frames counted.
+        index: its place among those that are shown; of a hidden one, that of the next.
         kind: "I", "P" or "B".
         keyframe, distance, motion: the result.
         references: number of frames its vectors may point to.
@@ -57,6 +58,7 @@ class Item:
 
     decoded: Decoded
     number: int
+    index: int
     kind: str
     keyframe: bool = False
     distance: int = 0
@@ -87,7 +89,7 @@ class FieldBuilder:
         report: called with each loss.
 
     Attributes:
-        count: number of frames taken.
+        count: number of frames taken that are shown.
         problem: why nothing more comes, None while all is well.
         transcoded: the vectors come from a stream made for them; may be set until the first frame.
     """
@@ -106,6 +108,7 @@ class FieldBuilder:
         self.transcoded = False
         self._report = report
         self.count = 0
+        self._number = 0
         self.problem: Problem | None = None
         self.restart()
 
@@ -117,7 +120,7 @@ class FieldBuilder:
         self._line: deque[Item] = deque()
         self._pictures: OrderedDict[int, Item] = OrderedDict()
         self._anchors: list[Item] = []
-        self._keys: dict[int, av.VideoFrame] = {}  # keyframes by number, the last few
+        self._keys: dict[int, Item] = {}  # keyframes by number, the last few
         self._step = 1  # frames from anchor to anchor, the most so far
         self._held: Item | None = None
         self._size: tuple[int, int] | None = None
@@ -134,8 +137,11 @@ class FieldBuilder:
     def add(self, decoded: Decoded) -> list[Item]:
         """Take the next frame; returns those that are finished."""
         kind = PictureType(decoded.frame.pict_type)
-        item = Item(decoded, self.count, "I" if kind in _INTRA else "B" if kind in _BIDIRECTIONAL else "P")
-        self.count += 1
+        item = Item(
+            decoded, self._number, self.count, "I" if kind in _INTRA else "B" if kind in _BIDIRECTIONAL else "P"
+        )
+        self._number += 1
+        self.count += not decoded.hidden
         self._line.append(item)
         self._waiting[decoded.coded.index] = item
         self._expected.pop(decoded.coded.index, None)
@@ -194,7 +200,7 @@ class FieldBuilder:
         finished = []
         while self._line and self._line[0].done and not self._line[0].held:
             item = self._line.popleft()
-            if not item.dropped:
+            if not (item.dropped or item.decoded.hidden):
                 finished.append(item)
         return finished
 
@@ -213,7 +219,7 @@ class FieldBuilder:
         if missing and self._gone is None and item.kind != "I":
             self._broken(item, "gap", missing)
         elif lost:
-            self._report(Loss(item.number, len(lost), "not decodable"))
+            self._report(Loss(item.index, len(lost), "not decodable"))
 
     def _leads(self, coded: Coded) -> bool:
         """Shown before the picture that decoding started at: nothing shown after that one is predicted from it."""
@@ -221,11 +227,11 @@ class FieldBuilder:
 
     def _broken(self, item: Item, kind: str, missing: int) -> None:
         if not self._resync:
-            raise Problem(kind, item.number, missing=missing)
+            raise Problem(kind, item.index, missing=missing)
         if item.kind == "I" or kind == "start":  # decoding starts here, nothing to drop
-            self._report(Loss(item.number, missing, "before the first keyframe" if kind == "start" else "missing"))
+            self._report(Loss(item.index, missing, "before the first keyframe" if kind == "start" else "missing"))
         else:
-            self._gone = (item.number, "after missing reference frames")
+            self._gone = (item.index, "after missing reference frames")
             self._missing = missing
 
     def _close_loss(self) -> None:
@@ -239,30 +245,30 @@ class FieldBuilder:
         damaged = item.decoded.damaged
         if damaged and self._gone is None:
             if not self._resync:
-                raise Problem("damaged", item.number)
+                raise Problem("damaged", item.index)
             if item.kind == "B" and not (coded.reference and coded.past is not None):  # nothing is predicted from it
                 item.dropped = True
-                self._report(Loss(item.number, 1, "damaged"))
+                self._report(Loss(item.index, 1, "damaged"))
                 return
-            self._gone = (item.number, "damaged, or predicted from what is")
+            self._gone = (item.index, "damaged, or predicted from what is")
         if self._gone is not None:
             if item.kind != "I" or damaged:
-                self._missing += 1
-                self._gone = (min(item.number, self._gone[0]), self._gone[1])
+                self._missing += not item.decoded.hidden
+                self._gone = (min(item.index, self._gone[0]), self._gone[1])
                 item.dropped = True
                 return
             self._close_loss()
             self._resumed = item.number
         elif item.kind == "B" and item.number < self._resumed:
             item.dropped = True  # shown before the keyframe that reading resumed at, predicted from what was lost
-            self._report(Loss(item.number, 1, "after missing reference frames"))
+            self._report(Loss(item.index, 1, "after missing reference frames"))
             return
         if not self.transcoded and (coded.interlaced or frame.interlaced_frame):
-            raise Problem("interlaced", item.number)
+            raise Problem("interlaced", item.index)
         size = (frame.width, frame.height)
         if self._size is not None and size != self._size:
             if item.kind != "I":
-                raise Problem("size", item.number, old=self._size, new=size)
+                raise Problem("size", item.index, old=self._size, new=size)
             self._pictures.clear()
             self._anchors.clear()
             self._keys.clear()
@@ -272,16 +278,18 @@ class FieldBuilder:
             if self._anchors:
                 self._step = max(self._step, item.number - self._anchors[-1].number)
         key = max((number for number in self._keys if number <= item.number), default=None)
-        if item.kind == "I" or key is None:
+        if item.kind == "I":
             self._start_group(item)
-        else:
+        elif key is not None and not self._keys[key].decoded.hidden:
             self._field(item, key)
+        elif not item.decoded.hidden:
+            self._start_group(item)  # the first that is shown of a group whose start is not
         self._remember(item)
 
     def _start_group(self, item: Item) -> None:
         item.keyframe, item.distance, item.motion = True, 0, None
         item.ways[item.number] = (True, True)
-        self._keys[item.number] = item.decoded.frame
+        self._keys[item.number] = item
         while len(self._keys) > 3:
             del self._keys[min(self._keys)]
 
@@ -296,6 +304,11 @@ class FieldBuilder:
 
     def _field(self, item: Item, key: int) -> None:
         past, future = self._references(item)
+        others = [other for other in (*past, *future) if other is not None]
+        if any(o.decoded.hidden for o in others) and not any(key in o.ways for o in others):
+            if not item.decoded.hidden:
+                self._start_group(item)  # predicted only from what is not shown
+            return
         records = item.decoded.records
         if item.kind == "B" and (records is None or not item.decoded.coded.b_vectors):
             between = _between(item, [*past, *future], key)
@@ -361,7 +374,7 @@ class FieldBuilder:
             frame.height,
             *coded.crop,
             _luma(frame) if choice else None,
-            _luma(self._keys[key]) if choice else None,
+            _luma(self._keys[key].decoded.frame) if choice else None,
             [given(other) for other in past],
             [given(other) for other in future],
         )

@@ -53,10 +53,24 @@ class Source:
         return _CODEC_NAMES.get(self.codec, self.codec)
 
     @property
-    def counted_frames(self) -> int | None:
-        """Number of frames where the container knows it exactly."""
+    def shown_frames(self) -> int | None:
+        """Number of frames that the container says it shows, by its edit list if it has one."""
+        if not self._counted or len(self.stream.index_entries) == 0:
+            return self.stream.frames or None
+        return sum(not entry.is_discard for entry in self.stream.index_entries)
+
+    @property
+    def counted_packets(self) -> int | None:
+        """Number of packets up to the last one that is shown, where the container knows it exactly."""
+        if not self._counted:
+            return None
+        entries = self.stream.index_entries
+        return next((i for i in range(len(entries), 0, -1) if not entries[i - 1].is_discard), None)
+
+    @property
+    def _counted(self) -> bool:
         formats = set(self.container.format.name.split(","))
-        return self.stream.frames or None if formats & _COUNTED_FORMATS else None
+        return bool(self.stream.frames and formats & _COUNTED_FORMATS)
 
     @property
     def interlaced(self) -> bool:
@@ -133,21 +147,29 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
     end_of_stream(source, packets, frames, broken)
 
 
-def end_of_stream(source: Source, packets: int, frames: int, broken: Exception | None) -> None:
+def end_of_stream(source: Source, packets: int, frames: int, broken: Exception | None, *, hidden: int = 0) -> None:
     """Whether a stream ended as it should.
 
     Args:
         packets, frames: that came.
         broken: what ended it, None for its end.
+        hidden: frames among them that an edit list does not show.
 
     Raises:
         NoFramesError, NoKeyframeError: no frame came.
         TruncatedStreamError: the file breaks off or is damaged.
     """
-    expected = source.counted_frames
+    expected = source.counted_packets
+    shown = frames - hidden
     if frames == 0 and packets == 0 and broken is None:
         raise NoFramesError(
             f"{source.path} has a video stream without frames: give a video with frames", path=source.path
+        )
+    if shown == 0 and packets and broken is None and source.shown_frames == 0:
+        raise NoFramesError(
+            f"{source.path} shows none of its frames: its edit list is empty or lies behind its end; write the file "
+            "again without one, or read it with VideoReader(…, options={'ignore_editlist': '1'})",
+            path=source.path,
         )
     if frames == 0:
         raise NoKeyframeError(
@@ -156,12 +178,12 @@ def end_of_stream(source: Source, packets: int, frames: int, broken: Exception |
             path=source.path,
         ) from broken
     if broken is not None or (expected is not None and packets < expected):
-        promised = f" of {expected}" if expected else ""
+        promised = f" of {source.shown_frames}" if expected else ""
         raise TruncatedStreamError(
-            f"{source.path} breaks off or is damaged at frame {frames}{promised}: get the whole file again; the "
+            f"{source.path} breaks off or is damaged at frame {shown}{promised}: get the whole file again; the "
             "frames before it are good, and on_error='resync' (--on-error resync) takes what can be read",
             path=source.path,
-            frame=frames,
+            frame=shown,
         ) from broken
 
 

@@ -43,13 +43,14 @@ class VideoFrame:
     """One decoded frame.
 
     Attributes:
-        index: 0-based, in presentation order; frames that were dropped after a loss are counted.
+        index: 0-based, in presentation order; frames that were dropped after a loss are counted, those that the file's
+            edit list does not show are not.
         image: uint8 `[H, W, 3]`, RGB, as coded (rotation metadata is not applied).
         frame_type: the codec's "I", "P" or "B".
         keyframe: first frame of a group.
         distance: frames since the keyframe, 0 for the keyframe.
         motion: field to the keyframe; None for the keyframe.
-        pts, time_base: the container's timestamp; pts is None for raw streams.
+        pts, time_base: the container's timestamp, as its edit list has it; pts is None for raw streams.
         time: pts in seconds, None for raw streams.
         references: number of frames that its vectors may point to; 0 for an I frame.
         intra: share of its cells for which the codec has no vector, 0..1; 1 for an I frame.
@@ -84,6 +85,9 @@ class VideoReader:
     are asked for; none is kept but those that others refer to (at most 16). Each `iter(reader)` starts from the first
     frame, or for a live source, from the present.
 
+    An edit list (mp4, mov) is followed: what it hides is decoded where others are predicted from it, and not handed
+    out; the first frame that is shown after it starts a group.
+
     Args:
         path: a video file, or a URL or device that FFmpeg knows.
         block: video pixels per cell of the motion fields: 4, 8 or 16.
@@ -105,7 +109,7 @@ class VideoReader:
         transcoding: why the video is transcoded, None where it is not.
         rotation: degrees counter-clockwise that a player turns the frames by, from the metadata.
         pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
-        frame_count: number of frames the container states; None where it does not.
+        frame_count: number of frames the container states that it shows; None where it does not.
         losses: what was lost so far, with `on_error="resync"` or a live source.
 
     Raises:
@@ -162,7 +166,7 @@ class VideoReader:
             self.pixel_aspect = stream.sample_aspect_ratio
             self.codec = begun.source.codec
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            self.frame_count = stream.frames or None
+            self.frame_count = begun.source.shown_frames
         except BaseException:
             self.close()
             raise
@@ -191,9 +195,7 @@ class VideoReader:
 
     def _connect(self, builder: FieldBuilder) -> _Connection:
         """Open the source and decode its first frame, which tells what the container does not."""
-        # An edit list may ask the demuxer to drop frames that the chain of vectors needs.
-        options = {"ignore_editlist": "1", **self._options}
-        source = open_source(self.path, options, format=self._format, timeout=self._timeout)
+        source = open_source(self.path, self._options, format=self._format, timeout=self._timeout)
         self._open.append(source)
         try:
             headers = self._headers(source)
@@ -271,7 +273,7 @@ class VideoReader:
         frames = connection.decoded()
         if self.transcoding:
             builder.transcoded = True
-            frames = recoded(frames, gop=self._gop, rate=self.rate)
+            frames = recoded((decoded for decoded in frames if not decoded.hidden), gop=self._gop, rate=self.rate)
         ended: VideoError | None = None
         while builder.problem is None:
             try:
@@ -370,7 +372,7 @@ class _Connection:
 def _video_frame(item: Item, stream: object) -> VideoFrame:
     decoded = item.decoded
     return VideoFrame(
-        index=item.number,
+        index=item.index,
         image=decoded.frame.to_ndarray(format="rgb24"),
         frame_type=item.kind,
         keyframe=item.keyframe,
