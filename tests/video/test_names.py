@@ -52,6 +52,17 @@ def test_a_file_that_exists_is_a_file_whatever_its_name(tmp_path, monkeypatch):
         ("rtsp://token@cam/a", "rtsp://***@cam/a"),
         ("https://h/a.m3u8?token=abc&x=1#t=2", "https://h/a.m3u8?token=***&x=***#t=***"),
         ("srt://h:9000?passphrase=abc", "srt://h:9000?passphrase=***"),
+        ("rtsp://user:pa?ss@cam/a", "rtsp://***@cam/a"),
+        ("rtsp://user:pa#ss@cam/a", "rtsp://***@cam/a"),
+        ("https://h/a?secret", "https://h/a?***"),
+        ("https://h/a?k=v;w#x", "https://h/a?k=***;***#***"),
+        ("udp://@239.0.0.1:5000", "udp://@239.0.0.1:5000"),
+        ("concat:http://u:p@h/a|http://u:p@i/b?c=d", "concat:http://***@h/a|http://***@i/b?c=***"),
+        ("async:http://u:p@h/a", "async:http://***@h/a"),
+        ("data:video/mp4;base64,AAAA", "data:video/mp4;base64,***"),
+        (Path("http://u:p@h/a?k=v"), "http:/***@h/a?k=***"),
+        ("a\nb\x1b[31m\udcff.mp4", r"a\nb\x1b[31m\udcff.mp4"),
+        ("日本 a.mp4", "日本 a.mp4"),
         ("rtsp://h/a@b", "rtsp://h/a@b"),
         ("rtsp://h:554/a@b", "rtsp://h:554/a@b"),
         ("a@b=c.mp4", "a@b=c.mp4"),
@@ -59,6 +70,15 @@ def test_a_file_that_exists_is_a_file_whatever_its_name(tmp_path, monkeypatch):
 )
 def test_what_is_shown(source, expected):
     assert shown(source) == expected
+    assert shown(expected) == expected.replace("\n", r"\n")
+
+
+def test_a_file_keeps_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "http:/u:p@h/a?k=v"
+    Path(name).parent.mkdir(parents=True)
+    Path(name).touch()
+    assert shown(name) == shown(Path(name)) == name
 
 
 def test_a_url_in_a_sentence():
@@ -74,7 +94,11 @@ def test_a_url_in_a_sentence():
         ("rtsp://me:secret@cam/live/front.sdp?token=1", "front"),
         ("rtsp://me:secret@cam", "cam"),
         ("http://h/..%2Fa%2Fb", "b"),
-        ("concat:a.ts|b.ts", "a.ts_b"),
+        ("concat:a.ts|b.ts", "b"),
+        ("rtsp://user:pa?ss@cam/a", "a"),
+        ("https://h/a;jsessionid=1", "a"),
+        ("https://h/?token", "h"),
+        ("data:video/mp4;base64,AAAA", "video"),
     ],
 )
 def test_what_results_are_called(source, expected):

@@ -117,7 +117,7 @@ class Decoding:
     def _packets(self) -> Iterator[av.Packet | Exception]:
         """Packets, the last one empty; what the container raises comes as the last item."""
         try:
-            yield from self._source.container.demux(self._source.stream)
+            yield from self._source.packets()
         except (av.error.FFmpegError, OSError) as error:
             yield error
 

@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Iterator
 
+from .names import local_path
+
 # Schemes of FFmpeg's protocols that deliver as it happens.
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srtp", "udp", "srt", "tcp", "mms", "mmsh")
 # Demuxers of cameras and screens.
@@ -14,8 +16,20 @@ _DEVICES = ("v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab
 
 def is_live(path: str | os.PathLike[str], format: str | None) -> bool:
     """Whether `path` names a camera or a network stream, which may break off and come back."""
-    scheme, separator, _ = os.fspath(path).partition("://")
-    return format in _DEVICES or (bool(separator) and scheme.lower() in _SCHEMES)
+    if format in _DEVICES:
+        return True
+    if local_path(path, format=format) is not None:
+        return False
+    scheme, separator, _ = os.fsdecode(path).partition("://")
+    return bool(separator) and scheme.lower() in _SCHEMES
+
+
+def may_fall_silent(path: str | os.PathLike[str], format: str | None) -> bool:
+    """Whether `path` is a URL or a device; no file, and no pipe, whose writer may take its time."""
+    if format in _DEVICES:
+        return True
+    pipe = os.fsdecode(path).lower().startswith(("pipe:", "fd:"))
+    return not pipe and local_path(path, format=format) is None
 
 
 def pauses(attempts: int, first: float = 0.5, longest: float = 8.0) -> Iterator[int]:

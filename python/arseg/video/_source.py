@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,12 +12,19 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from ._diagnosis import broken_off, is_timeout, not_opened, without_urls
+from ._live import may_fall_silent
+from ._stream_choice import choose
 from .errors import NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
+from .names import ffmpeg_name, shown
 
 # Demuxers that take any text file for an animation.
 _TEXT_FORMATS = {"tty", "ansi"}
 # Containers whose index says exactly how many frames there are.
 _COUNTED_FORMATS = {"mov", "mp4"}
+
+# Seconds without data after which a URL or a device counts as silent.
+TIMEOUT = 10.0
 
 # AVFieldOrder: 0 unknown, 1 progressive, the rest are ways of interlacing.
 PROGRESSIVE_ORDERS = (0, 1)
@@ -36,11 +45,37 @@ _CODEC_NAMES = {
 
 @dataclass(eq=False)
 class Source:
-    """An open container and its video stream."""
+    """An open container and its video stream.
+
+    Attributes:
+        path: for messages: what is secret in a URL is not in it.
+        choice: a sentence on which video stream was taken, where there were several.
+        timeout: seconds without data after which reading fails; None where it waits for ever.
+        waited: seconds that the last packet took to come.
+    """
 
     path: str
     container: InputContainer
     stream: VideoStream
+    choice: str | None = None
+    timeout: float | None = None
+    waited: float = 0.0
+
+    def packets(self) -> Iterator[av.Packet]:
+        """Those of the video stream, the last one empty.
+
+        Raises what FFmpeg does, and `TimeoutError` where the end is none, but nothing came in time.
+        """
+        packets = self.container.demux(self.stream)
+        while True:
+            started = time.monotonic()
+            packet = next(packets, None)
+            self.waited = time.monotonic() - started
+            if packet is None:
+                return
+            if not packet.size and is_timeout(None, self.waited, self.timeout):
+                raise TimeoutError(errno.ETIMEDOUT, "no data came in time")
+            yield packet
 
     @property
     def codec(self) -> str:
@@ -84,37 +119,49 @@ def open_source(
     options: dict[str, str] | None = None,
     *,
     format: str | None = None,
-    timeout: float | None = None,
+    timeout: float | None = TIMEOUT,
+    live: bool = False,
+    stream: int | None = None,
 ) -> Source:
     """Open `path` (a file, or a URL or device that FFmpeg knows) and find its video stream.
 
     Args:
         options: for the demuxer.
         format: FFmpeg's name of the demuxer, where it cannot be guessed ("v4l2" for a camera).
-        timeout: seconds without data after which reading fails; None waits for ever.
+        timeout: seconds without data after which reading a URL or a device fails; None waits for ever.
+        live: the source may fall silent whatever it is called.
+        stream: number of the video stream, from 0; None: the best.
 
     Raises:
         NotAVideoError: no such file, not a video, or nothing but sound.
+        InputError: there is no such `stream`.
     """
-    name = os.fspath(path)
+    name = shown(path)
+    timeout = timeout if live or may_fall_silent(path, format) else None
+    started = time.monotonic()
     try:
-        container = av.open(name, format=format, options=options or {}, metadata_errors="replace", timeout=timeout)
-    except (av.error.FFmpegError, OSError) as error:
-        raise NotAVideoError(_why_not_opened(name, error), path=name) from error
-    try:
-        streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-        if container.format.name in _TEXT_FORMATS:
-            raise NotAVideoError(f"{name} is a text file: give a video file", path=name)
-        if not streams:
-            raise NotAVideoError(f"{name} has no video stream, only {_kinds(container)}: give a video file", path=name)
-        if streams[0].codec_context is None:
-            raise NotAVideoError(
-                f"{name} has a video stream that this build of FFmpeg cannot decode: convert it to H.264", path=name
-            )
-    except BaseException:
-        container.close()
-        raise
-    return Source(name, container, streams[0])
+        container = av.open(
+            ffmpeg_name(path, format=format),
+            format=format,
+            options=options or {},
+            metadata_errors="replace",
+            timeout=timeout,
+        )
+    except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        failed: Exception = error
+    else:
+        try:
+            if container.format.name in _TEXT_FORMATS:
+                raise NotAVideoError(f"{name} is a text file: give a video file", path=name)
+            chosen, choice = choose(container, name, stream)
+        except BaseException:
+            container.close()
+            raise
+        return Source(name, container, chosen, choice, timeout)
+    # Here and not above: an error's context would carry the URL with what is secret in it.
+    waited = time.monotonic() - started
+    sentence = not_opened(path, failed, format=format, waited=waited, timeout=timeout)
+    raise NotAVideoError(sentence, path=name) from without_urls(failed)
 
 
 def decode(source: Source) -> Iterator[av.VideoFrame]:
@@ -127,7 +174,7 @@ def decode(source: Source) -> Iterator[av.VideoFrame]:
     packets = frames = 0
     broken: Exception | None = None
     try:
-        for packet in source.container.demux(source.stream):
+        for packet in source.packets():
             if packet.size:
                 packets += 1
             for frame in packet.decode():
@@ -160,49 +207,37 @@ def end_of_stream(source: Source, packets: int, frames: int, broken: Exception |
         TruncatedStreamError: the file breaks off or is damaged.
     """
     expected = source.counted_packets
-    shown = frames - hidden
+    cause = None if broken is None else without_urls(broken)
+    good = frames - hidden
     if frames == 0 and packets == 0 and broken is None:
         raise NoFramesError(
             f"{source.path} has a video stream without frames: give a video with frames", path=source.path
         )
-    if shown == 0 and packets and broken is None and source.shown_frames == 0:
+    if good == 0 and packets and broken is None and source.shown_frames == 0:
         raise NoFramesError(
             f"{source.path} shows none of its frames: its edit list is empty or lies behind its end; write the file "
             "again without one, or read it with VideoReader(…, options={'ignore_editlist': '1'})",
             path=source.path,
         )
-    if frames == 0:
+    # What decoding raises is no OSError.
+    gone = source.timeout is not None and isinstance(broken, OSError | av.error.ExitError)
+    if frames == 0 and packets and not gone:
         raise NoKeyframeError(
             f"{source.path} has {packets} packets of {source.codec_label} but no keyframe that decoding could start "
             "at: give a file that starts with a keyframe",
             path=source.path,
-        ) from broken
+        ) from cause
     if broken is not None or (expected is not None and packets < expected):
         promised = f" of {source.shown_frames}" if expected else ""
-        raise TruncatedStreamError(
-            f"{source.path} breaks off or is damaged at frame {shown}{promised}: get the whole file again; the "
-            "frames before it are good, and on_error='resync' (--on-error resync) takes what can be read",
-            path=source.path,
-            frame=shown,
-        ) from broken
-
-
-def _why_not_opened(name: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{name} does not exist: check the path"
-    if isinstance(error, IsADirectoryError) or os.path.isdir(name):
-        return f"{name} is a folder: give a video file"
-    if isinstance(error, PermissionError):
-        return f"{name} may not be read: check its permissions"
-    try:
-        if os.path.getsize(name) == 0:
-            return f"{name} is an empty file: give a video file"
-    except OSError:
-        pass
-    reason = getattr(error, "strerror", None) or str(error)
-    return f"{name} cannot be opened as a video ({reason[:1].lower()}{reason[1:]}): it is no video file or is cut off"
-
-
-def _kinds(container: InputContainer) -> str:
-    kinds = sorted({stream.type or "data" for stream in container.streams})
-    return " and ".join(kinds) or "an empty container"
+        where = f"at frame {good}{promised}"
+        if broken is not None and gone:
+            sentence = (
+                f"{source.path} {broken_off(broken, source.waited, source.timeout)} {where}: check the server and the "
+                "network, or wait longer with `timeout`; the frames before it are good"
+            )
+        else:
+            sentence = (
+                f"{source.path} breaks off or is damaged {where}: get the whole file again; the "
+                "frames before it are good, and on_error='resync' (--on-error resync) takes what can be read"
+            )
+        raise TruncatedStreamError(sentence, path=source.path, frame=good) from cause

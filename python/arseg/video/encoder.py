@@ -14,7 +14,7 @@ from arseg.errors import InputError
 
 from ._deinterlace import progressive
 from ._sink import H264Sink, Settings, as_rate
-from ._source import Source, decode, open_source
+from ._source import TIMEOUT, Source, decode, open_source
 from .errors import ResolutionChangedError
 
 __all__ = ["PRESETS", "encode", "transcode"]
@@ -93,6 +93,9 @@ def transcode(
     gop: int = 12,
     crf: float = 18,
     preset: str = "veryfast",
+    stream: int | None = None,
+    timeout: float | None = TIMEOUT,
+    on_choice: Callable[[str], object] | None = None,
     progress: Callable[[int, int | None], object] | None = None,
 ) -> int:
     """Re-encode any video PyAV decodes as `encode` would.
@@ -101,8 +104,10 @@ def transcode(
     deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
 
     Args:
-        source: a video file; may be the same as `path`.
+        source: a video file or a URL; may be the same as `path`.
         path, gop, crf, preset: as for `encode`.
+        stream, timeout: as for `VideoReader`.
+        on_choice: called with a sentence where there are several video streams, and one was taken.
         progress: called after each frame with the number of frames done and the number expected, None if unknown.
 
     Returns:
@@ -115,22 +120,24 @@ def transcode(
         ValueError: a setting out of range.
     """
     settings = _settings(gop, crf, preset)
-    opened = open_source(source)
+    opened = open_source(source, stream=stream, timeout=timeout)
     try:
-        stream = opened.stream
-        stream.codec_context.thread_type = "AUTO"
-        rate = as_rate(stream.average_rate or stream.guessed_rate or 25)
+        if opened.choice is not None and on_choice is not None:
+            on_choice(opened.choice)
+        video = opened.stream
+        video.codec_context.thread_type = "AUTO"
+        rate = as_rate(video.average_rate or video.guessed_rate or 25)
         decoded = decode(opened)
         first = next(decoded)
         rotation = int(first.rotation)
         time_base = None if first.pts is None else first.time_base
-        frames = progressive(_same_size(itertools.chain([first], decoded), opened), stream.time_base)
-        aspect = stream.sample_aspect_ratio
+        frames = progressive(_same_size(itertools.chain([first], decoded), opened), video.time_base)
+        aspect = video.sample_aspect_ratio
         with H264Sink(path, settings, rate=rate, rotation=rotation, pixel_aspect=aspect, time_base=time_base) as sink:
             for frame in frames:
                 sink.write(frame, frame.pts, frame.time_base)
                 if progress is not None:
-                    progress(sink.frames, stream.frames or None)
+                    progress(sink.frames, opened.shown_frames)
         return sink.frames
     finally:
         opened.container.close()

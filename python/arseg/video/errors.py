@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from arseg.errors import ArsegError
 
+from .names import local_path, shown
+
 __all__ = [
     "ConnectionLostError",
     "InterlacedError",
@@ -31,7 +33,7 @@ class VideoError(ArsegError):
     """Base of all errors of `arseg.video`.
 
     Attributes:
-        path: the file in question.
+        path: the file in question; of a URL, what may be shown.
         frame: 0-based index of the frame where it showed, None where that makes no sense.
     """
 
@@ -106,7 +108,10 @@ class OutputError(VideoError):
 
 def encode_hint(path: str | os.PathLike[str]) -> str:
     """The command that makes a readable video of `path`, to end a sentence with."""
-    return f"run `arseg encode {shlex.quote(os.fspath(path))} OUT.mp4` and use OUT.mp4"
+    name = shown(path)
+    if name.startswith("-") and local_path(path) is not None:
+        name = f"./{name}"  # no option
+    return f"run `arseg encode {shlex.quote(name)} OUT.mp4` and use OUT.mp4"
 
 
 def transcode_hint(path: str | os.PathLike[str]) -> str:

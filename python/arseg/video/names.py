@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,8 +14,10 @@ __all__ = ["default_stem", "ffmpeg_name", "is_url", "local_path", "shown", "with
 _BARE_PROTOCOLS = ("concat", "concatf", "crypto", "data", "async", "cache", "subfile", "pipe", "fd", "tee")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.,_-]*://")
 _HIDDEN = "***"
-# A URL inside a sentence, such as an error of FFmpeg; closing quotes and brackets end it.
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+# A URL inside a sentence, such as an error of FFmpeg; closing quotes and brackets end it. One slash is what
+# `pathlib.Path` leaves of two.
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+[^\s'\"<>]+")
+_DATA_URL = re.compile(r"data:([^,\s]*),\S*", re.IGNORECASE)
 
 
 def local_path(source: str | os.PathLike[str], *, format: str | None = None) -> Path | None:
@@ -63,34 +66,54 @@ def ffmpeg_name(source: str | os.PathLike[str], *, format: str | None = None) ->
 
 
 def shown(source: str | os.PathLike[str]) -> str:
-    """`source` for messages, logs and file names: a URL loses its user, its password and the values of its query."""
+    """`source` for messages, logs and file names: a URL loses its user, its password and the values of its query.
+
+    Signs that a terminal or a text file cannot take (control characters, bytes that are no text) become escapes.
+    """
     text = os.fsdecode(source)
-    return text if local_path(source) is not None else without_secrets(text)
+    path = local_path(source)
+    if path is None or not os.path.lexists(path):
+        text = without_secrets(text)
+    return "".join(_escaped(sign) if unicodedata.category(sign) in ("Cc", "Cs") else sign for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def without_secrets(text: str) -> str:
     """`text`, such as an error of FFmpeg, with the URLs in it as `shown` gives them."""
+    text = _DATA_URL.sub(rf"data:\1,{_HIDDEN}", text)
     return _URL_IN_TEXT.sub(lambda match: _masked(match[0]), text)
 
 
 def _masked(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+    scheme, slashes, rest = re.split("(:/+)", url, maxsplit=1)
+    # Several in one: "concat:http://…|http://…".
+    rest, bar, more = rest.partition("|")
     end = next((place for place, sign in enumerate(rest) if sign in "/?#"), len(rest))
     authority, tail = rest[:end], rest[end:]
     if "@" in authority:
-        authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
-    elif "@" in tail.partition("?")[0] and ":" in authority and not re.search(r":\d*$", authority):
-        # A password with an unescaped "/": everything up to the last "@" is taken for it.
+        user, _, host = authority.rpartition("@")
+        authority = f"{_HIDDEN}@{host}" if user else authority
+    elif "@" in tail and ":" in authority and not re.search(r":\d*$", authority):
+        # A password with an unescaped "/", "?" or "#": everything up to the last "@" is taken for it.
         authority, tail = f"{_HIDDEN}@", tail.rpartition("@")[2]
-    tail = re.sub(r"([=])[^&;#\s]*", rf"\1{_HIDDEN}", tail)
-    return f"{scheme}://{authority}{tail}"
+    if scheme.lower() != "file":
+        tail = re.sub(r"=[^&;#\s]*", f"={_HIDDEN}", tail)
+        tail = re.sub(r"([?&;#])[^=&;#?]+(?=[&;#]|$)", rf"\1{_HIDDEN}", tail)  # a value without a name
+    return f"{scheme}{slashes}{authority}{tail}{bar}{without_secrets(more)}"
 
 
 def default_stem(source: str | os.PathLike[str]) -> str:
     """A file name without folder and ending for what is made of `source`; nothing secret, no signs of a path."""
     path = local_path(source)
-    if path is not None:
+    if path is not None and shown(path) == os.fspath(path):
         return path.stem or "video"
-    parts = urlsplit(os.fspath(source))
-    last = Path(unquote(parts.path)).stem or parts.hostname or "video"
-    return re.sub(r"[^\w.-]+", "_", last).strip("._") or "video"
+    if path is not None and os.path.lexists(path):
+        return Path(shown(path)).stem.replace("\\", "_") or "video"
+    text = without_secrets(os.fsdecode(source)).rpartition("|")[2]
+    parts = urlsplit(text)
+    last = unquote(parts.path).partition(";")[0].partition(",")[0]
+    last = Path(last).stem if parts.scheme != "data" else ""
+    return re.sub(r"[^\w.-]+", "_", last or parts.hostname or "").strip("._") or "video"

@@ -20,7 +20,7 @@ from ._fields import FieldBuilder, Item, Problem
 from ._hevc_vectors import HevcDecoding, available
 from ._live import is_live, pauses
 from ._recoding import recoded
-from ._source import Source, open_source
+from ._source import TIMEOUT, Source, open_source
 from .errors import (
     ConnectionLostError,
     InterlacedError,
@@ -34,6 +34,7 @@ from .errors import (
     transcode_hint,
 )
 from .motion import BLOCKS, BlockField
+from .names import shown
 
 __all__ = ["VideoFrame", "VideoReader"]
 
@@ -96,9 +97,11 @@ class VideoReader:
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
             keyframe and tell in `losses`; always so for a live source.
         live: whether to connect again when the source breaks off; None: for network streams and cameras.
-        reconnect: how many times in a row to try, for live sources.
-        timeout: seconds without data after which a live source counts as broken off.
+        reconnect: how many times in a row to try, for live sources; 0: not at all.
+        timeout: seconds without data after which a URL or a device counts as broken off; None: wait for ever.
         format: FFmpeg's name of the container or device where it cannot be guessed, such as "v4l2".
+        stream: which of several video streams to read, counted from 0; None: FFmpeg's best one, no cover picture or
+            still. `choice` then says which was taken.
         options: for FFmpeg's demuxer, such as `{"rtsp_transport": "tcp"}`.
 
     Attributes:
@@ -106,6 +109,7 @@ class VideoReader:
         width, height: size of the first frame in pixels, as coded.
         rate: average frames per second.
         codec: FFmpeg's name of the codec, such as "h264".
+        choice: a sentence on which video stream was taken, None where there was no choice.
         transcoding: why the video is transcoded, None where it is not.
         rotation: degrees counter-clockwise that a player turns the frames by, from the metadata.
         pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
@@ -132,7 +136,8 @@ class VideoReader:
         on_error: Literal["raise", "resync"] = "raise",
         live: bool | None = None,
         reconnect: int = 5,
-        timeout: float = 10.0,
+        timeout: float | None = TIMEOUT,
+        stream: int | None = None,
         format: str | None = None,
         options: dict[str, str] | None = None,
     ) -> None:
@@ -142,7 +147,12 @@ class VideoReader:
             raise InputError(f"gop: expected at least 1, got {gop!r}")
         if on_error not in ("raise", "resync"):
             raise InputError(f"on_error: expected 'raise' or 'resync', got {on_error!r}")
+        if isinstance(reconnect, bool) or not isinstance(reconnect, int) or reconnect < 0:
+            raise InputError(f"reconnect: expected a number of attempts, at least 0, got {reconnect!r}")
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise InputError(f"timeout: expected seconds above 0, or None to wait for ever, got {timeout!r}")
         self.path = path
+        self._name = shown(path)
         self.losses: list[Loss] = []
         self.transcoding: str | None = None
         self._block = block
@@ -151,7 +161,8 @@ class VideoReader:
         self._live = is_live(path, format) if live is None else live
         self._resync = on_error == "resync" or self._live  # nobody can get a live source again
         self._reconnect = reconnect
-        self._timeout = timeout if self._live else None
+        self._timeout = timeout
+        self._stream = stream
         self._format = format
         self._options = options or {}
         self._open: list[Source] = []
@@ -159,13 +170,14 @@ class VideoReader:
         try:
             begun = self._connect(self._builder())
             first = begun.first.frame
-            stream = begun.source.stream
+            video = begun.source.stream
+            self.choice = begun.source.choice
             self.width = first.width
             self.height = first.height
             self.rotation = int(first.rotation)
-            self.pixel_aspect = stream.sample_aspect_ratio
+            self.pixel_aspect = video.sample_aspect_ratio
             self.codec = begun.source.codec
-            self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            self.rate = Fraction(video.average_rate or video.guessed_rate or 25)
             self.frame_count = begun.source.shown_frames
         except BaseException:
             self.close()
@@ -195,7 +207,14 @@ class VideoReader:
 
     def _connect(self, builder: FieldBuilder) -> _Connection:
         """Open the source and decode its first frame, which tells what the container does not."""
-        source = open_source(self.path, self._options, format=self._format, timeout=self._timeout)
+        source = open_source(
+            self.path,
+            self._options,
+            format=self._format,
+            timeout=self._timeout,
+            live=self._live,
+            stream=self._stream,
+        )
         self._open.append(source)
         try:
             headers = self._headers(source)
@@ -207,7 +226,7 @@ class VideoReader:
             # Where frames are put in order, threads that decode several at once hand out vectors before they are there.
             context.thread_type = "SLICE" if context.has_b_frames and not self.transcoding else "AUTO"
             if interlaced:
-                self._need_transcoding(f"{self.path} is interlaced", InterlacedError)
+                self._need_transcoding(f"{self._name} is interlaced", InterlacedError)
             if self.transcoding:
                 headers = None
             if source.codec == "hevc" and not self.transcoding:
@@ -218,7 +237,7 @@ class VideoReader:
             frames = decoding.frames()
             first = next(frames)
             if first.frame.interlaced_frame and not self.transcoding:
-                self._need_transcoding(f"{self.path} is interlaced", InterlacedError, frame=0)
+                self._need_transcoding(f"{self._name} is interlaced", InterlacedError, frame=0)
                 self._disconnect(source)
                 builder.restart()
                 return self._connect(builder)
@@ -241,7 +260,7 @@ class VideoReader:
 
     def _need_transcoding(self, why: str, error: type[VideoError], frame: int | None = None) -> None:
         if not self._transcode:
-            raise error(f"{why}: {transcode_hint(self.path)}", path=self.path, frame=frame)
+            raise error(f"{why}: {transcode_hint(self._name)}", path=self._name, frame=frame)
         self.transcoding = why
 
     def _disconnect(self, source: Source) -> None:
@@ -296,8 +315,8 @@ class VideoReader:
             return builder.add(decoded)
         except ValueError as error:
             raise UnsupportedStreamError(
-                f"{self.path} has a motion vector that cannot be used ({error}): {transcode_hint(self.path)}",
-                path=self.path,
+                f"{self._name} has a motion vector that cannot be used ({error}): {transcode_hint(self._name)}",
+                path=self._name,
             ) from error
 
     def _again(self, builder: FieldBuilder) -> _Connection | None:
@@ -311,14 +330,14 @@ class VideoReader:
                 continue
         self.losses.pop()
         raise ConnectionLostError(
-            f"{self.path} broke off at frame {builder.count} and did not come back in {self._reconnect} attempts: "
+            f"{self._name} broke off at frame {builder.count} and did not come back in {self._reconnect} attempts: "
             "check the source, or raise `reconnect`",
-            path=self.path,
+            path=self._name,
             frame=builder.count,
         )
 
     def _error(self, problem: Problem) -> VideoError:
-        path, frame = self.path, problem.number
+        path, frame = self._name, problem.number
         if problem.kind == "interlaced":
             return InterlacedError(
                 f"{path} is interlaced from frame {frame} on: {transcode_hint(path)}", path=path, frame=frame
