@@ -40,7 +40,16 @@ def common(
     """Options before the command."""
 
 
-Video = Annotated[Path, typer.Argument(help="The video to read.", show_default=False)]
+# Not a Path, which makes one slash of the two in a URL.
+Video = Annotated[str, typer.Argument(help="The video to read: a file, or a URL such as rtsp://…", show_default=False)]
+Stream = Annotated[
+    int | None,
+    typer.Option(
+        help="Which of several video streams to read, counted from 0.",
+        min=0,
+        show_default="the best one that is no cover picture",
+    ),
+]
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -53,9 +62,7 @@ Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames
 
 @app.command()
 def segment(
-    video: Annotated[
-        str, typer.Argument(help="The video to read: a file, or a URL such as rtsp://…", show_default=False)
-    ],
+    video: Video,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -99,19 +106,22 @@ def segment(
         Literal["raise", "resync"],
         typer.Option(help="At damage: stop and write nothing, or go on at the next keyframe and say what was lost."),
     ] = "raise",
+    stream: Stream = None,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
     from arseg.engine import VideoSegmenter
     from arseg.segment_files import segment_file
 
     if output is None and labels is None:
-        output = Path(f"{Path(video).stem}-segmented.mp4")
+        from arseg.video.names import default_stem
+
+        output = Path(f"{default_stem(video)}-segmented.mp4")
     network = cli_adapt.network(weights, model)
     rows = _height(height)
     segmenter = VideoSegmenter(network, gop=gop, height=rows, mode=mode, precision=precision, device=device)
     count = segment_file(
         segmenter,
-        video if "://" in video else Path(video),
+        video,
         overlay=output,
         labels=labels,
         opacity=opacity,
@@ -119,6 +129,7 @@ def segment(
         frames=frames,
         transcode=transcode,
         on_error=on_error,
+        stream=stream,
     )
     for path in (output, labels):
         if path is not None:
@@ -127,18 +138,28 @@ def segment(
 
 @app.command()
 def demo(
-    video: Annotated[Path | None, typer.Argument(help="Your own video.", show_default="a synthetic street")] = None,
+    video: Annotated[str | None, typer.Argument(help="Your own video.", show_default="a synthetic street")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
     weights: Weights = None,
     frames: Annotated[int, typer.Option(help="Length of the synthetic street.", min=1)] = 96,
     seed: Annotated[int, typer.Option(help="Which synthetic street.")] = 7,
     height: Annotated[int, typer.Option(help="Of the synthetic street; it is 4:3.", min=16)] = 360,
+    stream: Stream = None,
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
     from arseg.demo import run_demo
     from arseg.engine import VideoSegmenter
 
-    run_demo(VideoSegmenter(weights).model, output, video, frames=frames, seed=seed, height=height, console=_console())
+    run_demo(
+        VideoSegmenter(weights).model,
+        output,
+        video,
+        frames=frames,
+        seed=seed,
+        height=height,
+        stream=stream,
+        console=_console(),
+    )
 
 
 @app.command("inspect")
@@ -161,6 +182,7 @@ def inspect_video(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    stream: Stream = None,
 ) -> None:
     """Tell what a video is made of, and what its motion vectors are worth."""
     from json import dumps
@@ -169,10 +191,12 @@ def inspect_video(
     from arseg.inspection import frame_numbers, inspect, samples
     from arseg.inspection_report import report
     from arseg.terminal import progress_bar
+    from arseg.video.names import local_path
 
     numbers = None if at is None else frame_numbers(at, frames)
     if picture is not None:
-        if picture.resolve() == video.resolve():
+        source = local_path(video)
+        if source is not None and picture.resolve() == source.resolve():
             raise InputError(f"{picture}: is the video itself; give the picture another name")
         check_writable(picture)
     elif at is not None:
@@ -183,6 +207,7 @@ def inspect_video(
             video,
             frames=frames,
             gop=gop,
+            stream=stream,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if picture is not None:
@@ -204,12 +229,15 @@ def encode(
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
+    stream: Stream = None,
 ) -> None:
     """Encode any video again as H.264 with usable motion vectors (one reference, no B frames)."""
     from arseg.terminal import progress_bar
     from arseg.video import transcode
+    from arseg.video.names import local_path
 
-    if output.resolve() == video.resolve():
+    source = local_path(video)
+    if source is not None and output.resolve() == source.resolve():
         raise InputError(f"{output}: is the input itself; give the output another name")
     with progress_bar(_console()) as progress:
         task = progress.add_task("encoding", total=None)
@@ -219,7 +247,9 @@ def encode(
             gop=gop,
             crf=crf,
             preset=preset,
+            stream=stream,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
+            remark=lambda sentence: typer.echo(f"{sentence}.", err=True),
         )
     typer.echo(f"{output}: {count} frames")
 

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def adapt(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO…", help="Videos; no labels.", show_default=False)],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO…", help="Videos; no labels.", show_default=False)],
     model: Annotated[
         str,
         typer.Option(
@@ -85,9 +85,20 @@ def adapt(
     transcode: Annotated[
         bool, typer.Option(help="Find motion vectors by encoding again where a video has none to use.")
     ] = True,
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            help="Which video stream of each file to read, counted from 0.",
+            min=0,
+            show_default="the best one that is no cover picture",
+        ),
+    ] = None,
 ) -> None:
     """Train the fusion around any segmentation network on videos without labels, the network being the teacher."""
-    _refuse_paths(videos, output, json)
+    from arseg.video.names import video_file
+
+    files = [video_file(video) for video in videos]
+    _refuse_paths(files, output, json)
     size = _numbers(crop, "x", 2, "--crop", "height and width such as 256x384")
 
     from rich.console import Console
@@ -122,13 +133,20 @@ def adapt(
     )
     folder = run or output.with_name(f"{output.name}.run")
     record = train(
-        net, videos, folder, recipe, device=device, transcode=transcode, report=lambda line: typer.echo(line, err=True)
+        net,
+        files,
+        folder,
+        recipe,
+        device=device,
+        transcode=transcode,
+        stream=stream,
+        report=lambda line: typer.echo(line, err=True),
     )
     net.save(output)
     if record["agreement"]:
         Console().print(table(record))
     if json is not None:
-        save_json(json, {"model": model, "videos": [video.name for video in videos], **record})
+        save_json(json, {"model": model, "videos": [video.name for video in files], **record})
         typer.echo(json)
     typer.echo(output)
 

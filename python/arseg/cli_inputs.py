@@ -63,6 +63,8 @@ def sequences_of(
     consecutive: bool,
     output: Path,
     gop: int,
+    stream: int | None,
+    report: Callable[[str], None],
 ) -> LabelledFrames:
     from arseg.data.camvid_full import camvid_frames, extracted, labelled_run
     from arseg.data.cityscapes import cityscapes_frames
@@ -76,7 +78,8 @@ def sequences_of(
         return labelled_run(camvid_frames(camvid, split))
     if sequences is None:
         raise InputError("--sequences: CamVid's videos are needed, as files or as folders of frames")
-    return camvid_frames(camvid, split, sequences=extracted(camvid, split, sequences, output, gop))
+    cut = extracted(camvid, split, sequences, output, gop, stream=stream, report=report)
+    return camvid_frames(camvid, split, sequences=cut)
 
 
 def pairs_of(

@@ -107,6 +107,14 @@ def prepare(
     ] = None,
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "medium",
     workers: Workers = 1,
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            help="Which video stream of the sequences to read, counted from 0.",
+            min=0,
+            show_default="the best one that is no cover picture",
+        ),
+    ] = None,
 ) -> None:
     """Encode a data set so that each labelled frame lies at chosen distances from its keyframe."""
     from arseg.data.prepare import Encoding
@@ -125,7 +133,7 @@ def prepare(
     )
     with progress_bar(_console()) as progress:
         task = progress.add_task("encoding", total=None)
-        data = sequences_of(camvid, cityscapes, split, sequences, consecutive, output, gop)
+        data = sequences_of(camvid, cityscapes, split, sequences, consecutive, output, gop, stream, _report)
         manifest = run(
             data,
             output,
@@ -212,7 +220,7 @@ def train_ar(
     ] = None,
     seed: Seed = None,
     videos: Annotated[
-        list[Path] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
+        list[str] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
     ] = None,
     start: Start = None,
     branch: Annotated[

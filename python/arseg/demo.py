@@ -24,13 +24,14 @@ from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.segmenter import VideoSegmenter
 from arseg.errors import InputError
-from arseg.files import save_json, save_png
+from arseg.files import StrPath, save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.pyramid import input_size
 from arseg.modes import NAMES, Mode
 from arseg.segment_files import check_size, open_video
 from arseg.terminal import progress_bar
 from arseg.video import VideoReader, VideoWriter, encode
+from arseg.video.names import local_path, shown
 
 WAYS: tuple[Mode, ...] = ("hr", "lr", "ar")
 GOP = 12
@@ -108,11 +109,12 @@ def results(out: Path) -> Iterator[Path]:
 def run_demo(
     model: ARSegNet,
     out: Path,
-    video: Path | None = None,
+    video: StrPath | None = None,
     *,
     frames: int = 96,
     seed: int = 7,
     height: int = 360,
+    stream: int | None = None,
     console: Console,
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
@@ -123,10 +125,11 @@ def run_demo(
     """
     labels = model.known_labels()
     if video is not None:
-        if video.resolve() in [(out / name).resolve() for name in OUTPUTS]:
-            raise InputError(f"{video}: lies where the demo writes; name another folder with -o")
+        place = local_path(video)
+        if place is not None and place.resolve() in [(out / name).resolve() for name in OUTPUTS]:
+            raise InputError(f"{shown(video)}: lies where the demo writes; name another folder with -o")
         # What is no video is said before a folder is made.
-        with VideoReader(video, transcode=True):
+        with VideoReader(video, transcode=True, stream=stream):
             pass
     elif labels.classes != CLASSES:
         raise InputError(
@@ -136,18 +139,17 @@ def run_demo(
     with results(out) as folder, progress_bar(console) as progress:
         truth: list[np.ndarray] | None = None
         if video is None:
-            source = folder / "street.mp4"
-            truth = render_street(source, frames, seed, height, progress)
-        else:
-            source = video
+            street = folder / "street.mp4"
+            truth = render_street(street, frames, seed, height, progress)
         overlay = folder / "overlay.mp4"
-        ways, samples, size = _segment(model, source, overlay, truth, progress)
+        ways, samples, size = _segment(model, video or street, overlay, truth, progress, stream)
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
     result = Console()
     keyframes, frames = (len(ways["ar"].milliseconds[True]), ways["ar"].frames())
-    title = f"{(video or source).name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"
+    name = os.path.basename(shown(video or street))
+    title = f"{name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"
     result.print(f"{title}; the others at {model.scale:g}x", highlight=False, soft_wrap=True)
     result.print(_table(rows))
     for name in OUTPUTS:
@@ -156,7 +158,12 @@ def run_demo(
 
 
 def _segment(
-    model: ARSegNet, source: Path, overlay: Path, truth: list[np.ndarray] | None, progress: Progress
+    model: ARSegNet,
+    source: StrPath,
+    overlay: Path,
+    truth: list[np.ndarray] | None,
+    progress: Progress,
+    stream: int | None,
 ) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
     """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
 
@@ -165,7 +172,7 @@ def _segment(
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
     colours = model.known_labels().palette
-    with open_video(source, GOP, progress.console) as reader:
+    with open_video(source, GOP, progress.console, stream=stream) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)
@@ -183,12 +190,12 @@ def _segment(
                     viz.overlay(frame.image, labels["ar"], palette=colours), pts=frame.pts, time_base=frame.time_base
                 )
                 if frame.index in wanted or frame.index == 0:
-                    shown = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
-                    shown += [viz.colour(labels[mode], colours) for mode in WAYS]
+                    pictures = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
+                    pictures += [viz.colour(labels[mode], colours) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
-                    shown.append(viz.difference(labels["ar"], against, colours))
+                    pictures.append(viz.difference(labels["ar"], against, colours))
                     name = f"frame {frame.index}\nkeyframe\n+ {frame.distance}"
-                    upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in shown]
+                    upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in pictures]
                     samples.append((name, upright))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.

@@ -15,6 +15,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.video import UnsupportedStreamError, VideoError, VideoFrame, VideoReader
 from arseg.video._source import decode, open_source
 from arseg.video.motion import BlockField
@@ -70,7 +71,9 @@ class Inspection:
     """What was found in a video.
 
     Attributes:
-        path: of the video.
+        path: of the video, as it may be shown: what is secret in a URL is not in it.
+        source, stream: the video as it was given.
+        choice: which of several video streams was read, None where there was one.
         container: FFmpeg's name of the file format; `container_label`, in words.
         codec: FFmpeg's name of the codec; `codec_label`, the one people know it by.
         profile, pixel_format: FFmpeg's names, None where the file does not say.
@@ -99,6 +102,9 @@ class Inspection:
     """
 
     path: str
+    source: StrPath = field(repr=False)
+    stream: int | None
+    choice: str | None
     container: str
     container_label: str
     codec: str
@@ -152,6 +158,7 @@ class Inspection:
         lengths = self.gop_lengths
         return {
             "path": self.path,
+            "choice": self.choice,
             "container": self.container,
             "codec": self.codec,
             "profile": self.profile,
@@ -241,6 +248,7 @@ def inspect(
     *,
     frames: int = 300,
     gop: int = 48,
+    stream: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Inspection:
     """Read a video once and say what is in it.
@@ -250,7 +258,7 @@ def inspect(
 
     Args:
         frames: read at most so many.
-        gop: longest group, as for `VideoReader`.
+        gop, stream: as for `VideoReader`.
         progress: called with the number of frames read and that to be read, None where it is not known.
 
     Raises:
@@ -260,9 +268,9 @@ def inspect(
     if frames < 1:
         raise InputError(f"frames: expected at least 1, got {frames!r}")
     try:
-        return _inspect(path, frames, gop, False, progress)
+        return _inspect(path, frames, gop, stream, False, progress)
     except UnsupportedStreamError:
-        return _inspect(path, frames, gop, True, progress)
+        return _inspect(path, frames, gop, stream, True, progress)
 
 
 def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
@@ -281,7 +289,9 @@ def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
             )
     transcode = inspection.needs_transcoding is not None
     keyframe, place = np.empty((0, 0), np.float32), 0
-    with VideoReader(inspection.path, gop=inspection.gop, transcode=transcode, on_error="resync") as reader:
+    with VideoReader(
+        inspection.source, gop=inspection.gop, transcode=transcode, on_error="resync", stream=inspection.stream
+    ) as reader:
         for frame in reader if wanted else ():
             if frame.index > wanted[0]:
                 raise InputError(f"--at {wanted[0]}: this frame of {inspection.path} was lost; name another one")
@@ -388,13 +398,14 @@ def _inspect(
     path: str | os.PathLike[str],
     limit: int,
     gop: int,
+    stream: int | None,
     transcode: bool,
     progress: Callable[[int, int | None], None] | None,
 ) -> Inspection:
     tally = _Tally()
     ended: str | None = None
     limited = False
-    with VideoReader(path, gop=gop, transcode=transcode, on_error="resync") as reader:
+    with VideoReader(path, gop=gop, transcode=transcode, on_error="resync", stream=stream) as reader:
         total = None if reader.frame_count is None else min(limit, reader.frame_count)
         try:
             for frame in reader:
@@ -410,15 +421,18 @@ def _inspect(
                 raise
             ended = str(error)
         losses = tuple(str(loss) for loss in reader.losses)
-    types, starts = _coded_types(path, limit) if transcode else (tally.types, tally.starts)
-    source = open_source(path)
+    types, starts = _coded_types(path, limit, stream) if transcode else (tally.types, tally.starts)
+    source = open_source(path, stream=stream)
     with source.container:
         context = source.stream.codec_context
         container, profile, pixels = source.container.format, context.profile, context.pix_fmt
         label = source.codec_label
     predicted = types["P"]
     return Inspection(
-        path=os.fspath(path),
+        path=source.path,
+        source=path,
+        stream=stream,
+        choice=source.choice,
         container=container.name,
         container_label=container.long_name or container.name,
         codec=reader.codec,
@@ -451,11 +465,11 @@ def _inspect(
     )
 
 
-def _coded_types(path: str | os.PathLike[str], limit: int) -> tuple[Counter[str], list[int]]:
+def _coded_types(path: StrPath, limit: int, stream: int | None) -> tuple[Counter[str], list[int]]:
     """Number of frames by type, and the places of the I frames, of a stream that the reader encodes again."""
     types: Counter[str] = Counter()
     starts = []
-    source = open_source(path)
+    source = open_source(path, stream=stream)
     with source.container:
         source.stream.codec_context.thread_type = "AUTO"
         try:

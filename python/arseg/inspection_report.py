@@ -47,6 +47,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     """Name and text of each fact."""
     transcoded = found.needs_transcoding is not None
     yield "file", found.path
+    if found.choice is not None:
+        yield "streams", found.choice
     details = [
         f"profile {found.profile}" if found.profile else "",
         f"pixels {found.pixel_format}" if found.pixel_format else "",

@@ -18,8 +18,10 @@ from arseg import viz
 from arseg.data.street import StreetScene
 from arseg.engine import VideoSegmenter
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.terminal import progress_bar
 from arseg.video import ResolutionChangedError, VideoReader, VideoWriter, encode
+from arseg.video.names import local_path, shown
 
 
 @contextmanager
@@ -47,36 +49,39 @@ def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarra
 
 
 def open_video(
-    video: Path | str,
+    video: StrPath,
     gop: int,
     console: Console,
     *,
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
+    stream: int | None = None,
 ) -> VideoReader:
-    """A reader, and a word on `console` where it has to transcode."""
-    reader = VideoReader(video, gop=gop, transcode=transcode, on_error=on_error)
+    """A reader, and a word on `console` where it has to transcode, or took one of several video streams."""
+    reader = VideoReader(video, gop=gop, transcode=transcode, on_error=on_error, stream=stream)
+    if reader.choice:
+        console.print(f"{reader.choice}.", style="yellow", highlight=False, soft_wrap=True, markup=False)
     if reader.transcoding:
         sentence = f"{reader.transcoding}: finding vectors by transcoding while reading."
-        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
     return reader
 
 
-def check_size(video: Path | str, index: int, image: np.ndarray, size: tuple[int, int]) -> None:
+def check_size(video: StrPath, index: int, image: np.ndarray, size: tuple[int, int]) -> None:
     """Raises `ResolutionChangedError` where frame `index` is not of `size` = (height, width)."""
     height, width = image.shape[:2]
     if (height, width) != size:
         raise ResolutionChangedError(
-            f"{video} changes size at frame {index}, from {size[1]}x{size[0]} to {width}x{height}, and an output video "
-            "has one size: split it there, or write label maps alone (segment --labels)",
-            path=video,
+            f"{shown(video)} changes size at frame {index}, from {size[1]}x{size[0]} to {width}x{height}, and an "
+            "output video has one size: split it there, or write label maps alone (segment --labels)",
+            path=shown(video),
             frame=index,
         )
 
 
 def segment_file(
     segmenter: VideoSegmenter,
-    video: Path | str,
+    video: StrPath,
     *,
     overlay: Path | None,
     labels: Path | None,
@@ -85,6 +90,7 @@ def segment_file(
     frames: int | None = None,
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
+    stream: int | None = None,
 ) -> int:
     """Segments a file or a URL; writes an overlay video and a folder of label maps where asked.
 
@@ -92,12 +98,15 @@ def segment_file(
 
     What was lost of a damaged file, with `on_error="resync"`, is said on `console`.
     """
+    source = local_path(video)
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
-    if (isinstance(video, Path) and video.resolve() in targets) or len(targets) > len(set(targets)):
+    if (source is not None and source.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count, palette = 0, segmenter.label_set.palette
     with ExitStack() as stack:
-        reader = stack.enter_context(open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error))
+        reader = stack.enter_context(
+            open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error, stream=stream)
+        )
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
         writer = None
         if overlay is not None:
@@ -114,7 +123,8 @@ def segment_file(
             progress.advance(task)
             count += 1
     for loss in reader.losses:
-        console.print(f"{video}: {loss}", style="yellow", highlight=False, soft_wrap=True)
+        sentence = f"{shown(video)}: {loss}"
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
     return count
 
 

@@ -7,7 +7,7 @@ are numbered in the videos, is as in the published preparation of Hu et al., CVP
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +147,16 @@ def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | N
     return Labelled(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
 
 
-def extracted(root: Path, split: str, sequences: Path, folder: Path, gop: int) -> Path:
+def extracted(
+    root: Path,
+    split: str,
+    sequences: Path,
+    folder: Path,
+    gop: int,
+    *,
+    stream: int | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Path:
     """The folder with the frames of the sequences; of videos, those around labelled frames are cut out into `folder`.
 
     Raises `FileNotFoundError` where `sequences` holds neither folders nor videos.
@@ -163,7 +172,7 @@ def extracted(root: Path, split: str, sequences: Path, folder: Path, gop: int) -
     cut = folder.with_name(f"{folder.name}-frames")
     found = {video.stem: video for video in video_files(sequences)}
     for name in wanted.keys() & found.keys():
-        extract(found[name], cut / name, wanted[name])
+        extract(found[name], cut / name, wanted[name], stream=stream, report=report)
     if not wanted.keys() & found.keys():
         raise FileNotFoundError(
             f"{sequences}: expected folders of frames or videos named as the sequences, {', '.join(sorted(wanted))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from arseg.files import StrPath, part_of
@@ -21,23 +21,37 @@ def video_files(folder: StrPath) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
 
 
-def extract(video: StrPath, folder: StrPath, wanted: Collection[int]) -> int:
+def extract(
+    video: StrPath,
+    folder: StrPath,
+    wanted: Collection[int],
+    *,
+    stream: int | None = None,
+    report: Callable[[str], None] | None = None,
+) -> int:
     """Writes the frames whose numbers, counted from 1, are `wanted` as `folder/NAME_000001.png`.
 
     Those that are there are left, so that it can be stopped and called again. Returns how many the video has of them.
+
+    Args:
+        stream: which of several video streams, as for `VideoReader`.
+        report: called with a sentence where one of several was taken.
 
     Raises the errors of `arseg.video` for a video that cannot be read, or breaks off before the last of them; those
     before the break are written.
     """
     from arseg.video._source import decode, open_source
+    from arseg.video.names import video_file
 
-    video, folder = Path(video), Path(folder)
+    video, folder = video_file(video), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {number: folder / f"{video.stem}_{number:06d}.png" for number in wanted}
     if all(path.exists() for path in paths.values()):
         return len(paths)
     last, count = max(paths, default=0), 0
-    source = open_source(video)
+    source = open_source(video, stream=stream)
+    if source.choice and report is not None:
+        report(source.choice)
     with source.container:
         source.stream.thread_type = "AUTO"
         for number, frame in enumerate(decode(source), 1):

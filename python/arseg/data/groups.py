@@ -7,7 +7,7 @@ import math
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath, save_json
 from arseg.models.pyramid import input_size
 from arseg.video import VideoFrame, VideoReader
+from arseg.video.names import shown, video_file
 
 from .augment import View, jitter, random_view
 from .stills import save_arrays
@@ -65,31 +66,39 @@ def store_groups(
     height: int | None = None,
     budget: float = 2e9,
     transcode: bool = True,
+    stream: int | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> list[StoredGroup]:
     """Decodes `video` into groups in a folder of its own under `folder`, or finds them there.
 
     Args:
         gop: longest group.
         height: of the images kept; None: as they are.
+        stream: which of several video streams, as for `VideoReader`.
+        report: called with a sentence where one of several was taken.
         budget: bytes to use; of a video that needs more, only every second group is kept, or third, ….
 
     Raises the errors of `arseg.video`, and `InputError` for a video without a group of two frames.
     """
-    video, folder = Path(video), Path(folder)
+    video, folder = video_file(video), Path(folder)
     if not video.is_file():
         VideoReader(video).close()  # says what is wrong
     place = folder / f"{video.stem}-{checksum(video):08x}-{gop}-{height or 'full'}-{budget:.0f}"
+    if stream is not None:
+        place = place.with_name(f"{place.name}-stream{stream}")
     index = place / "index.json"
     if not index.is_file():
         part = place.with_name(f".{place.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        with VideoReader(video, block=BLOCK, gop=gop, transcode=transcode) as reader:
+        with VideoReader(video, block=BLOCK, gop=gop, transcode=transcode, stream=stream) as reader:
+            if reader.choice and report is not None:
+                report(reader.choice)
             part.mkdir(parents=True)
             try:
                 sizes: Counter[tuple[int, ...]] = Counter()
                 records = list(_stored(reader, part, height, budget, sizes))
                 if not records:
-                    raise InputError(f"{video}: {_why_none(sizes)}")
+                    raise InputError(f"{shown(video)}: {_why_none(sizes)}")
                 save_json(part / "index.json", records)
                 part.replace(place)
             finally:

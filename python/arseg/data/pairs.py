@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.video import VideoReader, encode
+from arseg.video.names import video_file
 
 from .camvid import IGNORE
 from .stills import Still, fingerprint, save_arrays
@@ -133,7 +134,7 @@ def _windows(frames: Sequence[np.ndarray], size: tuple[int, int], rng: np.random
 def cached_video_clips(folder: Path, videos: Sequence[str | Path], *, keep: int = 4, seed: int = 0) -> Iterator[Clip]:
     """The clips of each video, stored in `folder` when all of the video's are made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for video in map(Path, videos):
+    for video in map(video_file, videos):
         done = folder / f"video-{video.stem}-{video.stat().st_size}-seed{seed}-keep{keep}"
         if not done.with_suffix(".count").exists():
             clips = list(video_clips(video, keep, seed=seed))

@@ -25,6 +25,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath, save_json
 from arseg.models.accelerated import AcceleratedNet
 from arseg.models.pyramid import normalise
+from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
 
 from .agreement import Way, measure
@@ -94,6 +95,7 @@ def adapt(
     *,
     device: str | torch.device = "cpu",
     transcode: bool = True,
+    stream: int | None = None,
     report: Report = print,
 ) -> dict[str, Any]:
     """Trains `net.low` and `net.fusion` in place, chooses how much the keyframe counts; resumes what `folder` has.
@@ -105,6 +107,7 @@ def adapt(
         videos: files, or one file; their frames are decoded once, into `folder`.
         device: where to train; the network stays there.
         transcode: find vectors by encoding again where a video has none that can be used.
+        stream: which video stream of each file, as for `VideoReader`.
 
     Returns:
         What `agreement_record` says, for the held-out part of the videos.
@@ -113,13 +116,13 @@ def adapt(
     in `folder`.
     """
     folder = Path(folder)
-    files = [Path(video) for video in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
+    files = [video_file(video) for video in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
     recipe = recipe or AdaptRecipe()
     recipe = replace(recipe, height=recipe.height or net.input_height)
     refuse_device(device)
     device = torch.device(device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
-    training, measured = _decoded(files, folder, recipe, transcode, report)
+    training, measured = _decoded(files, folder, recipe, transcode, stream, report)
     net.input_height = recipe.height
     net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     settings = {
@@ -228,7 +231,12 @@ def agreement_record(
 
 
 def _decoded(
-    videos: Sequence[Path], folder: Path, recipe: AdaptRecipe, transcode: bool, report: Report
+    videos: Sequence[Path],
+    folder: Path,
+    recipe: AdaptRecipe,
+    transcode: bool,
+    stream: int | None,
+    report: Report,
 ) -> tuple[list[StoredGroup], list[StoredGroup]]:
     """Groups to train on and groups to measure."""
     if not videos:
@@ -243,16 +251,18 @@ def _decoded(
             height=recipe.height,
             budget=recipe.budget * 1e9 / len(videos),
             transcode=transcode,
+            stream=stream,
+            report=report,
         )
         if recipe.held_out > 0 and len(groups) < 2:
             raise InputError(
-                f"{video}: is one group of {groups[0].frames} frames, too short to hold a part out; give a longer "
-                "video, or a share of 0 to train on all of it and measure nothing (--held-out 0)"
+                f"{shown(video)}: is one group of {groups[0].frames} frames, too short to hold a part out; give a "
+                "longer video, or a share of 0 to train on all of it and measure nothing (--held-out 0)"
             )
         first, last = held_out(groups, recipe.held_out)
         training += first
         kept_out += last
-        report(f"{video.name}: {len(first)} groups to train on, {len(last)} held out")
+        report(f"{shown(Path(video.name))}: {len(first)} groups to train on, {len(last)} held out")
     return training, _spread(kept_out, recipe.measured)
 
 

@@ -27,6 +27,7 @@ from arseg.models.build import build
 from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
 from arseg.models.folding import fold_batch_norm
 from arseg.models.pyramid import normalise
+from arseg.video.names import video_file
 
 from . import parallel
 from .calibration import ADDING, GAINS, gain_losses, scale_fusion
@@ -212,7 +213,7 @@ def train_ar(
 
     Returns the path of the weights, `folder/ar.safetensors`.
     """
-    teacher, folder, drives = Path(teacher), Path(folder), [Path(video) for video in videos]
+    teacher, folder, drives = Path(teacher), Path(folder), [video_file(video) for video in videos]
     start, branch = (None if path is None else Path(path) for path in (start, branch))
     _check(recipe, drives)
     if start is not None and branch is not None:

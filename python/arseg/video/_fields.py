@@ -299,7 +299,7 @@ class FieldBuilder:
         if held is None:
             return
         held.held = False
-        if anchor is not None and anchor.number - (held.number - held.distance) > self._gop:
+        if anchor is not None and anchor.index - (held.index - held.distance) > self._gop:
             self._start_group(held)
 
     def _field(self, item: Item, key: int) -> None:
@@ -317,7 +317,7 @@ class FieldBuilder:
         vectors, valid, exact = between or self._step_field(item, past, future, key)
         item.ways[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
-        item.distance = item.number - key
+        item.distance = item.index - self._keys[key].index
         # A B frame beyond the longest group stands alone: the anchor that follows starts a group, too.
         if item.kind == "B":
             item.keyframe = item.distance >= self._gop

@@ -70,13 +70,24 @@ def _best(container: InputContainer, moving: Sequence[VideoStream]) -> VideoStre
     return max(full, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
 
 
-def _length(stream: VideoStream) -> int | None:
+def _length(stream: VideoStream) -> float | None:
     """Number of frames, where the container says so."""
     if stream.frames:
         return stream.frames
-    # An index without entries beside another that has some is that of an empty track.
-    siblings = stream.container.streams.video
-    return 0 if not len(stream.index_entries) and any(len(other.index_entries) for other in siblings) else None
+    if "mov" in stream.container.format.name.split(","):
+        # An index without entries beside another that has some is that of an empty track.
+        siblings = stream.container.streams.video
+        return 0 if not len(stream.index_entries) and any(len(other.index_entries) for other in siblings) else None
+    # Matroska: statistics that its writers leave as tags.
+    tags = {key.partition("-")[0]: value for key, value in stream.metadata.items()}
+    try:
+        if "NUMBER_OF_FRAMES" in tags:
+            return int(tags["NUMBER_OF_FRAMES"])
+        hours, minutes, seconds = map(float, tags["DURATION"].split(":"))
+    except (KeyError, ValueError):
+        return None
+    length = (hours * 60 + minutes) * 60 + seconds
+    return max(1, round(length * stream.average_rate)) if length and stream.average_rate else None
 
 
 def _decodable(stream: VideoStream, path: str) -> VideoStream:

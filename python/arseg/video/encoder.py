@@ -95,8 +95,8 @@ def transcode(
     preset: str = "veryfast",
     stream: int | None = None,
     timeout: float | None = TIMEOUT,
-    on_choice: Callable[[str], object] | None = None,
     progress: Callable[[int, int | None], object] | None = None,
+    remark: Callable[[str], object] | None = None,
 ) -> int:
     """Re-encode any video PyAV decodes as `encode` would.
 
@@ -107,8 +107,8 @@ def transcode(
         source: a video file or a URL; may be the same as `path`.
         path, gop, crf, preset: as for `encode`.
         stream, timeout: as for `VideoReader`.
-        on_choice: called with a sentence where there are several video streams, and one was taken.
         progress: called after each frame with the number of frames done and the number expected, None if unknown.
+        remark: called with a sentence where one of several video streams was taken.
 
     Returns:
         The number of frames written.
@@ -122,8 +122,8 @@ def transcode(
     settings = _settings(gop, crf, preset)
     opened = open_source(source, stream=stream, timeout=timeout)
     try:
-        if opened.choice is not None and on_choice is not None:
-            on_choice(opened.choice)
+        if opened.choice is not None and remark is not None:
+            remark(opened.choice)
         video = opened.stream
         video.codec_context.thread_type = "AUTO"
         rate = as_rate(video.average_rate or video.guessed_rate or 25)

@@ -8,7 +8,9 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["default_stem", "ffmpeg_name", "is_url", "local_path", "shown", "without_secrets"]
+from arseg.errors import InputError
+
+__all__ = ["default_stem", "ffmpeg_name", "is_url", "local_path", "shown", "video_file", "without_secrets"]
 
 # FFmpeg's protocols that are written without "//".
 _BARE_PROTOCOLS = ("concat", "concatf", "crypto", "data", "async", "cache", "subfile", "pipe", "fd", "tee")
@@ -49,6 +51,18 @@ def _file_url(rest: str) -> Path:
         host, slash, path = rest[2:].partition("/")
         rest = slash + path if host.lower() in ("", "localhost") else rest
     return Path(rest) if os.path.lexists(rest) else Path(unquote(rest))
+
+
+def video_file(source: str | os.PathLike[str]) -> Path:
+    """The file that `source` names, for what reads it more than once.
+
+    Raises:
+        InputError: a URL.
+    """
+    path = local_path(source)
+    if path is None:
+        raise InputError(f"{shown(source)}: is a URL, and this needs a file; save the video and give its name")
+    return path
 
 
 def is_url(source: str | os.PathLike[str]) -> bool:
