@@ -58,6 +58,16 @@ def test_missing_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.mp4", NotAVideoError) == " does not exist: check the path"
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "'' names no video"), ("x" * 300, "file name too long"), ("a\0b.mp4", r"a\x00b.mp4 does not exist")],
+)
+def test_names_that_no_file_can_have(name: str, words: str) -> None:
+    with pytest.raises(NotAVideoError) as caught:
+        VideoReader(name)
+    assert words in str(caught.value)
+
+
 def test_folder(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path, NotAVideoError)
 

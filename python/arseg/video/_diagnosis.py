@@ -22,7 +22,7 @@ _WORDS = {
     errno.EADDRNOTAVAIL: "the address is not one of this machine's: check it",
     errno.EADDRINUSE: "the port is taken on this machine: check which program listens there",
     errno.EINVAL: "the address or an option in it is not valid: check it",
-    errno.ENOENT: "there is no such file: check the name",
+    errno.ENOENT: "there is no such file or device: check the name",
 }
 
 _HTTP: tuple[tuple[type[Exception], str], ...] = (
@@ -53,6 +53,8 @@ def not_opened(
 ) -> str:
     """The sentence for a source that could not be opened, after `waited` of at most `timeout` seconds."""
     name, path = shown(source), local_path(source, format=format)
+    if not os.fspath(source):
+        return "'' names no video: give a video file"
     if path is None:
         return f"{name} cannot be opened: {_url_reason(os.fspath(source), error, waited, timeout)}"
     if isinstance(error, FileNotFoundError) and _URL_AS_PATH.match(str(path)):
@@ -90,7 +92,9 @@ def _url_reason(url: str, error: Exception, waited: float, timeout: float | None
     if isinstance(error, av.error.ProtocolNotFoundError):
         return f"this build of FFmpeg does not know the protocol {url.partition(':')[0]}: check how the URL begins"
     if is_timeout(error, waited, timeout):
-        return f"it gave no data for {timeout or waited:g} s: check that it sends, or wait longer with `timeout`"
+        return (
+            f"it gave no data for {timeout or waited:g} s: check that it sends, or wait longer (`timeout`, --timeout)"
+        )
     code = getattr(error, "errno", None)
     if code in _WORDS:
         return _WORDS[code]
@@ -119,12 +123,12 @@ def _resolves(host: str) -> bool:
 def _file_reason(name: str, path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist: check the path"
-    if isinstance(error, IsADirectoryError) or path.is_dir():
+    if isinstance(error, IsADirectoryError) or os.path.isdir(path):
         return f"{name} is a folder: give a video file"
     if isinstance(error, PermissionError):
         return f"{name} may not be read: check its permissions"
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if os.path.isfile(path) and os.path.getsize(path) == 0:
             return f"{name} is an empty file: give a video file"
     except OSError:
         pass

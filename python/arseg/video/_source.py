@@ -233,7 +233,7 @@ def end_of_stream(source: Source, packets: int, frames: int, broken: Exception |
         if broken is not None and gone:
             sentence = (
                 f"{source.path} {broken_off(broken, source.waited, source.timeout)} {where}: check the server and the "
-                "network, or wait longer with `timeout`; the frames before it are good"
+                "network, or wait longer (`timeout`, --timeout); the frames before it are good"
             )
         else:
             sentence = (
