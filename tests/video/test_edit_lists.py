@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,29 @@ def test_each_shown_frame_has_a_way_to_its_keyframe(whole: dict[str, Path], tmp_
     for first in range(1, 13):
         for frame in check(edited(flat, tmp_path, (10, first))):
             assert frame.motion is None or frame.motion.missing < 0.9, first
+
+
+def test_repeats_from_a_keyframe_that_others_reach_over(whole: dict[str, Path], tmp_path: Path) -> None:
+    """Where FFmpeg, which does not tell its decoder of the jump, mixes pictures up and drops some."""
+    pictures = [picture for _, picture in shown(whole["open groups"])]
+    path = edited(whole["open groups"], tmp_path, (20, 14), (20, 14), (5, 1))
+    with VideoReader(path) as reader:
+        frames = list(reader)
+        assert reader.frame_count == len(frames) >= 45 and reader.losses == []
+    places = [pictures.index(frame.image.tobytes()) for frame in frames]
+    joins = [i for i, (a, b) in enumerate(pairwise([-9, *places])) if b != a + 1]
+    assert [places[i] for i in joins] == [14, 14, 1] and joins[0] == 0
+    assert joins[1] >= 20 and joins[2] - joins[1] >= 20 and len(places) - joins[2] >= 5
+    for frame in frames:
+        assert frames[frame.index - frame.distance].keyframe
+
+
+def test_a_stream_that_is_refreshed_step_by_step(tmp_path: Path) -> None:
+    """It has no whole picture after the first; frames that the decoder recovers by are not shown, and no loss."""
+    settings = {"x264-params": "intra-refresh=1:ref=1:keyint=16"}
+    path = write_av(tmp_path / "whole.mp4", busy_scene(COUNT, (64, 96)), options=settings, gop=16)
+    frames = check(edited(path, tmp_path, (20, 25)))
+    assert len(frames) >= 20 and frames[1].motion is not None and frames[1].motion.origin == "exact"
 
 
 def test_an_edit_list_that_shows_nothing(whole: dict[str, Path], tmp_path: Path) -> None:

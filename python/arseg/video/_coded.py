@@ -48,6 +48,8 @@ class Coded:
         told: the vectors' records name the picture that each points to, by its place in `past` or `future`.
         b_vectors: the decoder tells the vectors of B frames.
         crop: pixels (left, top) cut off before the picture is delivered; vectors count from the uncut corner.
+        hidden: an edit list does not show it.
+        entry: decoding starts anew with it: nothing before it may be pointed to.
     """
 
     index: int
@@ -60,6 +62,8 @@ class Coded:
     told: bool = False
     b_vectors: bool = True
     crop: tuple[int, int] = (0, 0)
+    hidden: bool = False
+    entry: bool = False
 
 
 class Headers(Protocol):
@@ -68,13 +72,18 @@ class Headers(Protocol):
     def push(self, packet: av.Packet, index: int) -> Coded | None:
         """What `packet` holds; None where it holds no picture."""
 
+    def restart(self) -> None:
+        """The next packet is no continuation of the last."""
+
 
 class H264Headers:
     """Of an H.264 stream: `extradata` is the container's `avcC` box, Annex-B parameter sets, or nothing."""
 
     def __init__(self, extradata: bytes | None) -> None:
-        self._headers = _motion.H264Headers(extradata or b"")
+        self._extradata = extradata or b""
+        self._headers = _motion.H264Headers(self._extradata)
         self._first: int | None = None
+        self._sequences = self._later = 0
 
     def push(self, packet: av.Packet, index: int) -> Coded | None:
         picture = self._headers.push(packet)
@@ -83,9 +92,10 @@ class H264Headers:
         if not picture.kind:
             # Slices without parameter sets: the stream was joined in the middle of a group.
             return Coded(index) if picture.slices and not picture.started else None
+        self._sequences = self._later + picture.sequence
         return Coded(
             index=index,
-            order=(picture.sequence, picture.poc),
+            order=(self._sequences, picture.poc),
             past=tuple(i + self._first for i in picture.past),
             future=tuple(i + self._first for i in picture.future),
             reference=picture.reference,
@@ -93,6 +103,11 @@ class H264Headers:
             interlaced=picture.interlaced,
             crop=picture.crop[:2],
         )
+
+    def restart(self) -> None:
+        self._headers = _motion.H264Headers(self._extradata)
+        self._first = None
+        self._later = self._sequences + 1
 
 
 class AnchorHeaders:
@@ -104,3 +119,6 @@ class AnchorHeaders:
 
     def push(self, packet: av.Packet, index: int) -> Coded | None:
         return Coded(index, b_vectors=self._b_vectors) if packet.size else None
+
+    def restart(self) -> None:
+        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -77,6 +77,8 @@ class Decoding:
         self.next_index = first
         self._pusher: bytes | None = None
         self._key_pts: int | None = None
+        self._edited = False
+        self._position: int | None = None
 
     def frames(self) -> Iterator[Decoded]:
         """Every frame in presentation order.
@@ -122,10 +124,16 @@ class Decoding:
             yield error
 
     def _decode(self, packet: av.Packet) -> list[Decoded]:
+        frames: list[Decoded] = []
         if packet.size:
             index = self.next_index
             self.next_index += 1
+            jump = self._jumps(packet)
+            if jump:
+                frames += self._start_anew()
             coded = Coded(index) if self._headers is None else self._headers.push(packet, index)
+            if coded is not None and (jump or packet.is_discard):
+                coded = replace(coded, hidden=packet.is_discard, entry=jump)
             if packet.is_keyframe:
                 self._key_pts = packet.pts
             if coded is not None and self._announce is not None and not self._leads_hidden(packet):
@@ -136,9 +144,31 @@ class Decoding:
             packet.pts = index  # comes back as the frame's, whatever order frames come in
             if packet.is_keyframe and self._source.codec in ANCHOR_CODECS:
                 self._pusher = bytes(packet)
-        frames = [] if packet.size else self._push_out()
+        else:
+            frames += self._push_out()
         output = self._source.stream.codec_context.decode(packet)
         return frames + [self._decoded(frame) for frame in output if frame.pts != _PUSHER]
+
+    def _jumps(self, packet: av.Packet) -> bool:
+        """Whether an edit list goes back in the file here, to repeat a part of it or to show a part that comes before.
+
+        Decoders are not told, and mix what they still hold with pictures of the same number.
+        """
+        source = self._source
+        self._edited = self._edited or packet.is_discard
+        back = packet.pos is not None and self._position is not None and packet.pos <= self._position
+        self._position = packet.pos
+        if not (back and packet.is_keyframe and source.counted):
+            return False
+        return self._edited or len(source.stream.index_entries) != source.stream.frames
+
+    def _start_anew(self) -> list[Decoded]:
+        """As after a seek; returns the frames that the decoder still held."""
+        frames = self._push_out() + self._flush()
+        self._source.stream.codec_context.flush_buffers()
+        if self._headers is not None:
+            self._headers.restart()
+        return frames
 
     def _leads_hidden(self, packet: av.Packet) -> bool:
         """Not shown, and shown before its keyframe: where decoding starts there, it cannot be decoded, and need not."""
@@ -156,9 +186,10 @@ class Decoding:
 
     def _flush(self) -> list[Decoded]:
         try:
-            return [self._decoded(frame) for frame in self._source.stream.codec_context.decode(None)]
+            frames = self._source.stream.codec_context.decode(None)
         except (av.error.FFmpegError, OSError):
             return []
+        return [self._decoded(frame) for frame in frames if frame.pts != _PUSHER]
 
     def _decoded(self, frame: av.VideoFrame) -> Decoded:
         index = frame.pts if frame.pts in self._stamps else min(self._stamps, default=None)

@@ -209,13 +209,18 @@ class FieldBuilder:
         coded = item.decoded.coded
         lost = [other for other in self._lost if other.index < coded.index]
         self._lost = [other for other in self._lost if other.index >= coded.index]
+        entry = coded if not self._started else next((other for other in (*lost, coded) if other.entry), None)
+        if entry is not None:
+            self._entry = entry.order
+            # What is not shown may be there for the decoder to recover by (gradual refresh): it gives no frames then.
+            lost = [other for other in lost if not other.hidden]
         if not self._started:
             self._started = True
-            self._entry = coded.order
             if lost:
                 self._broken(item, "start", len(lost))
             return
-        missing = coded.gap + sum(other.reference and not self._leads(other) for other in lost)
+        gap = 0 if entry is not None else coded.gap
+        missing = gap + sum(other.reference and not self._leads(other) for other in lost)
         if missing and self._gone is None and item.kind != "I":
             self._broken(item, "gap", missing)
         elif lost:

@@ -56,7 +56,8 @@ class _Pushed:
     """libde265 beside FFmpeg's decoder, as headers that are known a little later."""
 
     def __init__(self, extradata: bytes | None) -> None:
-        self._vectors = _module().HevcVectors(extradata or b"")
+        self._extradata = extradata or b""
+        self._vectors = _module().HevcVectors(self._extradata)
         self._pictures: dict[int, Any] = {}
         self._last = -1
 
@@ -72,6 +73,10 @@ class _Pushed:
         with contextlib.suppress(ValueError):
             self._vectors.flush()
         self._take()
+
+    def restart(self) -> None:
+        self.flush()
+        self._vectors = _module().HevcVectors(self._extradata)
 
     def known(self, index: int) -> bool:
         """Whether the vectors of picture `index` are there, or are so late that they will not come."""

@@ -90,20 +90,21 @@ class Source:
     @property
     def shown_frames(self) -> int | None:
         """Number of frames that the container says it shows, by its edit list if it has one."""
-        if not self._counted or len(self.stream.index_entries) == 0:
+        if not self.counted or len(self.stream.index_entries) == 0:
             return self.stream.frames or None
         return sum(not entry.is_discard for entry in self.stream.index_entries)
 
     @property
     def counted_packets(self) -> int | None:
         """Number of packets up to the last one that is shown, where the container knows it exactly."""
-        if not self._counted:
+        if not self.counted:
             return None
         entries = self.stream.index_entries
         return next((i for i in range(len(entries), 0, -1) if not entries[i - 1].is_discard), None)
 
     @property
-    def _counted(self) -> bool:
+    def counted(self) -> bool:
+        """Whether the container has an index of all its packets."""
         formats = set(self.container.format.name.split(","))
         return bool(self.stream.frames and formats & _COUNTED_FORMATS)
 
