@@ -188,3 +188,29 @@ def test_which_stream(arseg, weights, two):
         assert code == 0 and "has 2 video streams" in " ".join((out + err).split()) and "--stream N" in out + err
         code, out, err = arseg(*command, "--stream", 2)
         assert (code, err) == (2, f"arseg: stream: {two} has video streams 0 to 1; got 2\n")
+
+
+def test_what_players_show_of_a_cut(arseg, weights, video):
+    """A cut without encoding: its first five frames are in the file, since others are predicted from them."""
+    with av.open(str(video)) as source, av.open("cut.mp4", "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                shift = round(5 / 15 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                target.mux(packet)
+    options = ("--weights", weights, "--height", 36)
+    code, out, err = arseg("segment", "cut.mp4", *options, "-o", "out.mp4", "--labels", "labels")
+    assert (code, out) == (0, "out.mp4: 9 frames\nlabels: 9 frames\n"), err
+    assert len(os.listdir("labels")) == 9
+    code, out, err = arseg("encode", "cut.mp4", "again.mp4")
+    assert (code, out) == (0, "again.mp4: 9 frames\n"), err
+    for path in ("out.mp4", "again.mp4"):
+        with av.open(path) as written:
+            times = [frame.time for frame in written.decode(video=0)]
+        assert times == pytest.approx([i / 15 for i in range(9)], abs=1e-3)
+    code, out, err = arseg("inspect", "cut.mp4", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["frames"] == {"stated": 9, "read": 9, "limited": False}, err
+    code, out, err = arseg("demo", "cut.mp4", "--weights", weights, "-o", "results")
+    assert code == 0 and "cut.mp4: 96x72, 9 frames" in out, err

@@ -230,6 +230,10 @@ def test_a_url_that_became_a_path() -> None:
     assert keeps_secrets(caught.value).startswith("http:/***@127.0.0.1/a?token=*** does not exist")
 
 
+def test_a_url_that_is_no_text() -> None:
+    assert r"http://***@127.0.0.1\ud800/a?token=*** cannot be opened" in refusal(url("127.0.0.1\ud800", "/a"))
+
+
 def test_the_hint_can_be_pasted() -> None:
     assert encode_hint("-a b.mp4") == "run `arseg encode './-a b.mp4' OUT.mp4` and use OUT.mp4"
     assert encode_hint("rtsp://alice:hunter2@h/a?x=t0ken&y=1").startswith(

@@ -76,10 +76,10 @@ def is_timeout(error: BaseException | None, waited: float, timeout: float | None
     return timeout is not None and waited >= 0.95 * timeout
 
 
-def without_urls(error: Exception) -> Exception:
-    """An error of FFmpeg as it may be shown: its copy without what is secret in a URL."""
+def without_urls(error: Exception) -> Exception | None:
+    """An error of FFmpeg as it may be shown: its copy without what is secret in a URL; None for another error."""
     if not isinstance(error, OSError | av.error.FFmpegError):
-        return error
+        return None
     code, words = getattr(error, "errno", None) or 0, without_secrets(getattr(error, "strerror", None) or str(error))
     name = getattr(error, "filename", None)
     return type(error)(code, words, None if name is None else shown(str(name)))
