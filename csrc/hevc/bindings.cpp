@@ -60,6 +60,13 @@ class HevcVectors {
     vectors_->push(buffer.bytes(), index);
   }
 
+  void set_extradata(const py::object& extradata) {
+    const Buffer buffer(extradata);
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    vectors_->set_extradata(buffer.bytes());
+  }
+
   void flush() {
     const py::gil_scoped_release release;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -177,6 +184,8 @@ PYBIND11_MODULE(_hevc, m) {
            py::arg("luma") = false)
       .def("push", &HevcVectors::push, py::arg("packet"), py::arg("index"),
            "Take one demuxed packet; ValueError where it cannot be decoded, the next may follow all the same.")
+      .def("set_extradata", &HevcVectors::set_extradata, py::arg("extradata"),
+           "Extradata in place of the former, from the next packet on; ValueError where it cannot be read.")
       .def("flush", &HevcVectors::flush, "End of the stream: finish the pictures under way.")
       .def("pull", &HevcVectors::pull, "The pictures finished since the last call, in decode order.");
 }

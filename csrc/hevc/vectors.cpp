@@ -376,18 +376,18 @@ Picture read_picture(const decoder_context& context, const de265_image& image, b
 class Vectors::Decoder {
  public:
   Decoder(Bytes extradata, int threads, bool luma) : threads_(threads), luma_(luma) {
-    if (extradata.size > 0) {
-      // The same test as FFmpeg's: hvcC begins with its version, 1, Annex-B with zeros.
-      const bool hvcc =
-          extradata.size > 3 && (extradata.data[0] != 0 || extradata.data[1] != 0 || extradata.data[2] > 1);
-      const std::vector<Bytes> nals = hvcc ? split_hvcc(extradata, &length_size_) : split_annex_b(extradata);
-      for (const Bytes nal : nals) {
-        if (is_wanted(nal) && !is_slice(nal_type(nal))) {
-          parameter_sets_.emplace_back(nal.data, nal.data + nal.size);
-        }
-      }
-    }
+    read_extradata(extradata);
     restart();
+  }
+
+  void set_extradata(Bytes extradata) {
+    if (extradata.size == 0 || ended_) {
+      return;
+    }
+    read_extradata(extradata);
+    for (const std::vector<uint8_t>& set : parameter_sets_) {
+      decode({set.data(), set.size()}, 0);
+    }
   }
 
   void push(Bytes packet, int64_t index) {
@@ -461,6 +461,21 @@ class Vectors::Decoder {
   decoder_context& context() { return *reinterpret_cast<decoder_context*>(handle_.get()); }
   std::vector<image_unit*>& units() { return pictures_under_way(context()); }
 
+  // Length fields and parameter sets; nothing changes where it throws.
+  void read_extradata(Bytes extradata) {
+    // The same test as FFmpeg's: hvcC begins with its version, 1, Annex-B with zeros.
+    const bool hvcc = extradata.size > 3 && (extradata.data[0] != 0 || extradata.data[1] != 0 || extradata.data[2] > 1);
+    size_t length_size = 0;
+    const std::vector<Bytes> nals = hvcc ? split_hvcc(extradata, &length_size) : split_annex_b(extradata);
+    length_size_ = length_size;
+    parameter_sets_.clear();
+    for (const Bytes nal : nals) {
+      if (is_wanted(nal) && !is_slice(nal_type(nal))) {
+        parameter_sets_.emplace_back(nal.data, nal.data + nal.size);
+      }
+    }
+  }
+
   void restart() {
     handle_.reset();
     handle_.reset(de265_new_decoder());
@@ -525,6 +540,7 @@ Vectors::Vectors(Bytes extradata, int threads, bool luma)
     : decoder_(std::make_unique<Decoder>(extradata, threads, luma)) {}
 Vectors::~Vectors() = default;
 
+void Vectors::set_extradata(Bytes extradata) { decoder_->set_extradata(extradata); }
 void Vectors::push(Bytes packet, int64_t index) { decoder_->push(packet, index); }
 void Vectors::flush() { decoder_->flush(); }
 std::vector<Picture> Vectors::pull() { return decoder_->pull(); }

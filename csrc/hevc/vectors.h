@@ -43,6 +43,9 @@ class Vectors {
   Vectors(Bytes extradata, int threads, bool luma);
   ~Vectors();
 
+  // Extradata that takes the place of the former from the next packet on, where an encoder starts anew.
+  void set_extradata(Bytes extradata);
+
   // A packet is one access unit. A picture is finished when the next one begins.
   void push(Bytes packet, int64_t index);
   void flush();

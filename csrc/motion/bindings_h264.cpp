@@ -75,6 +75,8 @@ void bind_h264(py::module_& m) {
       .def_readonly("gap", &Picture::gap)
       .def_readonly("started", &Picture::started)
       .def_readonly("interlaced", &Picture::interlaced)
+      .def_readonly("changed", &Picture::changed)
+      .def_readonly("reorders", &Picture::reorders)
       .def_property_readonly(
           "crop", [](const Picture& p) { return py::make_tuple(p.crop_left, p.crop_top, p.crop_right, p.crop_bottom); })
       .def_property_readonly("size", [](const Picture& p) { return py::make_tuple(p.width, p.height); })
@@ -95,5 +97,13 @@ void bind_h264(py::module_& m) {
             const Bytes bytes(packet);
             return reader.push(bytes.data(), bytes.size());
           },
-          py::arg("packet"));
+          py::arg("packet"))
+      .def(
+          "set_extradata",
+          [](Reader& reader, const py::object& extradata) {
+            const Bytes bytes(extradata);
+            reader.set_extradata(bytes.data(), bytes.size());
+          },
+          py::arg("extradata"), "Parameter sets and length size from the next packet on; sets that it lacks stay.")
+      .def_property_readonly("extradata_error", &Reader::extradata_error);
 }

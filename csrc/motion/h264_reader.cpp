@@ -17,6 +17,28 @@ bool begins_with_start_code(const uint8_t* data, size_t size) {
   return size > 4 && data[0] == 0 && data[1] == 0 && (data[2] == 1 || (data[2] == 0 && data[3] == 1));
 }
 
+// Some streams carry a new avcC box as a packet of its own. Such a packet is not told from pictures by its first bytes
+// alone, so the NAL units that it lists are looked at, too.
+bool is_avcc(const uint8_t* data, size_t size) {
+  if (size < 9 || data[0] != 1 || data[2] != 0 || (data[4] & 0xfc) != 0xfc) {
+    return false;
+  }
+  size_t at = 5;
+  int count = 0;
+  for (const NalType type : {kSps, kPps}) {
+    count = at < size ? data[at] & (type == kSps ? 31 : 255) : 0;
+    ++at;
+    for (int i = 0; i < count; ++i) {
+      const size_t length = at + 2 < size ? size_t{data[at]} << 8 | data[at + 1] : 0;
+      if (length == 0 || length > size - at - 2 || Nal{data + at + 2, length}.type() != type) {
+        return false;
+      }
+      at += 2 + length;
+    }
+  }
+  return count > 0;
+}
+
 void add_new(const ReferenceList& list, std::vector<int64_t>& indices) {
   for (const Reference* frame : list) {
     if (frame != nullptr && frame->index >= 0 &&
@@ -28,10 +50,11 @@ void add_new(const ReferenceList& list, std::vector<int64_t>& indices) {
 
 }  // namespace
 
-Reader::Reader(const uint8_t* extradata, size_t size) {
+void Reader::set_extradata(const uint8_t* extradata, size_t size) {
   if (size == 0) {
     return;
   }
+  extradata_error_.clear();
   if (extradata[0] == 1) {
     read_avcc(extradata, size);
     return;
@@ -40,6 +63,7 @@ Reader::Reader(const uint8_t* extradata, size_t size) {
     extradata_error_ = "the extradata is neither an avcC box nor has it start codes";
     return;
   }
+  length_size_ = 0;
   NalUnits units(extradata, size, 0);
   for (Nal nal; units.next(nal);) {
     const std::string error = read_parameter_set(nal);
@@ -113,6 +137,9 @@ void Reader::add_slice(Nal nal, Picture& picture) {
     picture.width = sps.width - sps.crop_left - sps.crop_right;
     picture.height = sps.height - sps.crop_top - sps.crop_bottom;
     picture.references = sps.max_num_ref_frames;
+    picture.changed = last_sps_ && last_sps_->nal != sps.nal;
+    picture.reorders = sps.reorders;
+    last_sps_ = header_.sps;
   } else if (header_.frame_num != picture.frame_num) {
     return;  // a second picture where only one belongs
   } else if (header_.field) {
@@ -137,6 +164,11 @@ Picture Reader::push(const uint8_t* packet, size_t size) {
   picture.index = pushed_++;
   picture.sequence = references_.sequence();
   picture.started = started_;
+  if (length_size_ > 0 && is_avcc(packet, size)) {
+    set_extradata(packet, size);
+    picture.error = extradata_error_;
+    return picture;
+  }
   int length_size = length_size_;
   if (length_size > 0 && !has_lengths(packet, size, length_size)) {
     if (!begins_with_start_code(packet, size)) {

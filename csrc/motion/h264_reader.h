@@ -28,6 +28,8 @@ struct Picture {
   int gap = 0;           // reference frames lost before this picture
   bool started = false;  // an IDR or I picture has come
   bool interlaced = false;
+  bool changed = false;   // its SPS says other things than that of the picture before
+  bool reorders = false;  // pictures of its sequence may be shown in another order than they are coded in
   int crop_left = 0, crop_top = 0, crop_right = 0, crop_bottom = 0;
   int width = 0, height = 0;  // after cropping
   int references = 0;         // max_num_ref_frames
@@ -39,9 +41,16 @@ struct Picture {
 class Reader {
  public:
   // An avcC box (ISO 14496-15), parameter sets behind start codes, or nothing.
-  Reader(const uint8_t* extradata, size_t size);
+  Reader(const uint8_t* extradata, size_t size) { set_extradata(extradata, size); }
+
+  // Extradata that takes the place of the former from the next packet on, as containers send it where an encoder starts
+  // anew. Parameter sets that it does not have stay.
+  void set_extradata(const uint8_t* extradata, size_t size);
 
   Picture push(const uint8_t* packet, size_t size);
+
+  // Why the extradata cannot be used, "" where it can.
+  const std::string& extradata_error() const { return extradata_error_; }
 
   const References& references() const { return references_; }
 
@@ -52,8 +61,9 @@ class Reader {
 
   ParameterSets sets_;
   References references_;
-  SliceHeader header_;   // of the slice last read; kept for its storage
-  int length_size_ = 0;  // bytes before each NAL unit, 0: start codes
+  std::shared_ptr<const Sps> last_sps_;  // of the last picture
+  SliceHeader header_;                   // of the slice last read; kept for its storage
+  int length_size_ = 0;                  // bytes before each NAL unit, 0: start codes
   std::string extradata_error_;
   int64_t pushed_ = 0;
   bool started_ = false;

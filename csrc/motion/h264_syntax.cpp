@@ -68,6 +68,59 @@ void read_cropping(BitReader& in, Sps& sps) {
   }
 }
 
+// E.1.2
+void skip_hrd(BitReader& in) {
+  const int count = in.ue(31) + 1;
+  in.skip(8);  // bit_rate_scale, cpb_size_scale
+  for (int i = 0; i < count && !in.failed(); ++i) {
+    in.ue();
+    in.ue();
+    in.flag();
+  }
+  in.skip(20);  // lengths of delays
+}
+
+// max_num_reorder_frames of the VUI, E.1.1; -1 where it does not say.
+int read_reorder_frames(BitReader in) {
+  if (!in.flag()) {
+    return -1;
+  }
+  if (in.flag() && in.bits(8) == 255) {  // aspect_ratio_idc: Extended_SAR
+    in.skip(32);
+  }
+  if (in.flag()) {
+    in.flag();  // overscan_appropriate_flag
+  }
+  if (in.flag()) {
+    in.skip(4);  // video_format, video_full_range_flag
+    in.skip(in.flag() ? 24 : 0);
+  }
+  if (in.flag()) {
+    in.ue();  // chroma sample location
+    in.ue();
+  }
+  in.skip(in.flag() ? 65 : 0);  // timing
+  const bool nal_hrd = in.flag();
+  if (nal_hrd) {
+    skip_hrd(in);
+  }
+  const bool vcl_hrd = in.flag();
+  if (vcl_hrd) {
+    skip_hrd(in);
+  }
+  in.skip(nal_hrd || vcl_hrd ? 1 : 0);  // low_delay_hrd_flag
+  in.flag();                            // pic_struct_present_flag
+  if (!in.flag()) {
+    return -1;
+  }
+  in.flag();  // motion_vectors_over_pic_boundaries_flag
+  for (int i = 0; i < 4; ++i) {
+    in.ue();  // bytes of a picture, bits of a macroblock, lengths of vectors
+  }
+  const int frames = in.ue(kMaxReferences);
+  return in.failed() ? -1 : frames;
+}
+
 // 7.3.3.1
 void read_modifications(BitReader& in, std::vector<Modification>& modifications) {
   modifications.clear();
@@ -181,10 +234,14 @@ std::string read_sps(Nal nal, ParameterSets& sets) {
   if (in.flag() && !in.failed()) {
     read_cropping(in, sps);
   }
-  // What follows (VUI) says nothing about references, and the order of output follows from the order counts alone.
   if (in.failed()) {
     return problem(in, "SPS " + std::to_string(sps.id));
   }
+  // What follows (VUI) says nothing about references, and the order of output follows from the order counts alone.
+  const int reorder_frames = read_reorder_frames(in);
+  constexpr int kBaseline = 66;  // has no B slices
+  sps.reorders = reorder_frames < 0 ? sps.poc_type != 2 && profile_idc != kBaseline : reorder_frames > 0;
+  sps.nal.assign(nal.data, nal.data + nal.size);
   const auto id = static_cast<size_t>(sps.id);
   sets.sps[id] = std::make_shared<const Sps>(std::move(sps));
   return "";

@@ -36,6 +36,8 @@ struct Sps {
   bool mb_adaptive_frame_field = false;
   int width = 0, height = 0;                                         // of the coded frame, luma pixels
   int crop_left = 0, crop_top = 0, crop_right = 0, crop_bottom = 0;  // luma pixels
+  bool reorders = true;  // pictures may be shown in another order than they are coded in
+  std::vector<uint8_t> nal;
 
   int chroma_array_type() const { return separate_planes ? 0 : chroma_format_idc; }
   int max_frame_num() const { return 1 << log2_max_frame_num; }

@@ -46,6 +46,8 @@ class H264Picture:
     gap: int
     started: bool
     interlaced: bool
+    changed: bool
+    reorders: bool
     crop: tuple[int, int, int, int]
     size: tuple[int, int]
     references: int
@@ -54,4 +56,7 @@ class H264Picture:
 
 class H264Headers:
     def __init__(self, extradata: Buffer = b"") -> None: ...
+    @property
+    def extradata_error(self) -> str: ...
     def push(self, packet: Buffer) -> H264Picture: ...
+    def set_extradata(self, extradata: Buffer) -> None: ...

@@ -7,6 +7,7 @@ headers leave one possibility the fields are exact, else the frame is chosen by 
 from .encoder import encode, transcode
 from .errors import (
     ConnectionLostError,
+    Discontinuity,
     InterlacedError,
     Loss,
     NoFramesError,
@@ -27,6 +28,7 @@ from .writer import VideoWriter
 __all__ = [
     "BlockField",
     "ConnectionLostError",
+    "Discontinuity",
     "InterlacedError",
     "Loss",
     "NoFramesError",

@@ -6,6 +6,7 @@ has one frame on each side, the reference pictures ("anchors") next in decoding 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +51,7 @@ class Coded:
         crop: pixels (left, top) cut off before the picture is delivered; vectors count from the uncut corner.
         hidden: an edit list does not show it.
         entry: decoding starts anew with it: nothing before it may be pointed to.
+        afresh: starts a sequence that the decoder in use may not be fit for.
     """
 
     index: int
@@ -64,6 +66,7 @@ class Coded:
     crop: tuple[int, int] = (0, 0)
     hidden: bool = False
     entry: bool = False
+    afresh: bool = False
 
 
 class Headers(Protocol):
@@ -76,6 +79,14 @@ class Headers(Protocol):
         """The next packet is no continuation of the last."""
 
 
+def new_extradata(packet: av.Packet) -> bytes:
+    """Parameter sets that the container brings with `packet`, in place of those before; empty without any.
+
+    Encoders that start anew send them so in FLV and RTMP, and an MP4 with several sample descriptions has them.
+    """
+    return bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
+
+
 class H264Headers:
     """Of an H.264 stream: `extradata` is the container's `avcC` box, Annex-B parameter sets, or nothing."""
 
@@ -84,8 +95,13 @@ class H264Headers:
         self._headers = _motion.H264Headers(self._extradata)
         self._first: int | None = None
         self._sequences = self._later = 0
+        self._unsure = False  # the parameter sets in use may be others than the encoder's
 
     def push(self, packet: av.Packet, index: int) -> Coded | None:
+        if extradata := new_extradata(packet):
+            self._extradata = extradata
+            self._headers.set_extradata(extradata)
+            self._unsure = bool(self._headers.extradata_error)
         picture = self._headers.push(packet)
         if self._first is None:
             self._first = index - picture.index
@@ -93,6 +109,18 @@ class H264Headers:
             # Slices without parameter sets: the stream was joined in the middle of a group.
             return Coded(index) if picture.slices and not picture.started else None
         self._sequences = self._later + picture.sequence
+        # Where frames are put in order, threads that decode several at once hand out vectors before they are there. How
+        # a decoder works is settled before its first packet, and a stream may have its first B frames later than that.
+        afresh = picture.idr and picture.changed and picture.reorders
+        if self._unsure or picture.error:  # what they say of references may be wrong
+            return Coded(
+                index,
+                past=(),
+                future=(),
+                interlaced=picture.interlaced,
+                crop=picture.crop[:2],
+                afresh=afresh,
+            )
         return Coded(
             index=index,
             order=(self._sequences, picture.poc),
@@ -102,6 +130,7 @@ class H264Headers:
             gap=picture.gap,
             interlaced=picture.interlaced,
             crop=picture.crop[:2],
+            afresh=afresh,
         )
 
     def restart(self) -> None:
@@ -113,12 +142,36 @@ class H264Headers:
 class AnchorHeaders:
     """Of the MPEG family, where every packet is a picture and the decoder tells the rest."""
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, extradata: bytes | None) -> None:
         # The vectors that FFmpeg exports for B frames of the other codecs are all zero.
         self._b_vectors = codec in ("mpeg1video", "mpeg2video")
+        self._header = _SEQUENCE_HEADERS.get(codec)
+        self._sequence = self._find(extradata or b"")
 
     def push(self, packet: av.Packet, index: int) -> Coded | None:
-        return Coded(index, b_vectors=self._b_vectors) if packet.size else None
+        if not packet.size:
+            return None
+        before = self._sequence
+        if extradata := new_extradata(packet):
+            self._sequence = self._find(extradata) or before
+        if packet.is_keyframe:
+            self._sequence = self._find(packet) or self._sequence
+        # FFmpeg's decoders lose the last picture where the size changes, and MPEG-4's takes no new extradata.
+        return Coded(index, b_vectors=self._b_vectors, afresh=bool(before) and self._sequence != before)
 
     def restart(self) -> None:
         pass
+
+    def _find(self, data: av.Packet | bytes) -> bytes:
+        """What decides over size and order in the sequence header, empty without one."""
+        found = None if self._header is None else self._header.search(data)  # type: ignore[arg-type]
+        return b"" if found is None else found[0]
+
+
+# MPEG-1 and 2: width and height (13818-2, 6.2.2.1). MPEG-4: the video object layer (14496-2, 6.2.3).
+_MPEG12_SEQUENCE = re.compile(rb"\x00\x00\x01\xb3...", re.DOTALL)
+_SEQUENCE_HEADERS = {
+    "mpeg1video": _MPEG12_SEQUENCE,
+    "mpeg2video": _MPEG12_SEQUENCE,
+    "mpeg4": re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL),
+}

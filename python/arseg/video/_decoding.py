@@ -9,8 +9,10 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
+from av.video.codeccontext import VideoCodecContext
 
-from ._coded import ANCHOR_CODECS, Coded, Headers
+from ._coded import ANCHOR_CODECS, Coded, Headers, new_extradata
+from ._joins import without_false_alarms
 from ._source import Source, end_of_stream
 
 # Timestamp of a packet that is there to push out another picture.
@@ -36,6 +38,7 @@ class Decoded:
         coded: of its headers.
         records: motion vectors, `[n]` of `RECORD`; None without any.
         pts, time_base: the container's timestamp.
+        duration: how long it is shown, in units of `time_base`; 0 where the container does not say.
         damaged: parts of it did not arrive or could not be decoded, and were made up by the decoder.
         hidden: decoded because others are predicted from it; an edit list does not show it.
     """
@@ -45,8 +48,20 @@ class Decoded:
     records: np.ndarray | None
     pts: int | None
     time_base: Fraction
+    duration: int = 0
     damaged: bool = False
     hidden: bool = False
+
+
+@dataclass
+class _Stamp:
+    """What is to be known of a packet when its frame comes."""
+
+    coded: Coded
+    pts: int | None
+    duration: int
+    corrupt: bool
+    hidden: bool
 
 
 class Decoding:
@@ -73,12 +88,16 @@ class Decoding:
         self._headers = headers
         self._announce = announce
         self._tolerant = tolerant
-        self._stamps: dict[int, tuple[Coded, int | None, bool, bool]] = {}
+        self._context = source.stream.codec_context
+        self._extradata = self._context.extradata
+        self._stamps: dict[int, _Stamp] = {}
         self.next_index = first
         self._pusher: bytes | None = None
         self._key_pts: int | None = None
         self._edited = False
         self._position: int | None = None
+        self._highest: int | None = None  # timestamp
+        self._rising = True  # timestamps in decoding order
 
     def frames(self) -> Iterator[Decoded]:
         """Every frame in presentation order.
@@ -89,7 +108,7 @@ class Decoding:
         packets = count = hidden = 0
         broken: Exception | None = None
         early: Exception | None = None  # before the first frame: how a stream that starts in mid-group begins
-        for packet in self._packets():
+        for packet in without_false_alarms(self._packets()):
             if isinstance(packet, Exception):
                 broken = packet
                 break
@@ -128,17 +147,25 @@ class Decoding:
         if packet.size:
             index = self.next_index
             self.next_index += 1
+            self._extradata = new_extradata(packet) or self._extradata
             jump = self._jumps(packet)
             if jump:
                 frames += self._start_anew()
             coded = Coded(index) if self._headers is None else self._headers.push(packet, index)
+            if coded is not None and coded.afresh:
+                frames += self._start_afresh()
             if coded is not None and (jump or packet.is_discard):
                 coded = replace(coded, hidden=packet.is_discard, entry=jump)
             if packet.is_keyframe:
                 self._key_pts = packet.pts
+            if packet.pts is not None and self._rising:
+                self._rising = self._highest is None or packet.pts > self._highest
+                self._highest = packet.pts
             if coded is not None and self._announce is not None and not self._leads_hidden(packet):
                 self._announce(coded)
-            self._stamps[index] = (coded or Coded(index), packet.pts, packet.is_corrupt, packet.is_discard)
+            self._stamps[index] = _Stamp(
+                coded or Coded(index), packet.pts, packet.duration or 0, packet.is_corrupt, packet.is_discard
+            )
             if packet.is_discard:
                 packet = _to_be_output(packet)
             packet.pts = index  # comes back as the frame's, whatever order frames come in
@@ -146,8 +173,20 @@ class Decoding:
                 self._pusher = bytes(packet)
         else:
             frames += self._push_out()
-        output = self._source.stream.codec_context.decode(packet)
-        return frames + [self._decoded(frame) for frame in output if frame.pts != _PUSHER]
+        return frames + [self._decoded(f) for f in self._context.decode(packet) if f.pts != _PUSHER]
+
+    def _start_afresh(self) -> list[Decoded]:
+        """Go on with a new decoder, which does one frame at a time; returns the frames that the last one still held."""
+        old = self._context
+        if self._source.codec == "h264" and (self._announce is None or old.thread_type.name == "SLICE"):
+            return []
+        frames = self._push_out() + self._flush()
+        self._pusher = None
+        new = av.CodecContext.create(old.codec, "r")
+        assert isinstance(new, VideoCodecContext)
+        new.extradata, new.flags, new.flags2, new.thread_type = self._extradata, old.flags, old.flags2, "SLICE"
+        self._context = new
+        return frames
 
     def _jumps(self, packet: av.Packet) -> bool:
         """Whether an edit list goes back in the file here, to repeat a part of it or to show a part that comes before.
@@ -165,7 +204,7 @@ class Decoding:
     def _start_anew(self) -> list[Decoded]:
         """As after a seek; returns the frames that the decoder still held."""
         frames = self._push_out() + self._flush()
-        self._source.stream.codec_context.flush_buffers()
+        self._context.flush_buffers()
         if self._headers is not None:
             self._headers.restart()
         return frames
@@ -181,25 +220,47 @@ class Decoding:
             return []
         packet = _packet(self._pusher)
         packet.pts = _PUSHER
-        frames = self._source.stream.codec_context.decode(packet)
+        frames = self._context.decode(packet)
         return [self._decoded(frame) for frame in frames if frame.pts != _PUSHER]
 
     def _flush(self) -> list[Decoded]:
         try:
-            frames = self._source.stream.codec_context.decode(None)
+            frames = self._context.decode(None)
         except (av.error.FFmpegError, OSError):
             return []
         return [self._decoded(frame) for frame in frames if frame.pts != _PUSHER]
 
     def _decoded(self, frame: av.VideoFrame) -> Decoded:
         index = frame.pts if frame.pts in self._stamps else min(self._stamps, default=None)
-        known = (Coded(self.next_index), None, False, False) if index is None else self._stamps.pop(index)
-        coded, pts, corrupt, hidden = known
+        stamp = _Stamp(Coded(self.next_index), None, 0, False, False) if index is None else self._stamps.pop(index)
         # Packets that gave no frame: as far back as no codec reorders.
-        for old in [i for i in self._stamps if i < coded.index - 64]:
+        for old in [i for i in self._stamps if i < stamp.coded.index - 64]:
             del self._stamps[old]
+        self._sort_times(stamp)
         time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
-        return Decoded(frame, coded, records_of(frame), pts, Fraction(time_base), corrupt or frame.is_corrupt, hidden)
+        return Decoded(
+            frame,
+            stamp.coded,
+            records_of(frame),
+            stamp.pts,
+            Fraction(time_base),
+            duration=stamp.duration,
+            damaged=stamp.corrupt or frame.is_corrupt,
+            hidden=stamp.hidden,
+        )
+
+    def _sort_times(self, stamp: _Stamp) -> None:
+        """Give the frame the earliest time of those of its sequence that are shown after it.
+
+        AVI and ASF know times in decoding order alone. Where others came, the container knows better.
+        """
+        order = stamp.coded.order
+        if order is None or stamp.pts is None or not self._rising:
+            return
+        for other in self._stamps.values():
+            later = other.coded.order is not None and other.coded.order[0] == order[0] and other.coded.order > order
+            if later and other.pts is not None and other.pts < stamp.pts:
+                stamp.pts, other.pts = other.pts, stamp.pts
 
 
 def _to_be_output(packet: av.Packet) -> av.Packet:

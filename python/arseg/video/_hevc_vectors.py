@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 
-from ._coded import Coded
+from ._coded import Coded, new_extradata
 from ._decoding import Decoded, Decoding
 from .errors import VideoError
 
@@ -60,11 +60,19 @@ class _Pushed:
         self._vectors = _module().HevcVectors(self._extradata)
         self._pictures: dict[int, Any] = {}
         self._last = -1
+        self._unsure = False  # the parameter sets in use may be others than the encoder's
 
     def push(self, packet: av.Packet, index: int) -> Coded:
+        if extradata := new_extradata(packet):
+            try:
+                self._vectors.set_extradata(extradata)
+                self._unsure = False
+            except ValueError:
+                self._unsure = True
         # A damaged packet has no vectors; whether it has a picture is for FFmpeg to say.
-        with contextlib.suppress(ValueError):
-            self._vectors.push(packet, index)
+        if not self._unsure:
+            with contextlib.suppress(ValueError):
+                self._vectors.push(packet, index)
         self._last = index
         self._take()
         return Coded(index)

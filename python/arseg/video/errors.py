@@ -12,6 +12,7 @@ from .names import local_path, shown
 
 __all__ = [
     "ConnectionLostError",
+    "Discontinuity",
     "InterlacedError",
     "Loss",
     "NoFramesError",
@@ -60,6 +61,29 @@ class Loss:
     def __str__(self) -> str:
         count = "an unknown number of frames" if self.count is None else f"{self.count} frame{'s'[: self.count != 1]}"
         return f"frame {self.frame}: {count} lost ({self.reason})"
+
+
+@dataclass(frozen=True)
+class Discontinuity:
+    """A place where the container's timestamps do not go on, and other times were given. No frame is missing for that.
+
+    Attributes:
+        frame: index of the frame.
+        seconds: from the time where it was to follow to its timestamp; below 0 where the timestamps go back.
+        lasting: it and all later frames are shifted, so that it follows the one before; else it alone is out of place,
+            and is put between its neighbours.
+    """
+
+    frame: int
+    seconds: float
+    lasting: bool = True
+
+    def __str__(self) -> str:
+        seconds = f"{abs(self.seconds):.3f}".rstrip("0").rstrip(".")
+        if not self.lasting:
+            return f"frame {self.frame}: its timestamp is out of place by {seconds} s (put between its neighbours')"
+        jump = f"{'back' if self.seconds < 0 else 'ahead'} by {seconds} s"
+        return f"frame {self.frame}: timestamps jump {jump} (shifted from here on to follow the frame before)"
 
 
 class NotAVideoError(VideoError):

@@ -21,8 +21,10 @@ from ._hevc_vectors import HevcDecoding, available
 from ._live import is_live, pauses
 from ._recoding import recoded
 from ._source import TIMEOUT, Source, open_source
+from ._timeline import Timeline
 from .errors import (
     ConnectionLostError,
+    Discontinuity,
     InterlacedError,
     Loss,
     ReferenceGapError,
@@ -51,7 +53,8 @@ class VideoFrame:
         keyframe: first frame of a group.
         distance: frames since the keyframe, 0 for the keyframe.
         motion: field to the keyframe; None for the keyframe.
-        pts, time_base: the container's timestamp, as its edit list has it; pts is None for raw streams.
+        pts, time_base: the container's timestamp, as its edit list has it; higher from frame to frame, see
+            `VideoReader.discontinuities`. pts is None for raw streams.
         time: pts in seconds, None for raw streams.
         references: number of frames that its vectors may point to; 0 for an I frame.
         intra: share of its cells for which the codec has no vector, 0..1; 1 for an I frame.
@@ -115,6 +118,9 @@ class VideoReader:
         pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
         frame_count: number of frames the container states that it shows; None where it does not.
         losses: what was lost so far, with `on_error="resync"` or a live source.
+        discontinuities: where the container's timestamps did not go on so far. Where they go back (joined recordings, a
+            camera that was switched off) or an hour ahead, the frame follows the last by that one's duration, and all
+            later ones are shifted with it. Frames without a timestamp among others follow the last, too.
 
     Raises:
         ValueError: an argument out of range.
@@ -154,6 +160,7 @@ class VideoReader:
         self.path = path
         self._name = shown(path)
         self.losses: list[Loss] = []
+        self.discontinuities: list[Discontinuity] = []
         self.transcoding: str | None = None
         self._block = block
         self._gop = gop
@@ -224,11 +231,10 @@ class VideoReader:
                 context.flags2 |= Flags2.export_mvs
             context.flags |= Flags.unaligned  # else a left crop is rounded, and pixels and vectors part
             # Where frames are put in order, threads that decode several at once hand out vectors before they are there.
-            context.thread_type = "SLICE" if context.has_b_frames and not self.transcoding else "AUTO"
+            in_order = source.codec not in ANCHOR_CODECS and not context.has_b_frames
+            context.thread_type = "AUTO" if in_order or self.transcoding else "SLICE"
             if interlaced:
                 self._need_transcoding(f"{self._name} is interlaced", InterlacedError)
-            if self.transcoding:
-                headers = None
             if source.codec == "hevc" and not self.transcoding:
                 decoding: Decoding = HevcDecoding(source, announce=builder.announce, tolerant=self._resync)
             else:
@@ -250,7 +256,7 @@ class VideoReader:
         if source.codec == "h264":
             return H264Headers(source.stream.codec_context.extradata)
         if source.codec in ANCHOR_CODECS:
-            return AnchorHeaders(source.codec)
+            return AnchorHeaders(source.codec, source.stream.codec_context.extradata)
         if source.codec == "hevc" and available():
             return None
         self._need_transcoding(
@@ -272,10 +278,12 @@ class VideoReader:
         """Frames of one connection after the other; files have one."""
         builder = connection.builder if connection is not None else self._builder()
         stream = object()
+        self.discontinuities.clear()
+        timeline = Timeline(self.rate, self.discontinuities.append)
         while connection is not None:
             source = connection.source
             try:
-                for item in self._items(connection):
+                for item in self._items(connection, timeline):
                     yield _video_frame(item, stream)
                     if source not in self._open:
                         return  # closed by the caller
@@ -287,9 +295,10 @@ class VideoReader:
             self._disconnect(source)
             connection = self._again(builder) if self._live else None
 
-    def _items(self, connection: _Connection) -> Iterator[Item]:
+    def _items(self, connection: _Connection, timeline: Timeline) -> Iterator[Item]:
         builder = connection.builder
-        frames = connection.decoded()
+        timed = connection.source.stream.start_time is not None
+        frames: Iterator[Decoded] = timeline.follow(connection.decoded(), timed=timed)
         if self.transcoding:
             builder.transcoded = True
             frames = recoded((decoded for decoded in frames if not decoded.hidden), gop=self._gop, rate=self.rate)
