@@ -98,6 +98,7 @@ class Inspection:
         needs_transcoding: why, None where the vectors are the stream's own.
         ended: what ended the reading before its time, None where nothing did.
         losses: what the reader lost.
+        discontinuities: where the container's timestamps do not go on, and the reader shifts them.
         worth_drawing: distances 1, half and last of the first group that has them, as frame indices.
     """
 
@@ -133,6 +134,7 @@ class Inspection:
     needs_transcoding: str | None
     ended: str | None
     losses: tuple[str, ...]
+    discontinuities: tuple[str, ...]
     worth_drawing: tuple[int, ...]
 
     @property
@@ -190,6 +192,7 @@ class Inspection:
             },
             "ended": self.ended,
             "losses": list(self.losses),
+            "discontinuities": list(self.discontinuities),
         }
 
 
@@ -421,6 +424,7 @@ def _inspect(
                 raise
             ended = str(error)
         losses = tuple(str(loss) for loss in reader.losses)
+        discontinuities = tuple(str(jump) for jump in reader.discontinuities)
     types, starts = _coded_types(path, limit, stream) if transcode else (tally.types, tally.starts)
     source = open_source(path, stream=stream)
     with source.container:
@@ -461,6 +465,7 @@ def _inspect(
         needs_transcoding=(reader.transcoding or ended) if transcode else None,
         ended=ended,
         losses=losses,
+        discontinuities=discontinuities,
         worth_drawing=tally.worth_drawing(),
     )
 

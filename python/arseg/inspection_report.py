@@ -76,12 +76,17 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "intra cells", f"{found.intra:.1%} of {what}{' (transcoded)' * transcoded}"
     if found.ended is not None:
         yield "ended early", found.ended
-    more = len(found.losses) - _SHOWN_LOSSES
-    losses = [*found.losses[:_SHOWN_LOSSES], *([f"and {more} more"] if more > 0 else [])]
-    yield "losses", "\n".join(losses) or "none"
+    yield "losses", _first(found.losses) or "none"
+    if found.discontinuities:
+        yield "times", _first(found.discontinuities)
 
 
-_SHOWN_LOSSES = 5
+_SHOWN = 5
+
+
+def _first(sentences: tuple[str, ...]) -> str:
+    more = len(sentences) - _SHOWN
+    return "\n".join([*sentences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _shown(found: Inspection) -> Iterator[str]:

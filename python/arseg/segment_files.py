@@ -96,7 +96,7 @@ def segment_file(
 
     Stops after `frames` frames, where that is given. Returns the number of frames.
 
-    What was lost of a damaged file, with `on_error="resync"`, is said on `console`.
+    What was lost of a damaged file, with `on_error="resync"`, and where times were shifted is said on `console`.
     """
     source = local_path(video)
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
@@ -122,7 +122,7 @@ def segment_file(
                 save_labels(folder, result.index, result.labels, palette)
             progress.advance(task)
             count += 1
-    for loss in reader.losses:
+    for loss in (*reader.losses, *reader.discontinuities):
         sentence = f"{shown(video)}: {loss}"
         console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
     return count

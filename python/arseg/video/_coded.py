@@ -175,3 +175,10 @@ _SEQUENCE_HEADERS = {
     "mpeg2video": _MPEG12_SEQUENCE,
     "mpeg4": re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL),
 }
+
+
+def headers_of(codec: str, extradata: bytes | None) -> Headers | None:
+    """For a codec by FFmpeg's name; None for those of which nothing is read."""
+    if codec == "h264":
+        return H264Headers(extradata)
+    return AnchorHeaders(codec, extradata) if codec in ANCHOR_CODECS else None

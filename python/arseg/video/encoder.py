@@ -12,10 +12,13 @@ import numpy as np
 
 from arseg.errors import InputError
 
+from ._coded import headers_of
+from ._decoding import Decoding
 from ._deinterlace import progressive
 from ._sink import H264Sink, Settings, as_rate
-from ._source import TIMEOUT, Source, decode, open_source
-from .errors import ResolutionChangedError
+from ._source import TIMEOUT, Source, open_source
+from ._timeline import Timeline
+from .errors import Discontinuity, ResolutionChangedError
 
 __all__ = ["PRESETS", "encode", "transcode"]
 
@@ -100,7 +103,8 @@ def transcode(
 ) -> int:
     """Re-encode any video PyAV decodes as `encode` would.
 
-    Size, pixel aspect, timestamps, rotation and the colours' meaning are kept. Interlaced frames are deinterlaced,
+    Size, pixel aspect, timestamps, rotation and the colours' meaning are kept; where timestamps do not go on, they are
+    shifted as `VideoReader` does. Interlaced frames are deinterlaced,
     deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
 
     Args:
@@ -108,7 +112,8 @@ def transcode(
         path, gop, crf, preset: as for `encode`.
         stream, timeout: as for `VideoReader`.
         progress: called after each frame with the number of frames done and the number expected, None if unknown.
-        remark: called with a sentence where one of several video streams was taken.
+        remark: called with a sentence where one of several video streams was taken, and at the end where timestamps
+            were shifted.
 
     Returns:
         The number of frames written.
@@ -127,7 +132,8 @@ def transcode(
         video = opened.stream
         video.codec_context.thread_type = "AUTO"
         rate = as_rate(video.average_rate or video.guessed_rate or 25)
-        decoded = decode(opened)
+        jumps: list[Discontinuity] = []
+        decoded = _in_time(opened, rate, jumps)
         first = next(decoded)
         rotation = int(first.rotation)
         time_base = None if first.pts is None else first.time_base
@@ -138,9 +144,22 @@ def transcode(
                 sink.write(frame, frame.pts, frame.time_base)
                 if progress is not None:
                     progress(sink.frames, opened.shown_frames)
+        if remark is not None:
+            for jump in jumps:
+                remark(f"{opened.path}: {jump}")
         return sink.frames
     finally:
         opened.container.close()
+
+
+def _in_time(source: Source, rate: Fraction, jumps: list[Discontinuity]) -> Iterator[av.VideoFrame]:
+    """The frames that are shown, with times that rise."""
+    headers = headers_of(source.codec, source.stream.codec_context.extradata)
+    timed = source.stream.start_time is not None
+    for decoded in Timeline(rate, jumps.append).follow(Decoding(source, headers).frames(), timed=timed):
+        if not decoded.hidden:
+            decoded.frame.pts, decoded.frame.time_base = decoded.pts, decoded.time_base
+            yield decoded.frame
 
 
 def _settings(gop: int, crf: float, preset: str, bitrate: int | None = None) -> Settings:

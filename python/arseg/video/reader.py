@@ -14,7 +14,7 @@ from av.codec.context import Flags, Flags2
 
 from arseg.errors import InputError
 
-from ._coded import ANCHOR_CODECS, AnchorHeaders, H264Headers, Headers
+from ._coded import ANCHOR_CODECS, Headers, headers_of
 from ._decoding import Decoded, Decoding
 from ._fields import FieldBuilder, Item, Problem
 from ._hevc_vectors import HevcDecoding, available
@@ -253,12 +253,9 @@ class VideoReader:
             raise
 
     def _headers(self, source: Source) -> Headers | None:
-        if source.codec == "h264":
-            return H264Headers(source.stream.codec_context.extradata)
-        if source.codec in ANCHOR_CODECS:
-            return AnchorHeaders(source.codec, source.stream.codec_context.extradata)
-        if source.codec == "hevc" and available():
-            return None
+        headers = headers_of(source.codec, source.stream.codec_context.extradata)
+        if headers is not None or (source.codec == "hevc" and available()):
+            return headers
         self._need_transcoding(
             f"{source.path} is {source.codec_label}, whose motion vectors cannot be read", UnsupportedCodecError
         )
