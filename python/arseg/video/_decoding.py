@@ -12,7 +12,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 
 from ._coded import ANCHOR_CODECS, Coded, Headers, new_extradata
-from ._joins import without_false_alarms
+from ._joins import Pieces, with_true_marks
 from ._source import Source, end_of_stream
 
 # Timestamp of a packet that is there to push out another picture.
@@ -108,7 +108,8 @@ class Decoding:
         packets = count = hidden = 0
         broken: Exception | None = None
         early: Exception | None = None  # before the first frame: how a stream that starts in mid-group begins
-        for packet in without_false_alarms(self._packets()):
+        pieces = Pieces(self._source.container, self._source.stream)
+        for packet in with_true_marks(self._packets(), pieces):
             if isinstance(packet, Exception):
                 broken = packet
                 break
