@@ -188,6 +188,18 @@ bool run(const Units& units, Random& random) {
       if (random() % 64 == 0) {
         packet.resize(below(random, packet.size() + 1));
       }
+      if (!extradata.empty() && random() % 16 == 0) {
+        Bytes other = random() % 2 == 0 ? extradata : annex_b(nals);
+        other[below(random, other.size())] = static_cast<uint8_t>(random());
+        other.resize(1 + below(random, other.size()));
+        const std::unique_ptr<uint8_t[]> exact(new uint8_t[other.size()]);
+        std::copy(other.begin(), other.end(), exact.get());
+        if (random() % 2 == 0) {
+          reader.set_extradata(exact.get(), other.size());
+        } else if (!sound(reader, reader.push(exact.get(), other.size()), index++, sequence)) {
+          return false;
+        }
+      }
       if (!sound(reader, push(reader, packet), index++, sequence)) {
         return false;
       }
@@ -195,6 +207,7 @@ bool run(const Units& units, Random& random) {
     }
   }
   // Still of use: a stream that starts anew is read as ever.
+  reader.set_extradata(copy.get(), extradata.size());
   const SpsSpec sps;
   const PpsSpec pps;
   SliceSpec first, second;

@@ -107,6 +107,8 @@ def test_against_decoder(name: str) -> None:
     pictures = read(extradata, packets)
     frames = decode(extradata, packets)
     assert len(frames) == len(packets) == len(pictures)
+    in_order = [frame.pts for frame in frames] == sorted(frame.pts for frame in frames)
+    assert {picture.reorders for picture in pictures} == {not in_order} and not any(p.changed for p in pictures)
     order = sorted(pictures, key=lambda picture: (picture.sequence, picture.poc))
     assert [picture.index for picture in order] == [frame.pts for frame in frames]
     for frame in frames:
@@ -186,6 +188,66 @@ def test_recovery_points() -> None:
     extradata, packets = encode("intra-refresh=1:keyint=10:bframes=0:ref=1", frames=30)
     counts = [picture.recovery for picture in read(extradata, packets)]
     assert any(count > 0 for count in counts[1:]) and -1 in counts
+
+
+def test_extradata_anew() -> None:
+    """Each part after its own extradata, whatever its lengths or start codes, is read as if it stood alone."""
+    first = encode("bframes=0:ref=1", frames=10, container="mp4")
+    second = encode("bframes=2:ref=4:b-adapt=0", frames=10, container="mp4", width=90)
+    data, packets = encode("bframes=0:ref=3:repeat-headers=0", frames=10, container="matroska")
+    short = bytearray(data)
+    short[4] &= 0xFD  # two bytes
+    parts = [first, second, (bytes(short), [two_bytes(packet) for packet in packets]), (b"", encode("ref=2")[1]), first]
+    reader, last = _motion.H264Headers(first[0]), -1
+    for extradata, stored in parts:
+        if not extradata:  # start codes: their parameter sets are in the first packet, too
+            units = stored[0].split(b"\0\0\0\1")
+            extradata = b"".join(b"\0\0\0\1" + unit for unit in units if unit and unit[0] & 31 in (7, 8))
+        reader.set_extradata(extradata)
+        assert reader.extradata_error == ""
+        alone = read(extradata, stored)
+        start = last + 1
+        for expected, packet in zip(alone, stored, strict=True):
+            picture = reader.push(packet)
+            last = picture.index
+            assert picture.error == "" and picture.gap == 0 and picture.index == start + expected.index
+            assert picture.past == tuple(start + i for i in expected.past)
+            assert picture.future == tuple(start + i for i in expected.future)
+            assert (picture.kind, picture.poc, picture.size) == (expected.kind, expected.poc, expected.size)
+            assert picture.changed == (expected.index == 0 and start > 0)
+
+
+def two_bytes(packet: bytes) -> bytes:
+    """NAL lengths of two bytes in place of four."""
+    out, at = b"", 0
+    while at < len(packet):
+        size = int.from_bytes(packet[at : at + 4], "big")
+        out += size.to_bytes(2, "big") + packet[at + 4 : at + 4 + size]
+        at += 4 + size
+    return out
+
+
+def test_extradata_that_cannot_be_read() -> None:
+    extradata, packets = encode("bframes=0:ref=1", frames=4, container="mp4")
+    reader = _motion.H264Headers(extradata)
+    reader.set_extradata(b"")
+    assert reader.push(packets[0]).error == "" and reader.extradata_error == ""
+    for broken in (extradata[:9], extradata[:6], b"nonsense"):
+        reader.set_extradata(broken)
+        assert reader.extradata_error
+    reader.set_extradata(extradata)
+    assert reader.extradata_error == "" and reader.push(packets[1]).past == (0,)
+    with pytest.raises(TypeError, match="contiguous buffer"):
+        reader.set_extradata(None)
+
+
+def test_a_box_as_a_packet() -> None:
+    extradata, packets = encode("bframes=0:ref=1", frames=4, container="mp4")
+    reader = _motion.H264Headers(extradata)
+    assert reader.push(packets[0]).idr
+    box = reader.push(extradata)
+    assert (box.kind, box.slices, box.error) == ("", 0, "")
+    assert reader.push(packets[1]).past == (0,)
 
 
 def test_buffers() -> None:

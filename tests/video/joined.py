@@ -119,7 +119,11 @@ def mp4(path: Path, *parts: Part) -> Path:
     """One track with a sample description for each part, times going on from part to part."""
     scale = parts[0].time_base
     assert all(each.time_base == scale for each in parts)
-    sizes, keys, shifts, durations, chunks = [], [], [], [], []
+    sizes: list[int] = []
+    keys: list[int] = []
+    shifts: list[int] = []
+    durations: list[int] = []
+    chunks: list[bytes] = []
     for each in parts:
         times = [dts for _, dts, _, _ in each.samples]
         step = times[1] - times[0]
