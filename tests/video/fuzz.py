@@ -207,13 +207,15 @@ def check(path: Path, on_error: str) -> str:
         AssertionError: a promise of the reader is broken.
         Exception: anything that is no `VideoError`.
     """
-    last = -1
+    last, time = -1, None
     try:
         with VideoReader(path, on_error=on_error, gop=GOP, block=4 + 4 * (on_error == "resync")) as reader:  # type: ignore[arg-type]
             block = reader._block
             for frame in reader:
                 assert frame.index > last, f"index {frame.index} after {last}"
                 last = frame.index
+                assert frame.time is None or time is None or frame.time > time, f"{frame.time} s after {time} s"
+                time = time if frame.time is None else frame.time
                 height, width = frame.image.shape[:2]
                 assert frame.image.dtype == np.uint8 and frame.image.shape == (height, width, 3)
                 assert frame.keyframe == (frame.motion is None) == (frame.distance == 0), frame

@@ -42,6 +42,7 @@ class Timeline:
         self._last: int | None = None
         self._step = 1
         self._offset = 0
+        self._anew = False  # the next frame is the first of a connection
 
     def follow(self, frames: Iterable[Decoded], *, timed: bool = True) -> Iterator[Decoded]:
         """The frames of a connection with their times; `pts` stays None up to the first frame that has one.
@@ -50,6 +51,7 @@ class Timeline:
             timed: the container has timestamps: at the start, frames without one wait for it, and count back from it.
         """
         waiting: deque[Decoded] = deque()
+        self._anew = True
         for decoded in frames:
             waiting.append(decoded)
             yield from self._placed(waiting, timed, ended=False)
@@ -70,6 +72,7 @@ class Timeline:
             if time is not None:
                 self._last = time
                 self._step = self._duration(decoded)
+                self._anew = False
             self._count += 1
             yield decoded if time == decoded.pts else replace(decoded, pts=time)
 
@@ -100,14 +103,23 @@ class Timeline:
         if self._fits(own):
             return own
         seconds = float((own - in_turn) * decoded.time_base)
-        room = 0 if following is None else following + self._offset - self._last
-        alone = self._fits(self._last + room) and not 0 < own - self._last <= room
-        if alone and 2 * room >= max(self._step, 4):
+        room = 0 if following is None or self._anew else following + self._offset - self._last
+        if 2 * room >= max(self._step, 4) and self._is_alone(decoded, own, room):
             self._report(Discontinuity(self._count, seconds, lasting=False))
             return self._last + min(self._step, room // 2)
         self._report(Discontinuity(self._count, seconds))
         self._offset += in_turn - own
         return in_turn
+
+    def _is_alone(self, decoded: Decoded, own: int, room: int) -> bool:
+        """Whether the next frame, `room` after the last, goes on from that one and not from this one at `own`."""
+        assert self._last is not None
+        if not self._fits(self._last + room) or 0 < own - self._last <= room:
+            return False
+        duration = self._duration(decoded)
+        between = self._last + room - own
+        goes_on_from_this = 2 * abs(between - duration) <= duration
+        return not goes_on_from_this or self._last - own < 2 * self._step
 
     def _fits(self, time: int) -> bool:
         assert self._time_base is not None
