@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_never_comes_back(recording: Path, short_pauses: list[float]) -> None:
     assert short_pauses == [0.5, 1.0, 2.0]
     assert error.path == url and "3 attempts" in str(error)
     assert reader.losses == []
+
+
+def test_times_go_on_from_connection_to_connection(recording: Path) -> None:
+    """The source counts from its start again, and again."""
+    data = recording.read_bytes()
+    with server([data, data, data]) as (url, served):
+        frames, reader, _ = follow(url, reconnect=1)
+    assert len(served) == 3 and len(frames) == 144
+    times = [frame.time for frame in frames]
+    assert None not in times
+    assert {round(30 * (b - a), 3) for a, b in pairwise(times)} == {1}  # type: ignore[operator]
+    assert [jump.frame for jump in reader.discontinuities] == [48, 96]
 
 
 def test_joined_in_mid_group(recording: Path) -> None:
