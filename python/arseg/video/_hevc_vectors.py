@@ -66,7 +66,7 @@ class _Pushed:
         if extradata := new_extradata(packet):
             try:
                 self._vectors.set_extradata(extradata)
-                self._unsure = False
+                self._extradata, self._unsure = extradata, False
             except ValueError:
                 self._unsure = True
         # A damaged packet has no vectors; whether it has a picture is for FFmpeg to say.
