@@ -5,6 +5,7 @@ import gc
 import weakref
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from arseg.models import ARSegNet, PyramidNet, save_checkpoint
 from arseg.models.checkpoint import CheckpointError
 from arseg.models.pyramid import input_size, normalise
 from arseg.modes import MODES
-from arseg.video import VideoReader, encode
+from arseg.video import UnsupportedCodecError, VideoReader, encode
 
 
 def test_stream_gives_labels_timestamps_and_types(tiny, clip):
@@ -280,3 +281,16 @@ def test_no_gradients_are_kept(tiny, clip):
     assert segmenter._group.reference is not None and segmenter._group.reference.is_inference()
     assert all(p.grad is None for p in tiny.parameters())
     assert torch.is_grad_enabled()
+
+
+def test_a_codec_without_vectors_is_transcoded_by_default(tiny, tmp_path):
+    """As on the command line: one default."""
+    with av.open(str(tmp_path / "vp9.webm"), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=15, width=96, height=64)
+        for image in moving_texture(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = list(VideoSegmenter(tiny).stream(str(tmp_path / "vp9.webm")))
+    assert [frame.keyframe for frame in found] == [True, False, False, False]
+    with pytest.raises(UnsupportedCodecError, match="VP9"):
+        next(VideoSegmenter(tiny).stream(tmp_path / "vp9.webm", transcode=False))

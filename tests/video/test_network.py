@@ -212,7 +212,7 @@ def test_what_stops_in_the_middle(host: str, name: str, kind: str, words: str, t
 
 def test_what_comes_with_an_error_of_the_video_keeps_secrets_too(host: str) -> None:
     with pytest.raises(UnsupportedCodecError) as caught:
-        VideoReader(url(host, "/full/jpeg.mkv"))
+        VideoReader(url(host, "/full/jpeg.mkv"), transcode=False)
     text = keeps_secrets(caught.value)
     assert f"`arseg encode '{masked(host, '/full/jpeg.mkv')}' OUT.mp4`" in text
     assert caught.value.path == masked(host, "/full/jpeg.mkv")

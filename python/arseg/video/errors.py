@@ -140,4 +140,4 @@ def encode_hint(path: str | os.PathLike[str]) -> str:
 
 def transcode_hint(path: str | os.PathLike[str]) -> str:
     """What makes a stream readable whose vectors cannot be used, to end a sentence with."""
-    return f"pass transcode=True (--transcode) to find motion vectors while reading, or {encode_hint(path)}"
+    return f"leave transcode on (--transcode) to find motion vectors while reading, or {encode_hint(path)}"

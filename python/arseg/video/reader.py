@@ -33,6 +33,7 @@ from .errors import (
     UnsupportedCodecError,
     UnsupportedStreamError,
     VideoError,
+    encode_hint,
     transcode_hint,
 )
 from .motion import BLOCKS, BlockField
@@ -82,7 +83,7 @@ class VideoReader:
 
     H.264 with any references and B frames, and the MPEG family (MPEG-1, 2, 4 part 2, H.263 …) are read as they are:
     each field says whether it is exact or inferred. HEVC is where the package was built with libde265. Everything else,
-    and interlaced video, is transcoded in memory where that is asked for.
+    and interlaced video, is transcoded in memory unless that is switched off.
 
     A group starts at every I frame of the codec, and anew after at most `gop` frames: a P frame is taken for a keyframe
     then (or a B frame, where no other is near), so that streams without keyframes work, too. Frames are decoded as they
@@ -96,7 +97,7 @@ class VideoReader:
         path: a video file, or a URL or device that FFmpeg knows.
         block: video pixels per cell of the motion fields: 4, 8 or 16.
         gop: longest group in frames, at least 1.
-        transcode: find vectors by encoding again where the stream has none that can be used.
+        transcode: find vectors by encoding again, in memory, where the stream has none that can be used; False: raise.
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
             keyframe and tell in `losses`; always so for a live source.
         live: whether to connect again when the source breaks off; None: for network streams and cameras.
@@ -125,8 +126,8 @@ class VideoReader:
     Raises:
         ValueError: an argument out of range.
         NotAVideoError, NoFramesError, NoKeyframeError: nothing to read.
-        UnsupportedCodecError, InterlacedError: a stream that needs `transcode=True`; from the iteration where it only
-            shows later.
+        UnsupportedCodecError, InterlacedError: a stream whose vectors cannot be used, with `transcode=False`; from the
+            iteration where it only shows later.
         ReferenceGapError, TruncatedStreamError: from the iteration, after the frames before.
         ResolutionChangedError: the size changes without an I frame.
         ConnectionLostError: a live source did not come back.
@@ -138,7 +139,7 @@ class VideoReader:
         *,
         block: int = 4,
         gop: int = 48,
-        transcode: bool = False,
+        transcode: bool = True,
         on_error: Literal["raise", "resync"] = "raise",
         live: bool | None = None,
         reconnect: int = 5,
@@ -321,7 +322,7 @@ class VideoReader:
             return builder.add(decoded)
         except ValueError as error:
             raise UnsupportedStreamError(
-                f"{self._name} has a motion vector that cannot be used ({error}): {transcode_hint(self._name)}",
+                f"{self._name} has a motion vector that cannot be used ({error}): {encode_hint(self._name)}",
                 path=self._name,
             ) from error
 
@@ -346,7 +347,7 @@ class VideoReader:
         path, frame = self._name, problem.number
         if problem.kind == "interlaced":
             return InterlacedError(
-                f"{path} is interlaced from frame {frame} on: {transcode_hint(path)}", path=path, frame=frame
+                f"{path} is interlaced from frame {frame} on: {encode_hint(path)}", path=path, frame=frame
             )
         if problem.kind == "size":
             (old_width, old_height), (width, height) = problem.facts["old"], problem.facts["new"]
