@@ -8,12 +8,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from arseg import __version__, cli_adapt, cli_models, cli_train
 from arseg.errors import ArsegError, InputError
 from arseg.modes import Mode
 
+
+class _Commands(TyperGroup):
+    """Commands whose complaints of their arguments quote no secrets."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # A usage error of click, or of the copy of it in later versions of typer.
+            if isinstance(message := getattr(error, "message", None), str):
+                from arseg.video.names import without_secrets
+
+                error.message = without_secrets(message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
     "resolution, repaired along the video's own motion vectors.",
     no_args_is_help=True,

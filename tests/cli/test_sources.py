@@ -138,6 +138,10 @@ def test_commands_keep_secrets(arseg, weights, host, tmp_path):
     code, out, err = arseg("segment", f"rtsp://alice:hunter2@127.0.0.1:{port}/live?t0ken")
     assert code == 2 and "the connection was refused" in err and "no video file" not in err
     told += out + err
+    for words in (("inspect", "a.mp4", source), (source,), ("encode", source), ("demo", "a.mp4", source)):
+        code, out, err = arseg(*words)
+        assert code == 2, err
+        told += out + err
     told += " ".join(str(path) for path in tmp_path.rglob("*"))
     told += "".join(path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file())
     assert not any(secret in told for secret in SECRETS)
