@@ -81,7 +81,11 @@ def camvid_frames(
 
 
 def _by_split(root: Path, split: str) -> list[tuple[Path, Path]]:
-    images = picture_files(root / split, "CamVid's images of this split")
+    images = picture_files(
+        root / split,
+        f"CamVid's images of this split, with labels in {split}annot/ or {split}_labels/ beside it, or the original "
+        "701_StillsRaw_full/ and LabeledApproved_full/ in its place",
+    )
     names = [name.format(split=split) for name in _LABEL_FOLDERS]
     for folder in (root / name for name in names):
         if folder.is_dir():
