@@ -1,4 +1,4 @@
-"""Gradients: every backward is an operator of its own, and has none itself."""
+"""Derivatives: every backward is an operator of its own, and has none itself; forward mode is plain PyTorch's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from arseg_ext import _composite, _forward_mode, reference
+
+_libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
 
 
 def _mv_warp_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
@@ -69,8 +74,56 @@ SECOND = {
 }
 
 
+# In one pass, for inference: with a derivative they are made of their parts.
+FUSED = frozenset({"_creff", "_creff_classified"})
+
+
+def _plain_local_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    tensors = (query, key, value)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    out = reference.local_attention(*(tensor.to(wide) for tensor in tensors), **options).to(query.dtype)
+    logsumexp = torch.ops.arseg._local_attention(*(tensor.detach() for tensor in tensors), **options)[1]
+    return out, logsumexp
+
+
+def _field(block: int, frame_size: list[int], **options: Any) -> dict[str, Any]:
+    """Options of creff from those of _creff."""
+    return {**options, "block": block or None, "frame_size": frame_size if block else None}
+
+
+def _plain_creff(*tensors: Tensor, **options: Any) -> Tensor:
+    return torch.ops.arseg.creff(*tensors, **_field(**options))
+
+
+def _plain_creff_classified(
+    reference_map: Tensor, low_res: Tensor, low_res_logits: Tensor, motion: Tensor, *others: Tensor, **options: Any
+) -> Tensor:
+    labels = options.pop("labels")
+    *parameters, classifier = others
+    if labels:
+        tensors = (reference_map, low_res, low_res_logits, motion, *others)
+        return torch.ops.arseg._creff_classified(*(tensor.detach() for tensor in tensors), **options, labels=True)
+    attended = _composite.attended(reference_map, low_res, motion, parameters, **_field(**options))[1]
+    upsampled = F.interpolate(low_res_logits, size=attended.shape[2:], mode="bilinear", align_corners=True)
+    return upsampled + F.conv2d(attended, classifier[:, :, None, None])
+
+
+def _plain() -> dict[str, _forward_mode.Plain]:
+    linear = {"mv_warp": "mv_warp", **SECOND}
+    return {
+        **{op: _forward_mode.linear(name, getattr(torch.ops.arseg, op)) for op, name in linear.items()},
+        "flow_warp": reference.flow_warp,
+        "_local_attention": _plain_local_attention,
+        "_creff": _plain_creff,
+        "_creff_classified": _plain_creff_classified,
+    }
+
+
 def register() -> None:
+    library = _forward_mode.ForwardModeLibrary("arseg", _plain(), FUSED)
+    _libraries.append(library)
     for op, (backward, setup_context) in FIRST.items():
-        torch.library.register_autograd(f"arseg::{op}", backward, setup_context=setup_context)
-    for op, name in SECOND.items():
-        torch.library.register_autograd(f"arseg::{op}", _no_double_backward(name), setup_context=_nothing_to_save)
+        torch.library.register_autograd(f"arseg::{op}", backward, setup_context=setup_context, lib=library)
+    for op, name in (*SECOND.items(), *((op, "creff") for op in FUSED)):
+        backward = _no_double_backward(name)
+        torch.library.register_autograd(f"arseg::{op}", backward, setup_context=_nothing_to_save, lib=library)

@@ -1,12 +1,15 @@
 """Checks of arguments, for the Python functions and the fake kernels.
 
-The sentences are those of csrc/**/checks.h; tests/ops/test_errors.py compares them word by word.
+The sentences are those of csrc/**/checks.h; tests/ops/test_errors.py compares them word by word. A value of the wrong
+type is a TypeError, any other a ValueError.
 """
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,6 +18,7 @@ FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 GRIDS = ("aligned", "legacy")
 OUTSIDES = ("zero", "masked")
 BLOCKS = (4, 8, 16)
+MACROBLOCK = 16  # what codecs pad a frame to whole ones of
 
 
 def fail(sentence: str) -> NoReturn:
@@ -27,6 +31,82 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def list_text(sizes: Sequence[int]) -> str:
     return "[" + ", ".join(str(size) for size in sizes) + "]"
+
+
+def described(value: Any) -> str:
+    """A value of the wrong type for a message: itself where it is short, else its type."""
+    if value is None or isinstance(value, (bool, int, float, str, list, tuple)):
+        text = repr(value)
+        if len(text) <= 40:
+            return text
+    return f"a {type(value).__module__}.{type(value).__qualname__}".replace("builtins.", "")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is an int, also NumPy's and torch.compile's, but no bool."""
+    if isinstance(value, (int, torch.SymInt)):
+        return not isinstance(value, bool)
+    return isinstance(value, numbers.Integral)
+
+
+def is_pair(value: Any) -> bool:
+    """Whether it is a sequence of ints (of any length: the value is another check's)."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(is_integer(item) for item in value)
+
+
+def integers(value: Sequence[Any]) -> list[int]:
+    """The plain ints of a sequence that `is_pair`, whatever kind of ints they are."""
+    return [item if isinstance(item, (int, torch.SymInt)) else operator.index(item) for item in value]
+
+
+def is_tensor(op: str, **tensors: Any) -> None:
+    """Each is a dense torch.Tensor."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{op}: {name} must be a torch.Tensor, got {described(tensor)}")
+        if tensor.layout != torch.strided:
+            raise TypeError(f"{op}: {name} must be a dense tensor, got one of layout {tensor.layout}")
+
+
+def block_size(op: str, block: Any) -> int:
+    if not is_integer(block):
+        raise TypeError(f"{op}: block must be 4, 8 or 16, got {described(block)}")
+    return integers([block])[0]
+
+
+def frame_sides(op: str, frame_size: Any) -> list[int]:
+    if not is_pair(frame_size):
+        raise TypeError(
+            f"{op}: frame_size must be (height, width) in video pixels, both positive, got {described(frame_size)}"
+        )
+    return integers(frame_size)
+
+
+def window_pair(op: str, window: Any) -> list[int]:
+    """(height, width) of a window that may be given as one int."""
+    if is_integer(window):
+        return integers([window, window])
+    if not is_pair(window):
+        raise TypeError(
+            f"{op}: window must be odd and between 3 and 15, an int or (height, width), got {described(window)}"
+        )
+    return integers(window)
+
+
+def resized_sides(op: str, size: Any) -> list[int]:
+    if not is_pair(size):
+        raise TypeError(f"{op}: size must be (height, width), got {described(size)}")
+    return integers(size)
+
+
+def is_number(op: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, torch.SymInt, torch.SymFloat)):
+        raise TypeError(f"{op}: {name} must be a number, got {described(value)}")
+
+
+def is_flag(op: str, name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{op}: {name} must be True or False, got {described(value)}")
 
 
 def dims(op: str, name: str, tensor: Tensor, layout: str) -> None:
@@ -48,6 +128,14 @@ def same_dtype(op: str, name: str, tensor: Tensor, other_name: str, other: Tenso
         )
 
 
+def castable_dtype(op: str, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    """The dtype of another, or under autocast, which makes them equal, any floating one."""
+    if autocast_on(other):
+        floating(op, name, tensor)
+    else:
+        same_dtype(op, name, tensor, other_name, other)
+
+
 def same_device(op: str, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.device != other.device:
         fail(f"{op}: {name} must be on the device of {other_name}, {other.device}, got {tensor.device}")
@@ -63,14 +151,30 @@ def autocast_on(tensor: Tensor) -> bool:
     return tensor.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(tensor.device.type)
 
 
+def one_of(op: str, name: str, value: Any, choices: tuple[str, str]) -> None:
+    sentence = f"{op}: {name} must be '{choices[0]}' or '{choices[1]}', got "
+    if not isinstance(value, str):
+        raise TypeError(sentence + described(value))
+    if value not in choices:
+        fail(f"{sentence}'{value}'")
+
+
 def grid_name(op: str, grid: str) -> None:
-    if grid not in GRIDS:
-        fail(f"{op}: grid must be 'aligned' or 'legacy', got '{grid}'")
+    one_of(op, "grid", grid, GRIDS)
+
+
+def outside_name(op: str, outside: str) -> None:
+    one_of(op, "outside", outside, OUTSIDES)
 
 
 def feature_map(op: str, name: str, tensor: Tensor) -> None:
     dims(op, name, tensor, "[N, C, H, W]")
     floating(op, name, tensor)
+
+
+def block_name(op: str, block: int) -> None:
+    if block not in BLOCKS:
+        fail(f"{op}: block must be 4, 8 or 16, got {block}")
 
 
 def motion_field(
@@ -83,18 +187,20 @@ def motion_field(
         fail(f"{op}: motion must have shape [N, Hb, Wb, 2], got {list_text(motion.shape)}")
     if motion.shape[0] != feature.shape[0]:
         fail(f"{op}: motion must have the batch size of {map_name}, {feature.shape[0]}, got {motion.shape[0]}")
-    if block not in BLOCKS:
-        fail(f"{op}: block must be 4, 8 or 16, got {block}")
+    block_name(op, block)
     if len(frame_size) != 2 or any(side <= 0 for side in frame_size):
         fail(
             f"{op}: frame_size must be (height, width) in video pixels, both positive, got "
             f"{list_text(tuple(frame_size))}"
         )
-    rows, columns = (-(-side // block) for side in frame_size)
-    if motion.shape[1] < rows or motion.shape[2] < columns:
+    height, width = motion.shape[1:3]
+    exact = [-(-side // block) for side in frame_size]
+    padded = [-(-side // MACROBLOCK) * (MACROBLOCK // block) for side in frame_size]
+    if not any(height == rows and width == columns for rows, columns in (exact, padded)):
         fail(
-            f"{op}: motion must cover the frame with at least [{rows}, {columns}] blocks, "
-            f"got [{motion.shape[1]}, {motion.shape[2]}]"
+            f"{op}: motion must have {list_text(exact)} blocks of {block} pixels for frame_size "
+            f"{list_text(tuple(frame_size))}, or {list_text(padded)} where the frame is padded to whole macroblocks of "
+            f"{MACROBLOCK}, got {list_text((height, width))}"
         )
 
 
@@ -128,16 +234,15 @@ def window_sides(op: str, window: Sequence[int]) -> None:
 def attention(
     op: str, query: Tensor, key: Tensor, value: Tensor, window: Sequence[int], outside: str, *, mixed: bool = False
 ) -> None:
-    """`mixed` allows key and value another dtype."""
+    """`mixed` allows key and value another dtype where autocast is on."""
+    dtype = castable_dtype if mixed else same_dtype
     dims(op, "query", query, "[N, C, H, W]")
     floating(op, "query", query)
     same_device(op, "key", key, "query", query)
-    if not mixed:
-        same_dtype(op, "key", key, "query", query)
+    dtype(op, "key", key, "query", query)
     shape(op, "key", key, query.shape)
     same_device(op, "value", value, "query", query)
-    if not mixed:
-        same_dtype(op, "value", value, "query", query)
+    dtype(op, "value", value, "query", query)
     dims(op, "value", value, "[N, C, H, W]")
     shape(op, "value", value, (query.shape[0], value.shape[1], query.shape[2], query.shape[3]))
     window_sides(op, window)
@@ -160,8 +265,7 @@ def classifier(op: str, reference: Tensor, weight: Tensor, bias: Tensor, most: i
     shape(op, "classifier_bias", bias, (classes,))
     for name, tensor in (("classifier_weight", weight), ("classifier_bias", bias)):
         same_device(op, name, tensor, "reference", reference)
-        if not autocast_on(reference):
-            same_dtype(op, name, tensor, "reference", reference)
+        castable_dtype(op, name, tensor, "reference", reference)
 
 
 def resize_labels(logits: Tensor, size: Sequence[int]) -> None:
@@ -174,11 +278,6 @@ def resize_labels(logits: Tensor, size: Sequence[int]) -> None:
         fail(f"{op}: logits must not be empty, got shape {list_text(logits.shape)}")
     if len(size) != 2 or any(side < 0 for side in size):
         fail(f"{op}: size must be (height, width), got {list_text(tuple(size))}")
-
-
-def outside_name(op: str, outside: str) -> None:
-    if outside not in OUTSIDES:
-        fail(f"{op}: outside must be 'zero' or 'masked', got '{outside}'")
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

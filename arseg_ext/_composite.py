@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_ext import _checks
+from arseg_ext import _checks, _forward_mode, _overlap
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
+
+
+def computing_dtype(first: Tensor) -> torch.dtype:
+    """What an operator computes in and gives: autocast's dtype where that is on, else that of its first map.
+
+    A first map in float64 is left alone, as by torch's own policy, and decides for the others.
+    """
+    if _checks.autocast_on(first) and first.dtype != torch.float64:
+        return torch.get_autocast_dtype(first.device.type)
+    return first.dtype
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor  # an integer one is refused by name
+
+
+def _as_autocast_asks(function: Callable[..., Tensor], uncast: Sequence[int] = ()) -> Callable[..., Tensor]:
+    """Under autocast: all tensors but those at `uncast` cast to one dtype, and no autocast within.
+
+    Left to autocast, the parts would decide one by one: torch upsamples in float32, and attention gives bfloat16.
+    """
+
+    @functools.wraps(function)
+    def run(first: Tensor, *others: Tensor, **options: Any) -> Tensor:
+        if not _checks.autocast_on(first):
+            return function(first, *others, **options)
+        dtype = computing_dtype(first)
+        tensors = [t if i in uncast else _cast(t, dtype) for i, t in enumerate((first, *others))]
+        with torch.autocast(first.device.type, enabled=False):
+            return function(*tensors, **options)
+
+    return run
 
 
 def local_attention(
@@ -39,12 +72,13 @@ def check_creff(
     op: str = "creff",
 ) -> None:
     """Checks of creff beyond those of its parts."""
+    _checks.is_tensor(op, reference=reference, low_res=low_res, motion=motion)
+    for kind, weight, bias in convolutions:
+        _checks.is_tensor(op, **{f"{kind}_weight": weight, f"{kind}_bias": bias})
     _checks.feature_map(op, "reference", reference)
     _checks.feature_map(op, "low_res", low_res)
     _checks.same_device(op, "low_res", low_res, "reference", reference)
-    mixed = _checks.autocast_on(reference)
-    if not mixed:
-        _checks.same_dtype(op, "low_res", low_res, "reference", reference)
+    _checks.castable_dtype(op, "low_res", low_res, "reference", reference)
     if low_res.shape[0] != reference.shape[0] or low_res.shape[1] != reference.shape[1]:
         _checks.fail(
             f"{op}: low_res must have the batch size and channels of reference, "
@@ -62,8 +96,7 @@ def check_creff(
     ):
         _checks.same_device(op, name, tensor, "reference", reference)
         _checks.shape(op, name, tensor, shape)
-        if not mixed:
-            _checks.same_dtype(op, name, tensor, "reference", reference)
+        _checks.castable_dtype(op, name, tensor, "reference", reference)
     _checks.window_sides(op, window)
     _checks.outside_name(op, outside)
     if motion.is_floating_point():
@@ -82,9 +115,9 @@ def check_creff(
 
 
 def _in_one_pass(tensors: Sequence[Tensor]) -> bool:
-    """Whether the fused kernel will do: there is one for the device, and nobody wants a gradient."""
+    """Whether the fused kernel will do: there is one for the device, and nobody wants a derivative."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not wanted and tensors[0].device.type in ("cpu", "cuda")
+    return not wanted and not _forward_mode.has_tangent(tensors) and tensors[0].device.type in ("cpu", "cuda")
 
 
 def _fused_options(
@@ -103,14 +136,6 @@ def _fused_options(
         "grid": grid,
         "outside": outside,
     }
-
-
-def _computing(reference: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors in the dtype that autocast, or the reference, asks for."""
-    dtype = reference.dtype
-    if _checks.autocast_on(reference) and dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(reference.device.type)
-    return [tensor.to(dtype) for tensor in tensors]
 
 
 def creff(
@@ -134,8 +159,35 @@ def creff(
     check_creff(reference, low_res, motion, named(parameters), window, block, frame_size, grid, outside)
     if _in_one_pass((reference, low_res, motion, *parameters)):
         options = _fused_options(motion, window, block, frame_size, grid, outside)
-        reference, low_res, *rest = _computing(reference, (reference, low_res, *parameters))
-        return torch.ops.arseg._creff(reference, low_res, motion, *rest, **options)
+        return torch.ops.arseg._creff(reference, low_res, motion, *parameters, **options)
+    upsampled, attended_values = attended(
+        reference,
+        low_res,
+        motion,
+        parameters,
+        window=window,
+        block=block,
+        frame_size=frame_size,
+        grid=grid,
+        outside=outside,
+    )
+    return upsampled + attended_values
+
+
+def attended(
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    parameters: Sequence[Tensor],
+    *,
+    window: Sequence[int],
+    block: int | None,
+    frame_size: Sequence[int] | None,
+    grid: str,
+    outside: str,
+) -> tuple[Tensor, Tensor]:
+    """The two terms of creff: the upsampled map, and what the attention takes from the warped one."""
+    query_weight, query_bias, key_weight, key_bias, value_weight, value_bias = parameters
     ops = torch.ops.arseg
     if motion.is_floating_point():
         warped = ops.flow_warp(reference, motion, grid=grid)
@@ -147,24 +199,95 @@ def creff(
     query = F.conv2d(upsampled, query_weight, query_bias, padding=1, groups=channels)
     key = F.conv2d(warped, key_weight, key_bias, padding=1, groups=channels)
     value = F.conv2d(warped, value_weight, value_bias, padding=1, groups=channels)
-    return upsampled + ops.local_attention(query, key, value, window=window, outside=outside)
+    return upsampled, ops.local_attention(query, key, value, window=window, outside=outside)
 
 
 def creff_out(
-    reference: Tensor, low_res: Tensor, motion: Tensor, parameters: Sequence[Tensor], out: Tensor, **o: Any
+    reference: Tensor, low_res: Tensor, motion: Tensor, parameters: Sequence[Tensor], out: Tensor, **options: Any
 ) -> Tensor:
     """creff into `out`, without gradients."""
-    check_creff(reference, low_res, motion, named(parameters), **o)
+    _checks.is_tensor("creff", out=out)
+    check_creff(reference, low_res, motion, named(parameters), **options)
+    dtype = computing_dtype(reference)
+    reference, low_res, *rest = (_cast(tensor, dtype) for tensor in (reference, low_res, *parameters))
     _checks.same_device("creff", "out", out, "reference", reference)
-    reference, low_res, *rest = _computing(reference, (reference, low_res, *parameters))
     _checks.same_dtype("creff", "out", out, "reference", reference)
     _checks.shape("creff", "out", out, reference.shape)
-    if not _in_one_pass((reference, low_res, motion, *parameters)):
+    fused = _fused_options(motion, **options)
+    if not torch.compiler.is_compiling():  # a refused call is to leave no trace on `out`
+        _check_out(out, (reference, low_res, motion, *rest))
+    # What is detached has the same version, and the operator takes nothing that requires a gradient.
+    tensors = [tensor.detach() for tensor in (reference, low_res, motion, *rest, out)]
+    torch.ops.arseg._creff_out(*tensors, **fused)
+    return out
+
+
+def _check_out(out: Tensor, inputs: Sequence[Tensor]) -> None:
+    """What may not be written to, or not now."""
+    if out.requires_grad and (out.is_leaf or torch.is_grad_enabled()):
+        what = "it is a leaf that requires a gradient" if out.is_leaf else "it requires a gradient"
+        _checks.fail(f"creff: out must be a map that autograd does not follow, but {what}; pass out.detach()")
+    if not _in_one_pass(inputs) or _forward_mode.has_tangent([out]):
         _checks.fail(
             "creff: out is for inference on the CPU or a CUDA device; call it under torch.no_grad() or leave out away"
         )
-    torch.ops.arseg._creff_out(reference, low_res, motion, *rest, **_fused_options(motion, **o), out=out)
-    return out
+    if out.is_inference() and not torch.is_inference_mode_enabled():
+        _checks.fail(
+            "creff: out is an inference tensor, which may be written under torch.inference_mode() alone; "
+            "pass out.clone()"
+        )
+    if _overlap.shares_with_itself(out):
+        _checks.fail(
+            f"creff: out must have memory of its own for every element, got strides {_checks.list_text(out.stride())} "
+            f"for shape {_checks.list_text(out.shape)}, as after expand(); pass out.contiguous()"
+        )
+    name = _overlap.sharing(out, zip(INPUTS, inputs, strict=True))
+    if name is not None:
+        _checks.fail(f"creff: out must not share memory with {name}, which is read while out is written")
+
+
+def _write_creff(
+    reference: Tensor,
+    low_res: Tensor,
+    motion: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    value_weight: Tensor,
+    value_bias: Tensor,
+    out: Tensor,
+    **options: Any,
+) -> None:
+    inputs = (
+        reference,
+        low_res,
+        motion,
+        query_weight,
+        query_bias,
+        key_weight,
+        key_bias,
+        value_weight,
+        value_bias,
+    )
+    # Here gradients are off, whatever they were where the operator was called.
+    if any(tensor.requires_grad for tensor in (*inputs, out)):
+        _checks.fail("creff: out is for inference, got tensors that require a gradient; detach them or leave out away")
+    _check_out(out, inputs)
+    torch.ops.arseg._creff_into(*inputs, **options, out=out)
+
+
+INPUTS = (
+    "reference",
+    "low_res",
+    "motion",
+    "query_weight",
+    "query_bias",
+    "key_weight",
+    "key_bias",
+    "value_weight",
+    "value_bias",
+)
 
 
 def named(parameters: Sequence[Tensor]) -> list[tuple[str, Tensor, Tensor]]:
@@ -182,6 +305,7 @@ def check_classified(
 ) -> None:
     check_creff(reference, low_res, motion, named(parameters), **options, op=op)
     weight, bias = classifier
+    _checks.is_tensor(op, classifier_weight=weight, classifier_bias=bias)
     _checks.classifier(op, reference, weight, bias, most=256 if op == "creff_labels" else None)
 
 
@@ -197,12 +321,14 @@ def _creff_classified(
 ) -> Tensor:
     check_classified(op, reference, low_res, motion, parameters, (weight, bias), options)
     labels = op == "creff_labels"
+    if labels:  # they have no derivative, whatever their arguments want
+        reference, low_res, motion, weight, bias = (t.detach() for t in (reference, low_res, motion, weight, bias))
+        parameters = [parameter.detach() for parameter in parameters]
     weight = weight.flatten(1)
     if not _in_one_pass((reference, low_res, motion, *parameters, weight, bias)):
         fused = creff(reference, low_res, motion, *parameters, **options)
-        logits = F.conv2d(fused, weight[:, :, None, None].to(fused.dtype), bias.to(fused.dtype))
+        logits = F.conv2d(fused, weight[:, :, None, None], bias)
         return logits.argmax(1).to(torch.uint8) if labels else logits
-    reference, low_res, weight, bias, *rest = _computing(reference, (reference, low_res, weight, bias, *parameters))
     # The classifier is linear and the weights of the attention add up to 1: it may come before the sum over values
     # and before the upsampling, where it is cheaper.
     if reference.device.type == "cpu":
@@ -210,7 +336,14 @@ def _creff_classified(
     else:  # as a matrix product: cuDNN's convolutions of float32 are TF32 unless told otherwise
         low_res_logits = F.linear(low_res.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
     return torch.ops.arseg._creff_classified(
-        reference, low_res, low_res_logits, motion, *rest, weight, **_fused_options(motion, **options), labels=labels
+        reference,
+        low_res,
+        low_res_logits,
+        motion,
+        *parameters,
+        weight,
+        **_fused_options(motion, **options),
+        labels=labels,
     )
 
 
@@ -243,10 +376,21 @@ def _classified(op: str) -> Callable[..., Tensor]:
     return run
 
 
+MOTION = 2  # its place among the arguments; a dense flow keeps its dtype, as positions need more than half precision
+
+_WRITE = (
+    "(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, Tensor key_weight, "
+    "Tensor key_bias, Tensor value_weight, Tensor value_bias, Tensor(a!) out, *, int[2] window, int block, "
+    "SymInt[] frame_size, str grid, str outside) -> ()"
+)
+
+
 def register() -> None:
     library = torch.library.Library("arseg", "IMPL", "CompositeImplicitAutograd")
-    library.impl("local_attention", local_attention)
-    library.impl("creff", creff)
+    library.impl("local_attention", _as_autocast_asks(local_attention))
+    library.impl("creff", _as_autocast_asks(creff, uncast=(MOTION,)))
     for op in ("creff_logits", "creff_labels"):
-        library.impl(op, _classified(op))
+        library.impl(op, _as_autocast_asks(_classified(op), uncast=(MOTION,)))
     _libraries.append(library)
+    # A custom operator tells autograd that it writes to `out`.
+    torch.library.custom_op("arseg::_creff_out", _write_creff, mutates_args=("out",), schema=_WRITE)

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 
-from arseg_ext import _checks
+from arseg_ext import _checks, _composite
 
 
 def _raising_like_kernels(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,9 +29,23 @@ def _contiguous_like(tensor: Tensor) -> Tensor:
     return tensor.new_empty(tensor.shape)
 
 
+def _is_channels_last(tensor: Tensor) -> bool:
+    """Whether torch takes a map for channels_last, as is_channels_last in csrc/cpu/tensors.h."""
+    if tensor.stride(1) == 0:
+        return False
+    least = 0
+    for dim in (1, 3, 2, 0):
+        size, stride = tensor.shape[dim], tensor.stride(dim)
+        if size == 0 or stride < least or (dim == 0 and least == tensor.stride(1)):
+            return False
+        least = stride * size if size > 1 else stride
+    return True
+
+
 def _map(like: Tensor, shape: Sequence[int]) -> Tensor:
     """A map in the memory format of `like`, as empty_map in csrc/cpu/tensors.h."""
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=suggest_memory_format(like))
+    layout = torch.channels_last if _is_channels_last(like) else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def _map_like(tensor: Tensor) -> Tensor:
@@ -105,19 +118,45 @@ def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = 
     return logits.new_empty((logits.shape[0], *size), dtype=torch.uint8)
 
 
-def creff(reference: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _map_like(reference)
+def _check_creff(op: str, tensors: Sequence[Tensor], options: dict[str, Any]) -> None:
+    """Of the arguments of a fused kernel, which names a dense flow by a block of 0."""
+    reference, low_res, motion, *parameters = tensors
+    field = options if options["block"] else {**options, "block": None, "frame_size": None}
+    _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **field, op=op)
 
 
-def creff_out(*args: Any, **kwargs: Any) -> None:
-    return None
+def creff(*tensors: Tensor, **options: Any) -> Tensor:
+    _check_creff("creff", tensors, options)
+    return _map_like(tensors[0])
 
 
-def creff_classified(reference: Tensor, *args: Any, labels: bool, **kwargs: Any) -> Tensor:
-    batch, _, height, width = reference.shape
+def creff_out(*tensors: Tensor, **options: Any) -> None:
+    *tensors_of_creff, out = tensors
+    _check_creff("creff", tensors_of_creff, options)
+    _checks.same_dtype("creff", "out", out, "reference", tensors[0])
+    _checks.shape("creff", "out", out, tensors[0].shape)
+
+
+def creff_classified(
+    reference: Tensor, low_res: Tensor, low_res_logits: Tensor, *others: Tensor, labels: bool, **options: Any
+) -> Tensor:
+    op = "creff_labels" if labels else "creff_logits"
+    *others_of_creff, classifier = others
+    _check_creff(op, (reference, low_res, *others_of_creff), options)
+    batch, channels, height, width = reference.shape
+    _checks.dims(op, "classifier", classifier, "[K, C]")
+    classes = classifier.shape[0]
+    _checks.shape(op, "classifier", classifier, (classes, channels))
+    if classes < 1:
+        _checks.fail(f"{op}: classifier must have 1 class or more, got 0")
+    if labels and classes > 256:
+        _checks.fail(f"{op}: classifier must have at most 256 classes, got {classes}")
+    _checks.same_dtype(op, "classifier", classifier, "reference", reference)
+    _checks.shape(op, "low_res_logits", low_res_logits, (batch, classes, low_res.shape[2], low_res.shape[3]))
+    _checks.same_dtype(op, "low_res_logits", low_res_logits, "reference", reference)
     if labels:
         return reference.new_empty((batch, height, width), dtype=torch.uint8)
-    return _map(reference, (batch, args[9].shape[0], height, width))
+    return _map(reference, (batch, classes, height, width))
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
@@ -131,6 +170,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "resize_labels": resize_labels,
     "_creff": creff,
     "_creff_out": creff_out,
+    "_creff_into": lambda *tensors, out, **options: creff_out(*tensors, out, **options),
     "_creff_classified": creff_classified,
 }
 

@@ -65,6 +65,7 @@ def register() -> None:
     register_flop_formula(ops._local_attention_backward)(attention_backward_flops)
     register_flop_formula(ops._creff)(fusion_flops)
     register_flop_formula(ops._creff_out)(fusion_flops)
+    register_flop_formula(ops._creff_into)(fusion_flops)
     register_flop_formula(ops._creff_classified)(classified_fusion_flops)
     for warp in (
         ops.mv_warp,

@@ -7,17 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from arseg_ext import ops
+from arseg_ext import _checks, ops
 
 __all__ = ["CReFF", "LocalAttention", "MVWarp"]
 
 
 class MVWarp(nn.Module):
-    """`ops.mv_warp` with fixed `block` (video pixels) and `grid`."""
+    """`ops.mv_warp` with fixed `block` (video pixels; 4 for the fields of `arseg.video.VideoReader`) and `grid`."""
 
-    def __init__(self, block: int = 16, grid: str = "aligned") -> None:
+    def __init__(self, block: int, grid: str = "aligned") -> None:
         super().__init__()
-        self.block = block
+        self.block = _checks.block_size("MVWarp", block)
+        _checks.block_name("MVWarp", self.block)
+        _checks.grid_name("MVWarp", grid)
         self.grid = grid
 
     def forward(self, feature: Tensor, motion: Tensor, *, frame_size: Sequence[int]) -> Tensor:
@@ -33,6 +35,9 @@ class LocalAttention(nn.Module):
 
     def __init__(self, window: int | Sequence[int] = 7, outside: str = "zero", scale: float = 1.0) -> None:
         super().__init__()
+        _checks.window_sides("LocalAttention", _checks.window_pair("LocalAttention", window))
+        _checks.outside_name("LocalAttention", outside)
+        _checks.is_number("LocalAttention", "scale", scale)
         self.window = window
         self.outside = outside
         self.scale = scale
@@ -46,8 +51,21 @@ class LocalAttention(nn.Module):
 
 
 def _parameters(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    assert convolution.bias is not None
-    return convolution.weight, convolution.bias
+    """Weight and bias; a bias that is not there is 0."""
+    bias = convolution.bias
+    return convolution.weight, convolution.weight.new_zeros(convolution.out_channels) if bias is None else bias
+
+
+def _head(op: str, classifier: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a 1x1 convolution; with any other the result would be another."""
+    expected = f"{op}: classifier must be a 1x1 nn.Conv2d of {channels} channels, stride 1, no padding, 1 group, got "
+    if not isinstance(classifier, nn.Conv2d):
+        raise TypeError(expected + _checks.described(classifier))
+    options = (classifier.kernel_size, classifier.stride, classifier.padding, classifier.groups)
+    plain = options in (((1, 1), (1, 1), padding, 1) for padding in ((0, 0), "valid", "same"))
+    if not plain or classifier.in_channels != channels:
+        raise ValueError(expected + repr(classifier))
+    return _parameters(classifier)
 
 
 class CReFF(nn.Module):
@@ -60,6 +78,12 @@ class CReFF(nn.Module):
         self, channels: int, window: int | Sequence[int] = 7, grid: str = "aligned", outside: str = "zero"
     ) -> None:
         super().__init__()
+        if not _checks.is_integer(channels) or channels < 1:
+            error = ValueError if _checks.is_integer(channels) else TypeError
+            raise error(f"CReFF: channels must be a positive int, got {_checks.described(channels)}")
+        _checks.window_sides("CReFF", _checks.window_pair("CReFF", window))
+        _checks.grid_name("CReFF", grid)
+        _checks.outside_name("CReFF", outside)
         self.channels = channels
         self.window = window
         self.grid = grid
@@ -91,7 +115,7 @@ class CReFF(nn.Module):
         frame_size: Sequence[int] | None = None,
     ) -> Tensor:
         """`classifier(self(...))` for a 1x1 classifier, without the fused map between them -> [N, K, H, W]."""
-        head = _parameters(classifier)
+        head = _head("creff_logits", classifier, self.channels)
         options = self._options(frame_size)
         return ops.creff_logits(reference, low_res, motion, *self._weights(), *head, block=block, **options)
 
@@ -106,7 +130,7 @@ class CReFF(nn.Module):
         frame_size: Sequence[int] | None = None,
     ) -> Tensor:
         """The class of the largest of `logits` -> uint8 [N, H, W]."""
-        head = _parameters(classifier)
+        head = _head("creff_labels", classifier, self.channels)
         options = self._options(frame_size)
         return ops.creff_labels(reference, low_res, motion, *self._weights(), *head, block=block, **options)
 

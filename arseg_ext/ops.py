@@ -3,9 +3,21 @@
 Each function calls the operator of the same name in `torch.ops.arseg` and takes the same arguments. Maps are
 [N, C, H, W] with any strides; results have the memory format (channels_last or contiguous) of the
 first map, and channels_last is the faster one. Values are float32, float64, float16 or bfloat16; half
-types are added up in float32. A wrong argument raises ValueError with a sentence that names it, what was
-expected and what came. First derivatives are supported (deterministic: the same bits on every run and for any
-number of threads), second ones are not.
+types are added up in float32. A wrong argument raises ValueError, one of the wrong type TypeError, with a sentence
+that names it, what was expected and what came.
+
+Derivatives: first ones in reverse mode (deterministic: the same bits on every run and for any number of threads), and
+in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the operators are those of `arseg_ext.reference`, in
+plain PyTorch and as slow. Derivatives of a backward raise RuntimeError, in forward mode NotImplementedError.
+
+Autocast, for every operator but the warps and `resize_labels`, on the CPU and on CUDA, with gradients and without:
+all floating arguments but `motion` are cast to autocast's dtype, whatever each has, and the result has it; where the
+first map (`query`, `reference`) is float64, autocast is left out of account and the others are cast to float64. Warps
+are not touched by autocast: their result has the dtype of the feature.
+
+Inf and NaN: a warp leaves out pixels of weight 0, so that what lies beside a position does not reach it. Upsampling and
+`resize_labels` count them as `torch.nn.functional.interpolate` does: 0 * Inf is NaN. Labels are chosen as by
+`torch.argmax`: the first of equals, and the first NaN before any number.
 
 Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos" (AR-Seg),
 CVPR 2023.
@@ -13,7 +25,6 @@ CVPR 2023.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,10 +36,6 @@ from arseg_ext import _checks, _composite, _loader
 _loader.load()
 
 __all__ = ["creff", "creff_labels", "creff_logits", "flow_warp", "local_attention", "mv_warp", "resize_labels"]
-
-
-def _pair(window: int | Sequence[int]) -> Sequence[int]:
-    return list(window) if isinstance(window, Sequence) else [operator.index(window)] * 2
 
 
 def mv_warp(
@@ -48,7 +55,8 @@ def mv_warp(
 
     Args:
         feature: reference map [N, C, H, W].
-        motion: int16 [N, Hb, Wb, 2], (x, y) in quarter video pixels; Hb >= ceil(Hv / block), likewise Wb.
+        motion: int16 [N, Hb, Wb, 2], (x, y) in quarter video pixels. [Hb, Wb] is [ceil(Hv / block), ceil(Wv / block)],
+            or that of the frame padded to whole macroblocks of 16 pixels, as codecs pad it.
         block: side of a block in video pixels: 4, 8 or 16.
         frame_size: (Hv, Wv), the video's height and width in pixels.
         grid: "aligned", or "legacy" for the grid of the published checkpoints (see `flow_warp`).
@@ -57,8 +65,11 @@ def mv_warp(
         The warped map, shape and dtype of `feature`. Differentiable in `feature`.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
+    _checks.is_tensor("mv_warp", feature=feature, motion=motion)
+    block = _checks.block_size("mv_warp", block)
+    frame_size = _checks.frame_sides("mv_warp", frame_size)
     _checks.mv_warp("mv_warp", "feature", feature, motion, block, frame_size, grid)
     return torch.ops.arseg.mv_warp(feature, motion, block=block, frame_size=frame_size, grid=grid)
 
@@ -81,8 +92,9 @@ def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor
         The warped map, shape and dtype of `feature`. Differentiable in `feature` and `flow`.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
+    _checks.is_tensor("flow_warp", feature=feature, flow=flow)
     _checks.flow_warp("flow_warp", "feature", feature, flow, grid)
     return torch.ops.arseg.flow_warp(feature, flow, grid=grid)
 
@@ -110,16 +122,34 @@ def local_attention(
         scale: factor of the logits; the published networks use 1.
 
     Returns:
-        [N, Cv, H, W], dtype of `query`. Differentiable in `query`, `key` and `value`. Under autocast the three
-        are cast to the autocast dtype.
+        [N, Cv, H, W], dtype of `query` (under autocast, autocast's: see above). Differentiable in `query`, `key` and
+        `value`.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
-    window = _pair(window)
-    mixed = _checks.autocast_on(query)
-    _checks.attention("local_attention", query, key, value, window, outside, mixed=mixed)
+    _checks.is_tensor("local_attention", query=query, key=key, value=value)
+    window = _checks.window_pair("local_attention", window)
+    _checks.is_number("local_attention", "scale", scale)
+    _checks.attention("local_attention", query, key, value, window, outside, mixed=True)
     return torch.ops.arseg.local_attention(query, key, value, window=window, outside=outside, scale=scale)
+
+
+def _creff_options(
+    op: str,
+    window: int | Sequence[int],
+    block: int | None,
+    frame_size: Sequence[int] | None,
+    grid: str,
+    outside: str,
+) -> dict[str, Any]:
+    return {
+        "window": _checks.window_pair(op, window),
+        "block": None if block is None else _checks.block_size(op, block),
+        "frame_size": None if frame_size is None else _checks.frame_sides(op, frame_size),
+        "grid": grid,
+        "outside": outside,
+    }
 
 
 def creff(
@@ -155,25 +185,21 @@ def creff(
         query_bias, key_bias, value_bias: [C].
         window, outside: see `local_attention`.
         block, frame_size, grid: see `mv_warp`.
-        out: where to put the result, [N, C, H, W] in the dtype of the reference; without gradients. A stream that
-            hands in the same map for every frame spares the fresh pages of a new one.
+        out: where to put the result, [N, C, H, W] in its dtype; without gradients. A stream that hands in the same map
+            for every frame spares the fresh pages of a new one. It may not be a leaf that requires a gradient, nor
+            share memory with an argument or, as after expand(), with itself. Autograd knows that it changes: a backward
+            that needs what it held raises.
 
     Returns:
-        The fused map [N, C, H, W]. Differentiable in every floating argument. Where no gradient is wanted, one pass
-        makes it on the CPU, with at most 4 MB of memory a thread besides (up to 1024 channels); maps that are not
-        channels_last are copied first.
+        The fused map [N, C, H, W], dtype of `reference` (under autocast, autocast's: see above). Differentiable in
+        every floating argument. Where no gradient is wanted, one pass makes it on the CPU, with at most 4 MB of memory
+        a thread besides (up to 1024 channels); maps that are not channels_last are copied first.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
-    options: dict[str, Any] = {
-        "window": _pair(window),
-        "block": block,
-        "frame_size": frame_size,
-        "grid": grid,
-        "outside": outside,
-    }
+    options = _creff_options("creff", window, block, frame_size, grid, outside)
     if out is not None:
         return _composite.creff_out(reference, low_res, motion, parameters, out, **options)
     _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **options)
@@ -210,14 +236,15 @@ def creff_logits(
         classifier_bias: [K].
 
     Returns:
-        [N, K, H, W], dtype of `reference`. Differentiable in every floating argument.
+        [N, K, H, W], dtype of `reference` (under autocast, autocast's: see above). Differentiable in every floating
+        argument.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
-    options = {"window": _pair(window), "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+    options = _creff_options("creff_logits", window, block, frame_size, grid, outside)
     _composite.check_classified("creff_logits", reference, low_res, motion, parameters, classifier, options)
     return torch.ops.arseg.creff_logits(reference, low_res, motion, *parameters, *classifier, **options)
 
@@ -247,14 +274,15 @@ def creff_labels(
         reference ... outside: see `creff_logits`; at most 256 classes.
 
     Returns:
-        uint8 [N, H, W], the class of the largest logit, the first of equals. Not differentiable.
+        uint8 [N, H, W], the class that `creff_logits(...).argmax(1)` gives, but for rounding. Not differentiable: one
+        pass makes it also where arguments require a gradient.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype, device or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
-    options = {"window": _pair(window), "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+    options = _creff_options("creff_labels", window, block, frame_size, grid, outside)
     _composite.check_classified("creff_labels", reference, low_res, motion, parameters, classifier, options)
     return torch.ops.arseg.creff_labels(reference, low_res, motion, *parameters, *classifier, **options)
 
@@ -262,8 +290,8 @@ def creff_labels(
 def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """Bilinear resizing of logits, and the class of the largest, without the resized logits between them.
 
-    The labels are those of `F.interpolate(logits, size, mode="bilinear", align_corners=align_corners).argmax(1)` but
-    for rounding where two classes are equal.
+    The labels are those of `F.interpolate(logits, size, mode="bilinear", align_corners=align_corners).argmax(1)`, Inf
+    and NaN included, but for rounding where two classes are equal.
 
     Args:
         logits: [N, K, h, w], at most 256 classes.
@@ -274,7 +302,10 @@ def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = 
         uint8 [N, H, W]. Not differentiable.
 
     Raises:
-        ValueError: an argument has the wrong shape, dtype or value.
+        TypeError, ValueError: an argument has the wrong type, shape, dtype or value.
     """
+    _checks.is_tensor("resize_labels", logits=logits)
+    size = _checks.resized_sides("resize_labels", size)
+    _checks.is_flag("resize_labels", "align_corners", align_corners)
     _checks.resize_labels(logits, size)
     return torch.ops.arseg.resize_labels(logits, size, align_corners=align_corners)

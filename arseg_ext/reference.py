@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arseg_ext import _forward_mode
+
 
 def block_flow(motion: Tensor, size: Sequence[int], *, block: int, frame_size: Sequence[int]) -> Tensor:
     """A block field [N, Hb, Wb, 2] in quarter video pixels as dense flow [N, H, W, 2] in feature pixels (float64)."""
@@ -29,6 +31,7 @@ def block_flow(motion: Tensor, size: Sequence[int], *, block: int, frame_size: S
 
 def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor:
     batch, channels, height, width = feature.shape
+    follows_flow = flow.requires_grad or _forward_mode.has_tangent([flow])
     flow = flow.double()
     x = torch.arange(width, device=flow.device) + flow[..., 0]
     y = torch.arange(height, device=flow.device)[:, None] + flow[..., 1]
@@ -48,8 +51,8 @@ def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor
             valid = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
             index = torch.where(valid, row * width + column, 0.0).long().flatten(1)
             values = flat.gather(2, index[:, None].expand(-1, channels, -1))
-            # A tap of weight 0 is left out (it may be NaN), unless its value is needed for the gradient of the flow.
-            used = valid if flow.requires_grad else valid & (weight != 0)
+            # A tap of weight 0 is left out (it may be NaN), unless its value is needed for the flow's derivative.
+            used = valid if follows_flow else valid & (weight != 0)
             values = torch.where(used.flatten(1)[:, None], values, 0.0)
             out = out + values * weight.flatten(1)[:, None].to(dtype)
     return out.reshape(feature.shape).to(feature.dtype)
@@ -74,15 +77,17 @@ def local_attention(
     border = (columns // 2, columns // 2, rows // 2, rows // 2)
     key, value = F.pad(key, border), F.pad(value, border)
     inside = F.pad(torch.ones(height, width, dtype=torch.bool, device=query.device), border)
-    logits, values = [], []
+    logits, places = [], []
     for dy in range(rows):
         for dx in range(columns):
             here = (slice(dy, dy + height), slice(dx, dx + width))
             logit = scale * (query * key[..., here[0], here[1]]).sum(1)
             logits.append(torch.where(inside[here], logit, 0.0 if outside == "zero" else float("-inf")))
-            values.append(value[..., here[0], here[1]])
-    weights = torch.stack(logits).softmax(0)
-    return (weights[:, :, None] * torch.stack(values)).sum(0)
+            places.append(here)
+    out = torch.zeros_like(value[..., :height, :width])
+    for weight, (y, x) in zip(torch.stack(logits).softmax(0), places, strict=True):
+        out = out + weight[:, None] * value[..., y, x]
+    return out
 
 
 def creff(

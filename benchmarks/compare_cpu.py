@@ -280,7 +280,7 @@ def main() -> None:
     print(json.dumps(report["facts"]))
     print("| | ours ms (IQR) | other | ms | other / ours | GFLOP/s | of peak |\n| --- " + "| --- " * 6 + "|")
     for name in names:
-        torch._dynamo.reset()
+        torch.compiler.reset()
         row = report["rows"][name] = run(name, arguments.rounds, report["facts"]["peak GFLOP/s"])
         low, high = row["iqr"]["ours"]
         for other, ratio in row["ratio"].items():

@@ -164,7 +164,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def forget_compiled() -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled.cache_clear()
 
 

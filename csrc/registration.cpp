@@ -53,8 +53,9 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
       "_creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
       "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
       "SymInt[] frame_size, str grid, str outside) -> Tensor");
+  // Autograd knows nothing of it, not even that `out` changes: call _creff_out (arseg_ext/_composite.py).
   m.def(
-      "_creff_out(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
+      "_creff_into(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
       "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
       "SymInt[] frame_size, str grid, str outside, Tensor(a!) out) -> ()");
   m.def(

@@ -10,12 +10,19 @@
 
 namespace arseg {
 
+// Names for errors: the functions of arseg_ext/ops.py.
 inline constexpr const char* kFusionOp = "creff";
+
+inline const char* classified_op(bool labels) { return labels ? "creff_labels" : "creff_logits"; }
 
 struct Convolution {
   const torch::stable::Tensor& weight;  // [C, 1, 3, 3]
   const torch::stable::Tensor& bias;    // [C]
 };
+
+// By their place among the three convolutions.
+inline constexpr const char* kWeightNames[] = {"query_weight", "key_weight", "value_weight"};
+inline constexpr const char* kBiasNames[] = {"query_bias", "key_bias", "value_bias"};
 
 struct FusionOptions {
   std::vector<int64_t> window;
@@ -24,46 +31,48 @@ struct FusionOptions {
   std::string grid, outside;
 };
 
-inline void check_fusion(const torch::stable::Tensor& reference, const torch::stable::Tensor& low_res,
+inline void check_fusion(const char* op, const torch::stable::Tensor& reference, const torch::stable::Tensor& low_res,
                          const torch::stable::Tensor& motion, const std::vector<Convolution>& convolutions,
                          const FusionOptions& options) {
-  check_map(kFusionOp, "reference", reference);
-  check_map(kFusionOp, "low_res", low_res);
-  check_same_dtype(kFusionOp, "low_res", low_res, "reference", reference);
-  check(low_res.size(0) == reference.size(0) && low_res.size(1) == reference.size(1), kFusionOp,
-        ": low_res must have the batch size and channels of reference");
-  check(low_res.size(2) > 0 && low_res.size(3) > 0, kFusionOp, ": low_res must not be empty, got shape ",
-        shape_text(low_res));
-  for (const Convolution& convolution : convolutions) {
-    check_same_dtype(kFusionOp, "a convolution's weight", convolution.weight, "reference", reference);
-    check_same_dtype(kFusionOp, "a convolution's bias", convolution.bias, "reference", reference);
-    check_shape(kFusionOp, "a convolution's weight", convolution.weight, {reference.size(1), 1, 3, 3});
-    check_shape(kFusionOp, "a convolution's bias", convolution.bias, {reference.size(1)});
+  check_map(op, "reference", reference);
+  check_map(op, "low_res", low_res);
+  check_same_dtype(op, "low_res", low_res, "reference", reference);
+  const std::vector<int64_t> expected = {reference.size(0), reference.size(1)};
+  const std::vector<int64_t> got = {low_res.size(0), low_res.size(1)};
+  check(got == expected, op, ": low_res must have the batch size and channels of reference, ", list_text(expected),
+        ", got ", list_text(got));
+  check(low_res.size(2) > 0 && low_res.size(3) > 0, op, ": low_res must not be empty, got shape ", shape_text(low_res));
+  for (size_t i = 0; i < convolutions.size(); ++i) {
+    check_shape(op, kWeightNames[i], convolutions[i].weight, {reference.size(1), 1, 3, 3});
+    check_same_dtype(op, kWeightNames[i], convolutions[i].weight, "reference", reference);
+    check_shape(op, kBiasNames[i], convolutions[i].bias, {reference.size(1)});
+    check_same_dtype(op, kBiasNames[i], convolutions[i].bias, "reference", reference);
   }
   if (options.block) {
-    check_motion(kFusionOp, "reference", reference, motion, options.block, options.frame_size);
+    check_motion(op, "reference", reference, motion, options.block, options.frame_size);
   } else {
-    check_flow(kFusionOp, reference, motion);
+    check_flow(op, reference, motion);
   }
 }
 
-inline void check_fusion_classifier(int64_t channels, torch::headeronly::ScalarType dtype, const int64_t (&low_res)[4],
-                                    const torch::stable::Tensor& classifier,
-                                    const torch::stable::Tensor& low_res_logits) {
-  check_dims(kFusionOp, "classifier", classifier, 2, "[K, C]");
-  check_same_dtype(kFusionOp, "classifier", classifier, "low_res_logits", low_res_logits);
-  check_shape(kFusionOp, "low_res_logits", low_res_logits, {low_res[0], classifier.size(0), low_res[2], low_res[3]});
-  check(classifier.size(1) == channels && classifier.scalar_type() == dtype, kFusionOp,
-        ": classifier must have the channels and dtype of reference");
+// classifier: [K, C], low_res_logits: [N, K, h, w]
+inline void check_fusion_classifier(const char* op, const torch::stable::Tensor& reference,
+                                    const torch::stable::Tensor& low_res, const torch::stable::Tensor& classifier,
+                                    const torch::stable::Tensor& low_res_logits, bool labels) {
+  check_dims(op, "classifier", classifier, 2, "[K, C]");
+  check_shape(op, "classifier", classifier, {classifier.size(0), reference.size(1)});
+  check(classifier.size(0) >= 1, op, ": classifier must have 1 class or more, got 0");
+  check(!labels || classifier.size(0) <= 256, op, ": classifier must have at most 256 classes, got ",
+        classifier.size(0));
+  check_same_dtype(op, "classifier", classifier, "reference", reference);
+  check_shape(op, "low_res_logits", low_res_logits,
+              {low_res.size(0), classifier.size(0), low_res.size(2), low_res.size(3)});
+  check_same_dtype(op, "low_res_logits", low_res_logits, "reference", reference);
 }
 
 inline void check_fusion_out(const torch::stable::Tensor& reference, const torch::stable::Tensor& out) {
   check_same_dtype(kFusionOp, "out", out, "reference", reference);
   check_shape(kFusionOp, "out", out, {reference.size(0), reference.size(1), reference.size(2), reference.size(3)});
-}
-
-inline void check_fusion_labels(int64_t classes) {
-  check(classes >= 1 && classes <= 256, kFusionOp, ": labels need 1 to 256 classes, got ", classes);
 }
 
 }  // namespace arseg

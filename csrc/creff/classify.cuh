@@ -33,13 +33,15 @@ struct LowResLogits {
   }
 };
 
-// The best of `lanes * 2` neighbouring lanes; of equals the lowest class. label -1: a lane has none.
+// The best of `lanes * 2` neighbouring lanes; of equals, or of NaNs, the lowest class. label -1: a lane has none.
 template <typename A>
 ARSEG_DEVICE void best_of_lanes(A& best, int& label, int lanes) {
   for (; lanes > 0; lanes /= 2) {
     const A other = __shfl_xor_sync(kAllLanes, best, lanes);
     const int other_label = __shfl_xor_sync(kAllLanes, label, lanes);
-    const bool better = other_label >= 0 && (label < 0 || other > best || (other == best && other_label < label));
+    // The lane whose class comes first is the one before; between two lanes both say the same.
+    const bool over = other_label < label ? !is_chosen_over(best, other) : is_chosen_over(other, best);
+    const bool better = other_label >= 0 && (label < 0 || over);
     best = better ? other : best;
     label = better ? other_label : label;
   }
@@ -67,7 +69,7 @@ __global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArgument
         logit += to_float(values[c]) * a.classifier[static_cast<int64_t>(c) * a.padded_classes + k];
       }
       if (a.logits) a.logits[i * a.classes + k] = from_accumulator<T>(logit);
-      if (label < 0 || logit > best) {
+      if (label < 0 || is_chosen_over(logit, best)) {
         best = logit;
         label = k;
       }

@@ -62,12 +62,12 @@ Tensor packed_classifier(const Tensor& classifier, int64_t padded_channels, int6
 // The task and what it points to.
 class Fusion {
  public:
-  Fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+  Fusion(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
          const std::vector<Convolution>& convolutions, const FusionOptions& options) {
-    check_fusion(reference, low_res, motion, convolutions, options);
-    task_.window = parse_window(kFusionOp, options.window);
-    task_.outside = parse_outside(kFusionOp, options.outside);
-    const Grid grid = parse_grid(kFusionOp, options.grid);
+    check_fusion(op, reference, low_res, motion, convolutions, options);
+    task_.window = parse_window(op, options.window);
+    task_.outside = parse_outside(op, options.outside);
+    const Grid grid = parse_grid(op, options.grid);
     motion_ = options.block ? std::make_unique<MotionOf>(reference, motion, options.block, options.frame_size, grid)
                             : std::make_unique<MotionOf>(motion, grid);
     const CpuKernels& all = cpu_kernels();
@@ -86,7 +86,6 @@ class Fusion {
 
   // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res.
   void classify(const Tensor& classifier, const Tensor& low_res_logits) {
-    check_fusion_classifier(task_.reference.channels(), dtype_, task_.low_res.size, classifier, low_res_logits);
     const int64_t classes = classifier.size(0);
     task_.low_res_logits = map_of(keep(with_channels_together(low_res_logits)));
     const int64_t padded = round_up(classes, kernels_->lanes);
@@ -133,7 +132,7 @@ Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motio
              const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
              const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
              std::string grid, std::string outside) {
-  Fusion fusion(reference, low_res, motion,
+  Fusion fusion(kFusionOp, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
   Tensor out = empty_like_map(reference);
@@ -141,11 +140,11 @@ Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motio
   return out;
 }
 
-void creff_out(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
-               const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-               const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
-               std::string grid, std::string outside, Tensor out) {
-  Fusion fusion(reference, low_res, motion,
+void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+                const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+                const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+                std::string grid, std::string outside, Tensor out) {
+  Fusion fusion(kFusionOp, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
   check_fusion_out(reference, out);
@@ -157,9 +156,11 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
                         const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
                         const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
                         std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
-  Fusion fusion(reference, low_res, motion,
+  const char* op = classified_op(labels);
+  Fusion fusion(op, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
+  check_fusion_classifier(op, reference, low_res, classifier, low_res_logits, labels);
   fusion.classify(classifier, low_res_logits);
   const int64_t classes = classifier.size(0);
   if (!labels) {
@@ -167,7 +168,6 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
     fusion.run(map_of(out), nullptr);
     return out;
   }
-  check_fusion_labels(classes);
   Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte);
   Map shape;
   shape.element = element_of(reference);
@@ -183,7 +183,7 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
 
 STABLE_TORCH_LIBRARY_IMPL(arseg, CPU, m) {
   m.impl("_creff", TORCH_BOX(&creff));
-  m.impl("_creff_out", TORCH_BOX(&creff_out));
+  m.impl("_creff_into", TORCH_BOX(&creff_into));
   m.impl("_creff_classified", TORCH_BOX(&creff_classified));
 }
 

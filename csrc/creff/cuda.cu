@@ -14,21 +14,21 @@ namespace {
 // Arguments made ready for the kernels, and the memory behind them.
 class Fusion {
  public:
-  Fusion(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+  Fusion(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
          const std::vector<Convolution>& convolutions, const FusionOptions& options)
-      : device_(checked(reference, low_res, motion, convolutions, options)),
+      : device_(checked(op, reference, low_res, motion, convolutions, options)),
         dtype_(reference.scalar_type()),
-        window_(parse_window(kFusionOp, options.window)),
-        outside_(parse_outside(kFusionOp, options.outside)),
+        window_(parse_window(op, options.window)),
+        outside_(parse_outside(op, options.outside)),
         channels_(padded_channels(reference.size(1), dtype_)),
         reference_(dense_channels_last(reference, channels_)),
         low_res_(dense_channels_last(low_res, channels_)),
         weights_(scratch({3 * gpu::kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
-    const Grid grid = parse_grid(kFusionOp, options.grid);
-    motion_ = options.block ? block_motion(kFusionOp, reference, motion, options.block, options.frame_size, grid)
-                            : dense_motion(kFusionOp, motion, grid);
+    const Grid grid = parse_grid(op, options.grid);
+    motion_ = options.block ? block_motion(op, reference, motion, options.block, options.frame_size, grid)
+                            : dense_motion(op, motion, grid);
     for (const int64_t size : {low_res.size(2), low_res.size(3), channels_}) {
-      check(size <= 1 << 30, kFusionOp, ": a size of ", size, " is too large for CUDA");
+      check(size <= 1 << 30, op, ": a size of ", size, " is too large for CUDA");
     }
     if (is_empty()) return;
     dispatch_device(dtype_, [&](auto tag) {
@@ -73,8 +73,6 @@ class Fusion {
 
   // Logits into `logits` or labels into `labels`, whichever is not null.
   void classify(const Tensor& classifier, const Tensor& low_res_logits, Tensor* logits, Tensor* labels) {
-    check_same_device(kFusionOp, "classifier", classifier, "reference", reference_);
-    check_same_device(kFusionOp, "low_res_logits", low_res_logits, "reference", reference_);
     if (is_empty()) return;
     const int64_t classes = classifier.size(0);
     Tensor buffer = logits ? result_buffer(*logits, classes) : reference_;
@@ -134,14 +132,14 @@ class Fusion {
   }
 
  private:
-  static const Tensor& checked(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
+  static const Tensor& checked(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
                                const std::vector<Convolution>& convolutions, const FusionOptions& options) {
-    check_fusion(reference, low_res, motion, convolutions, options);
-    check_same_device(kFusionOp, "low_res", low_res, "reference", reference);
-    check_same_device(kFusionOp, "motion", motion, "reference", reference);
-    for (const Convolution& convolution : convolutions) {
-      check_same_device(kFusionOp, "a convolution's weight", convolution.weight, "reference", reference);
-      check_same_device(kFusionOp, "a convolution's bias", convolution.bias, "reference", reference);
+    check_fusion(op, reference, low_res, motion, convolutions, options);
+    check_same_device(op, "low_res", low_res, "reference", reference);
+    check_same_device(op, options.block ? "motion" : "flow", motion, "reference", reference);
+    for (size_t i = 0; i < convolutions.size(); ++i) {
+      check_same_device(op, kWeightNames[i], convolutions[i].weight, "reference", reference);
+      check_same_device(op, kBiasNames[i], convolutions[i].bias, "reference", reference);
     }
     return reference;
   }
@@ -207,7 +205,7 @@ Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motio
              const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
              const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
              std::string grid, std::string outside) {
-  Fusion fusion(reference, low_res, motion,
+  Fusion fusion(kFusionOp, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
   Tensor out = empty_like_map(reference);
@@ -215,11 +213,11 @@ Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motio
   return out;
 }
 
-void creff_out(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
-               const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-               const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
-               std::string grid, std::string outside, Tensor out) {
-  Fusion fusion(reference, low_res, motion,
+void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
+                const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
+                const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
+                std::string grid, std::string outside, Tensor out) {
+  Fusion fusion(kFusionOp, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
   check_fusion_out(reference, out);
@@ -232,17 +230,18 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
                         const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
                         const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
                         std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
-  Fusion fusion(reference, low_res, motion,
+  const char* op = classified_op(labels);
+  Fusion fusion(op, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
-  const int64_t low_size[4] = {low_res.size(0), low_res.size(1), low_res.size(2), low_res.size(3)};
-  check_fusion_classifier(reference.size(1), reference.scalar_type(), low_size, classifier, low_res_logits);
+  check_fusion_classifier(op, reference, low_res, classifier, low_res_logits, labels);
+  check_same_device(op, "classifier", classifier, "reference", reference);
+  check_same_device(op, "low_res_logits", low_res_logits, "reference", reference);
   if (!labels) {
     Tensor out = empty_map(reference, {reference.size(0), classifier.size(0), reference.size(2), reference.size(3)});
     fusion.classify(classifier, low_res_logits, &out, nullptr);
     return out;
   }
-  check_fusion_labels(classifier.size(0));
   Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte,
                                     std::nullopt, reference.device());
   fusion.classify(classifier, low_res_logits, nullptr, &out);
@@ -253,7 +252,7 @@ Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Te
 
 ARSEG_CUDA_LIBRARY(m) {
   m.impl("_creff", TORCH_BOX(&creff));
-  m.impl("_creff_out", TORCH_BOX(&creff_out));
+  m.impl("_creff_into", TORCH_BOX(&creff_into));
   m.impl("_creff_classified", TORCH_BOX(&creff_classified));
 }
 

@@ -144,7 +144,7 @@ ARSEG_DEVICE void store_classes(const ClassifyArguments<T>& a, const AttentionSh
         if (k >= a.classes) continue;
         const float logit = logits[i / 2][2 * half + i % 2] + low_res.of(k);
         if (a.logits) a.logits[pixel * a.classes + k] = from_float<T>(logit);
-        if (label < 0 || logit > best) {
+        if (label < 0 || is_chosen_over(logit, best)) {
           best = logit;
           label = k;
         }

@@ -29,11 +29,13 @@ struct WarpedReference {
 template <typename T>
 struct UpsampledLowRes {
   using A = accumulator<T>;
-  using Place = PixelTaps<A>;
+  struct Place : PixelTaps<A> {
+    ARSEG_DEVICE bool used(int) const { return true; }  // see resize.cuh
+  };
 
   ARSEG_DEVICE static Place at(const FusionArguments<T>& a, int64_t, int y, int x) {
     const auto v = resize_tap(y, a.low_height, a.row_ratio), h = resize_tap(x, a.low_width, a.column_ratio);
-    Place place{{v.lower, v.upper}, {h.lower, h.upper}, {}, h.fraction, v.fraction};
+    Place place{{{v.lower, v.upper}, {h.lower, h.upper}, {}, h.fraction, v.fraction}};
     set_weights(place);
     return place;
   }

@@ -19,7 +19,10 @@ inline void check_map(const char* op, const char* name, const torch::stable::Ten
   check_floating(op, name, map);
 }
 
-// motion: int16 [N, Hb, Wb, 2]
+// Side of a macroblock: what codecs pad a frame to whole ones of.
+inline constexpr int64_t kMacroblock = 16;
+
+// motion: int16 [N, Hb, Wb, 2], a vector for each block of the frame, or of the frame padded to whole macroblocks.
 inline void check_motion(const char* op, const char* map_name, const torch::stable::Tensor& map,
                          const torch::stable::Tensor& motion, int64_t block, const std::vector<int64_t>& frame) {
   check(motion.scalar_type() == torch::headeronly::ScalarType::Short, op, ": motion must be int16, got ",
@@ -31,10 +34,14 @@ inline void check_motion(const char* op, const char* map_name, const torch::stab
   check(block == 4 || block == 8 || block == 16, op, ": block must be 4, 8 or 16, got ", block);
   check(frame.size() == 2 && frame[0] > 0 && frame[1] > 0, op,
         ": frame_size must be (height, width) in video pixels, both positive, got ", list_text(frame));
-  const int64_t rows = ceil_div(frame[0], block);
-  const int64_t columns = ceil_div(frame[1], block);
-  check(motion.size(1) >= rows && motion.size(2) >= columns, op, ": motion must cover the frame with at least [", rows,
-        ", ", columns, "] blocks, got [", motion.size(1), ", ", motion.size(2), "]");
+  const std::vector<int64_t> blocks = {motion.size(1), motion.size(2)};
+  const std::vector<int64_t> exact = {ceil_div(frame[0], block), ceil_div(frame[1], block)};
+  const int64_t in_macroblock = kMacroblock / block;
+  const std::vector<int64_t> padded = {ceil_div(frame[0], kMacroblock) * in_macroblock,
+                                       ceil_div(frame[1], kMacroblock) * in_macroblock};
+  check(blocks == exact || blocks == padded, op, ": motion must have ", list_text(exact), " blocks of ", block,
+        " pixels for frame_size ", list_text(frame), ", or ", list_text(padded),
+        " where the frame is padded to whole macroblocks of ", kMacroblock, ", got ", list_text(blocks));
 }
 
 // flow: floating [N, H, W, 2]

@@ -123,9 +123,9 @@ ARSEG_DEVICE PixelTaps<A> taps_of(const Motion& motion, int64_t n, int y, int x)
 // The warped channels of a pixel in N vectors, the first from `channel` on and each `step` after the one before; 0 past
 // `channels`. image: [H, width, channels], a row of it no more than 2 GB. All loads are under way before the first is
 // used.
-template <int N, typename T>
-ARSEG_DEVICE void sample_vectors(const T* image, int width, int channels, int channel, int step,
-                                 const PixelTaps<accumulator<T>>& taps, accumulator<T> (&to)[N][kVector<T>]) {
+template <int N, typename T, typename Taps>
+ARSEG_DEVICE void sample_vectors(const T* image, int width, int channels, int channel, int step, const Taps& taps,
+                                 accumulator<T> (&to)[N][kVector<T>]) {
   uint4 bits[N][4];
   // 32-bit factors: a product is then one instruction.
   const int pixel_bytes = channels * static_cast<int>(sizeof(T)), row_bytes = width * pixel_bytes;

@@ -3,14 +3,16 @@
 
 namespace arseg::ARSEG_TARGET {
 
-// Four taps for each of a row's pixels: upper left, upper right, lower left, lower right. A tap that is outside the
-// map, or has weight 0, is read from a row of zeros: an Inf or NaN there does not leak in.
+// Four taps for each of a row's pixels: upper left, upper right, lower left, lower right. Of a warp, a tap that is
+// outside the map, or has weight 0, is read from a row of zeros: an Inf or NaN there does not leak in. Of resizing all
+// taps are read, as torch.nn.functional.interpolate does.
 template <typename A>
 struct Taps {
   int64_t* address[4];  // of the pixel's first channel
   A* weight[4];
   double* displacement[2];  // scratch: x, y in pixels
   int64_t zeros;            // address of a pixel of zeros
+  bool every = false;       // whether taps of weight 0 are read
 
   Taps(int64_t pixels, int64_t channels, Arena& arena) {
     pixels = round_up(pixels, kLanes<double>);
@@ -100,10 +102,13 @@ ARSEG_INLINE Vec<double> legacy_shift(Vec<double> at, Vec<double> displacement, 
 
 typedef int64_t LongVec __attribute__((vector_size(ARSEG_VECTOR_BYTES)));
 
+typedef float NarrowVec __attribute__((vector_size(ARSEG_VECTOR_BYTES / 2)));
+
+ARSEG_INLINE NarrowVec narrowed(Vec<double> value) { return __builtin_convertvector(value, NarrowVec); }
+
 ARSEG_INLINE void store_weights(double* to, Vec<double> weight) { store(to, weight); }
 ARSEG_INLINE void store_weights(float* to, Vec<double> weight) {
-  typedef float HalfVec __attribute__((vector_size(ARSEG_VECTOR_BYTES / 2)));
-  const HalfVec narrow = __builtin_convertvector(weight, HalfVec);
+  const NarrowVec narrow = narrowed(weight);
   __builtin_memcpy(to, &narrow, sizeof narrow);
 }
 
@@ -118,7 +123,7 @@ ARSEG_INLINE void store_taps(const AxisTaps& h, const AxisTaps& v, int64_t base,
                                h.index[tap % 2] * broadcast(static_cast<double>(column_bytes));
     const LongVec address = (bit_cast<LongVec>(offset + broadcast(0x1p52)) & ((int64_t{1} << 52) - 1)) + base;
     const LongVec chosen = weight != Vec<double>{} ? address : LongVec{} + taps.zeros;
-    store(taps.address[tap] + i, chosen);
+    store(taps.address[tap] + i, taps.every ? address : chosen);
     store_weights(taps.weight[tap] + i, weight);
   }
 }
@@ -132,6 +137,7 @@ template <typename A>
 void motion_taps(const MotionField& motion, const Map& feature, int64_t n, int64_t y, int64_t x, int64_t count,
                  Taps<A>& taps) {
   constexpr int lanes = kLanes<double>;
+  taps.every = false;
   read_motion(motion, n, y, x, count, taps.displacement[0], taps.displacement[1]);
   const int64_t bytes = element_bytes(feature.element);
   const int64_t base = reinterpret_cast<int64_t>(feature.data) + n * feature.stride[0] * bytes;
@@ -151,23 +157,45 @@ void motion_taps(const MotionField& motion, const Map& feature, int64_t n, int64
   }
 }
 
-// Where bilinear resizing from `size` to `target` pixels samples along one axis; inside the map, as torch clamps it.
+// Where bilinear resizing from `size` to `target` pixels samples along one axis: as torch, which clamps positions to
+// the map, has one pixel for each where the sizes are equal, and works positions out in the type that adds up, A.
+template <typename A>
 struct ResizeAxis {
-  double step, offset, last;
+  double step, last;
+  bool align_corners;
 
-  ResizeAxis(int64_t size, int64_t target, bool align_corners) : last(static_cast<double>(size - 1)) {
-    if (align_corners) {
-      step = target > 1 ? last / static_cast<double>(target - 1) : 0;
-      offset = 0;
-    } else {
-      step = static_cast<double>(size) / static_cast<double>(target);
-      offset = 0.5 * step - 0.5;
-    }
+  ResizeAxis(int64_t size, int64_t target, bool align_corners)
+      : last(static_cast<double>(size - 1)), align_corners(align_corners) {
+    const A in = static_cast<A>(align_corners ? size - 1 : size);
+    const A out = static_cast<A>(align_corners ? target - 1 : target);
+    step = out > 0 ? in / out : A(0);
   }
   ARSEG_INLINE AxisTaps taps(Vec<double> at) const {
-    Vec<double> position = at * broadcast(step) + broadcast(offset);
-    position = position < broadcast(0.0) ? broadcast(0.0) : position > broadcast(last) ? broadcast(last) : position;
-    return axis_taps(Vec<double>{}, position, last + 1);
+    const Vec<double> zero{}, one = broadcast(1.0), round = broadcast(0x1.8p52), half = broadcast(0.5);
+    // Rounded once, as by the fused multiply-add that torch's kernels are compiled to.
+    Vec<double> position = align_corners ? at * broadcast(step) : (at + half) * broadcast(step) - half;
+    if constexpr (!std::is_same_v<A, double>) position = through_float(position);
+    keep_in_register(position);  // no further product is to be fused with what follows
+    position = position < zero ? zero : position;
+    const Vec<double> near = through_float(position);  // torch finds the pixel with floorf, for double, too
+    Vec<double> lower = (near + round) - round;
+    lower = lower > near ? lower - one : lower;
+    lower = lower > broadcast(last) ? broadcast(last) : lower;
+    const Vec<double> upper = step == 1 || last == 0 ? lower : lower + one;
+    Vec<double> fraction = position - lower;
+    fraction = fraction < zero ? zero : fraction > one ? one : fraction;
+    AxisTaps taps;
+    taps.index[0] = lower;
+    taps.index[1] = upper > broadcast(last) ? lower : upper;
+    taps.weight[0] = one - fraction;
+    taps.weight[1] = fraction;
+    return taps;
+  }
+
+ private:
+  // In one piece: of a loop over the lanes GCC 12 makes nothing, and the value stays as it was.
+  static ARSEG_INLINE Vec<double> through_float(Vec<double> value) {
+    return __builtin_convertvector(narrowed(value), Vec<double>);
   }
 };
 
@@ -178,7 +206,8 @@ void resize_taps(const Map& from, int64_t height, int64_t width, int64_t n, int6
   constexpr int lanes = kLanes<double>;
   const int64_t bytes = element_bytes(from.element);
   const int64_t base = reinterpret_cast<int64_t>(from.data) + n * from.stride[0] * bytes;
-  const ResizeAxis vertical(from.height(), height, align_corners), horizontal(from.width(), width, align_corners);
+  const ResizeAxis<A> vertical(from.height(), height, align_corners), horizontal(from.width(), width, align_corners);
+  taps.every = true;
   const AxisTaps v = vertical.taps(broadcast(static_cast<double>(y)));
   Vec<double> step;
   for (int i = 0; i < lanes; ++i) step[i] = i;
@@ -191,7 +220,7 @@ void resize_taps(const Map& from, int64_t height, int64_t width, int64_t n, int6
 // Whether a pixel lies on its upper left tap: it is a copy.
 template <typename A>
 ARSEG_INLINE bool on_a_pixel(const Taps<A>& taps, int64_t i) {
-  return taps.weight[0][i] == A(1);
+  return taps.weight[0][i] == A(1) && !taps.every;
 }
 
 // One vector of channels of a pixel.

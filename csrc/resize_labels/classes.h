@@ -1,9 +1,10 @@
-// The class of the largest logit.
+// The class of the largest logit, as torch.argmax chooses it.
 #pragma once
 
 namespace arseg::ARSEG_TARGET {
 
-// block [kLanes pixels][stride] of logits -> the class of each of the first `width` pixels; the first of equals.
+// block [kLanes pixels][stride] of logits -> the class of each of the first `width` pixels; the first of equals,
+// and the first NaN before any number.
 template <typename A>
 ARSEG_INLINE void choose_classes(const A* block, int64_t stride, int64_t classes, int64_t width, uint8_t* to) {
   constexpr int lanes = kLanes<A>;
@@ -18,7 +19,8 @@ ARSEG_INLINE void choose_classes(const A* block, int64_t stride, int64_t classes
       if (c + i == 0) {
         best = logits[0];
       } else {
-        const auto higher = logits[i] > best;
+        // "Not lower or equal" holds for a NaN, too; a NaN that was chosen stays.
+        const auto higher = ~(logits[i] <= best) & (best == best);
         best = higher ? logits[i] : best;
         best_class = higher ? number : best_class;
       }

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kLabelThreads) resize_labels(ResizeLabelsArgum
         const A bottom =
             (A(1) - h.fraction) * to_float(lower_row[left + at]) + h.fraction * to_float(lower_row[right + at]);
         const A logit = (A(1) - v.fraction) * top + v.fraction * bottom;
-        if (k == 0 || logit > best) {
+        if (k == 0 || is_chosen_over(logit, best)) {
           best = logit;
           label = k;
         }

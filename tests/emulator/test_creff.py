@@ -51,7 +51,7 @@ def test_into_a_given_map(emulated, dtype):
     expected = emulated._creff(*maps, motion, *parameters, **options)
     for layout in (torch.Tensor.contiguous, channels_last, strided):
         out = layout(torch.full_like(maps[0], float("nan")))
-        emulated._creff_out(*maps, motion, *parameters, **options, out=out)
+        emulated._creff_into(*maps, motion, *parameters, **options, out=out)
         assert torch.equal(out, expected)
 
 

@@ -127,7 +127,8 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
         Sample("resize_labels", (low_logits, [7, 9]), {"align_corners": True}),
         Sample("_creff", (feature, low, motion, *parameters), fused),
         Sample("_creff", (channels_last(feature), low, flow, *parameters), dense),
-        Sample("_creff_out", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),
+        Sample("_creff_out", (feature, low, motion, *parameters, feature.clone()), fused),
+        Sample("_creff_into", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),
         *(
             Sample(
                 "_creff_classified",

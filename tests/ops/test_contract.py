@@ -91,7 +91,7 @@ def compare_compiled(compiled, sizes):
 
 
 def test_compile_without_graph_breaks_and_with_dynamic_shapes():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=True)
     compare_compiled(compiled, [(6, 8, 2), (10, 12, 3)])
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
@@ -100,7 +100,7 @@ def test_compile_without_graph_breaks_and_with_dynamic_shapes():
 
 
 def test_compile_with_inductor():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     feature, motion = randn(1, 3, 5, 7, dtype=torch.float32), vectors(1, 3, 4, 2)
 
     def run(feature):
@@ -167,7 +167,7 @@ def test_autocast_casts_attention_and_leaves_warps(dtype):
 
 
 def test_autocast_under_compile():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     maps = [randn(1, 3, 5, 6, seed=seed, dtype=torch.float32) for seed in range(3)]
 
     def run(*maps):

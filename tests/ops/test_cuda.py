@@ -213,7 +213,7 @@ def test_autocast_casts_attention_and_leaves_warps():
 
 
 def test_compile_without_graph_breaks():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     inputs = fusion_inputs(dtype=torch.float32)
 
     def run(*tensors):

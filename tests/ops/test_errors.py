@@ -45,7 +45,18 @@ CASES = [
     ),
     (
         mv(frame_size=[65, 80]),
-        "mv_warp: motion must cover the frame with at least [5, 5] blocks, got [4, 5]",
+        "mv_warp: motion must have [5, 5] blocks of 16 pixels for frame_size [65, 80], or [5, 5] where the frame is "
+        "padded to whole macroblocks of 16, got [4, 5]",
+    ),
+    (
+        mv(frame_size=[16, 20], block=4, motion=(2, 4, 6, 2)),
+        "mv_warp: motion must have [4, 5] blocks of 4 pixels for frame_size [16, 20], or [4, 8] where the frame is "
+        "padded to whole macroblocks of 16, got [4, 6]",
+    ),
+    (
+        mv(frame_size=[256, 320], block=16, motion=(2, 64, 80, 2)),
+        "mv_warp: motion must have [16, 20] blocks of 16 pixels for frame_size [256, 320], or [16, 20] where the frame "
+        "is padded to whole macroblocks of 16, got [64, 80]",
     ),
     (mv(grid="old"), "mv_warp: grid must be 'aligned' or 'legacy', got 'old'"),
     (flow(feature=(4, 5)), "flow_warp: feature must have 4 dimensions [N, C, H, W], got shape [4, 5]"),

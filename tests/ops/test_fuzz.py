@@ -23,15 +23,16 @@ SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
     w=st.one_of(SIDES, st.integers(60, 70)),
     block=st.sampled_from([4, 8, 16]),
     frame=st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    extra=st.integers(0, 2),
+    padded=st.booleans(),
     reach=st.sampled_from([0, 3, 60, 32000]),
     grid=st.sampled_from(GRIDS),
     layout=LAYOUTS,
     seed=st.integers(0, 99),
 )
-def test_mv_warp(n, c, h, w, block, frame, extra, reach, grid, layout, seed):
+def test_mv_warp(n, c, h, w, block, frame, padded, reach, grid, layout, seed):
     feature = layout(randn(n, c, h, w, seed=seed)).requires_grad_()
-    motion = vectors(n, -(-frame[0] // block) + extra, -(-frame[1] // block) + extra, 2, seed=seed, reach=reach)
+    unit = 16 if padded else block
+    motion = vectors(n, *(-(-side // unit) * unit // block for side in frame), 2, seed=seed, reach=reach)
     oracle = feature.detach().clone().requires_grad_()
     out = ops.mv_warp(feature, motion, block=block, frame_size=frame, grid=grid)
     expected = reference.mv_warp(oracle, motion, block=block, frame_size=frame, grid=grid)

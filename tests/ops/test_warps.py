@@ -41,11 +41,12 @@ def test_mv_warp_meets_the_reference(block, grid):
         for size in SIZES:
             for frame in ((size[2] * 8, size[3] * 8), (37, 101), (size[2], size[3])):
                 feature = randn(*size, dtype=dtype)
-                motion = vectors(size[0], blocks(frame[0], block) + 1, blocks(frame[1], block), 2)
-                out = ops.mv_warp(feature, motion, block=block, frame_size=frame, grid=grid)
-                expected = reference.mv_warp(feature.double(), motion, block=block, frame_size=frame, grid=grid)
-                assert out.dtype == dtype and out.is_contiguous()
-                assert error(out, expected) <= TOLERANCE[dtype] * 4, (size, frame)
+                for unit in (block, 16):  # the frame as it is, and padded to whole macroblocks
+                    motion = vectors(size[0], *(blocks(side, unit) * unit // block for side in frame), 2)
+                    out = ops.mv_warp(feature, motion, block=block, frame_size=frame, grid=grid)
+                    expected = reference.mv_warp(feature.double(), motion, block=block, frame_size=frame, grid=grid)
+                    assert out.dtype == dtype and out.is_contiguous()
+                    assert error(out, expected) <= TOLERANCE[dtype] * 4, (size, frame)
 
 
 def test_mv_warp_is_flow_warp_by_the_scaled_vectors():

@@ -24,6 +24,7 @@ from arseg.models.keyframe import warped_logits
 from arseg.models.pyramid import input_size, normalise
 from arseg.modes import MODES, Mode
 from arseg.video import VideoFrame, VideoReader
+from arseg_ext import build_config
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,7 @@ def refuse_device(name: str | torch.device) -> None:
         device = torch.device(name)
     except RuntimeError:
         raise InputError(f"device: expected a device of torch, such as cpu, cuda or cuda:1, got {name!r}") from None
-    key = {"cpu": "CPU", "cuda": "CUDA"}.get(device.type)
-    if key is None or not torch._C._dispatch_has_kernel_for_dispatch_key("arseg::mv_warp", key):
+    if device.type != "cpu" and not (device.type == "cuda" and build_config()["with_cuda"]):
         raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device: torch finds no CUDA device here, got {device}; use device='cpu'")

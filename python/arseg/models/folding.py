@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from timm.layers import BatchNormAct2d
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from arseg.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def fold_batch_norm(module: Module) -> Module:
@@ -44,7 +45,7 @@ def fold_batch_norm(module: Module) -> Module:
             setattr(parent, before, fuse_conv_bn_eval(conv, norm))
             # In eval mode timm's layer is the normalisation and then its activation (which may be an Identity).
             setattr(parent, after, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
-    left = [name for name, m in folded.named_modules() if isinstance(m, _BatchNorm)]
+    left = [name for name, m in folded.named_modules() if isinstance(m, NORMS)]
     if left:
         raise InputError(f"{left[0]}: no convolution right before it to fold it into")
     return folded
