@@ -99,13 +99,13 @@ def _plain_creff_classified(
     reference_map: Tensor, low_res: Tensor, low_res_logits: Tensor, motion: Tensor, *others: Tensor, **options: Any
 ) -> Tensor:
     labels = options.pop("labels")
-    *parameters, classifier = others
+    *parameters, classifier, bias = others
     if labels:
         tensors = (reference_map, low_res, low_res_logits, motion, *others)
         return torch.ops.arseg._creff_classified(*(tensor.detach() for tensor in tensors), **options, labels=True)
     attended = _composite.attended(reference_map, low_res, motion, parameters, **_field(**options))[1]
     upsampled = F.interpolate(low_res_logits, size=attended.shape[2:], mode="bilinear", align_corners=True)
-    return upsampled + F.conv2d(attended, classifier[:, :, None, None])
+    return upsampled + F.conv2d(attended, classifier[:, :, None, None], bias)
 
 
 def _plain() -> dict[str, _forward_mode.Plain]:

@@ -54,7 +54,7 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and all(is_integer(item) for item in value)
 
 
-def integers(value: Sequence[Any]) -> list[int]:
+def integers(value: Sequence[Any]) -> list[Any]:
     """The plain ints of a sequence that `is_pair`, whatever kind of ints they are."""
     return [item if isinstance(item, (int, torch.SymInt)) else operator.index(item) for item in value]
 

@@ -329,12 +329,12 @@ def _creff_classified(
         fused = creff(reference, low_res, motion, *parameters, **options)
         logits = F.conv2d(fused, weight[:, :, None, None], bias)
         return logits.argmax(1).to(torch.uint8) if labels else logits
-    # The classifier is linear and the weights of the attention add up to 1: it may come before the sum over values
-    # and before the upsampling, where it is cheaper.
+    # The classifier is linear: without its bias it may come before the sum over values and before the upsampling, where
+    # it is cheaper.
     if reference.device.type == "cpu":
-        low_res_logits = F.conv2d(low_res, weight[:, :, None, None], bias)
+        low_res_logits = F.conv2d(low_res, weight[:, :, None, None])
     else:  # as a matrix product: cuDNN's convolutions of float32 are TF32 unless told otherwise
-        low_res_logits = F.linear(low_res.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+        low_res_logits = F.linear(low_res.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
     return torch.ops.arseg._creff_classified(
         reference,
         low_res,
@@ -342,6 +342,7 @@ def _creff_classified(
         motion,
         *parameters,
         weight,
+        bias,
         **_fused_options(motion, **options),
         labels=labels,
     )

@@ -141,7 +141,7 @@ def creff_classified(
     reference: Tensor, low_res: Tensor, low_res_logits: Tensor, *others: Tensor, labels: bool, **options: Any
 ) -> Tensor:
     op = "creff_labels" if labels else "creff_logits"
-    *others_of_creff, classifier = others
+    *others_of_creff, classifier, bias = others
     _check_creff(op, (reference, low_res, *others_of_creff), options)
     batch, channels, height, width = reference.shape
     _checks.dims(op, "classifier", classifier, "[K, C]")
@@ -152,6 +152,8 @@ def creff_classified(
     if labels and classes > 256:
         _checks.fail(f"{op}: classifier must have at most 256 classes, got {classes}")
     _checks.same_dtype(op, "classifier", classifier, "reference", reference)
+    _checks.shape(op, "bias", bias, (classes,))
+    _checks.same_dtype(op, "bias", bias, "reference", reference)
     _checks.shape(op, "low_res_logits", low_res_logits, (batch, classes, low_res.shape[2], low_res.shape[3]))
     _checks.same_dtype(op, "low_res_logits", low_res_logits, "reference", reference)
     if labels:

@@ -61,8 +61,12 @@ def _head(op: str, classifier: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor
     expected = f"{op}: classifier must be a 1x1 nn.Conv2d of {channels} channels, stride 1, no padding, 1 group, got "
     if not isinstance(classifier, nn.Conv2d):
         raise TypeError(expected + _checks.described(classifier))
-    options = (classifier.kernel_size, classifier.stride, classifier.padding, classifier.groups)
-    plain = options in (((1, 1), (1, 1), padding, 1) for padding in ((0, 0), "valid", "same"))
+    plain = (
+        classifier.kernel_size == (1, 1)
+        and classifier.stride == (1, 1)
+        and classifier.padding in ((0, 0), "valid", "same")
+        and classifier.groups == 1
+    )
     if not plain or classifier.in_channels != channels:
         raise ValueError(expected + repr(classifier))
     return _parameters(classifier)

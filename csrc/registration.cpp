@@ -61,6 +61,6 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def(
       "_creff_classified(Tensor reference, Tensor low_res, Tensor low_res_logits, Tensor motion, "
       "Tensor query_weight, Tensor query_bias, Tensor key_weight, Tensor key_bias, Tensor value_weight, "
-      "Tensor value_bias, Tensor classifier, *, int[2] window, int block, SymInt[] frame_size, str grid, "
-      "str outside, bool labels) -> Tensor");
+      "Tensor value_bias, Tensor classifier, Tensor bias, *, int[2] window, int block, SymInt[] frame_size, "
+      "str grid, str outside, bool labels) -> Tensor");
 }

@@ -35,8 +35,8 @@ struct FusionArguments {
   ARSEG_DEVICE int64_t pixel(int64_t n, int y, int x) const { return (n * height + y) * width + x; }
 };
 
-// With a classifier behind the values: the sum over values is projected to classes, low_res_logits (what the
-// classifier, bias included, makes of low_res) is added upsampled.
+// With a classifier behind the values: the sum over values is projected to classes, low_res_logits (what the classifier
+// makes of low_res) is added upsampled, and then the bias, for 0 times a bias of -Inf were NaN.
 template <typename T>
 struct ClassifyArguments {
   using A = accumulator<T>;
@@ -47,6 +47,8 @@ struct ClassifyArguments {
   A row_ratio, column_ratio;  // resize_ratio of low_res_logits to the map
   const T* values;            // [N, H, W, channels]
   const A* classifier;        // [channels, padded_classes]
+  const T* bias;              // [classes]
+  int64_t bias_stride;        // in elements
   const T* low_res_logits;    // [N, low_height, low_width, classes], any strides
   int64_t low_stride[4];      // of [N, K, h, w], in elements
   T* logits;                  // [N, H, W, classes] or null

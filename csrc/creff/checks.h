@@ -55,16 +55,19 @@ inline void check_fusion(const char* op, const torch::stable::Tensor& reference,
   }
 }
 
-// classifier: [K, C], low_res_logits: [N, K, h, w]
+// classifier: [K, C], bias: [K], low_res_logits: [N, K, h, w]
 inline void check_fusion_classifier(const char* op, const torch::stable::Tensor& reference,
                                     const torch::stable::Tensor& low_res, const torch::stable::Tensor& classifier,
-                                    const torch::stable::Tensor& low_res_logits, bool labels) {
+                                    const torch::stable::Tensor& bias, const torch::stable::Tensor& low_res_logits,
+                                    bool labels) {
   check_dims(op, "classifier", classifier, 2, "[K, C]");
   check_shape(op, "classifier", classifier, {classifier.size(0), reference.size(1)});
   check(classifier.size(0) >= 1, op, ": classifier must have 1 class or more, got 0");
   check(!labels || classifier.size(0) <= 256, op, ": classifier must have at most 256 classes, got ",
         classifier.size(0));
   check_same_dtype(op, "classifier", classifier, "reference", reference);
+  check_shape(op, "bias", bias, {classifier.size(0)});
+  check_same_dtype(op, "bias", bias, "reference", reference);
   check_shape(op, "low_res_logits", low_res_logits,
               {low_res.size(0), classifier.size(0), low_res.size(2), low_res.size(3)});
   check_same_dtype(op, "low_res_logits", low_res_logits, "reference", reference);

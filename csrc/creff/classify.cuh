@@ -7,15 +7,19 @@
 
 namespace arseg::gpu {
 
-// The logits of the low-resolution map at a pixel, upsampled: what is the same for all classes is worked out once.
+// The logits of the low-resolution map at a pixel, upsampled, and the bias: what is the same for all classes is worked
+// out once.
 template <typename T>
 struct LowResLogits {
   using A = accumulator<T>;
   const T* corner[4];
   A weight[4];
   int64_t stride;
+  const T* bias;
+  int64_t bias_stride;
 
-  ARSEG_DEVICE LowResLogits(const ClassifyArguments<T>& a, int64_t n, int y, int x) : stride(a.low_stride[1]) {
+  ARSEG_DEVICE LowResLogits(const ClassifyArguments<T>& a, int64_t n, int y, int x)
+      : stride(a.low_stride[1]), bias(a.bias), bias_stride(a.bias_stride) {
     const auto v = resize_tap(y, a.low_height, a.row_ratio), h = resize_tap(x, a.low_width, a.column_ratio);
     ARSEG_UNROLL
     for (int i = 0; i < 4; ++i) {
@@ -29,7 +33,7 @@ struct LowResLogits {
     A sum = A(0);
     ARSEG_UNROLL
     for (int i = 0; i < 4; ++i) sum += weight[i] * A(to_float(corner[i][k * stride]));
-    return sum;
+    return sum + A(to_float(bias[k * bias_stride]));
   }
 };
 

@@ -59,6 +59,16 @@ Tensor packed_classifier(const Tensor& classifier, int64_t padded_channels, int6
   return packed;
 }
 
+// [padded classes].
+template <typename A, typename T>
+Tensor packed_bias(const Tensor& bias, int64_t padded_classes, ScalarType dtype) {
+  Tensor packed = zero_matrix<A>(1, padded_classes, dtype);
+  A* to = static_cast<A*>(packed.mutable_data_ptr());
+  const T* from = static_cast<const T*>(bias.const_data_ptr());
+  for (int64_t k = 0; k < bias.size(0); ++k) to[k] = static_cast<A>(from[k * bias.stride(0)]);
+  return packed;
+}
+
 // The task and what it points to.
 class Fusion {
  public:
@@ -84,8 +94,9 @@ class Fusion {
     task_.value_weights = packed(convolutions[2]);
   }
 
-  // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res.
-  void classify(const Tensor& classifier, const Tensor& low_res_logits) {
+  // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res, without
+  // its bias.
+  void classify(const Tensor& classifier, const Tensor& bias, const Tensor& low_res_logits) {
     const int64_t classes = classifier.size(0);
     task_.low_res_logits = map_of(keep(with_channels_together(low_res_logits)));
     const int64_t padded = round_up(classes, kernels_->lanes);
@@ -95,6 +106,7 @@ class Fusion {
       task_.classifier =
           keep(packed_classifier<A, T>(classifier, task_.padded_channels, padded, accumulator_dtype(dtype_)))
               .const_data_ptr();
+      task_.classifier_bias = keep(packed_bias<A, T>(bias, padded, accumulator_dtype(dtype_))).const_data_ptr();
     });
   }
 
@@ -154,14 +166,15 @@ void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& mo
 Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Tensor& low_res_logits,
                         const Tensor& motion, const Tensor& query_weight, const Tensor& query_bias,
                         const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-                        const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
-                        std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
+                        const Tensor& value_bias, const Tensor& classifier, const Tensor& bias,
+                        std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size, std::string grid,
+                        std::string outside, bool labels) {
   const char* op = classified_op(labels);
   Fusion fusion(op, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
-  check_fusion_classifier(op, reference, low_res, classifier, low_res_logits, labels);
-  fusion.classify(classifier, low_res_logits);
+  check_fusion_classifier(op, reference, low_res, classifier, bias, low_res_logits, labels);
+  fusion.classify(classifier, bias, low_res_logits);
   const int64_t classes = classifier.size(0);
   if (!labels) {
     Tensor out = empty_map(reference, {reference.size(0), classes, reference.size(2), reference.size(3)});

@@ -72,7 +72,8 @@ class Fusion {
   }
 
   // Logits into `logits` or labels into `labels`, whichever is not null.
-  void classify(const Tensor& classifier, const Tensor& low_res_logits, Tensor* logits, Tensor* labels) {
+  void classify(const Tensor& classifier, const Tensor& bias, const Tensor& low_res_logits, Tensor* logits,
+                Tensor* labels) {
     if (is_empty()) return;
     const int64_t classes = classifier.size(0);
     Tensor buffer = logits ? result_buffer(*logits, classes) : reference_;
@@ -91,6 +92,8 @@ class Fusion {
       a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
       a.low_res_logits = data_of<T>(low_res_logits);
       for (int i = 0; i < 4; ++i) a.low_stride[i] = low_res_logits.stride(i);
+      a.bias = data_of<T>(bias);
+      a.bias_stride = bias.stride(0);
       a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
       a.labels = labels ? mutable_data_of<uint8_t>(*labels) : nullptr;
       const T* weight = data_of<T>(classifier);
@@ -228,23 +231,25 @@ void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& mo
 Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Tensor& low_res_logits,
                         const Tensor& motion, const Tensor& query_weight, const Tensor& query_bias,
                         const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-                        const Tensor& value_bias, const Tensor& classifier, std::vector<int64_t> window, int64_t block,
-                        std::vector<int64_t> frame_size, std::string grid, std::string outside, bool labels) {
+                        const Tensor& value_bias, const Tensor& classifier, const Tensor& bias,
+                        std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size, std::string grid,
+                        std::string outside, bool labels) {
   const char* op = classified_op(labels);
   Fusion fusion(op, reference, low_res, motion,
                 {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
                 {window, block, frame_size, grid, outside});
-  check_fusion_classifier(op, reference, low_res, classifier, low_res_logits, labels);
+  check_fusion_classifier(op, reference, low_res, classifier, bias, low_res_logits, labels);
   check_same_device(op, "classifier", classifier, "reference", reference);
+  check_same_device(op, "bias", bias, "reference", reference);
   check_same_device(op, "low_res_logits", low_res_logits, "reference", reference);
   if (!labels) {
     Tensor out = empty_map(reference, {reference.size(0), classifier.size(0), reference.size(2), reference.size(3)});
-    fusion.classify(classifier, low_res_logits, &out, nullptr);
+    fusion.classify(classifier, bias, low_res_logits, &out, nullptr);
     return out;
   }
   Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte,
                                     std::nullopt, reference.device());
-  fusion.classify(classifier, low_res_logits, nullptr, &out);
+  fusion.classify(classifier, bias, low_res_logits, nullptr, &out);
   return out;
 }
 

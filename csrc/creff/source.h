@@ -143,7 +143,12 @@ class FusionRows {
   }
 
   void resize_logits(int64_t y, A* to, int64_t stride) {
-    resize_from(task_.low_res_logits, y, x_, std::min(pixels_, width() - x_), to, stride);
+    const int64_t count = std::min(pixels_, width() - x_);
+    resize_from(task_.low_res_logits, y, x_, count, to, stride);
+    const A* bias = static_cast<const A*>(task_.classifier_bias);
+    for (int64_t i = 0; i < count; ++i, to += stride) {
+      for (int64_t c = 0; c < stride; c += kLanes<A>) store(to + c, load(to + c) + load(bias + c));
+    }
   }
 
   // All pixels but those of the span become 0.

@@ -18,8 +18,10 @@ struct FusionTask : AttentionTask {
   const void* value_weights = nullptr;
   int64_t padded_channels = 0;
 
-  // With a classifier: its weights [padded channels][padded classes], and what it makes of `low_res`, bias included.
+  // With a classifier: its weights [padded channels][padded classes], its bias [padded classes], and what the weights
+  // make of `low_res`. The bias comes after the upsampling, for 0 times a bias of -Inf were NaN.
   const void* classifier = nullptr;
+  const void* classifier_bias = nullptr;
   Map low_res_logits;
 };
 

@@ -410,4 +410,10 @@ inline Array sum(Array a, const Array& b) {
   return a;
 }
 
+// bias: [1, C, 1, 1]
+inline Array with_bias(Array map, const Array& bias) {
+  for (size_t i = 0; i < map.values.size(); ++i) map.values[i] += bias.values[i / (map.h * map.w) % map.c];
+  return map;
+}
+
 }  // namespace reference

@@ -351,12 +351,14 @@ void fusion_of(const FusionCase& of, Element element, const Array& reference_map
   std::vector<Array> weights;
   for (unsigned i = 0; i < 3; ++i) weights.push_back(rounded(random_array(1, of.c, 10, 1, 5 + i, 0.3), element));
   const Array classifier = rounded(random_array(1, of.classes, of.c, 1, 9, 0.3), element);
+  const Array bias = rounded(random_array(1, of.classes, 1, 1, 10), element);
   const Array warped = warp(reference.read(), motion.displacement, of.grid), resized = resize(low.read(), of.h, of.w);
   const Array query = convolve(resized, weights[0]), key = convolve(warped, weights[1]);
   const Array value = convolve(warped, weights[2]);
   const Array features = sum(attention(query, key, value, of.window, of.outside, 1).out, resized);
-  const Array logits = sum(attention(query, key, classify(value, classifier), of.window, of.outside, 1).out,
-                           resize(low_logits.read(), of.h, of.w));
+  const Array logits = with_bias(sum(attention(query, key, classify(value, classifier), of.window, of.outside, 1).out,
+                                     resize(low_logits.read(), of.h, of.w)),
+                                 bias);
   for (const Engine& engine : engines(element)) {
     FusionTask task;
     task.window = of.window;
@@ -375,9 +377,11 @@ void fusion_of(const FusionCase& of, Element element, const Array& reference_map
     check_features(" fusion" + size, engine, engine.kernels.fusion, task, features, element, of.out,
                    engine.pairs ? kPairsFusion : tolerance_of(element));
 
-    const Memory classes =
-        packed(classifier, task.padded_channels, round_up(of.classes, engine.kernels.lanes), element);
+    const int64_t padded_classes = round_up(of.classes, engine.kernels.lanes);
+    const Memory classes = packed(classifier, task.padded_channels, padded_classes, element);
+    const Memory biases = packed(bias, 1, padded_classes, element);
     task.classifier = classes.data();
+    task.classifier_bias = biases.data();
     task.low_res_logits = low_logits.map;
     const double tolerance = engine.pairs ? kPairsLogits : tolerance_of(element);
     check_features(" logits" + size, engine, engine.kernels.fusion, task, logits, element, of.out, tolerance);

@@ -63,16 +63,63 @@ def test_logits_and_labels(emulated, dtype, classes):
         options = {"window": (7, 7) if i % 2 else (3, 3), "grid": "aligned", "outside": "zero"}
         weight = randn(classes, size[1], seed=8, dtype=dtype, scale=0.3)
         bias = randn(classes, seed=9, dtype=dtype)
-        low_logits = F.conv2d(maps[1], weight[:, :, None, None], bias)
+        low_logits = F.conv2d(maps[1], weight[:, :, None, None])
         fused = expected_of(maps, motion, parameters, field, **options)
         expected = F.conv2d(fused, weight.double()[:, :, None, None], bias.double())
-        arguments = (*maps, low_logits, motion, *parameters, weight)
+        arguments = (*maps, low_logits, motion, *parameters, weight, bias)
         logits = emulated._creff_classified(*arguments, **field, **options, labels=False)
         most = max(1.0, float(expected.abs().max()))
         assert error(logits, expected) <= 8 * TOLERANCE[dtype] * most, size
         labels = emulated._creff_classified(*arguments, **field, **options, labels=True)
         chosen = expected.gather(1, labels.long()[:, None])[:, 0]
         assert float((expected.amax(1) - chosen).max()) <= 16 * TOLERANCE[dtype] * most, size
+
+
+@pytest.mark.parametrize(("classes", "window"), [(5, 3), (12, 7), (70, 7)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_labels_of_what_is_not_finite(emulated, dtype, classes, window):
+    """The first NaN, and no class whose bias is -Inf, on each of the kernels that choose."""
+    maps, motion, parameters, field = inputs((1, 16, 9, 18, 5, 9), dtype, False)
+    weight = randn(classes, 16, seed=8, dtype=dtype, scale=0.3)
+    low_logits = F.conv2d(maps[1], weight[:, :, None, None])
+    options = {"window": (window, window), "grid": "aligned", "outside": "zero", **field}
+
+    def labels(bias, low_logits=low_logits):
+        arguments = (*maps, low_logits, motion, *parameters, weight, bias)
+        found = emulated._creff_classified(*arguments, **options, labels=True)
+        logits = emulated._creff_classified(*arguments, **options, labels=False)
+        assert torch.equal(logits.isnan().any(1), logits.gather(1, found.long()[:, None])[:, 0].isnan())
+        return found, logits
+
+    bias = randn(classes, seed=9, dtype=dtype)
+    for wrong in ([1], [classes - 1], [2, classes - 2], [0, 3], list(range(1, classes))):
+        bias[wrong] = float("nan")
+        assert (labels(bias)[0] == wrong[0]).all()
+        bias[wrong] = float("-inf")
+        found, logits = labels(bias)
+        assert not torch.isin(found.long(), torch.tensor(wrong)).any() and (logits[:, wrong] == -torch.inf).all()
+        bias[wrong] = 0
+    low_logits = low_logits.clone()
+    low_logits[0, 3, 2, 4] = float("nan")
+    found, logits = labels(bias, low_logits)
+    expected = F.interpolate(low_logits.float(), (9, 18), mode="bilinear", align_corners=True).isnan()
+    assert torch.equal(logits.isnan(), expected) and torch.equal(found == 3, expected[:, 3] | (found == 3))
+    assert (found[expected[:, 3]] == 3).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_upsampling_counts_every_tap(emulated, dtype):
+    """0 times Inf is NaN, as in torch's interpolate, in the residual and in the queries."""
+    for low in ((5, 9), (9, 17), (3, 17)):
+        maps, motion, parameters, field = inputs((1, 8, 9, 17, *low), dtype, False)
+        options = {"window": (3, 3), "grid": "aligned", "outside": "zero", **field}
+        for value in (float("inf"), float("-inf"), float("nan")):
+            low_res = maps[1].clone()
+            low_res[0, 5, 1, 3] = value
+            out = emulated._creff(maps[0], low_res, motion, *parameters, **options)
+            up = F.interpolate(low_res.double(), (9, 17), mode="bilinear", align_corners=True)
+            touched = F.max_pool2d((~up.isfinite()).any(1, keepdim=True).double(), 3, 1, 1).bool()
+            assert torch.equal((~out.isfinite()).any(1, keepdim=True), touched)
 
 
 def test_no_pixels(emulated):

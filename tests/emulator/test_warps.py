@@ -104,6 +104,18 @@ def test_resize_labels(emulated, dtype, align_corners):
             assert float((resized.amax(1) - chosen).max()) < 1e-5
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_resized_labels_of_inf_and_nan(emulated, dtype, align_corners):
+    for k, size, target in ((5, (4, 5), [8, 10]), (5, (4, 5), [4, 5]), (40, (3, 6), [16, 67]), (3, (7, 9), [4, 3])):
+        for value in (float("nan"), float("inf"), float("-inf")):
+            logits = randn(1, k, *size, dtype=dtype)
+            logits[0, 1, 1, 2] = logits[0, k - 1, 1, 2] = logits[0, 2, 0, 0] = value
+            wide = logits.to(torch.promote_types(dtype, torch.float32))
+            expected = F.interpolate(wide, target, mode="bilinear", align_corners=align_corners).argmax(1)
+            assert torch.equal(emulated.resize_labels(logits, target, align_corners=align_corners).long(), expected)
+
+
 def sparse(*strides: int, dtype: torch.dtype) -> torch.Tensor:
     """[1, 2, 2, 2] over more than 2^31 elements, of which only those few are ever in memory."""
     extent = 1 + sum(strides)

@@ -132,7 +132,7 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
         *(
             Sample(
                 "_creff_classified",
-                (channels_last(feature), low, low_logits, flow, *parameters, classifier[0]),
+                (channels_last(feature), low, low_logits, flow, *parameters, *classifier),
                 {**dense, "labels": labels},
             )
             for labels in (False, True)

@@ -108,7 +108,8 @@ RAW_CASES = [
 def test_the_fused_operators_name_their_arguments(change, sentence):
     arguments = FUSED_RAW | change
     raw = torch.ops.arseg
-    classified = arguments | {"low_res_logits": torch.zeros(1, 6, 2, 3), "classifier": torch.zeros(6, 3)}
+    head = {"classifier": torch.zeros(6, 3), "bias": torch.zeros(6)}
+    classified = arguments | head | {"low_res_logits": torch.zeros(1, 6, 2, 3)}
     calls = {
         "creff": [
             lambda: raw._creff(**arguments),

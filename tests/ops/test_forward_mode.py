@@ -50,7 +50,7 @@ def operators():
             lambda r, x, low_logits, *p: raw._creff_classified(
                 r, x, low_logits, motion, *p, **fused, **RAW, labels=False
             ),
-            (feature, low, low_logits, *parameters, classifier[0]),
+            (feature, low, low_logits, *parameters, *classifier),
         ),
         "MVWarp": (lambda x: arseg_ext.MVWarp(16)(x, motion, frame_size=(40, 56)), (feature,)),
         "LocalAttention": (arseg_ext.LocalAttention(3), (query, key, value)),

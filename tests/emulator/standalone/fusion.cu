@@ -29,7 +29,8 @@ struct Inputs {
         motion(random_motion(of.size, of.dense, Grid::Aligned, Element::Float)),
         packed(3 * gpu::kDepthwiseRows * of.size.c * static_cast<int64_t>(sizeof(A))),
         classifier(reference::random_array(1, of.classes, of.size.c, 1, 6, 0.2)),
-        low_res_logits(reference::random_array(of.size.n, of.classes, of.low_height, of.low_width, 7)) {
+        low_res_logits(reference::random_array(of.size.n, of.classes, of.low_height, of.low_width, 7)),
+        bias(reference::random_array(1, of.classes, 1, 1, 8)) {
     gpu::PackDepthwiseAll<T> all;
     for (int i = 0; i < 3; ++i) {
       // [1, C, 10, 1]: nine taps and the bias of a channel lie together.
@@ -49,7 +50,7 @@ struct Inputs {
   reference::Motion motion;
   std::vector<Buffer> convolutions;
   Memory packed;
-  DeviceMap<T> classifier, low_res_logits;
+  DeviceMap<T> classifier, low_res_logits, bias;
 };
 
 template <typename T>
@@ -110,6 +111,8 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logi
   a.low_width = static_cast<int>(of.low_width);
   a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
   a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
+  a.bias = inputs.bias.data();
+  a.bias_stride = inputs.bias.map.stride[1];
   a.low_res_logits = inputs.low_res_logits.data();
   std::copy(inputs.low_res_logits.map.stride, inputs.low_res_logits.map.stride + 4, a.low_stride);
   a.logits = logits;
@@ -162,8 +165,10 @@ void fusion_case(const FusionCase& of, bool fused, Result result) {
     expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
     return;
   }
-  const Array expected = reference::sum(reference::classify(attended.out, inputs.classifier.read()),
-                                        reference::resize(inputs.low_res_logits.read(), s.h, s.w));
+  const Array expected =
+      reference::with_bias(reference::sum(reference::classify(attended.out, inputs.classifier.read()),
+                                          reference::resize(inputs.low_res_logits.read(), s.h, s.w)),
+                           inputs.bias.read());
   if (result == Result::Logits) {
     const DeviceMap<T> logits(s.n, of.classes, s.h, s.w);
     run_classified<T>(of, inputs, fused, logits.data(), nullptr);
