@@ -159,13 +159,6 @@ ARSEG_DEVICE float2 unpack(uint32_t word) {
   }
 }
 
-// Whether a logit is chosen over the best of the classes before it, as torch.argmax chooses: the first of equals, and
-// the first NaN before any number.
-template <typename A>
-ARSEG_DEVICE bool is_chosen_over(A logit, A best) {
-  return !(logit <= best) && best == best;
-}
-
 }  // namespace arseg::gpu
 
 #elif defined(ARSEG_EMULATOR)
@@ -233,6 +226,13 @@ ARSEG_DEVICE void store_vector(T* to, const accumulator<T> (&from)[kVector<T>]) 
     memcpy(&bits, from, 16);
   }
   *reinterpret_cast<uint4*>(to) = bits;
+}
+
+// Whether a logit is chosen over the best of the classes before it, as torch.argmax chooses: the first of equals, and
+// the first NaN before any number.
+template <typename A>
+ARSEG_DEVICE bool is_chosen_over(A logit, A best) {
+  return !(logit <= best) && best == best;
 }
 
 }  // namespace arseg::gpu
