@@ -212,6 +212,39 @@ def test_autocast_casts_attention_and_leaves_warps():
         assert ops.mv_warp(query, motion, block=16, frame_size=(16, 16)).dtype == torch.float32
 
 
+def test_autocast_gives_one_dtype_with_gradients_and_without():
+    reference_map, low_res, motion, *parameters = fusion_inputs(dtype=torch.float32)
+    for wanted in (False, True):
+        for parameter in parameters:
+            parameter.requires_grad_(wanted)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            assert ops.creff(reference_map, low_res, motion, *parameters, **OPTIONS).dtype == torch.bfloat16
+
+
+def test_out_is_followed_by_autograd_and_shares_no_memory():
+    inputs = fusion_inputs(dtype=torch.float32)
+    buffer = torch.zeros_like(inputs[0])
+    weight = torch.ones_like(buffer, requires_grad=True)
+    y = (buffer * weight).sum()
+    ops.creff(*inputs, **OPTIONS, out=buffer)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    for out in (inputs[0], buffer[:, :1].expand_as(buffer), weight):
+        with pytest.raises(ValueError, match=r"^creff: out "):
+            ops.creff(*inputs, **OPTIONS, out=out)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_labels_of_inf_and_nan(dtype, align_corners):
+    for value in (float("nan"), float("inf"), float("-inf")):
+        logits = randn(1, 12, 5, 7, dtype=dtype)
+        logits[0, 1, 1, 2] = logits[0, 9, 1, 2] = logits[0, 2, 0, 0] = value
+        expected = ops.resize_labels(logits, (16, 25), align_corners=align_corners)
+        found = ops.resize_labels(logits.to(DEVICE), (16, 25), align_corners=align_corners)
+        assert torch.equal(found.cpu(), expected)
+
+
 def test_compile_without_graph_breaks():
     torch.compiler.reset()
     inputs = fusion_inputs(dtype=torch.float32)
