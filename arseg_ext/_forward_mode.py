@@ -64,6 +64,16 @@ class ForwardModeLibrary(torch.library.Library):
             wanted = has_tangent(args)
             if differentiable and not wanted and torch.is_grad_enabled():
                 wanted = any(isinstance(arg, Tensor) and arg.requires_grad for arg in args)
-            return plain(*args, **options) if wanted else fn(keyset, *args, **options)
+            if wanted:
+                return plain(*args, **options)
+            try:
+                return fn(keyset, *args, **options)
+            except RuntimeError as error:
+                if "functorch transforms" not in str(error):
+                    raise
+                raise NotImplementedError(
+                    f"{op_name.lstrip('_')}: torch.func.grad, vjp and jacrev (so hessian, too) are not supported; use "
+                    "torch.autograd.grad, or torch.func.jvp and jacfwd"
+                ) from error
 
         return kernel
