@@ -50,6 +50,19 @@ def _attention_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     return tuple(torch.ops.arseg._local_attention_backward(grad, *ctx.saved_tensors, **ctx.options))
 
 
+# Linear, so that each of the two is the other's gradient.
+def _upsample_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.size = inputs[0].shape[2:]
+
+
+def _upsample_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return torch.ops.arseg._upsample_backward(grad, ctx.size), None
+
+
+def _upsample_backward_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return torch.ops.arseg._upsample(grad, ctx.size), None
+
+
 def _no_double_backward(name: str) -> Callable[..., Any]:
     def backward(ctx: Any, *grads: Any) -> NoReturn:
         raise RuntimeError(f"{name}: double backward is not supported")
@@ -65,6 +78,8 @@ FIRST: dict[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "mv_warp": (_mv_warp_backward, _mv_warp_setup),
     "flow_warp": (_flow_warp_backward, _flow_warp_setup),
     "_local_attention": (_attention_backward, _attention_setup),
+    "_upsample": (_upsample_backward, _upsample_setup),
+    "_upsample_backward": (_upsample_backward_backward, _upsample_setup),
 }
 SECOND = {
     "_mv_warp_backward": "mv_warp",
@@ -104,12 +119,12 @@ def _plain_creff_classified(
         tensors = (reference_map, low_res, low_res_logits, motion, *others)
         return torch.ops.arseg._creff_classified(*(tensor.detach() for tensor in tensors), **options, labels=True)
     attended = _composite.attended(reference_map, low_res, motion, parameters, **_field(**options))[1]
-    upsampled = F.interpolate(low_res_logits, size=attended.shape[2:], mode="bilinear", align_corners=True)
+    upsampled = torch.ops.arseg._upsample(low_res_logits, attended.shape[2:])
     return upsampled + F.conv2d(attended, classifier[:, :, None, None], bias)
 
 
 def _plain() -> dict[str, _forward_mode.Plain]:
-    linear = {"mv_warp": "mv_warp", **SECOND}
+    linear = {"mv_warp": "mv_warp", "_upsample": "creff", "_upsample_backward": "creff", **SECOND}
     return {
         **{op: _forward_mode.linear(name, getattr(torch.ops.arseg, op)) for op, name in linear.items()},
         "flow_warp": reference.flow_warp,

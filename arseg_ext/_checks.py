@@ -280,6 +280,13 @@ def resize_labels(logits: Tensor, size: Sequence[int]) -> None:
         fail(f"{op}: size must be (height, width), got {list_text(tuple(size))}")
 
 
+def upsample(op: str, name: str, tensor: Tensor, size: Sequence[int]) -> None:
+    dims(op, name, tensor, "[N, C, H, W]")
+    floating(op, name, tensor)
+    if len(size) != 2 or any(side <= 0 for side in size):
+        fail(f"{op}: size must be (height, width), both positive, got {list_text(tuple(size))}")
+
+
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 

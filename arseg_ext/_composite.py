@@ -59,6 +59,12 @@ def local_attention(
     return torch.ops.arseg._local_attention(query, key, value, window=window, outside=outside, scale=scale)[0]
 
 
+def upsample(input: Tensor, size: Sequence[int]) -> Tensor:
+    """torch's own, bilinear with align_corners=True; an operator for its gradient, which torch's adds up by float atomics
+    on CUDA, in another order each time."""
+    return torch.ops.aten.upsample_bilinear2d(input, size, True)
+
+
 def check_creff(
     reference: Tensor,
     low_res: Tensor,
@@ -194,7 +200,7 @@ def attended(
     else:
         warped = ops.mv_warp(reference, motion, block=block, frame_size=frame_size, grid=grid)
     size = (reference.shape[2], reference.shape[3])
-    upsampled = F.interpolate(low_res, size=size, mode="bilinear", align_corners=True)
+    upsampled = ops._upsample(low_res, size)
     channels = reference.shape[1]
     query = F.conv2d(upsampled, query_weight, query_bias, padding=1, groups=channels)
     key = F.conv2d(warped, key_weight, key_bias, padding=1, groups=channels)
@@ -392,6 +398,8 @@ def register() -> None:
     library.impl("creff", _as_autocast_asks(creff, uncast=(MOTION,)))
     for op in ("creff_logits", "creff_labels"):
         library.impl(op, _as_autocast_asks(_classified(op), uncast=(MOTION,)))
-    _libraries.append(library)
+    explicit = torch.library.Library("arseg", "IMPL", "CompositeExplicitAutograd")
+    explicit.impl("_upsample", upsample)
+    _libraries.extend((library, explicit))
     # A custom operator tells autograd that it writes to `out`.
     torch.library.custom_op("arseg::_creff_out", _write_creff, mutates_args=("out",), schema=_WRITE)

@@ -118,6 +118,16 @@ def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = 
     return logits.new_empty((logits.shape[0], *size), dtype=torch.uint8)
 
 
+def upsample(input: Tensor, size: Sequence[int]) -> Tensor:
+    _checks.upsample("_upsample", "input", input, size)
+    return _map(input, (*input.shape[:2], *size))
+
+
+def upsample_backward(grad: Tensor, size: Sequence[int]) -> Tensor:
+    _checks.upsample("_upsample_backward", "grad", grad, size)
+    return _map(grad, (*grad.shape[:2], *size))
+
+
 def _check_creff(op: str, tensors: Sequence[Tensor], options: dict[str, Any]) -> None:
     """Of the arguments of a fused kernel, which names a dense flow by a block of 0."""
     reference, low_res, motion, *parameters = tensors
@@ -170,6 +180,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "_local_attention": local_attention,
     "_local_attention_backward": local_attention_backward,
     "resize_labels": resize_labels,
+    "_upsample": upsample,
+    "_upsample_backward": upsample_backward,
     "_creff": creff,
     "_creff_out": creff_out,
     "_creff_into": lambda *tensors, out, **options: creff_out(*tensors, out, **options),

@@ -46,6 +46,9 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
            "str grid='aligned', str outside='zero') -> Tensor")
               .c_str());
   }
+  // Bilinear, align_corners=True.
+  m.def("_upsample(Tensor input, SymInt[2] size) -> Tensor");
+  m.def("_upsample_backward(Tensor grad, SymInt[2] size) -> Tensor");
   m.def("resize_labels(Tensor logits, SymInt[2] size, *, bool align_corners=False) -> Tensor");
 
   // In one pass, for inference. block = 0: motion is a dense flow.

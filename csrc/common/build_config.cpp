@@ -3,10 +3,10 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include <sstream>
 #include <string>
 
 #include "../cpu/capability.h"
+#include "checks.h"
 
 #ifndef ARSEG_VERSION
 #define ARSEG_VERSION "unknown"
@@ -22,44 +22,40 @@ namespace arseg {
 namespace {
 
 std::string compiler() {
-  std::ostringstream text;
 #if defined(__clang__)
-  text << "clang " << __clang_version__;
+  return "clang " __clang_version__;
 #elif defined(__GNUC__)
-  text << "gcc " << __GNUC__ << "." << __GNUC_MINOR__ << "." << __GNUC_PATCHLEVEL__;
+  return text_of("gcc ", __GNUC__, ".", __GNUC_MINOR__, ".", __GNUC_PATCHLEVEL__);
 #elif defined(_MSC_VER)
-  text << "msvc " << _MSC_VER;
+  return text_of("msvc ", _MSC_VER);
 #else
-  text << "unknown";
+  return "unknown";
 #endif
-  return text.str();
 }
 
 std::string build_config() {
   constexpr unsigned long long target = TORCH_TARGET_VERSION;
-  std::ostringstream text;
-  text << "{\"version\": \"" << ARSEG_VERSION << "\", \"compiler\": \"" << compiler() << "\", \"flags\": \""
-       << ARSEG_FLAGS << "\", \"cxx_standard\": " << __cplusplus << ", \"torch_target\": \"" << (target >> 56) << "."
-       << ((target >> 48) & 0xff) << "\", \"built_with_torch\": \"" << ARSEG_BUILD_TORCH << "\", \"debug\": "
 #if defined(ARSEG_DEBUG)
-       << "true"
+  constexpr const char* debug = "true";
 #else
-       << "false"
+  constexpr const char* debug = "false";
 #endif
-       << ", \"with_cuda\": "
 #if defined(ARSEG_WITH_CUDA)
-       << "true"
+  constexpr const char* with_cuda = "true";
 #else
-       << "false"
+  constexpr const char* with_cuda = "false";
 #endif
-       << ", \"cpu_capability\": \"" << cpu_kernels().name << "\", \"cpu_capabilities\": [";
+  std::string text = text_of("{\"version\": \"", ARSEG_VERSION, "\", \"compiler\": \"", compiler(), "\", \"flags\": \"",
+                             ARSEG_FLAGS, "\", \"cxx_standard\": ", __cplusplus, ", \"torch_target\": \"", target >> 56,
+                             ".", (target >> 48) & 0xff, "\", \"built_with_torch\": \"", ARSEG_BUILD_TORCH,
+                             "\", \"debug\": ", debug, ", \"with_cuda\": ", with_cuda, ", \"cpu_capability\": \"",
+                             cpu_kernels().name, "\", \"cpu_capabilities\": [");
   const char* comma = "";
   for (const std::string& name : available_capabilities()) {
-    text << comma << "\"" << name << "\"";
+    text += text_of(comma, "\"", name, "\"");
     comma = ", ";
   }
-  text << "]}";
-  return text.str();
+  return text + "]}";
 }
 
 }  // namespace

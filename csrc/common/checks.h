@@ -3,21 +3,37 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
-#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 // Checks of arguments. The sentences are those of arseg_ext/_checks.py: a test compares them word by word.
 namespace arseg {
 
+// Texts and integers in a row. No streams: they go wrong where a second libstdc++ is in the process, as in a library
+// that was linked with -static-libstdc++.
+template <typename Part>
+void append(std::string& text, const Part& part) {
+  if constexpr (std::is_convertible_v<const Part&, std::string_view>) {
+    text += std::string_view(part);
+  } else {
+    static_assert(std::is_integral_v<Part>);
+    text += std::to_string(part);
+  }
+}
+
+template <typename... Parts>
+std::string text_of(const Parts&... parts) {
+  std::string text;
+  (append(text, parts), ...);
+  return text;
+}
+
 template <typename... Parts>
 void check(bool condition, const Parts&... parts) {
-  if (!condition) {
-    std::ostringstream text;
-    (text << ... << parts);
-    throw std::runtime_error(text.str());
-  }
+  if (!condition) throw std::runtime_error(text_of(parts...));
 }
 
 inline std::string dtype_name(torch::headeronly::ScalarType dtype) {
@@ -50,11 +66,9 @@ inline std::string dtype_name(torch::headeronly::ScalarType dtype) {
 
 template <typename Sizes>
 std::string list_text(const Sizes& sizes) {
-  std::ostringstream text;
-  text << "[";
-  for (size_t i = 0; i < sizes.size(); ++i) text << (i ? ", " : "") << sizes[i];
-  text << "]";
-  return text.str();
+  std::string text = "[";
+  for (size_t i = 0; i < sizes.size(); ++i) text += text_of(i ? ", " : "", sizes[i]);
+  return text + "]";
 }
 
 inline std::string shape_text(const torch::stable::Tensor& tensor) { return list_text(tensor.sizes()); }
