@@ -118,6 +118,9 @@ ARSEG_DEVICE int opaque(int x) {
   return x;
 }
 
+// A step of a loop whose length depends on the data: the emulator counts them, to hold the worst case to its bound.
+ARSEG_DEVICE void count_step() {}
+
 ARSEG_DEVICE float to_float(float x) { return x; }
 ARSEG_DEVICE float to_float(Half x) { return __half2float(x); }
 ARSEG_DEVICE float to_float(BFloat16 x) { return __bfloat162float(x); }

@@ -44,17 +44,16 @@ Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Moti
   const int64_t channels = padded_channels(grad.size(1), grad.scalar_type());
   const Tensor source = dense_channels_last(grad, channels);
   Tensor buffer = result_buffer(out, channels);
-  Tensor lists = torch::stable::empty({grad.size(0) * pixels * 5}, ScalarType::Int, std::nullopt, grad.device());
-  Tensor heads = torch::stable::narrow(lists, 0, 0, grad.size(0) * pixels);
-  torch::stable::fill_(heads, -1.0);
-  int32_t* first = mutable_data_of<int32_t>(lists);
+  const gpu::FeatureGradientMemory memory(grad.size(0), pixels, channels);
+  Tensor words = torch::stable::empty({memory.words}, ScalarType::Int, std::nullopt, grad.device());
+  Tensor minus_ones = torch::stable::narrow(words, 0, 0, memory.minus_ones);
+  torch::stable::fill_(minus_ones, -1.0);
+  Tensor sums = torch::stable::empty({memory.weights + memory.partial}, accumulator_dtype(grad.scalar_type()),
+                                     std::nullopt, grad.device());
   dispatch_device(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    using A = gpu::accumulator<T>;
-    Tensor weights = torch::stable::empty({grad.size(0) * pixels * 4}, accumulator_dtype(grad.scalar_type()),
-                                          std::nullopt, grad.device());
-    gpu::launch_warp_backward(arguments<T>(source, buffer, channels, motion), {first, first + grad.size(0) * pixels},
-                              mutable_data_of<A>(weights), device.stream());
+    gpu::launch_warp_backward(arguments<T>(source, buffer, channels, motion), mutable_data_of<int32_t>(words),
+                              mutable_data_of<gpu::accumulator<T>>(sums), device.stream());
   });
   finish_result(out, buffer);
   return out;

@@ -70,6 +70,7 @@ struct Lane {
   int group = 0;  // of copies, the open one
   std::vector<Copy> copies;
   size_t copies_made = 0;
+  uint64_t steps = 0;
 
   int warp() const { return number / kWarp; }
   int lane() const { return number % kWarp; }

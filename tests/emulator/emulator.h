@@ -196,6 +196,8 @@ ARSEG_DEVICE float exp2_fast(float x) {
 
 ARSEG_DEVICE int opaque(int x) { return x; }
 
+ARSEG_DEVICE void count_step() { emulator::count_step(); }
+
 ARSEG_DEVICE float to_float(float x) { return x; }
 ARSEG_DEVICE float to_float(Half x) { return bits::from_half(x.bits); }
 ARSEG_DEVICE float to_float(BFloat16 x) { return bits::from_bfloat16(x.bits); }

@@ -184,7 +184,7 @@ def counters() -> dict[str, int]:
     import ctypes
 
     names = ("mma", "ldmatrix", "ldmatrix_conflicts", "copy_bytes", "barriers", "shuffles", "atomics", "blocks")
-    names += ("shared_bytes",)
+    names += ("shared_bytes", "steps")
     values = (ctypes.c_uint64 * len(names))()
     ctypes.CDLL(str(BUILD / LIBRARY)).arseg_emulator_counters(values)
     return dict(zip(names, values, strict=True))

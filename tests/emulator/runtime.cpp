@@ -334,6 +334,7 @@ void Worker::exit_lane() {
   Lane& me = *current;
   if (me.copies_made < me.copies.size()) fail_with("a thread exits with asynchronous copies under way");
   me.state = State::Exited;
+  counts.steps = std::max(counts.steps, me.steps);
   ++exited;
   warp().alive &= ~(1u << me.lane());
   check_barrier_complete();
@@ -370,6 +371,7 @@ void Worker::start_lanes(int count) {
     lane.group = 0;
     lane.copies.clear();
     lane.copies_made = 0;
+    lane.steps = 0;
     make_ready(lane);
   }
 }
@@ -448,6 +450,7 @@ void Worker::run(Launch& to_run) {
   total.atomics += counts.atomics;
   total.blocks += counts.blocks;
   total.shared_bytes = std::max<uint64_t>(total.shared_bytes, to_run.shared_bytes);
+  total.steps = std::max(total.steps, counts.steps);
 }
 
 // Launches.
@@ -578,6 +581,7 @@ bool next_copy(int pending, Copy* copy) {
   if (lane.copies_made == lane.copies.size()) {
     lane.copies.clear();
     lane.copies_made = 0;
+    lane.steps = 0;
   }
   return false;
 }
@@ -585,6 +589,7 @@ bool next_copy(int pending, Copy* copy) {
 // Counters.
 
 void count_atomic() { ++this_worker->counts.atomics; }
+void count_step() { ++this_worker->current->steps; }
 
 Counters counters() {
   const std::scoped_lock lock(counters_mutex);
@@ -600,7 +605,7 @@ void reset_counters() {
 
 extern "C" void arseg_emulator_counters(uint64_t* values) {
   const arseg::emulator::Counters counters = arseg::emulator::counters();
-  static_assert(sizeof counters == 9 * sizeof(uint64_t));
+  static_assert(sizeof counters == 10 * sizeof(uint64_t));
   std::memcpy(values, &counters, sizeof counters);
   arseg::emulator::reset_counters();
 }

@@ -26,6 +26,7 @@ struct Counters {
   uint64_t atomics = 0;
   uint64_t blocks = 0;
   uint64_t shared_bytes = 0;  // the most of a block
+  uint64_t steps = 0;         // the most of a thread in a launch, of loops that call count_step
 };
 
 Counters counters();
@@ -70,6 +71,7 @@ void commit_copies();
 bool next_copy(int pending, Copy* copy);
 
 void count_atomic();
+void count_step();
 
 using Body = void (*)(void* arguments);
 void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, Body body, void* arguments, Site site);

@@ -24,10 +24,9 @@ void for_taps(const Array& displacement, Grid grid, int64_t n, int64_t y, int64_
 }
 
 template <typename T>
-void warp_case(const Size& size, bool dense, Grid grid, Element element) {
+void warp_case(const Size& size, bool dense, Grid grid, Element element, const reference::Motion& motion) {
   const std::string what = std::string(name_of<T>()) + (dense ? " flow" : " blocks") + " of " + std::to_string(size.h) +
                            " x " + std::to_string(size.w);
-  const reference::Motion motion = random_motion(size, dense, grid, element);
   const gpu::Motion device_motion = motion_of(motion, size, dense, element);
   const DeviceMap<T> feature(reference::random_array(size.n, size.c, size.h, size.w, 1));
   const DeviceMap<T> out(size.n, size.c, size.h, size.w);
@@ -36,12 +35,12 @@ void warp_case(const Size& size, bool dense, Grid grid, Element element) {
   const Array values = feature.read();
   expect_close("warp, " + what, out.read(), reference::warp(values, motion.displacement, grid), kTolerance<T>);
 
-  Memory lists(size.n * size.h * size.w * 5 * 4);
-  auto* heads = reinterpret_cast<int32_t*>(lists.data());
-  std::fill(heads, heads + size.n * size.h * size.w, -1);
-  const Memory weights(size.n * size.h * size.w * 4 * static_cast<int64_t>(sizeof(gpu::accumulator<T>)));
-  gpu::launch_warp_backward(a, {heads, heads + size.n * size.h * size.w},
-                            reinterpret_cast<gpu::accumulator<T>*>(weights.data()), nullptr);
+  const gpu::FeatureGradientMemory memory(size.n, size.h * size.w, size.c);
+  Memory words(memory.words * 4);
+  auto* const first = reinterpret_cast<int32_t*>(words.data());
+  std::fill(first, first + memory.minus_ones, -1);
+  const Memory sums((memory.weights + memory.partial) * static_cast<int64_t>(sizeof(gpu::accumulator<T>)));
+  gpu::launch_warp_backward(a, first, reinterpret_cast<gpu::accumulator<T>*>(sums.data()), nullptr);
   Array gradient(size.n, size.c, size.h, size.w);
   for (int64_t n = 0; n < size.n; ++n) {
     for (int64_t y = 0; y < size.h; ++y) {
@@ -53,6 +52,27 @@ void warp_case(const Size& size, bool dense, Grid grid, Element element) {
     }
   }
   expect_close("gradient of the feature, " + what, out.read(), gradient, 2 * kTolerance<T>);
+}
+
+// Every pixel is taken from somewhere between the first 5 x 5: lists of thousands of entries.
+reference::Motion crowded_motion(const Size& size) {
+  Array flow = reference::random_array(size.n, 2, size.h, size.w, 5, 2);
+  for (int64_t n = 0; n < size.n; ++n) {
+    for (int64_t y = 0; y < size.h; ++y) {
+      for (int64_t x = 0; x < size.w; ++x) {
+        flow.at(n, 0, y, x) += 2 - static_cast<double>(x);
+        flow.at(n, 1, y, x) += 2 - static_cast<double>(y);
+      }
+    }
+  }
+  reference::Buffer buffer(flow, Element::Double, reference::Layout::Last);
+  reference::Motion motion{{}, {}, reference::Memory(1), {}, buffer.read()};
+  const int64_t* stride = buffer.map.stride;
+  motion.field = {
+      buffer.map.data, Element::Double, {stride[0], stride[2], stride[3], stride[1]}, nullptr, nullptr, 0, 0,
+      Grid::Aligned};
+  motion.memory = std::move(buffer.memory);
+  return motion;
 }
 
 template <typename T, typename F>
@@ -89,8 +109,9 @@ template <typename T>
 void warps_of() {
   for (const Size& size : {Size{2, 8, 5, 7}, Size{1, 72, 3, 37}, Size{1, 264, 2, 3}, Size{1, 8, 1, 1}}) {
     for (const Grid grid : {Grid::Aligned, Grid::Legacy}) {
-      warp_case<T>(size, false, grid, Element::Float);
-      warp_case<T>(size, true, grid, size.n == 2 ? Element::Half : Element::Double);
+      const Element element = size.n == 2 ? Element::Half : Element::Double;
+      warp_case<T>(size, false, grid, Element::Float, random_motion(size, false, grid, Element::Float));
+      warp_case<T>(size, true, grid, element, random_motion(size, true, grid, element));
     }
   }
 }
@@ -100,6 +121,12 @@ void warps() {
   warps_of<double>();
   warps_of<gpu::Half>();
   warps_of<gpu::BFloat16>();
+}
+
+// More than 32 pixels a strip of the counting sort, so that a list is led by one lane and then another.
+void crowds() {
+  const Size size{2, 8, 68, 130};
+  warp_case<float>(size, true, Grid::Aligned, Element::Double, crowded_motion(size));
 }
 
 void flow_gradients() {
@@ -151,6 +178,7 @@ void labels() {
 }
 
 const Registration kWarps("mv_warp", "warps and gradients of features", &warps);
+const Registration kCrowds("mv_warp", "gradients of features where all pixels come from few", &crowds);
 const Registration kFlowGradients("mv_warp", "gradients of flows", &flow_gradients);
 const Registration kLabels("resize_labels", "labels", &labels);
 
