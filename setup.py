@@ -1,5 +1,7 @@
 """Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI), arseg/_motion (pybind11, no torch).
 
+Each library is called once it is built, in a process of its own, and the build fails where that does.
+
 Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 builds with CUDA or
 not at all, also where there is no GPU, FORCE_CUDA=0 builds without it, TORCH_CUDA_ARCH_LIST chooses GPU architectures,
 ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
@@ -17,6 +19,9 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "csrc"))
+import surroundings  # noqa: E402
+
 MINIMUM_TORCH = (2, 11)
 MINIMUM_LIBDE265 = (1, 1, 1)
 TORCH_TARGET = "0x020b000000000000"  # 2.11: the library loads in this torch and every later one
@@ -108,12 +113,12 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
     ]
     if with_cuda:
         defines.append("-DARSEG_WITH_CUDA")
-    cxx = ["-std=c++20", *optimise, "-fvisibility=hidden", "-ffp-contract=fast", "-Wall", *defines]
+    cxx = ["-std=c++20", *optimise, "-fvisibility=hidden", "-Wall", *defines, *surroundings.compile_flags()]
+    cxx.append("-ffp-contract=fast")
     nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
     nvcc.append("-Xcompiler=-fvisibility=hidden")
-    link = [] if debug else ["-Wl,-s"]
-    if with_cuda:
-        link.append("-Wl,--exclude-libs,libcudart_static.a")  # torch's own CUDA runtime must not be called for it
+    # Of CUDA's runtime, which is linked in, nothing is seen either: torch has its own.
+    link = [*surroundings.link_flags(optimise), *([] if debug else ["-Wl,-s"])]
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     extension = kind(
         "arseg_ext._C",
@@ -142,18 +147,14 @@ def pybind_extension(name: str, debug: bool, files: list[str], **more) -> Extens
         import pybind11
     except ImportError:
         stop("building needs pybind11, and it is not installed here. Install it first: pip install pybind11")
+    optimise = ["-O0", "-g"] if debug else ["-O3", "-g0"]
     return Extension(
         name,
         files,
         include_dirs=[pybind11.get_include(), *more.pop("include_dirs", [])],
         language="c++",
-        extra_compile_args=[
-            *(["-O0", "-g"] if debug else ["-O3", "-g0"]),
-            "-std=c++17",
-            "-fvisibility=hidden",
-            "-Wall",
-        ],
-        extra_link_args=[] if debug else ["-Wl,-s"],
+        extra_compile_args=[*optimise, "-std=c++17", "-fvisibility=hidden", "-Wall", *surroundings.compile_flags()],
+        extra_link_args=[*surroundings.link_flags(optimise), *([] if debug else ["-Wl,-s"])],
         **more,
     )
 
@@ -211,14 +212,30 @@ def hevc(debug: bool) -> list[Extension]:
     ]
 
 
+def build_and_call(build_extension: type) -> type:
+    """torch's build_ext, and a call of each library after it."""
+
+    class BuildAndCall(build_extension):
+        def run(self) -> None:
+            super().run()
+            for extension in self.extensions:
+                trouble = surroundings.trouble(extension.name, Path(self.get_ext_fullpath(extension.name)).resolve())
+                if trouble:
+                    stop(trouble)
+
+    return BuildAndCall
+
+
 def build_arguments() -> dict:
     if NEEDS_NO_BUILD & set(sys.argv[1:]):
         return {}
     torch, cpp_extension = import_torch()
     debug = bool(flag("DEBUG"))
+    for sentence in surroundings.prepare(os.environ, ROOT / "build" / "compilers"):
+        say(sentence)
     return {
         "ext_modules": [operators(torch, cpp_extension, debug), *motion(debug), *hevc(debug)],
-        "cmdclass": {"build_ext": cpp_extension.BuildExtension},
+        "cmdclass": {"build_ext": build_and_call(cpp_extension.BuildExtension)},
     }
 
 

@@ -380,6 +380,7 @@ __global__ void __launch_bounds__(kWarpThreads)
       if (head <= -2) {
         const Piece pieces = longs.of_list[n * longs.lists + (-2 - head)];
         const A* from = partial + (n * longs.pieces + pieces.first) * a.channels + c;
+        ARSEG_NO_UNROLL
         for (int32_t p = 0; p < pieces.count; ++p, from += a.channels) {
           count_step();
           ARSEG_UNROLL

@@ -66,7 +66,8 @@ def test_same_bits_for_any_number_of_threads():
         found = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found += [torch.ops.arseg._upsample_backward(layout(grad), (17, 31)) for layout in (torch.clone, channels_last)]
+            for layout in (torch.clone, channels_last):
+                found.append(torch.ops.arseg._upsample_backward(layout(grad), (17, 31)))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(each, found[0]) for each in found)
