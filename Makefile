@@ -7,7 +7,7 @@ NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type 
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo test sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
+.PHONY: demo test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -17,6 +17,9 @@ test: .venv/built  ## Python tests, then C++ tests
 	@$(call quietly,cpp-configure,$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python)
 	@$(call quietly,cpp-build,$(BIN)/cmake --build build/cpp --parallel 2)
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+
+test-floors: .venv/built  ## tests, and a build, with the oldest versions that pyproject.toml allows; as long as the tests
+	$(BIN)/python tests/packaging/floors.py
 
 sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour sanitizers
 	@$(call quietly,sanitized-configure,$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF)

@@ -60,8 +60,8 @@ def local_attention(
 
 
 def upsample(input: Tensor, size: Sequence[int]) -> Tensor:
-    """torch's own, bilinear with align_corners=True; an operator for its gradient, which torch's adds up by float atomics
-    on CUDA, in another order each time."""
+    """torch's own, bilinear with align_corners=True; an operator of ours for its gradient, which torch adds up by float
+    atomics on CUDA, in another order each time."""
     return torch.ops.aten.upsample_bilinear2d(input, size, True)
 
 

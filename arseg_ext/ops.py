@@ -6,9 +6,8 @@ first map, and channels_last is the faster one. Values are float32, float64, flo
 types are added up in float32. A wrong argument raises ValueError, one of the wrong type TypeError, with a sentence
 that names it, what was expected and what came.
 
-Derivatives: first ones in reverse mode (deterministic: the same bits on every run and for any number of threads), and
-in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the operators are those of `arseg_ext.reference`, in
-plain PyTorch and as slow. Derivatives of a backward raise RuntimeError, in forward mode NotImplementedError, and so do
+Derivatives: first ones in reverse mode, and in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the
+operators are those of `arseg_ext.reference`, in plain PyTorch and as slow. Derivatives of a backward raise RuntimeError, in forward mode NotImplementedError, and so do
 `torch.func.grad`, `vjp` and `jacrev`.
 
 Autocast, for every operator but the warps and `resize_labels`, on the CPU and on CUDA, with gradients and without:
@@ -19,6 +18,13 @@ are not touched by autocast: their result has the dtype of the feature.
 Inf and NaN: a warp leaves out pixels of weight 0, so that what lies beside a position does not reach it. Upsampling and
 `resize_labels` count them as `torch.nn.functional.interpolate` does: 0 * Inf is NaN. Labels are chosen as by
 `torch.argmax`: the first of equals, and the first NaN before any number.
+
+Results and gradients of our own kernels are the same bits on every run and for any number of threads, on the CPU and
+on CUDA: `mv_warp`, `flow_warp` and `local_attention` in all their arguments, the upsampling in `creff`, and all of
+`creff` where nothing wants a gradient. The rest is torch's: the convolutions of `creff` and `creff_logits` where
+something wants one, whose gradients are the same bits on CUDA under `torch.use_deterministic_algorithms(True)` or
+`torch.backends.cudnn.deterministic = True`; and on CUDA the classifier of low-resolution logits, a matrix product, for
+which `torch.use_deterministic_algorithms(True)` asks for `CUBLAS_WORKSPACE_CONFIG=:4096:8` in the environment.
 
 Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos" (AR-Seg),
 CVPR 2023.
