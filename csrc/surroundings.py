@@ -45,11 +45,22 @@ def compile_flags(machine: str | None = None) -> list[str]:
     ]
 
 
-def link_flags(optimise: Sequence[str]) -> list[str]:
+def link_flags(optimise: Sequence[str], compiler: Sequence[str] | None = None) -> list[str]:
     """The last flags of the linker, which is the compiler and gets CFLAGS too."""
     level = [flag for flag in optimise if flag.startswith("-O")]  # against -Ofast
-    # A libstdc++ that is linked in stays inside: its streams and the process's are not of one kind.
-    return [*level, *EXACT, "-Wl,--exclude-libs,ALL"]
+    # A libstdc++ that is linked in stays inside: its streams and the process's are not of one kind. The unwinder must
+    # be the process's: with one of our own (-static-libgcc) an error does not pass through torch, and ends the process.
+    unwinder = ["-Wl,--push-state,--no-as-needed", "-lgcc_s", "-Wl,--pop-state"] if _has_shared_libgcc(compiler) else []
+    return [*level, *EXACT, "-Wl,--exclude-libs,ALL", *unwinder]
+
+
+def _has_shared_libgcc(compiler: Sequence[str] | None) -> bool:
+    command = [*(compiler or shlex.split(os.environ.get("CXX", "")) or ["c++"]), "-print-file-name=libgcc_s.so"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return False
+    return done.returncode == 0 and os.path.isabs(done.stdout.strip())
 
 
 def one_word_compilers(environment: MutableMapping[str, str], folder: Path) -> list[str]:

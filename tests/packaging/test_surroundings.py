@@ -130,6 +130,49 @@ def test_our_flags_win_over_those_of_the_environment(tmp_path, flags):
     assert answers([], [])[: len(right)] != right  # else this test shows nothing
 
 
+THROWS = """
+#include <stdexcept>
+#include <string>
+extern "C" void fails(int n) { throw std::runtime_error("a sentence of " + std::to_string(n)); }
+"""
+CATCHES = """
+#include <cstring>
+#include <exception>
+extern "C" void fails(int);
+extern "C" int caught() {
+  try {
+    fails(7);
+  } catch (const std::exception& error) {
+    return std::strcmp(error.what(), "a sentence of 7") == 0;
+  }
+  return 0;
+}
+"""
+
+
+@needs_gxx
+def test_an_error_passes_out_of_a_library_with_a_libstdcxx_of_its_own(tmp_path):
+    """From a library with everything linked in that can be, to one without: as from ours to torch."""
+    (tmp_path / "throws.cpp").write_text(THROWS)
+    (tmp_path / "catches.cpp").write_text(CATCHES)
+
+    static = [GXX, "-static-libstdc++", "-static-libgcc", "-Wl,--as-needed"]
+    library, other = tmp_path / "libthrows.so", tmp_path / "catches.so"
+
+    def needed(*ours):
+        subprocess.run([*static, "-shared", "-fPIC", tmp_path / "throws.cpp", "-o", library, *ours], check=True)
+        done = subprocess.run(["readelf", "-dW", library], capture_output=True, text=True, check=True)
+        return " ".join(re.findall(r"NEEDED.*", done.stdout))
+
+    assert "libgcc_s" not in needed()  # an unwinder of its own, with which the error would end a process with torch
+    libraries = needed(*surroundings.link_flags(["-O3"], [GXX]))
+    assert "libgcc_s" in libraries and "libstdc++" not in libraries
+    found = [f"-L{tmp_path}", "-lthrows", f"-Wl,-rpath,{tmp_path}"]
+    subprocess.run([GXX, "-shared", "-fPIC", tmp_path / "catches.cpp", "-o", other, *found], check=True)
+    code = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).caught() != 1)"
+    assert subprocess.run([sys.executable, "-c", code, other]).returncode == 0
+
+
 @needs_gxx
 def test_a_library_that_crashes_fails_the_build_in_a_sentence(tmp_path):
     """As far as loading, which is where it crashes here."""
