@@ -81,8 +81,8 @@ def one_word_compilers(environment: MutableMapping[str, str], folder: Path) -> l
             script.write_text(text, encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         environment[name] = str(script)
-        if any(map(_is_wrapper, words)):
-            environment.setdefault("TORCH_NO_COMPILER_WRAPPER", "1")  # torch would put another ccache before it
+        if any(Path(word).name in {"ccache", "sccache"} for word in words):
+            environment.setdefault("TORCH_NO_COMPILER_WRAPPER", "1")  # torch would put another before it
         changed.append(name)
     return changed
 

@@ -285,7 +285,7 @@ def test_a_build_with_a_static_libstdcxx_and_hostile_flags(tmp_path):
         exported = [
             line.split()[-1] for line in dynamic.stdout.splitlines() if re.search(r" (UNIQUE|GLOBAL) .* \d+ \w", line)
         ]
-        assert not [name for name in exported if name.startswith(("_ZNSt", "_ZNSo", "_ZSt"))], library
+        assert not [name for name in exported if re.search(r"locale|stream|facet|num_put|ctype", name)], library
     for order in ("before torch", "after torch"):
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'ops'}"}
         called = subprocess.run(
