@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from arseg import __version__, cli_adapt, cli_models, cli_train
 from arseg.errors import ArsegError, InputError
+from arseg.interruptions import exit_on_signals
 from arseg.modes import Mode
 
 
@@ -75,6 +75,20 @@ Weights = Annotated[
         show_default="those of the package",
     ),
 ]
+
+
+def _output(text: str) -> Path:
+    from arseg.video.names import output_path
+
+    try:
+        return output_path(text)
+    except InputError as error:  # of a ValueError, click shows the value alone
+        raise ArsegError(str(error)) from error
+
+
+Output = Annotated[
+    Path, typer.Argument(help="The H.264 file to write; its ending names the container.", parser=_output)
+]
 Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
 
 
@@ -86,12 +100,17 @@ def segment(
         typer.Option(
             "--output",
             "-o",
-            help="Overlay video to write; replaced if it exists.",
+            help="Overlay video to write; replaced if it exists. Its first frame is at 0.",
             show_default="VIDEO-segmented.mp4, unless --labels is given",
+            parser=_output,
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="New folder to write: one PNG of class ids a frame, in the coded orientation.")
+        Path | None,
+        typer.Option(
+            help="New or empty folder to write: one PNG of class ids a frame, in the coded orientation.",
+            parser=_output,
+        ),
     ] = None,
     weights: Weights = None,
     model: cli_adapt.Model = None,
@@ -122,8 +141,16 @@ def segment(
     ] = True,
     on_error: Annotated[
         Literal["raise", "resync"],
-        typer.Option(help="At damage: stop and write nothing, or go on at the next keyframe and say what was lost."),
+        typer.Option(
+            help="At damage of a file: stop and write nothing, or go on at the next keyframe and say what was lost."
+        ),
     ] = "raise",
+    reconnect: Annotated[
+        int, typer.Option(help="How often in a row to connect again to a network stream or camera.", min=0)
+    ] = 5,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without data after which a network stream counts as broken off.", min=0.1)
+    ] = 10.0,
     stream: Stream = None,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
@@ -147,6 +174,8 @@ def segment(
         frames=frames,
         transcode=transcode,
         on_error=on_error,
+        reconnect=reconnect,
+        timeout=timeout,
         stream=stream,
     )
     for path in (output, labels):
@@ -157,7 +186,9 @@ def segment(
 @app.command()
 def demo(
     video: Annotated[str | None, typer.Argument(help="Your own video.", show_default="a synthetic street")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", parser=_output)] = Path(
+        "demo-output"
+    ),
     weights: Weights = None,
     frames: Annotated[int, typer.Option(help="Length of the synthetic street.", min=1)] = 96,
     seed: Annotated[int, typer.Option(help="Which synthetic street.")] = 7,
@@ -243,7 +274,7 @@ def inspect_video(
 @app.command()
 def encode(
     video: Video,
-    output: Annotated[Path, typer.Argument(help="The H.264 file to write.", show_default=False)],
+    output: Output,
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
@@ -267,20 +298,23 @@ def encode(
             preset=preset,
             stream=stream,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
-            remark=lambda sentence: typer.echo(f"{sentence}.", err=True),
+            remark=lambda sentence: typer.echo(sentence.rstrip(".") + ".", err=True),
         )
     typer.echo(f"{output}: {count} frames")
 
 
 @app.command()
 def street(
-    output: Annotated[Path, typer.Argument(help="The H.264 file to write.", show_default=False)],
+    output: Output,
     frames: Annotated[int, typer.Option(help="Length.", min=1)] = 96,
     seed: Annotated[int, typer.Option(help="Which street.")] = 7,
     width: Annotated[int, typer.Option(min=16)] = 480,
     height: Annotated[int, typer.Option(min=16)] = 360,
     rate: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 15,
-    labels: Annotated[Path | None, typer.Option(help="Folder to write, one PNG of true class ids a frame.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="New or empty folder to write, one PNG of true class ids a frame.", parser=_output),
+    ] = None,
 ) -> None:
     """Render a drive along a synthetic street as a video, with its true labels."""
     from arseg.segment_files import render_street_file
@@ -309,10 +343,9 @@ def _console(stderr: bool = True) -> Any:
 
 def main() -> None:
     """Entry point: turns the faults that a user can mend into one line."""
-    # As Ctrl-C: what is half-written is removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        app()
+        with exit_on_signals():
+            app()
     except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so
         print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

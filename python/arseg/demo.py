@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.segmenter import VideoSegmenter
 from arseg.errors import InputError
-from arseg.files import StrPath, save_json, save_png
+from arseg.files import StrPath, filling, save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.pyramid import input_size
 from arseg.modes import NAMES, Mode
@@ -32,6 +30,7 @@ from arseg.segment_files import check_size, open_video
 from arseg.terminal import progress_bar
 from arseg.video import VideoReader, VideoWriter, encode
 from arseg.video.names import local_path, shown
+from arseg.video.orientation import upright
 
 WAYS: tuple[Mode, ...] = ("hr", "lr", "ar")
 GOP = 12
@@ -83,27 +82,17 @@ def results(out: Path) -> Iterator[Path]:
     There they take the place of an earlier demo's. What is not a demo's stays, and is a reason to refuse where its name
     is one that a demo writes.
     """
-    earlier, new = (out / "table.json").exists(), not out.exists()
-    foreign = [name for name in OUTPUTS if (out / name).exists() and not earlier]
-    if foreign:
-        raise InputError(f"{out}: has a {foreign[0]} that is not an earlier demo's; name another folder with -o")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".demo.", suffix=".part", dir=out))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder with -o") from error
-    try:
+
+    def refuse(names: list[str]) -> None:
+        foreign = [name for name in OUTPUTS if name in names]
+        if foreign and "table.json" not in names:
+            raise InputError(f"{out}: has a {foreign[0]} that is not an earlier demo's; name another folder with -o")
+
+    with filling(out, refuse, parents=True) as part:
         yield part
-        for name in OUTPUTS:
-            if (part / name).exists():
-                os.replace(part / name, out / name)
-            else:
-                (out / name).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if new:
-            with suppress(OSError):
-                out.rmdir()  # goes only if it is empty: the block has failed
+        made = {entry.name for entry in part.iterdir()}
+    for name in set(OUTPUTS) - made:
+        (out / name).unlink(missing_ok=True)
 
 
 def run_demo(
@@ -195,8 +184,8 @@ def _segment(
                     against = truth[frame.index] if truth is not None else labels["hr"]
                     pictures.append(viz.difference(labels["ar"], against, colours))
                     name = f"frame {frame.index}\nkeyframe\n+ {frame.distance}"
-                    upright = [viz.thumbnail(viz.upright(picture, reader.rotation)) for picture in pictures]
-                    samples.append((name, upright))
+                    turned = [viz.thumbnail(upright(picture, reader.display_matrix)) for picture in pictures]
+                    samples.append((name, turned))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
     return ways, samples[1:] or samples, size

@@ -80,6 +80,7 @@ class Inspection:
         sizes: (width, height) as coded, in the order they came in.
         rate: average frames per second.
         rotation: degrees counter-clockwise that a player turns the frames by.
+        mirrored: whether it mirrors them left to right before that.
         pixel_aspect: width to height of a pixel as shown, None where the file does not say.
         stated: number of frames the container states, None where it does not.
         frames: number of frames read; `last`, the index of the last one.
@@ -115,6 +116,7 @@ class Inspection:
     sizes: tuple[tuple[int, int], ...]
     rate: Fraction
     rotation: int
+    mirrored: bool
     pixel_aspect: Fraction | None
     stated: int | None
     frames: int
@@ -170,6 +172,7 @@ class Inspection:
             "sizes": [list(size) for size in self.sizes],
             "rate": round(float(self.rate), 4),
             "rotation": self.rotation,
+            "mirrored": self.mirrored,
             "pixel_aspect": None if self.pixel_aspect is None else str(self.pixel_aspect),
             "frames": {"stated": self.stated, "read": self.frames, "limited": self.limited},
             "types": self.types,
@@ -446,6 +449,7 @@ def _inspect(
         sizes=tuple(tally.sizes) or ((reader.width, reader.height),),
         rate=reader.rate,
         rotation=reader.rotation,
+        mirrored=reader.mirrored,
         pixel_aspect=reader.pixel_aspect or None,
         stated=reader.frame_count,
         frames=tally.frames,

@@ -57,7 +57,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "codec", ", ".join([found.codec_label, *filter(None, details)])
     sizes = ", then ".join(f"{width}x{height}" for width, height in found.sizes)
     yield "size", f"{sizes} pixels as coded, {float(found.rate):.4g} frames a second"
-    if found.rotation or found.pixel_aspect not in (None, 1):
+    if found.rotation or found.mirrored or found.pixel_aspect not in (None, 1):
         yield "shown", ", ".join(_shown(found))
     stated = "the file does not say how many" if found.stated is None else f"of {found.stated} that the file states"
     limit = "; reading ended at the limit, see --frames" if found.limited else ""
@@ -90,6 +90,8 @@ def _first(sentences: tuple[str, ...]) -> str:
 
 
 def _shown(found: Inspection) -> Iterator[str]:
+    if found.mirrored:
+        yield "mirrored left to right"
     if found.rotation:
         yield f"turned {abs(found.rotation)} degrees {'counter-' * (found.rotation > 0)}clockwise"
     if found.pixel_aspect not in (None, 1):

@@ -1,11 +1,13 @@
-"""From a video file to files: an overlay video, label maps. Nothing half-written stays behind."""
+"""From a video to files: an overlay video, label maps.
+
+Of a file, they are there whole or not at all. A camera, a network stream or a pipe cannot be read again: whatever ends
+it, what was recorded so far is finished.
+"""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -18,27 +20,13 @@ from arseg import viz
 from arseg.data.street import StreetScene
 from arseg.engine import VideoSegmenter
 from arseg.errors import InputError
-from arseg.files import StrPath
+from arseg.files import StrPath, new_folder
+from arseg.interruptions import Interruptions
 from arseg.terminal import progress_bar
-from arseg.video import ResolutionChangedError, VideoReader, VideoWriter, encode
+from arseg.video import ResolutionChangedError, VideoError, VideoReader, VideoWriter, encode
+from arseg.video._live import can_read_again
+from arseg.video._sink import cannot_write, size_remark
 from arseg.video.names import local_path, shown
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only once the block has ended well."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: exists already and is not an empty folder; give another name or remove it")
-    try:
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); give a folder that you may write") from error
-    try:
-        yield part
-        part.chmod(0o755)
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarray = viz.PALETTE) -> None:
@@ -55,15 +43,25 @@ def open_video(
     *,
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
+    reconnect: int = 5,
+    timeout: float = 10.0,
     stream: int | None = None,
 ) -> VideoReader:
     """A reader, and a word on `console` where it has to transcode, or took one of several video streams."""
-    reader = VideoReader(video, gop=gop, transcode=transcode, on_error=on_error, stream=stream)
+    reader = VideoReader(
+        video,
+        gop=gop,
+        transcode=transcode,
+        on_error=on_error,
+        reconnect=reconnect,
+        timeout=timeout,
+        stream=stream,
+    )
     if reader.choice:
-        console.print(f"{reader.choice}.", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        _say(console, f"{reader.choice}.")
     if reader.transcoding:
         sentence = f"{reader.transcoding}: finding vectors by transcoding while reading."
-        console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
+        _say(console, sentence)
     return reader
 
 
@@ -90,42 +88,88 @@ def segment_file(
     frames: int | None = None,
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
+    reconnect: int = 5,
+    timeout: float = 10.0,
     stream: int | None = None,
 ) -> int:
     """Segments a file or a URL; writes an overlay video and a folder of label maps where asked.
 
     Stops after `frames` frames, where that is given. Returns the number of frames.
 
-    What was lost of a damaged file, with `on_error="resync"`, and where times were shifted is said on `console`.
+    An exception leaves nothing of a file's results. Of a source that cannot be read again it leaves what there was up
+    to it, finished, unless these cannot be written: `KeyboardInterrupt`, `SystemExit`, `ConnectionLostError` …; that,
+    what was lost of a live source or of a damaged file with `on_error="resync"`, and where times were shifted, is said
+    on `console`.
+
+    Args:
+        reconnect: how many times in a row to connect again to a live source that breaks off.
+        timeout: seconds without data after which a URL or a device counts as broken off.
     """
     source = local_path(video)
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
     if (source is not None and source.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count, palette = 0, segmenter.label_set.palette
+    ended: BaseException | None = None
+    remark: str | None = None
     with ExitStack() as stack:
-        reader = stack.enter_context(
-            open_video(video, segmenter.gop, console, transcode=transcode, on_error=on_error, stream=stream)
-        )
+        stops = stack.enter_context(Interruptions())
+        with stops.waiting():
+            reader = stack.enter_context(
+                open_video(
+                    video,
+                    segmenter.gop,
+                    console,
+                    transcode=transcode,
+                    on_error=on_error,
+                    reconnect=reconnect,
+                    timeout=timeout,
+                    stream=stream,
+                )
+            )
+        again = can_read_again(video, reader.duration, live=reader.live)
         folder = stack.enter_context(new_folder(labels)) if labels is not None else None
         writer = None
         if overlay is not None:
             writer = stack.enter_context(VideoWriter.like(reader, overlay))
+            remark = writer.remark
         progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("segmenting", total=frames or reader.frame_count)
-        for result in segmenter.segment_all(islice(reader, frames), reader.rotation):
-            if writer is not None:
-                check_size(video, result.index, result.image, (reader.height, reader.width))
-                picture = viz.overlay(result.image, result.labels, opacity, palette)
-                writer.write(picture, pts=result.pts, time_base=result.time_base)
-            if folder is not None:
-                save_labels(folder, result.index, result.labels, palette)
-            progress.advance(task)
-            count += 1
-    for loss in (*reader.losses, *reader.discontinuities):
-        sentence = f"{shown(video)}: {loss}"
-        console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
+        try:
+            results = segmenter.segment_all(islice(reader, frames), reader.rotation, reader.display_matrix)
+            for result in stops.each(results):
+                if writer is not None:
+                    check_size(video, result.index, result.image, (reader.height, reader.width))
+                    picture = viz.overlay(result.image, result.labels, opacity, palette)
+                    writer.write(picture, pts=result.pts, time_base=result.time_base)
+                if folder is not None:
+                    save_labels(folder, result.index, result.labels, palette)
+                count += 1
+                with suppress(OSError):  # the terminal may have gone
+                    progress.advance(task)
+        except BaseException as error:
+            if again and isinstance(error, VideoError):
+                error.args = (f"{error}; nothing was written",)
+            if again or count == 0 or cannot_write(error):
+                raise
+            ended = error
+    # All is in place: from here on nothing but words can be lost.
+    with suppress(OSError):
+        for loss in (*reader.losses, *reader.discontinuities):
+            _say(console, f"{shown(video)}: {loss}")
+        if remark is not None:
+            _say(console, remark)
+        if ended is not None:
+            kept = " and ".join(str(path) for path in (overlay, labels) if path is not None)
+            _say(console, f"{shown(video)}: ended early; what there was until then is kept, {count} frames: {kept}")
+    if ended is not None:
+        raise ended
+    stops.raise_late()
     return count
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
 def render_street_file(
@@ -145,4 +189,8 @@ def render_street_file(
                 progress.advance(task)
                 yield image
 
-        return encode(images(), video, rate=rate, gop=12)
+        count = encode(images(), video, rate=rate, gop=12)
+    remark = size_remark(video, *size)
+    if remark is not None:
+        _say(console, remark)
+    return count

@@ -34,11 +34,6 @@ def difference(labels: np.ndarray, other: np.ndarray, palette: np.ndarray = PALE
     return out
 
 
-def upright(picture: np.ndarray, rotation: int) -> np.ndarray:
-    """A `[H, W, 3]` picture turned as a player turns it: `rotation` degrees counter-clockwise, in quarters."""
-    return np.ascontiguousarray(np.rot90(picture, rotation // 90))
-
-
 def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
     """A uint8 `[H, W, 3]` picture made narrower where it is wider than `width`."""
     if picture.shape[1] <= width:

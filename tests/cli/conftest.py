@@ -6,10 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from arseg import cli
 from arseg.data.street import StreetScene
+from arseg.models import ARSegNet, PyramidNet, save_checkpoint
 from arseg.video import encode
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Of a tiny network."""
+    torch.manual_seed(0)
+    config = {"classes": 11, "channels": 8, "wide": 8}
+    net = ARSegNet(PyramidNet(**config), channels=8)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(net.state_dict(), path, kind="ar", config={**config, "scale": 0.5, "window": 7})
+    return path
 
 
 @pytest.fixture(scope="session")

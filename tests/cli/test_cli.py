@@ -12,23 +12,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from arseg.data.street import StreetScene
-from arseg.models import ARSegNet, PyramidNet, save_checkpoint
+from arseg.models import PyramidNet, save_checkpoint
 from arseg.video import VideoReader
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    net = ARSegNet(PyramidNet(**CONFIG), channels=8)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
-    return path
 
 
 def test_segment_writes_overlay_and_labels(arseg, weights, video, tmp_path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from arseg.files import StrPath, part_of
+from arseg.files import StrPath, replacing
 
 VIDEO_ENDINGS = (".avi", ".mxf", ".mp4", ".mkv", ".mov", ".mpg", ".m4v", ".264")
 
@@ -59,9 +58,8 @@ def extract(
                 count += 1
                 path = paths[number]
                 if not path.exists():
-                    part = part_of(path)
-                    frame.to_image().save(part, format="PNG")
-                    os.replace(part, path)
+                    with replacing(path) as part:
+                        frame.to_image().save(part, format="PNG")
             if number >= last:
                 break
     return count

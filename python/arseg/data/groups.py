@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from arseg.errors import InputError
-from arseg.files import StrPath, save_json
+from arseg.files import StrPath, new_folder, save_json
 from arseg.models.pyramid import input_size
 from arseg.video import VideoFrame, VideoReader
 from arseg.video.names import shown, video_file
@@ -88,21 +87,16 @@ def store_groups(
         place = place.with_name(f"{place.name}-stream{stream}")
     index = place / "index.json"
     if not index.is_file():
-        part = place.with_name(f".{place.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
         with VideoReader(video, block=BLOCK, gop=gop, transcode=transcode, stream=stream) as reader:
             if reader.choice and report is not None:
                 report(reader.choice)
-            part.mkdir(parents=True)
-            try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with new_folder(place) as part:
                 sizes: Counter[tuple[int, ...]] = Counter()
                 records = list(_stored(reader, part, height, budget, sizes))
                 if not records:
                     raise InputError(f"{shown(video)}: {_why_none(sizes)}")
                 save_json(part / "index.json", records)
-                part.replace(place)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
     return [
         StoredGroup(place / r["path"], r["first"], r["frames"], tuple(r["coded"]), tuple(r["stored"]))
         for r in json.loads(index.read_text())

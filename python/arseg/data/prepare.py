@@ -8,7 +8,6 @@ goes on where it was; `manifest.json` lists what there is (see `prepared.py`, wh
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import ArsegError, InputError
-from arseg.files import StrPath, part_of, save_json
+from arseg.files import StrPath, replacing, save_json, working_in
 from arseg.memory import workers_ended
 from arseg.video import VideoError, VideoReader, encode
 
@@ -136,20 +135,26 @@ def prepare(
         **asdict(encoding),
     }
     _claim(folder, settings)
-    labels = {frame.name: frame for frame in data.frames}
-    for done, _ in enumerate(_made(jobs, folder, encoding, workers), 1):
-        if progress is not None:
-            progress(done, len(jobs))
-    _save_labels(data, folder)
-    for line in lacking[:3]:
-        report(f"left out: {line}")
-    if len(lacking) > 3:
-        report(f"left out: {len(lacking) - 3} more")
-    items = [item for job in jobs for item in _items(job, labels, encoding.gop)]
-    manifest = {"settings": settings, "classes": list(data.classes), "palette": data.palette.tolist(), "items": items}
-    save_json(folder / MANIFEST, manifest | {"left_out": lacking})
-    for left in (*folder.glob("*/.*.part*"), folder / ".settings.json"):  # of runs that were killed
-        left.unlink(missing_ok=True)
+    with working_in(folder):
+        labels = {frame.name: frame for frame in data.frames}
+        for done, _ in enumerate(_made(jobs, folder, encoding, workers), 1):
+            if progress is not None:
+                progress(done, len(jobs))
+        _save_labels(data, folder)
+        for line in lacking[:3]:
+            report(f"left out: {line}")
+        if len(lacking) > 3:
+            report(f"left out: {len(lacking) - 3} more")
+        items = [item for job in jobs for item in _items(job, labels, encoding.gop)]
+        manifest = {
+            "settings": settings,
+            "classes": list(data.classes),
+            "palette": data.palette.tolist(),
+            "items": items,
+        }
+        save_json(folder / MANIFEST, manifest | {"left_out": lacking})
+        for left in (*folder.glob("*/.*.part*"), folder / ".settings.json"):  # of runs that were killed
+            left.unlink(missing_ok=True)
     return folder / MANIFEST
 
 
@@ -220,18 +225,16 @@ def _make(job: Job, folder: Path, encoding: Encoding) -> None:
         raise InputError(f"{video}: frame {place} lies {frame.distance} from its keyframe; delete the file and go on")
     shape = tuple(-(-side // BLOCK) for side in frame.image.shape[:2])
     vectors = np.zeros((*shape, 2), np.int16) if frame.motion is None else frame.motion.vectors
-    part = part_of(kept).with_suffix(".npz")
-    np.savez_compressed(part, vectors=vectors)
-    os.replace(part, kept)
+    with replacing(kept) as part, part.open("wb") as file:
+        np.savez_compressed(file, vectors=vectors)
 
 
 def _save_labels(data: LabelledFrames, folder: Path) -> None:
     for frame in data.frames:
         path = folder / "labels" / f"{frame.name}.png"
         if not path.exists():
-            part = part_of(path)
-            Image.fromarray(data.label(frame)).save(part, format="PNG")
-            os.replace(part, path)
+            with replacing(path) as part:
+                Image.fromarray(data.label(frame)).save(part, format="PNG")
 
 
 def _items(job: Job, labels: dict[str, Labelled], gop: int) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from arseg.files import replacing
 from arseg.video import VideoReader, encode
 
 from .camvid_full import CamVid
@@ -81,6 +82,5 @@ def fingerprint(stills: Sequence[Still]) -> int:
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """An .npz that is there whole or not at all."""
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

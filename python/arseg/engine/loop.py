@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from arseg.errors import InputError
+from arseg.files import working_in
 
 from . import parallel
 from .run_log import RunLog
@@ -115,7 +116,8 @@ def train(
             run sees the batches that an uninterrupted one would have.
         loss: batch -> named terms, scalars.
         folder: `state.pt` (everything needed to go on) and `log.jsonl` are kept there; an existing state is resumed.
-        settings: what the run depends on, in JSON's terms; a state that was made with others is refused.
+        settings: what the run depends on, in JSON's terms; a state that was made with others is refused, and so is a
+            folder in which another run is at work.
         optimiser: makes the optimiser from the groups; AdamW with weight decay 0.01 where None.
         accumulate: batches are worked on in so many parts one after the other, to save memory.
         clip: largest norm of the gradient; None for any.
@@ -142,27 +144,30 @@ def train(
         settings=json.loads(json.dumps(dict(settings))),
         device=torch.device(device),
     )
-    first = run.resume()
-    if first and parallel.is_first():
-        report(f"resumed at step {first} of {schedule.steps}")
-    log = RunLog(folder, schedule, first, report, tensorboard)
-    with parallel.shared_statistics(model), log:
-        objective = _Objective(model, loss, unused)
-        for step, batch in _batches(sample, first, schedule.steps, seed):
-            torch.manual_seed(seed * 1_000_003 + step)
-            for group in run.optimiser.param_groups:
-                group["lr"] = schedule.rate * group.get("scale", 1.0) * schedule.factor(step)
-            terms = _backward(objective, run, _parts(batch, accumulate, divided), step)
-            run.step(clip)
-            run.ema.update(model, step)
-            done = step + 1
-            log.add(done, terms, run.optimiser.param_groups[-1]["lr"])
-            if validate is not None and schedule.validates(done):
-                stage, figures = validate(done, run.ema.state)
-                better = run.best.offer(stage, figures["miou"], done, run.ema.state)
-                log.validation(done, stage, figures, better)
-            if done % schedule.save_every == 0 or done == schedule.steps:
-                run.save(done)
+    with contextlib.ExitStack() as stack:
+        if parallel.is_first():
+            stack.enter_context(working_in(folder))
+        first = run.resume()
+        if first and parallel.is_first():
+            report(f"resumed at step {first} of {schedule.steps}")
+        log = RunLog(folder, schedule, first, report, tensorboard)
+        with parallel.shared_statistics(model), log:
+            objective = _Objective(model, loss, unused)
+            for step, batch in _batches(sample, first, schedule.steps, seed):
+                torch.manual_seed(seed * 1_000_003 + step)
+                for group in run.optimiser.param_groups:
+                    group["lr"] = schedule.rate * group.get("scale", 1.0) * schedule.factor(step)
+                terms = _backward(objective, run, _parts(batch, accumulate, divided), step)
+                run.step(clip)
+                run.ema.update(model, step)
+                done = step + 1
+                log.add(done, terms, run.optimiser.param_groups[-1]["lr"])
+                if validate is not None and schedule.validates(done):
+                    stage, figures = validate(done, run.ema.state)
+                    better = run.best.offer(stage, figures["miou"], done, run.ema.state)
+                    log.validation(done, stage, figures, better)
+                if done % schedule.save_every == 0 or done == schedule.steps:
+                    run.save(done)
     return run.ema.state
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from arseg.files import StrPath, part_of, save_json
+from arseg.files import StrPath, replacing, save_json
 from arseg.modes import NAMES, Mode
 
 from .evaluate import Scores
@@ -145,9 +144,8 @@ def save_plot(path: StrPath, scores: Mapping[Mode, Scores], title: str = "") -> 
     _draw_classes(right, scores, shown)
     if title:
         figure.suptitle(title, fontsize=11)
-    part = part_of(path)
-    figure.savefig(part, format=path.suffix.lstrip(".") or "png", dpi=130)
-    os.replace(part, path)
+    with replacing(path) as part:
+        figure.savefig(part, format=path.suffix.lstrip(".") or "png", dpi=130)
 
 
 def _draw_distances(axes: Any, scores: Mapping[Mode, Scores]) -> None:

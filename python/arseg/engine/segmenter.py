@@ -41,6 +41,8 @@ class SegmentedFrame:
         pts, time_base: the stream's own timestamp; `pts` is None where the stream has none.
         time: seconds from the stream's start of time, or None.
         rotation: degrees by which a player turns the picture (counter-clockwise), carried on unapplied.
+        display_matrix: how it turns and mirrors it, FFmpeg's nine numbers, or None; `arseg.video.orientation.upright`
+            applies it.
     """
 
     index: int
@@ -53,6 +55,7 @@ class SegmentedFrame:
     time_base: Fraction
     time: float | None
     rotation: int
+    display_matrix: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -137,9 +140,11 @@ class VideoSegmenter:
         `arseg.video` for a file that cannot be read; frames before the fault come first.
         """
         with VideoReader(source, **{"gop": self.gop, **options}) as reader:
-            yield from self.segment_all(reader, reader.rotation)
+            yield from self.segment_all(reader, reader.rotation, reader.display_matrix)
 
-    def segment_all(self, frames: Iterable[VideoFrame], rotation: int = 0) -> Iterator[SegmentedFrame]:
+    def segment_all(
+        self, frames: Iterable[VideoFrame], rotation: int = 0, display_matrix: tuple[int, ...] | None = None
+    ) -> Iterator[SegmentedFrame]:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe."""
         group = Group()
         for frame in frames:
@@ -154,6 +159,7 @@ class VideoSegmenter:
                 time_base=frame.time_base,
                 time=frame.time,
                 rotation=rotation,
+                display_matrix=display_matrix,
             )
 
     @torch.inference_mode()

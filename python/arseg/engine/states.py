@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from arseg.files import replacing
+
 from . import parallel
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
     """A state that is there whole or not at all."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 @dataclass

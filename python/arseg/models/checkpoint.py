@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arseg.errors import ArsegError, InputError
+from arseg.files import replacing
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lite0-camvid.safetensors"
 """The weights that the package ships; their model card lies beside them."""
@@ -38,12 +39,10 @@ def save_checkpoint(
         for key, value in state.items()
         if not key.endswith("num_batches_tracked")
     }
-    part = path.with_name(f".{path.name}.part")
-    part.touch()
-    mode = part.stat().st_mode  # save_file would leave it readable to its owner alone
-    save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
-    part.chmod(mode)
-    os.replace(part, path)
+    with replacing(path) as part:
+        mode = stat.S_IMODE(part.stat().st_mode)  # save_file would leave it readable to its owner alone
+        save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
+        part.chmod(mode)
 
 
 def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:

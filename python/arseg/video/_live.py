@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from fractions import Fraction
+
+from arseg.files import is_special
 
 from .names import local_path
 
@@ -30,6 +33,17 @@ def may_fall_silent(path: str | os.PathLike[str], format: str | None) -> bool:
         return True
     pipe = os.fsdecode(path).lower().startswith(("pipe:", "fd:"))
     return not pipe and local_path(path, format=format) is None
+
+
+def can_read_again(path: str | os.PathLike[str], duration: int | Fraction | None, *, live: bool) -> bool:
+    """Whether whoever is stopped can begin anew: with a file, here or on a server; not with what happens once.
+
+    Args:
+        duration: that the container states; None: it has no end, as far as is known.
+        live: as `is_live` says.
+    """
+    place = local_path(path)
+    return not live and (duration is not None if place is None else not is_special(place))
 
 
 def pauses(attempts: int, first: float = 0.5, longest: float = 8.0) -> Iterator[int]:

@@ -13,6 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from ._coded import Coded
+from ._colours import subsampled
 from ._decoding import Decoded, records_of
 from ._deinterlace import progressive
 from ._sink import Settings, pixel_format
@@ -74,7 +75,7 @@ class _Link:
 
     def __init__(self, frame: av.VideoFrame, gop: int, rate: Fraction) -> None:
         self.size = (frame.width, frame.height)
-        self._format = pixel_format(frame)
+        self._format = pixel_format(frame.width, frame.height)
         settings = Settings(crf=18, preset="veryfast", gop=gop, motion=True)
         encoder = av.CodecContext.create("libx264", "w")
         assert isinstance(encoder, VideoCodecContext)
@@ -95,7 +96,7 @@ class _Link:
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         # A copy where the format fits, too: timestamp and type of the source's frame are not the encoder's business.
-        copy = frame.reformat(format=self._format)
+        copy = subsampled(frame, self._format)
         if copy is frame:
             copy = av.VideoFrame.from_ndarray(frame.to_ndarray(), format=self._format)
         copy.pts, copy.time_base, copy.pict_type = self._count, self._encoder.time_base, PictureType.NONE

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
-from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from arseg.errors import InputError
+from arseg.files import PartFile
 
+from ._colours import Colours, from_rgb, subsampled
+from ._containers import check_target, container_of
 from .errors import NoFramesError, OutputError
-
-# AVColorSpace of SMPTE 170M (BT.601), the matrix RGB frames are converted with and the output says so.
-_BT601 = 6
-_LIMITED_RANGE = 1
+from .names import ffmpeg_name, output_path
+from .orientation import Matrix, turning
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,23 @@ class Settings:
 class H264Sink:
     """Encodes frames into `path`; nothing appears there before `close`, and nothing is left after an exception.
 
-    Frames of even size become 4:2:0; those with an odd side become 4:4:4, since 4:2:0 can state even sizes only.
+    Frames of even size become 4:2:0; those with an odd side become 4:4:4, since 4:2:0 can state even sizes only. There
+    are no B frames: not every container keeps their order, nor every reader their times.
 
     Args:
-        path: target; its ending names the container (.mp4, .mkv, .mov, .264 …).
+        path: target; its ending names the container (`arseg.video._containers`).
         settings: for the encoder.
         rate: frames per second, for frames without a timestamp and the container's hint.
-        rotation: degrees counter-clockwise, written as metadata.
+        matrix: how a player turns the frames, written as metadata; None: not at all.
         pixel_aspect: width to height of a pixel as shown, written as metadata; None: not said, which means square.
-        time_base: unit of the timestamps in the file; 1/rate where None.
+        time_base: unit of the timestamps in the file, where the container leaves a choice; 1/rate where None.
+        from_zero: the first frame is at 0, the others as long after it as their timestamps say.
+        colours: what RGB frames mean.
+        duration: seconds that the video will last, where that is known: no pause in it is longer.
 
     Raises:
         OutputError: the target cannot be written; also from `write` and `close`.
+        BusyError: another run is writing it.
     """
 
     def __init__(
@@ -71,26 +76,37 @@ class H264Sink:
         settings: Settings,
         *,
         rate: Fraction,
-        rotation: int = 0,
+        matrix: Matrix | None = None,
         pixel_aspect: Fraction | None = None,
         time_base: Fraction | None = None,
+        from_zero: bool = False,
+        colours: Colours | None = None,
+        duration: Fraction | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = output_path(path)
         self.frames = 0
         self._settings = settings
         self._rate = rate
-        self._rotation = rotation
+        self._matrix = matrix
         self._pixel_aspect = pixel_aspect
+        check_target(self.path)
+        self._kind = container_of(self.path)
+        self._duration = duration
         self.set_time_base(time_base or 1 / rate)
+        self._from_zero = from_zero
+        self._origin: Fraction | None = None
         self._last: int | None = None
+        self._colours = colours or Colours()
         self._stream: VideoStream | None = None
+        self._filter: BitStreamFilterContext | None = None
         self._size: tuple[int, int] | None = None
-        self._part = self.path.with_name(f".{self.path.stem[:60]}.part-{os.getpid()}{self.path.suffix}")
+        self._ended = False
+        self._part = self._create_part()
         self._container = self._create()
 
     def set_time_base(self, time_base: Fraction) -> None:
-        """Unit of the timestamps in the file; before the first frame."""
-        self._time_base = Fraction(time_base)
+        """Unit of the timestamps in the file, where the container leaves a choice; before the first frame."""
+        self._time_base = self._kind.time_base(Fraction(time_base), self._rate, self._duration)
         self._step = max(1, round(1 / self._rate / self._time_base))
 
     def write_rgb(self, image: np.ndarray, pts: int | None = None, time_base: Fraction | None = None) -> None:
@@ -104,13 +120,8 @@ class H264Sink:
             raise ValueError(f"frame {self.frames}: expected uint8 [H, W, 3], got {came}")
         if 0 in image.shape:
             raise ValueError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame = frame.reformat(
-            format=pixel_format(frame), dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
-        )
-        frame.colorspace = _BT601
-        frame.color_range = _LIMITED_RANGE
-        self.write(frame, pts, time_base)
+        height, width, _ = image.shape
+        self.write(from_rgb(image, pixel_format(width, height), self._colours), pts, time_base)
 
     def write(self, frame: av.VideoFrame, pts: int | None = None, time_base: Fraction | None = None) -> None:
         """Add a decoded frame at `pts`, in units of `time_base`; one frame after the last where pts is None.
@@ -122,16 +133,16 @@ class H264Sink:
             self._size = size
         if size != self._size:
             raise ValueError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
-        if frame.format.name != pixel_format(frame):
-            frame = frame.reformat(format=pixel_format(frame))
+        frame = subsampled(frame, pixel_format(frame.width, frame.height))
         ticks = self._ticks(pts, time_base)
+        self._refuse_pause(ticks)
         with self._as_output_error():
             if self._stream is None:
                 self._stream = self._add_stream(frame)
             frame.pts = ticks
             frame.time_base = self._time_base
             frame.pict_type = 0  # else the source's frame types are forced on the encoder
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
         self._last = ticks
         self.frames += 1
 
@@ -141,23 +152,29 @@ class H264Sink:
         Raises:
             NoFramesError: no frame was written.
         """
+        if self._ended:
+            return
         if self._stream is None:
             self.abort()
             raise NoFramesError(f"{self.path} was not written: there are no frames to write", path=self.path)
         try:
             with self._as_output_error():
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
+                if self._filter is not None:
+                    self._container.mux(self._filter.filter(None))
                 self._container.close()
-                os.replace(self._part, self.path)
+                self._part.commit()
+            self._ended = True
         except BaseException:
             self.abort()
             raise
 
     def abort(self) -> None:
         """Drop what was written."""
+        self._ended = True
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        self._part.unlink(missing_ok=True)
+        self._part.discard()
 
     def __enter__(self) -> H264Sink:
         return self
@@ -170,37 +187,26 @@ class H264Sink:
         else:
             self.abort()
 
-    def _create(self) -> OutputContainer:
-        if os.path.isdir(self.path):
-            raise OutputError(f"{self.path} cannot be written: it is a folder, name a file", path=self.path)
-        if not os.path.isdir(self.path.parent):
-            raise OutputError(
-                f"{self.path} cannot be written: there is no folder {self.path.parent}, make it first", path=self.path
-            )
-        options = {"movflags": "faststart"} if self.path.suffix in (".mp4", ".mov", ".m4v") else {}
+    def _create_part(self) -> PartFile:
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.stat(self.path)  # a name too long, a folder that may not be searched
-            self._part.touch()  # PyAV opens the file no sooner than the first frame
+            return PartFile(self.path)
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written ({error.strerror}): choose another place", path=self.path
             ) from error
-        container: OutputContainer | None = None
+
+    def _create(self) -> OutputContainer:
         try:
-            container = av.open(str(self._part), "w", container_options=options)
-            if "h264" not in container.supported_codecs:
-                raise ValueError
-        except ValueError as error:
-            if container is not None:
-                container.close()
-            self._part.unlink(missing_ok=True)
+            name = ffmpeg_name(self._part.path)
+            return av.open(name, "w", format=self._kind.muxer, container_options=dict(self._kind.options))
+        except BaseException as error:
+            self._part.discard()
+            if not isinstance(error, ValueError):
+                raise
             raise OutputError(
-                f"{self.path} cannot be written: no video container for H.264 has the ending "
-                f"'{self.path.suffix}', name it .mp4",
+                f"{self.path} cannot be written: this build of FFmpeg does not write {self._kind.muxer}, name it .mp4",
                 path=self.path,
             ) from error
-        return container
 
     def _add_stream(self, frame: av.VideoFrame) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=self._rate, options=self._settings.options())
@@ -214,21 +220,44 @@ class H264Sink:
             context.bit_rate = self._settings.bitrate
         if self._settings.gop is not None:
             context.gop_size = self._settings.gop
-        if self._settings.motion:
-            context.max_b_frames = 0
+        context.max_b_frames = 0
         context.colorspace, context.color_range = frame.colorspace, frame.color_range
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         if self._pixel_aspect:
             context.sample_aspect_ratio = self._pixel_aspect
-        if self._rotation:
-            stream.set_display_rotation(self._rotation)
+        if self._matrix is not None and self._kind.has_matrix:
+            stream.set_display_matrix(self._matrix)
+        elif self._matrix is not None:
+            self._container.start_encoding()  # the filter wants to know the encoder's parameters
+            degrees, mirrored = turning(self._matrix)
+            turn = f"rotate={degrees % 360:.4f}{':flip=horizontal' * mirrored}"
+            self._filter = BitStreamFilterContext(f"h264_metadata=display_orientation=insert:{turn}", in_stream=stream)
         return stream
+
+    def _mux(self, packets: Iterable[av.Packet]) -> None:
+        for packet in packets:
+            self._container.mux(packet if self._filter is None else self._filter.filter(packet))
 
     def _ticks(self, pts: int | None, time_base: Fraction | None) -> int:
         if pts is None:
             return 0 if self._last is None else self._last + self._step
-        ticks = round(pts * (time_base or self._time_base) / self._time_base)
+        time = pts * Fraction(time_base or self._time_base)
+        if self._origin is None:
+            self._origin = time if self._from_zero else Fraction(0)
+        ticks = round((time - self._origin) / self._time_base)
         return ticks if self._last is None else max(ticks, self._last + 1)
+
+    def _refuse_pause(self, ticks: int) -> None:
+        longest = self._kind.longest_frame(self._time_base)
+        if longest is None or self._last is None or (ticks - self._last) * self._time_base <= longest:
+            return
+        raise OutputError(
+            f"{self.path} cannot be written: {float((ticks - self._last) * self._time_base / 3600):.1f} hours pass "
+            f"from frame {self.frames - 1} to frame {self.frames}, and a file of type {self.path.suffix} holds "
+            f"{float(longest / 3600):.1f} at most in units of {self._time_base} s: name it .mkv",
+            path=self.path,
+            frame=self.frames,
+        )
 
     @contextlib.contextmanager
     def _as_output_error(self) -> Iterator[None]:
@@ -259,5 +288,20 @@ def as_rate(rate: Fraction | float) -> Fraction:
     return fraction
 
 
-def pixel_format(frame: av.VideoFrame) -> str:
-    return "yuv444p" if frame.width % 2 or frame.height % 2 else "yuv420p"
+def pixel_format(width: int, height: int) -> str:
+    return "yuv444p" if width % 2 or height % 2 else "yuv420p"
+
+
+def cannot_write(error: BaseException) -> bool:
+    """Whether results cannot be finished after `error`, as where the disk is full."""
+    return isinstance(error, OSError) or (isinstance(error, OutputError) and error.__cause__ is not None)
+
+
+def size_remark(path: str | os.PathLike[str], height: int, width: int) -> str | None:
+    """What to know of a video of an odd size; None for an even one."""
+    if height % 2 == 0 and width % 2 == 0:
+        return None
+    return (
+        f"{os.fsdecode(path)}: its size is odd, {width}x{height}, and kept as 4:4:4 colour, which QuickTime and many "
+        "televisions do not play; VLC and mpv do"
+    )

@@ -11,14 +11,19 @@ import av
 import numpy as np
 
 from arseg.errors import InputError
+from arseg.interruptions import Interruptions
 
 from ._coded import headers_of
+from ._containers import CLOCK
 from ._decoding import Decoding
 from ._deinterlace import progressive
-from ._sink import H264Sink, Settings, as_rate
+from ._live import can_read_again, is_live
+from ._sink import H264Sink, Settings, as_rate, cannot_write, size_remark
 from ._source import TIMEOUT, Source, open_source
 from ._timeline import Timeline
 from .errors import Discontinuity, ResolutionChangedError
+from .names import shown
+from .orientation import display_matrix, turned
 
 __all__ = ["PRESETS", "encode", "transcode"]
 
@@ -35,9 +40,6 @@ PRESETS = (
     "placebo",
 )
 """x264's presets, fastest first."""
-
-# Unit of timestamps given in seconds: MPEG's clock.
-_CLOCK = Fraction(1, 90_000)
 
 
 def encode(
@@ -59,7 +61,7 @@ def encode(
 
     Args:
         frames: uint8 `[H, W, 3]` RGB, all of one size; taken one at a time.
-        path: target; its ending names the container. It appears when it is complete.
+        path: target; its ending names the container, as for `VideoWriter`. It appears when it is complete.
         rate: frames per second.
         gop: frames from keyframe to keyframe.
         crf: x264's quality: 0 is lossless, 18 good, 51 worst.
@@ -78,14 +80,15 @@ def encode(
     """
     fps = as_rate(rate)
     settings = _settings(gop, crf, preset, bitrate)
-    with H264Sink(path, settings, rate=fps, rotation=rotation, time_base=_CLOCK if times is not None else None) as sink:
+    time_base = CLOCK if times is not None else None
+    with H264Sink(path, settings, rate=fps, matrix=turned(rotation), time_base=time_base) as sink:
         stamps = itertools.repeat(None) if times is None else iter(times)
         for image in frames:
             try:
                 time = next(stamps)
             except StopIteration:
                 raise InputError(f"times: expected one for each frame, got {sink.frames}") from None
-            sink.write_rgb(image, None if time is None else round(Fraction(time) / _CLOCK))
+            sink.write_rgb(image, None if time is None else round(Fraction(time) / CLOCK), CLOCK)
     return sink.frames
 
 
@@ -103,24 +106,25 @@ def transcode(
 ) -> int:
     """Re-encode any video PyAV decodes as `encode` would.
 
-    Size, pixel aspect, timestamps, rotation and the colours' meaning are kept; where timestamps do not go on, they are
-    shifted as `VideoReader` does. Interlaced frames are deinterlaced,
-    deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
+    Size, pixel aspect, display matrix, the times from frame to frame (the first is at 0) and the colours' meaning are
+    kept; where timestamps do not go on, they are shifted as `VideoReader` does. Interlaced frames are deinterlaced, RGB
+    becomes BT.601, deeper samples become 8 bit, 4:2:0 (4:4:4 for odd sizes); sound is dropped.
 
     Args:
         source: a video file or a URL; may be the same as `path`.
         path, gop, crf, preset: as for `encode`.
         stream, timeout: as for `VideoReader`.
         progress: called after each frame with the number of frames done and the number expected, None if unknown.
-        remark: called with a sentence where one of several video streams was taken, and at the end where timestamps
-            were shifted.
+        remark: called with a sentence where one of several video streams was taken, where not every player will take
+            the result, which is one of an odd size, and at the end where timestamps were shifted or it came early.
 
     Returns:
         The number of frames written.
 
     Raises:
         NotAVideoError, NoFramesError, NoKeyframeError, TruncatedStreamError, ResolutionChangedError: of the source;
-            nothing is written then.
+            nothing is written then. Of a camera, a network stream or a pipe, which cannot be read again, the frames
+            before it are.
         OutputError: `path` cannot be written.
         ValueError: a setting out of range.
     """
@@ -135,21 +139,60 @@ def transcode(
         jumps: list[Discontinuity] = []
         decoded = _in_time(opened, rate, jumps)
         first = next(decoded)
-        rotation = int(first.rotation)
+        sentence = size_remark(path, first.height, first.width)
+        if sentence is not None and remark is not None:
+            remark(sentence)
+        matrix = display_matrix(first)
         time_base = None if first.pts is None else first.time_base
         frames = progressive(_same_size(itertools.chain([first], decoded), opened), video.time_base)
         aspect = video.sample_aspect_ratio
-        with H264Sink(path, settings, rate=rate, rotation=rotation, pixel_aspect=aspect, time_base=time_base) as sink:
-            for frame in frames:
-                sink.write(frame, frame.pts, frame.time_base)
-                if progress is not None:
-                    progress(sink.frames, opened.shown_frames)
+        length = opened.container.duration
+        again = can_read_again(source, length, live=is_live(source, None))
+        with (
+            Interruptions() as stops,
+            H264Sink(
+                path,
+                settings,
+                rate=rate,
+                matrix=matrix,
+                pixel_aspect=aspect,
+                time_base=time_base,
+                from_zero=True,
+                duration=None if length is None else Fraction(length, av.time_base),
+            ) as sink,
+        ):
+            step = None if progress is None else lambda: progress(sink.frames, opened.shown_frames)
+            ended = _write(sink, stops.each(frames), step, again)
         if remark is not None:
             for jump in jumps:
                 remark(f"{opened.path}: {jump}")
+            if ended is not None:
+                remark(f"{shown(path)}: ended early; what there was until then is kept, {sink.frames} frames")
+        if ended is not None:
+            raise ended
+        stops.raise_late()
         return sink.frames
     finally:
         opened.container.close()
+
+
+def _write(
+    sink: H264Sink,
+    frames: Iterable[av.VideoFrame],
+    progress: Callable[[], object] | None,
+    again: bool,
+) -> BaseException | None:
+    """Writes all frames; returns what ended them early, unless they can be read again: the sink is to be finished."""
+    try:
+        for frame in frames:
+            sink.write(frame, frame.pts, frame.time_base)
+            if progress is not None:
+                progress()
+    except BaseException as error:
+        if again or sink.frames == 0 or cannot_write(error):
+            raise
+        return error
+    return None
 
 
 def _in_time(source: Source, rate: Fraction, jumps: list[Discontinuity]) -> Iterator[av.VideoFrame]:

@@ -10,7 +10,16 @@ from urllib.parse import unquote, urlsplit
 
 from arseg.errors import InputError
 
-__all__ = ["default_stem", "ffmpeg_name", "is_url", "local_path", "shown", "video_file", "without_secrets"]
+__all__ = [
+    "default_stem",
+    "ffmpeg_name",
+    "is_url",
+    "local_path",
+    "output_path",
+    "shown",
+    "video_file",
+    "without_secrets",
+]
 
 # FFmpeg's protocols that are written without "//".
 _BARE_PROTOCOLS = ("concat", "concatf", "crypto", "data", "async", "cache", "subfile", "pipe", "fd", "tee")
@@ -51,6 +60,21 @@ def _file_url(rest: str) -> Path:
         host, slash, path = rest[2:].partition("/")
         rest = slash + path if host.lower() in ("", "localhost") else rest
     return Path(rest) if os.path.lexists(rest) else Path(unquote(rest))
+
+
+def output_path(target: str | os.PathLike[str]) -> Path:
+    """The file or folder to write that `target` names, also as "file:NAME" or "file:///NAME".
+
+    Raises:
+        InputError: another URL.
+    """
+    if isinstance(target, str) and not target.lower().startswith("file:") and _URL.match(target):
+        if not os.path.lexists(target):
+            raise InputError(f"{without_secrets(target)}: results go to files, not to URLs; name a file")
+        return Path(target)
+    if isinstance(target, str) and target[:5].lower() == "file:" and not os.path.lexists(target):
+        return _file_url(target[5:])
+    return Path(os.fsdecode(target))
 
 
 def video_file(source: str | os.PathLike[str]) -> Path:

@@ -9,12 +9,14 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Literal
 
+import av
 import numpy as np
 from av.codec.context import Flags, Flags2
 
 from arseg.errors import InputError
 
 from ._coded import ANCHOR_CODECS, Headers, headers_of
+from ._colours import Colours, rgb
 from ._decoding import Decoded, Decoding
 from ._fields import FieldBuilder, Item, Problem
 from ._hevc_vectors import HevcDecoding, available
@@ -38,6 +40,7 @@ from .errors import (
 )
 from .motion import BLOCKS, BlockField
 from .names import shown
+from .orientation import display_matrix, orientation
 
 __all__ = ["VideoFrame", "VideoReader"]
 
@@ -115,7 +118,12 @@ class VideoReader:
         codec: FFmpeg's name of the codec, such as "h264".
         choice: a sentence on which video stream was taken, None where there was no choice.
         transcoding: why the video is transcoded, None where it is not.
-        rotation: degrees counter-clockwise that a player turns the frames by, from the metadata.
+        display_matrix: how a player turns and mirrors the frames, FFmpeg's nine numbers (`arseg.video.orientation`);
+            None: not at all.
+        rotation: degrees counter-clockwise that a player turns the frames by, from the display matrix.
+        mirrored: whether it mirrors them left to right before that.
+        duration: seconds that the container states; None where it does not.
+        colours: what the RGB values mean: FFmpeg's numbers of the primaries and the transfer characteristic.
         pixel_aspect: width to height of a pixel as shown, from the metadata; None where it does not say.
         frame_count: number of frames the container states that it shows; None where it does not.
         losses: what was lost so far, with `on_error="resync"` or a live source.
@@ -182,7 +190,11 @@ class VideoReader:
             self.choice = begun.source.choice
             self.width = first.width
             self.height = first.height
-            self.rotation = int(first.rotation)
+            self.display_matrix = display_matrix(first)
+            self.rotation, self.mirrored = orientation(self.display_matrix)
+            self.colours = Colours.of(first)
+            length = begun.source.container.duration
+            self.duration = None if length is None else Fraction(length, av.time_base)
             self.pixel_aspect = video.sample_aspect_ratio
             self.codec = begun.source.codec
             self.rate = Fraction(video.average_rate or video.guessed_rate or 25)
@@ -191,6 +203,11 @@ class VideoReader:
             self.close()
             raise
         self._begun = begun
+
+    @property
+    def live(self) -> bool:
+        """Whether the source is connected again when it breaks off."""
+        return self._live
 
     def __iter__(self) -> Iterator[VideoFrame]:
         begun, self._begun = self._begun, None
@@ -282,7 +299,7 @@ class VideoReader:
             source = connection.source
             try:
                 for item in self._items(connection, timeline):
-                    yield _video_frame(item, stream)
+                    yield _video_frame(item, stream, self._name)
                     if source not in self._open:
                         return  # closed by the caller
             except TruncatedStreamError as error:
@@ -395,11 +412,15 @@ class _Connection:
         yield from self.rest
 
 
-def _video_frame(item: Item, stream: object) -> VideoFrame:
+def _video_frame(item: Item, stream: object, path: str | os.PathLike[str]) -> VideoFrame:
     decoded = item.decoded
+    try:
+        image = rgb(decoded.frame)
+    except UnsupportedStreamError as error:
+        raise UnsupportedStreamError(f"{path}, frame {item.index}: {error}", path=path, frame=item.index) from error
     return VideoFrame(
         index=item.index,
-        image=decoded.frame.to_ndarray(format="rgb24"),
+        image=image,
         frame_type=item.kind,
         keyframe=item.keyframe,
         distance=item.distance,

@@ -10,7 +10,9 @@ import numpy as np
 
 from arseg.errors import InputError
 
-from ._sink import H264Sink, Settings, as_rate
+from ._colours import Colours
+from ._sink import H264Sink, Settings, as_rate, size_remark
+from .orientation import Matrix, checked, turned
 from .reader import VideoReader
 
 __all__ = ["VideoWriter"]
@@ -20,15 +22,24 @@ class VideoWriter:
     """Writes RGB frames as H.264. The file appears when the `with` block ends well; else nothing is left.
 
     Args:
-        path: target; its ending names the container (.mp4, .mkv, .mov).
+        path: target; its ending names the container: .mp4, .m4v, .mov, .mkv, .ts, .m2ts, .flv, .nut, or .264, which
+            has no timestamps; .mkv and .flv round them to milliseconds. A link is followed.
         rate: frames per second, for frames without a timestamp.
-        size: (height, width) of every frame. Even sizes become 4:2:0, which every player takes; odd ones 4:4:4.
+        size: (height, width) of every frame. Even sizes become 4:2:0, which every player takes; odd ones 4:4:4, which
+            some refuse (`remark` says so).
         rotation: degrees counter-clockwise by which a player turns the frames (metadata only).
         crf: x264's quality, 0 (lossless) to 51.
         pixel_aspect: width to height of a pixel as shown; None: square.
+        display_matrix: in place of `rotation`, FFmpeg's nine numbers, which can mirror, too.
+        from_zero: whether the first frame is at 0, whatever its timestamp, and the others as long after it as theirs
+            say; else at their timestamps.
+        colours: what the RGB values mean, as `VideoReader.colours`; None: not said.
+        duration: seconds that the video will last, where that is known: an MP4 that has to hold a pause of many hours
+            counts in a coarser unit.
 
     Raises:
         OutputError: `path` cannot be written; found out before the first frame where possible.
+        BusyError: another run is writing it.
         ValueError: a setting out of range.
     """
 
@@ -40,6 +51,11 @@ class VideoWriter:
         rotation: int = 0,
         crf: float = 20,
         pixel_aspect: Fraction | None = None,
+        *,
+        display_matrix: Matrix | None = None,
+        from_zero: bool = False,
+        colours: Colours | None = None,
+        duration: float | Fraction | None = None,
     ) -> None:
         height, width = size
         if height < 1 or width < 1:
@@ -52,15 +68,31 @@ class VideoWriter:
             path,
             Settings(crf=crf, preset="veryfast"),
             rate=as_rate(rate),
-            rotation=rotation,
+            matrix=turned(rotation) if display_matrix is None else checked(display_matrix),
             pixel_aspect=pixel_aspect,
+            from_zero=from_zero,
+            colours=colours,
+            duration=None if duration is None else Fraction(duration),
         )
 
     @classmethod
     def like(cls, reader: VideoReader, path: str | os.PathLike[str]) -> VideoWriter:
-        """A writer for frames of the size of `reader`'s, that shows them as that video does."""
-        size = (reader.height, reader.width)
-        return cls(path, reader.rate, size, reader.rotation, pixel_aspect=reader.pixel_aspect)
+        """A writer for frames of the size of `reader`'s, shown as those are; the first is at 0."""
+        return cls(
+            path,
+            reader.rate,
+            (reader.height, reader.width),
+            pixel_aspect=reader.pixel_aspect,
+            display_matrix=reader.display_matrix,
+            from_zero=True,
+            colours=reader.colours,
+            duration=reader.duration,
+        )
+
+    @property
+    def remark(self) -> str | None:
+        """A sentence on what not every player takes; None where all do."""
+        return size_remark(self.path, *self._size)
 
     @property
     def frames(self) -> int:

@@ -1,0 +1,96 @@
+"""Signals that end a run, where what it has written so far is to be finished first."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+__all__ = ["Interruptions", "exit_on_signals"]
+
+Item = TypeVar("Item")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise `SystemExit` with the shell's code, 128 and the signal's number.
+
+    What is half-written is removed on the way out. A signal that is ignored, as by `nohup`, stays so.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+class Interruptions:
+    """Lets signals through to their handlers only where the program waits; elsewhere they come a little later.
+
+    So that no file is left between two states: a frame is in all of the results, or in none. Does nothing outside the
+    main thread, where no handlers run, and to signals that no Python function handles.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._waiting = False
+        self._late: int | None = None
+
+    def __enter__(self) -> Interruptions:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, self._on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Signals are let through in this block, and those that came before it at its beginning."""
+        self._waiting = True
+        try:
+            self.raise_late()
+            yield
+        finally:
+            self._waiting = False
+
+    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items; signals are let through while the next one is waited for."""
+        iterator, end = iter(items), object()
+        while True:
+            with self.waiting():
+                item = next(iterator, end)
+            if item is end:
+                return
+            yield item  # type: ignore[misc]
+
+    def raise_late(self) -> None:
+        """Hands a signal that came where nobody waited to its handler, which raises."""
+        number, self._late = self._late, None
+        if number is not None:
+            self._handlers[number](number, None)
+
+    def _on(self, number: int, frame: FrameType | None) -> None:
+        if self._waiting:
+            self._handlers[number](number, frame)
+        else:
+            self._late = number
