@@ -86,6 +86,9 @@ def _output(text: str) -> Path:
         raise ArsegError(str(error)) from error
 
 
+Timeout = Annotated[
+    float, typer.Option(help="Seconds without data after which a URL or a device counts as broken off.", min=0.1)
+]
 Output = Annotated[
     Path, typer.Argument(help="The H.264 file to write; its ending names the container.", parser=_output)
 ]
@@ -148,9 +151,7 @@ def segment(
     reconnect: Annotated[
         int, typer.Option(help="How often in a row to connect again to a network stream or camera.", min=0)
     ] = 5,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds without data after which a network stream counts as broken off.", min=0.1)
-    ] = 10.0,
+    timeout: Timeout = 10.0,
     stream: Stream = None,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
@@ -194,6 +195,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which synthetic street.")] = 7,
     height: Annotated[int, typer.Option(help="Of the synthetic street; it is 4:3.", min=16)] = 360,
     stream: Stream = None,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
     from arseg.demo import run_demo
@@ -207,6 +209,7 @@ def demo(
         seed=seed,
         height=height,
         stream=stream,
+        timeout=timeout,
         console=_console(),
     )
 
@@ -232,6 +235,7 @@ def inspect_video(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     stream: Stream = None,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Tell what a video is made of, and what its motion vectors are worth."""
     from json import dumps
@@ -257,6 +261,7 @@ def inspect_video(
             frames=frames,
             gop=gop,
             stream=stream,
+            timeout=timeout,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if picture is not None:
@@ -279,6 +284,7 @@ def encode(
     crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
     stream: Stream = None,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Encode any video again as H.264 with usable motion vectors (one reference, no B frames)."""
     from arseg.terminal import progress_bar
@@ -297,6 +303,7 @@ def encode(
             crf=crf,
             preset=preset,
             stream=stream,
+            timeout=timeout,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
             remark=lambda sentence: typer.echo(sentence.rstrip(".") + ".", err=True),
         )
@@ -348,6 +355,13 @@ def main() -> None:
             app()
     except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so
         print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        from arseg.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print("arseg: not enough memory; take smaller frames (--height), or a smaller batch or crop", file=sys.stderr)
         sys.exit(2)
 
 

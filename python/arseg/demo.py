@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -26,9 +27,10 @@ from arseg.files import StrPath, filling, save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.pyramid import input_size
 from arseg.modes import NAMES, Mode
-from arseg.segment_files import check_size, open_video
+from arseg.segment_files import check_size, open_video, say
 from arseg.terminal import progress_bar
 from arseg.video import VideoReader, VideoWriter, encode
+from arseg.video._source import TIMEOUT
 from arseg.video.names import local_path, shown
 from arseg.video.orientation import upright
 
@@ -97,13 +99,14 @@ def results(out: Path) -> Iterator[Path]:
 
 def run_demo(
     model: ARSegNet,
-    out: Path,
+    out: StrPath,
     video: StrPath | None = None,
     *,
     frames: int = 96,
     seed: int = 7,
     height: int = 360,
     stream: int | None = None,
+    timeout: float | None = TIMEOUT,
     console: Console,
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
@@ -112,13 +115,13 @@ def run_demo(
     remarks go to `console`. Raises `InputError` without a `video` for a network of other classes than the
     street's, which are CamVid's eleven.
     """
-    labels = model.known_labels()
+    out, labels = Path(out), model.known_labels()
     if video is not None:
         place = local_path(video)
         if place is not None and place.resolve() in [(out / name).resolve() for name in OUTPUTS]:
             raise InputError(f"{shown(video)}: lies where the demo writes; name another folder with -o")
         # What is no video is said before a folder is made.
-        with VideoReader(video, transcode=True, stream=stream):
+        with VideoReader(video, stream=stream, timeout=timeout):
             pass
     elif labels.classes != CLASSES:
         raise InputError(
@@ -131,7 +134,7 @@ def run_demo(
             street = folder / "street.mp4"
             truth = render_street(street, frames, seed, height, progress)
         overlay = folder / "overlay.mp4"
-        ways, samples, size = _segment(model, video or street, overlay, truth, progress, stream)
+        ways, samples, size = _segment(model, video or street, overlay, truth, progress, stream=stream, timeout=timeout)
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
@@ -152,7 +155,7 @@ def _segment(
     overlay: Path,
     truth: list[np.ndarray] | None,
     progress: Progress,
-    stream: int | None,
+    **options: Any,
 ) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
     """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
 
@@ -161,11 +164,13 @@ def _segment(
     ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
     colours = model.known_labels().palette
-    with open_video(source, GOP, progress.console, stream=stream) as reader:
+    with open_video(source, GOP, progress.console, **options) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)
         with VideoWriter.like(reader, overlay) as writer:
+            if writer.remark is not None:
+                say(progress.console, writer.remark)
             for frame in reader:
                 check_size(source, frame.index, frame.image, size)
                 labels = {}
@@ -179,7 +184,7 @@ def _segment(
                     viz.overlay(frame.image, labels["ar"], palette=colours), pts=frame.pts, time_base=frame.time_base
                 )
                 if frame.index in wanted or frame.index == 0:
-                    pictures = [frame.image] + ([viz.colour(truth[frame.index])] if truth is not None else [])
+                    pictures = [frame.image] + ([viz.colour(truth[frame.index], colours)] if truth is not None else [])
                     pictures += [viz.colour(labels[mode], colours) for mode in WAYS]
                     against = truth[frame.index] if truth is not None else labels["hr"]
                     pictures.append(viz.difference(labels["ar"], against, colours))

@@ -17,7 +17,7 @@ from av.video.frame import PictureType
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.video import UnsupportedStreamError, VideoError, VideoFrame, VideoReader
-from arseg.video._source import decode, open_source
+from arseg.video._source import TIMEOUT, decode, open_source
 from arseg.video.motion import BlockField
 
 __all__ = ["Gain", "Inspection", "Sample", "frame_numbers", "inspect", "luma", "mean", "psnr", "samples", "warp"]
@@ -72,7 +72,7 @@ class Inspection:
 
     Attributes:
         path: of the video, as it may be shown: what is secret in a URL is not in it.
-        source, stream: the video as it was given.
+        source, stream, timeout: the video as it was given.
         choice: which of several video streams was read, None where there was one.
         container: FFmpeg's name of the file format; `container_label`, in words.
         codec: FFmpeg's name of the codec; `codec_label`, the one people know it by.
@@ -106,6 +106,7 @@ class Inspection:
     path: str
     source: StrPath = field(repr=False)
     stream: int | None
+    timeout: float | None
     choice: str | None
     container: str
     container_label: str
@@ -255,6 +256,7 @@ def inspect(
     frames: int = 300,
     gop: int = 48,
     stream: int | None = None,
+    timeout: float | None = TIMEOUT,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Inspection:
     """Read a video once and say what is in it.
@@ -264,7 +266,7 @@ def inspect(
 
     Args:
         frames: read at most so many.
-        gop, stream: as for `VideoReader`.
+        gop, stream, timeout: as for `VideoReader`.
         progress: called with the number of frames read and that to be read, None where it is not known.
 
     Raises:
@@ -274,9 +276,9 @@ def inspect(
     if frames < 1:
         raise InputError(f"frames: expected at least 1, got {frames!r}")
     try:
-        return _inspect(path, frames, gop, stream, False, progress)
+        return _inspect(path, frames, gop, stream, timeout, False, progress)
     except UnsupportedStreamError:
-        return _inspect(path, frames, gop, stream, True, progress)
+        return _inspect(path, frames, gop, stream, timeout, True, progress)
 
 
 def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
@@ -296,7 +298,12 @@ def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
     transcode = inspection.needs_transcoding is not None
     keyframe, place = np.empty((0, 0), np.float32), 0
     with VideoReader(
-        inspection.source, gop=inspection.gop, transcode=transcode, on_error="resync", stream=inspection.stream
+        inspection.source,
+        gop=inspection.gop,
+        transcode=transcode,
+        on_error="resync",
+        stream=inspection.stream,
+        timeout=inspection.timeout,
     ) as reader:
         for frame in reader if wanted else ():
             if frame.index > wanted[0]:
@@ -405,13 +412,15 @@ def _inspect(
     limit: int,
     gop: int,
     stream: int | None,
+    timeout: float | None,
     transcode: bool,
     progress: Callable[[int, int | None], None] | None,
 ) -> Inspection:
     tally = _Tally()
     ended: str | None = None
     limited = False
-    with VideoReader(path, gop=gop, transcode=transcode, on_error="resync", stream=stream) as reader:
+    options: dict[str, Any] = {"stream": stream, "timeout": timeout}
+    with VideoReader(path, gop=gop, transcode=transcode, on_error="resync", **options) as reader:
         total = None if reader.frame_count is None else min(limit, reader.frame_count)
         try:
             for frame in reader:
@@ -428,8 +437,8 @@ def _inspect(
             ended = str(error)
         losses = tuple(str(loss) for loss in reader.losses)
         discontinuities = tuple(str(jump) for jump in reader.discontinuities)
-    types, starts = _coded_types(path, limit, stream) if transcode else (tally.types, tally.starts)
-    source = open_source(path, stream=stream)
+    types, starts = _coded_types(path, limit, options) if transcode else (tally.types, tally.starts)
+    source = open_source(path, **options)
     with source.container:
         context = source.stream.codec_context
         container, profile, pixels = source.container.format, context.profile, context.pix_fmt
@@ -439,6 +448,7 @@ def _inspect(
         path=source.path,
         source=path,
         stream=stream,
+        timeout=timeout,
         choice=source.choice,
         container=container.name,
         container_label=container.long_name or container.name,
@@ -474,11 +484,11 @@ def _inspect(
     )
 
 
-def _coded_types(path: StrPath, limit: int, stream: int | None) -> tuple[Counter[str], list[int]]:
+def _coded_types(path: StrPath, limit: int, options: dict[str, Any]) -> tuple[Counter[str], list[int]]:
     """Number of frames by type, and the places of the I frames, of a stream that the reader encodes again."""
     types: Counter[str] = Counter()
     starts = []
-    source = open_source(path, stream=stream)
+    source = open_source(path, **options)
     with source.container:
         source.stream.codec_context.thread_type = "AUTO"
         try:

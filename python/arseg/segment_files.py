@@ -17,6 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from arseg import viz
+from arseg.data.labelset import CAMVID
 from arseg.data.street import StreetScene
 from arseg.engine import VideoSegmenter
 from arseg.errors import InputError
@@ -26,10 +27,12 @@ from arseg.terminal import progress_bar
 from arseg.video import ResolutionChangedError, VideoError, VideoReader, VideoWriter, encode
 from arseg.video._live import can_read_again
 from arseg.video._sink import cannot_write, size_remark
+from arseg.video._source import TIMEOUT
+from arseg.video.errors import encode_hint
 from arseg.video.names import local_path, shown
 
 
-def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarray = viz.PALETTE) -> None:
+def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarray) -> None:
     """`000000.png`, ...: class ids as a palette picture, so that viewers show the data set's colours."""
     picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
     picture.putpalette(palette.ravel().tolist())
@@ -44,7 +47,7 @@ def open_video(
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
     reconnect: int = 5,
-    timeout: float = 10.0,
+    timeout: float | None = TIMEOUT,
     stream: int | None = None,
 ) -> VideoReader:
     """A reader, and a word on `console` where it has to transcode, or took one of several video streams."""
@@ -58,10 +61,10 @@ def open_video(
         stream=stream,
     )
     if reader.choice:
-        _say(console, f"{reader.choice}.")
+        say(console, f"{reader.choice}.")
     if reader.transcoding:
         sentence = f"{reader.transcoding}: finding vectors by transcoding while reading."
-        _say(console, sentence)
+        say(console, sentence)
     return reader
 
 
@@ -89,7 +92,7 @@ def segment_file(
     transcode: bool = True,
     on_error: Literal["raise", "resync"] = "raise",
     reconnect: int = 5,
-    timeout: float = 10.0,
+    timeout: float | None = TIMEOUT,
     stream: int | None = None,
 ) -> int:
     """Segments a file or a URL; writes an overlay video and a folder of label maps where asked.
@@ -109,7 +112,7 @@ def segment_file(
     targets = [path.resolve() for path in (overlay, labels) if path is not None]
     if (source is not None and source.resolve() in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
-    count, palette = 0, segmenter.label_set.palette
+    count, keyframes, palette = 0, 0, segmenter.label_set.palette
     ended: BaseException | None = None
     remark: str | None = None
     with ExitStack() as stack:
@@ -140,13 +143,16 @@ def segment_file(
             for result in stops.each(results):
                 if writer is not None:
                     check_size(video, result.index, result.image, (reader.height, reader.width))
-                    picture = viz.overlay(result.image, result.labels, opacity, palette)
+                    picture = viz.overlay(result.image, result.labels, palette, opacity)
                     writer.write(picture, pts=result.pts, time_base=result.time_base)
                 if folder is not None:
                     save_labels(folder, result.index, result.labels, palette)
                 count += 1
+                keyframes += result.keyframe
                 with suppress(OSError):  # the terminal may have gone
                     progress.advance(task)
+                    if keyframes == count == segmenter.gop + 1 > 2 and segmenter.mode in ALTERNATING:
+                        say(console, all_keyframes(video, count))
         except BaseException as error:
             if again and isinstance(error, VideoError):
                 error.args = (f"{error}; nothing was written",)
@@ -156,19 +162,33 @@ def segment_file(
     # All is in place: from here on nothing but words can be lost.
     with suppress(OSError):
         for loss in (*reader.losses, *reader.discontinuities):
-            _say(console, f"{shown(video)}: {loss}")
+            say(console, f"{shown(video)}: {loss}")
         if remark is not None:
-            _say(console, remark)
+            say(console, remark)
+        if 1 < keyframes == count <= segmenter.gop and segmenter.mode in ALTERNATING:
+            say(console, all_keyframes(video, count))
         if ended is not None:
             kept = " and ".join(str(path) for path in (overlay, labels) if path is not None)
-            _say(console, f"{shown(video)}: ended early; what there was until then is kept, {count} frames: {kept}")
+            say(console, f"{shown(video)}: ended early; what there was until then is kept, {count} frames: {kept}")
     if ended is not None:
         raise ended
     stops.raise_late()
     return count
 
 
-def _say(console: Console, sentence: str) -> None:
+ALTERNATING = ("ar", "warp", "keep")
+"""Modes in which frames after a keyframe cost less than it."""
+
+
+def all_keyframes(video: StrPath, count: int) -> str:
+    """What to say of a video whose first `count` frames are keyframes all."""
+    return (
+        f"{shown(video)}: each of its first {count} frames is a keyframe (all-intra), so that each is segmented at "
+        f"full resolution and no compute is saved; to save it, {encode_hint(shown(video))}"
+    )
+
+
+def say(console: Console, sentence: str) -> None:
     console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -185,12 +205,12 @@ def render_street_file(
         def images() -> Iterator[np.ndarray]:
             for index, (image, truth) in enumerate(street.frames(frames)):
                 if folder is not None:
-                    save_labels(folder, index, truth)
+                    save_labels(folder, index, truth, CAMVID.palette)
                 progress.advance(task)
                 yield image
 
         count = encode(images(), video, rate=rate, gop=12)
     remark = size_remark(video, *size)
     if remark is not None:
-        _say(console, remark)
+        say(console, remark)
     return count

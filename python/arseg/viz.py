@@ -7,27 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from arseg.data.camvid import PALETTE
-from arseg.data.labelset import CAMVID, LabelSet
+from arseg.data.labelset import LabelSet
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
-def colour(labels: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
-    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in the colours of `palette` `[K, 3]`, CamVid's if not given.
+def colour(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W]` class ids -> uint8 `[H, W, 3]` in the colours of `palette` `[K, 3]`.
 
     Ids past the palette have its last colour (black).
     """
     return palette[np.minimum(labels, len(palette) - 1)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, opacity: float = 0.55, palette: np.ndarray = PALETTE) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.55) -> np.ndarray:
     """The label colours laid over a uint8 `[H, W, 3]` frame."""
     mixed = image * (1 - opacity) + colour(labels, palette) * opacity
     return np.round(mixed).astype(np.uint8)
 
 
-def difference(labels: np.ndarray, other: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
+def difference(labels: np.ndarray, other: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """uint8 `[H, W, 3]`: where two label maps agree, dark grey; where not, the first one's colour."""
     out = colour(labels, palette)
     out[labels == other] = 32
@@ -43,7 +42,7 @@ def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
 
 
 def contact_sheet(
-    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]], label_set: LabelSet = CAMVID
+    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray]]], label_set: LabelSet
 ) -> np.ndarray:
     """Pictures in a grid with a heading for each column and row, a legend of the classes below.
 

@@ -54,6 +54,13 @@ def test_gradcheck():
     assert gradgradcheck(lambda x: torch.ops.arseg._upsample(x, (5, 9)), (low,))
 
 
+def test_forward_mode():
+    low, slope = randn(1, 2, 3, 4), randn(1, 2, 3, 4, seed=1)
+    values, slopes = torch.func.jvp(lambda x: torch.ops.arseg._upsample(x, (5, 9)), (low,), (slope,))
+    for got, expected in ((values, low), (slopes, slope)):
+        assert error(got, F.interpolate(expected, (5, 9), mode="bilinear", align_corners=True)) < 1e-12
+
+
 def test_one_nan_stays_where_it_is_read():
     grad = torch.zeros(1, 1, 8, 8)
     grad[0, 0, 0, 0] = float("nan")
