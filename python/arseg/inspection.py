@@ -19,6 +19,7 @@ from arseg.files import StrPath
 from arseg.video import UnsupportedStreamError, VideoError, VideoFrame, VideoReader
 from arseg.video._source import TIMEOUT, decode, open_source
 from arseg.video.motion import BlockField
+from arseg.video.names import local_path
 
 __all__ = ["Gain", "Inspection", "Sample", "frame_numbers", "inspect", "luma", "mean", "psnr", "samples", "warp"]
 
@@ -275,6 +276,11 @@ def inspect(
     """
     if frames < 1:
         raise InputError(f"frames: expected at least 1, got {frames!r}")
+    place = local_path(path)
+    if place is not None and place.is_fifo():
+        raise InputError(
+            f"{place}: is a pipe, which can be read once, and inspect reads a video several times; save it"
+        )
     try:
         return _inspect(path, frames, gop, stream, timeout, False, progress)
     except UnsupportedStreamError:

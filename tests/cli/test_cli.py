@@ -162,7 +162,7 @@ def test_what_has_no_vectors_is_transcoded_and_said(arseg, weights):
     with VideoReader("overlay.mp4") as reader:
         assert len(list(reader)) == 5
     code, _, err = arseg("segment", "web.webm", "--weights", weights, "-o", "other.mp4", "--no-transcode")
-    assert code == 2 and "transcode=True (--transcode)" in only_line(err)
+    assert code == 2 and "leave transcode on (--transcode)" in only_line(err)
     assert not Path("other.mp4").exists()
 
 

@@ -308,3 +308,9 @@ def test_sheet_of_a_keyframe_is_one_panel(clip):
     three = sheet("a title that is much longer than there is room for " * 9, samples(found, [1]))
     assert one.dtype == np.uint8 and one.shape[1] < three.shape[1] <= 2400
     assert isinstance(next(iter(samples(found, [0]))), Sample)
+
+
+def test_a_pipe_is_not_waited_for(arseg, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = arseg("inspect", "pipe")
+    assert (code, out) == (2, "") and "pipe: is a pipe, which can be read once" in err

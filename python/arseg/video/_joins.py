@@ -79,7 +79,9 @@ class Pieces:
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._pid = stream.id
-        self._path: Path | None = local_path(container.name) if container.format.name == "mpegts" else None
+        path = local_path(container.name) if container.format.name == "mpegts" else None
+        # A pipe opened once more would wait for a second writer.
+        self._path: Path | None = path if path is not None and path.is_file() else None
 
     @property
     def known(self) -> bool:
