@@ -64,6 +64,8 @@ def is_tensor(op: str, **tensors: Any) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{op}: {name} must be a torch.Tensor, got {described(tensor)}")
+        if tensor.is_nested:
+            raise TypeError(f"{op}: {name} must be a dense tensor, got a nested one")
         if tensor.layout != torch.strided:
             raise TypeError(f"{op}: {name} must be a dense tensor, got one of layout {tensor.layout}")
 

@@ -50,8 +50,17 @@ class LocalAttention(nn.Module):
         return f"window={self.window}, outside={self.outside!r}, scale={self.scale}"
 
 
-def _parameters(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias; a bias that is not there is 0."""
+def _parameters(op: str, name: str, convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias; a bias that is not there is 0.
+
+    Hooks are refused: the operator takes the parameters and would not call them (old pruning and weight or spectral
+    normalisation make the weight in one; `torch.nn.utils.parametrizations` do not).
+    """
+    if convolution._forward_pre_hooks or convolution._forward_hooks:
+        raise ValueError(
+            f"{op}: {name} must have no forward hooks, which the fused operator would not call; make them permanent "
+            "(torch.nn.utils.prune.remove and the like) or use torch.nn.utils.parametrizations"
+        )
     bias = convolution.bias
     return convolution.weight, convolution.weight.new_zeros(convolution.out_channels) if bias is None else bias
 
@@ -69,7 +78,25 @@ def _head(op: str, classifier: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor
     )
     if not plain or classifier.in_channels != channels:
         raise ValueError(expected + repr(classifier))
-    return _parameters(classifier)
+    return _parameters(op, "classifier", classifier)
+
+
+def _depthwise(name: str, convolution: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of what `ops.creff` computes; with any other the result would be another."""
+    expected = f"creff: {name} must be a depthwise 3x3 nn.Conv2d of {channels} channels with zero padding of 1, got "
+    if not isinstance(convolution, nn.Conv2d):
+        raise TypeError(expected + _checks.described(convolution))
+    plain = (
+        convolution.kernel_size == (3, 3)
+        and convolution.stride == (1, 1)
+        and convolution.padding in ((1, 1), "same")
+        and convolution.padding_mode == "zeros"
+        and convolution.dilation == (1, 1)
+        and convolution.groups == convolution.in_channels == convolution.out_channels == channels
+    )
+    if not plain:
+        raise ValueError(expected + repr(convolution))
+    return _parameters("creff", name, convolution)
 
 
 class CReFF(nn.Module):
@@ -139,7 +166,8 @@ class CReFF(nn.Module):
         return ops.creff_labels(reference, low_res, motion, *self._weights(), *head, block=block, **options)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        query, key, value = map(_parameters, (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv))
+        names = ("lr_query_conv", "hr_key_conv", "hr_value_conv")
+        query, key, value = (_depthwise(name, getattr(self, name), self.channels) for name in names)
         return (*query, *key, *value)
 
     def _options(self, frame_size: Sequence[int] | None) -> dict[str, Any]:

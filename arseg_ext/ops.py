@@ -8,7 +8,8 @@ that names it, what was expected and what came.
 
 Derivatives: first ones in reverse mode, and in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the
 operators are those of `arseg_ext.reference`, in plain PyTorch and as slow. Derivatives of a backward raise
-RuntimeError, in forward mode NotImplementedError, and so do `torch.func.grad`, `vjp` and `jacrev`.
+RuntimeError; `torch.func.grad`, `vjp` and `jacrev` NotImplementedError. Forward mode inside `torch.compile` is not
+supported.
 
 Autocast, for every operator but the warps and `resize_labels`, on the CPU and on CUDA, with gradients and without:
 all floating arguments but `motion` are cast to autocast's dtype, whatever each has, and the result has it; where the

@@ -7,6 +7,7 @@ from arseg.data.camvid import CLASSES
 from arseg.data.camvid import PALETTE as SMALL_PALETTE
 from arseg.data.camvid_full import PALETTE, CamVid
 from arseg.data.stills import camvid_stills
+from arseg.errors import InputError
 
 
 def write(root, name, value, annotated=True):
@@ -52,6 +53,49 @@ def test_every_layout_gives_the_same(tmp_path, kind):
     data = CamVid(tmp_path, "train")
     np.testing.assert_array_equal(data[0][0], image)
     np.testing.assert_array_equal(data[0][1], label)
+
+
+@pytest.mark.parametrize("colours", [PALETTE, SMALL_PALETTE])
+def test_colours_of_either_distribution(tmp_path, colours):
+    image, label = street(1)[0]
+    assert (label == CLASSES.index("pavement")).any(), "whose colour differs"
+    save(image, tmp_path / "train" / "a.png")
+    save(colours[label], tmp_path / "train_labels" / "a_L.png")
+    np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+
+
+def test_palette_pictures_mean_their_colours(tmp_path):
+    image, label = street(1)[0]
+    save(image, tmp_path / "train" / "a.png")
+    order = np.random.default_rng(0).permutation(12).astype(np.uint8)
+    (tmp_path / "trainannot").mkdir()
+    for table, stored in ((PALETTE[np.argsort(order)], order[label]), (PALETTE, label), (PALETTE[:, ::-1] // 3, label)):
+        picture = Image.frombytes("P", label.shape[::-1], stored.tobytes())
+        picture.putpalette(table.ravel().tolist())
+        picture.save(tmp_path / "trainannot" / "a.png")
+        np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sentence"), [("RGB", "got grey values that look like ids"), ("1", "got a picture of one bit")]
+)
+def test_pictures_that_are_no_labels_are_refused(tmp_path, mode, sentence):
+    image, label = street(1)[0]
+    save(image, tmp_path / "train" / "a.png")
+    (tmp_path / "trainannot").mkdir()
+    Image.fromarray(label).convert(mode).save(tmp_path / "trainannot" / "a.png")
+    with pytest.raises(InputError, match=sentence):
+        CamVid(tmp_path)[0]
+
+
+def test_what_lies_beside_is_passed_over(tmp_path):
+    image, label = street(1)[0]
+    layout(tmp_path, "trainannot", image, label)
+    (tmp_path / "train_labels").mkdir()
+    np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+    layout(tmp_path / "first", "701_StillsRaw_full", image, label)
+    (tmp_path / "first" / "train.txt").write_bytes(b"\xef\xbb\xbf0001TP_006690\r\n")
+    np.testing.assert_array_equal(CamVid(tmp_path / "first")[0][1], label)
 
 
 def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):

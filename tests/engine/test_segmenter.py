@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 import weakref
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from texture_clips import moving_texture
+from torch.nn.utils import prune
 
 from arseg.data.labelset import CAMVID, CITYSCAPES
 from arseg.engine import VideoSegmenter
@@ -127,6 +130,38 @@ def test_two_streams_at_once_do_not_mix(tiny, clip, tmp_path):
     ]
     for one, other in zip(alone, together, strict=False):
         np.testing.assert_array_equal(one, other)
+
+
+def test_frames_may_come_through_other_processes(tiny, clip):
+    with VideoReader(clip) as reader:
+        frames = list(reader)[:14]
+    alone = [VideoSegmenter(tiny).segment_all(frames)]
+    sent = (pickle.loads(pickle.dumps(frame)) for frame in frames)
+    for a, b in zip(alone[0], VideoSegmenter(tiny).segment_all(sent), strict=True):
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_frames_of_no_known_video_need_a_group(tiny, clip):
+    with VideoReader(clip) as reader:
+        frames = [replace(frame, stream=None) for frame, _ in zip(reader, range(3), strict=False)]
+    segmenter, group = VideoSegmenter(tiny), Group()
+    segmenter.segment(frames[0])
+    with pytest.raises(InputError, match=r"frame 1: says nothing of the video that it is of .*; give"):
+        segmenter.segment(frames[1])
+    for frame in frames:
+        segmenter.segment(frame, group)
+
+
+def test_a_classifier_with_a_hook_is_called(tiny, clip):
+    """Pruning makes the weight in a hook: a fused operator that reads the weight alone would take an old one."""
+    net = copy.deepcopy(tiny)
+    prune.l1_unstructured(net.classifier, "weight", 0.5)
+    net.classifier.weight_orig.data.mul_(3)
+    reference, low = torch.randn(1, 16, 16, 24), torch.randn(1, 16, 8, 12)
+    where = {"motion": torch.zeros(1, 16, 24, 2, dtype=torch.int16), "block": 4, "frame_size": (64, 96)}
+    with torch.no_grad():
+        found = net.fused_logits(low, reference, **where)
+        torch.testing.assert_close(found, net.classifier(net.fuse(low, reference, **where)), atol=1e-4, rtol=1e-4)
 
 
 def test_two_videos_frame_by_frame_are_refused_where_they_would_mix(tiny, clip, tmp_path):
@@ -256,6 +291,8 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
     [
         ({"mode": "best"}, r"mode: expected one of ar, hr, lr, warp, keep, got 'best'"),
         ({"gop": 0}, r"gop: expected at least 1 frame, got 0"),
+        ({"gop": "12"}, r"gop: expected at least 1 frame, got '12'"),
+        ({"model": torch.nn.Conv2d(3, 3, 1)}, r"model: expected an ARSegNet .* got a Conv2d; arseg.accelerate makes"),
         ({"height": 0}, r"height: expected at least 16 pixels, or 'video', got 0"),
         ({"height": "full"}, r"height: expected at least 16 pixels, or 'video', got 'full'"),
         ({"precision": "int8"}, r"precision: expected float32 or bfloat16, got 'int8'"),
@@ -264,7 +301,7 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
 )
 def test_bad_arguments(tiny, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        VideoSegmenter(tiny, **arguments)
+        VideoSegmenter(**{"model": tiny, **arguments})
 
 
 def test_weights_of_phase_1_are_not_enough(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from op_samples import creff_parameters, vectors
+from torch.nn.utils import prune
 
 import arseg_ext
 from arseg_ext import ops
@@ -55,7 +56,7 @@ def cases():
                 yield pytest.param(op, name, value, id=f"{op}-{name}-{type(value).__name__}-{str(value)[:12]}")
 
 
-@pytest.mark.parametrize(("op", "name", "value"), cases())
+@pytest.mark.parametrize(("op", "name", "value"), list(cases()))
 def test_each_argument(op, name, value):
     arguments = GOOD[op] | {name: value}
     with pytest.raises((TypeError, ValueError)) as raised:
@@ -182,3 +183,32 @@ def test_modules_refuse_when_they_are_made(module, arguments):
     name = [*arguments, "block"][-1] if not arguments else list(arguments)[-1]
     with pytest.raises((TypeError, ValueError), match=f"{module}.*{name}"):
         getattr(arseg_ext, module)(**arguments)
+
+
+def test_modules_whose_parameters_are_not_the_whole_of_them_are_refused():
+    """A fused operator takes the parameters alone: what a hook or another geometry would do would be left out."""
+    where = {"block": 4, "frame_size": (16, 24)}
+    maps = torch.randn(1, 8, 4, 6), torch.randn(1, 8, 2, 3), torch.zeros(1, 4, 6, 2, dtype=torch.int16)
+
+    def fusion():
+        return arseg_ext.CReFF(8)
+
+    pruned, hooked, moved = fusion(), fusion(), fusion()
+    prune.l1_unstructured(pruned.lr_query_conv, "weight", 0.5)
+    hooked.hr_key_conv.register_forward_hook(lambda module, inputs, output: output * 2)
+    moved.hr_value_conv = torch.nn.Conv2d(8, 8, 3, padding=0, groups=8)
+    for module, name in ((pruned, "lr_query_conv"), (hooked, "hr_key_conv"), (moved, "hr_value_conv")):
+        with pytest.raises(ValueError, match=f"creff: {name} must "):
+            module(*maps, **where)
+    prune.remove(pruned.lr_query_conv, "weight")
+    assert pruned(*maps, **where).shape == (1, 8, 4, 6)
+    head = torch.nn.Conv2d(8, 3, 1)
+    head.register_forward_hook(lambda module, inputs, output: output * 2)
+    with pytest.raises(ValueError, match="creff_logits: classifier must have no forward hooks"):
+        fusion().logits(*maps, head, **where)
+
+
+def test_nested_tensors_are_refused():
+    nested = torch.nested.nested_tensor([torch.randn(3, 4, 5), torch.randn(3, 6, 5)])
+    with pytest.raises(TypeError, match="local_attention: query must be a dense tensor, got a nested one"):
+        arseg_ext.local_attention(nested, nested, nested, window=3)

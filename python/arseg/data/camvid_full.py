@@ -42,10 +42,17 @@ def ids_of_colours(label: np.ndarray, void: Void = "count") -> np.ndarray:
     if label.ndim == 3 and label.shape[2] >= 3:
         key = np.array([1 << 16, 1 << 8, 1], np.int64)
         packed = label[..., :3].astype(np.int64) @ key
-        known = PALETTE.astype(np.int64) @ key
-        order = np.argsort(known)
+        known = np.concatenate([PALETTE, camvid.PALETTE]).astype(np.int64) @ key  # pavement has two colours
+        order = np.argsort(known, kind="stable")
         place = np.minimum(np.searchsorted(known[order], packed), len(known) - 1)
-        ids = np.where(known[order][place] == packed, order[place], IGNORE).astype(np.uint8)
+        ids = np.where(known[order][place] == packed, order[place] % len(PALETTE), IGNORE).astype(np.uint8)
+        grey = (label[..., :3] == label[..., :1]).all()
+        if grey and label[..., 0].max() < 64 and label[..., 0].any():
+            raise InputError(
+                "expected colours of classes, got grey values that look like ids; save the ids with one channel"
+            )
+    elif label.dtype == np.bool_:
+        raise InputError("expected ids of classes or colours, got a picture of one bit")
     elif label.ndim == 2:
         ids = np.where(label < len(CLASSES), label, IGNORE).astype(np.uint8)
     else:
@@ -87,10 +94,11 @@ def _by_split(root: Path, split: str) -> list[tuple[Path, Path]]:
         "701_StillsRaw_full/ and LabeledApproved_full/ in its place",
     )
     names = [name.format(split=split) for name in _LABEL_FOLDERS]
-    for folder in (root / name for name in names):
-        if folder.is_dir():
-            return [(image, _label_file(folder, image.stem)) for image in images]
-    raise FileNotFoundError(f"{root}: no folder of labels for {split}; expected one of {', '.join(names)}")
+    there = [folder for folder in (root / name for name in names) if folder.is_dir()]
+    if not there:
+        raise FileNotFoundError(f"{root}: no folder of labels for {split}; expected one of {', '.join(names)}")
+    folder = next((folder for folder in there if any(folder.iterdir())), there[0])
+    return [(image, _label_file(folder, image.stem)) for image in images]
 
 
 def _original(root: Path, split: str) -> list[tuple[Path, Path]]:
@@ -99,12 +107,13 @@ def _original(root: Path, split: str) -> list[tuple[Path, Path]]:
         raise FileNotFoundError(
             f"{listing}: no such file; the original layout needs the names of the split's frames in it, one a line"
         )
-    names = [Path(line.strip()).stem for line in listing.read_text().splitlines() if line.strip()]
+    names = [Path(line.strip()).stem for line in listing.read_text("utf-8-sig").splitlines() if line.strip()]
     images, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
-    absent = [name for name in names if not (images / f"{name}.png").is_file()]
+    found = {path.stem: path for path in picture_files(images, "CamVid's stills")}
+    absent = [name for name in names if name not in found]
     if absent or not names:
         raise FileNotFoundError(f"{listing}: {absent[0] if absent else 'a frame'} is not in {images}")
-    return [(images / f"{name}.png", _label_file(labels, name)) for name in sorted(names)]
+    return [(found[name], _label_file(labels, name)) for name in sorted(names)]
 
 
 def _label_file(folder: Path, name: str) -> Path:

@@ -88,11 +88,23 @@ class LabelledFrames:
             )
         return image, label
 
+    def _in_colours(self, file: Image.Image) -> bool:
+        """Whether a palette picture means its colours: all that it uses are the data set's, and in another order."""
+        if file.mode != "P":
+            return False
+        table = np.array(file.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        used = np.unique(np.asarray(file)).tolist()
+        if max(used) >= len(table):
+            return False
+        known = {tuple(colour): index for index, colour in enumerate(self.palette.tolist())}
+        meant = [known.get(tuple(table[index].tolist())) for index in used]
+        return None not in meant and meant != used
+
     def label(self, frame: Labelled) -> np.ndarray:
         """uint8 `[H, W]`, ids of classes and 255."""
         try:
             with Image.open(frame.label) as file:
-                stored = np.asarray(file)
+                stored = np.asarray(file.convert("RGB") if self._in_colours(file) else file)
         except (OSError, SyntaxError) as error:
             raise InputError(f"{frame.label}: cannot be read as a picture ({error})") from error
         try:

@@ -176,6 +176,9 @@ def evaluate_passes(
     for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers), 1):
         counts += part
         report(f"{name}: {done} of {len(passes)} passes")
+    scored = np.delete(counts, void_class, axis=2) if void_class is not None else counts
+    if not scored.any():
+        raise InputError("labels: no pixel has a class that counts; are these the labels of this data set?")
     count_void = void_class is not None and (_outputs(model) > void_class if void is None else void)
     scores = {}
     for mode, by_distance in zip(modes, counts, strict=True):

@@ -111,11 +111,16 @@ class VideoSegmenter:
             raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
         if precision not in ("float32", "bfloat16"):
             raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
-        if gop < 1:
-            raise InputError(f"gop: expected at least 1 frame, got {gop}")
+        if not isinstance(gop, int) or gop < 1:
+            raise InputError(f"gop: expected at least 1 frame, got {gop!r}")
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         refuse_device(device)
+        if isinstance(model, torch.nn.Module) and not isinstance(model, ARSegNet):
+            raise InputError(
+                f"model: expected an ARSegNet or the path of its weights, got a {type(model).__name__}; "
+                "arseg.accelerate makes one of a network"
+            )
         if not isinstance(model, ARSegNet):
             path = DEFAULT_WEIGHTS if model is None else Path(model)
             loaded = load_checkpoint(path)
@@ -204,6 +209,11 @@ class VideoSegmenter:
             return group.kept
         if group.reference is None or group.kept is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
+        if frame.stream is None and group is self._group:
+            raise InputError(
+                f"frame {frame.index}: says nothing of the video that it is of (VideoFrame.stream), so that two would "
+                "mix unnoticed; give segment() a Group of that video"
+            )
         if group.keyframe != (frame.stream, frame.index - frame.distance):
             raise InputError(
                 f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "

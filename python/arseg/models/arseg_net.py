@@ -22,9 +22,11 @@ from .split import with_corners
 
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    if type(module) is not nn.Conv2d or module.bias is None or module._forward_hooks:
+    """Whether its weight and bias say all of it."""
+    if type(module) is not nn.Conv2d or module.bias is None or module._forward_hooks or module._forward_pre_hooks:
         return False
-    return module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
+    plain = module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
+    return plain and module.padding in ((0, 0), "valid", "same")
 
 
 class ARSegNet(nn.Module):
@@ -76,8 +78,15 @@ class ARSegNet(nn.Module):
         super().__init__()
         if grid not in ("aligned", "legacy"):
             raise InputError(f"grid: expected aligned or legacy, got {grid!r}")
-        if not 0 < scale <= 1:
+        if not isinstance(scale, (int, float)) or not 0 < scale <= 1:
             raise InputError(f"scale: expected a factor in (0, 1], got {scale}")
+        for name, value in (
+            ("keyframe_weight", keyframe_weight),
+            ("keyframe_decay", keyframe_decay),
+            ("keyframe_detail", keyframe_detail),
+        ):
+            if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+                raise InputError(f"{name}: expected a number, at least 0, got {value!r}")
         self.high = high
         self.low = copy.deepcopy(high)
         del self.low.classifier
@@ -91,6 +100,10 @@ class ARSegNet(nn.Module):
 
     def known_labels(self) -> LabelSet:
         """`label_set`, checked; raises `InputError` where nobody has said it, or for another number of classes."""
+        if self.label_set is not None and not isinstance(self.label_set, LabelSet):
+            raise InputError(
+                f"label_set: expected a LabelSet of arseg.data.labelset, got {type(self.label_set).__name__}"
+            )
         if self.label_set is None:
             raise InputError(
                 "model: nobody has said what its classes are and how its input is normalised; set its attribute "

@@ -148,6 +148,6 @@ def make_fusion(name: str, channels: int, window: int = 7, grid: str = "aligned"
     """
     if name not in FUSIONS:
         raise InputError(f"fusion: expected one of {', '.join(FUSIONS)}, got {name!r}")
-    if window % 2 == 0 or not 3 <= window <= 15:
-        raise InputError(f"window: expected an odd side from 3 to 15, got {window}")
+    if not isinstance(window, int) or window % 2 == 0 or not 3 <= window <= 15:
+        raise InputError(f"window: expected an odd side from 3 to 15, got {window!r}")
     return FUSIONS[name](channels, window, grid)

@@ -42,12 +42,14 @@ _LIBRARIES = ("torchvision:", "timm:")
 _TORCHVISION_OPTIONS = ("num_classes", "aux_loss", "weights", "weights_backbone")
 
 
-def is_code(spec: Spec) -> bool:
+def is_code(spec: Spec | os.PathLike[str]) -> bool:
     """Whether building it runs a function that the line names."""
     return isinstance(spec, str) and not spec.startswith(_LIBRARIES)
 
 
-def network_from(spec: Spec, device: str | torch.device = "cpu", *, pretrained: bool = False) -> nn.Module:
+def network_from(
+    spec: Spec | os.PathLike[str], device: str | torch.device = "cpu", *, pretrained: bool = False
+) -> nn.Module:
     """A network in eval mode; where its classes and normalisation are known, `label_set` says them.
 
     Args:
@@ -62,6 +64,9 @@ def network_from(spec: Spec, device: str | torch.device = "cpu", *, pretrained: 
         from .build import build
 
         return build(spec["kind"], spec["config"]).to(device).eval()
+    if not isinstance(spec, (str, os.PathLike)):
+        raise InputError(f"model: {EXPECTED}, got {type(spec).__name__}")
+    spec = os.fspath(spec)
     origin, colon, name = spec.partition(":")
     if spec.endswith(".safetensors") or Path(spec).is_file():
         return load_checkpoint(spec).to(device)
@@ -77,8 +82,10 @@ def network_from(spec: Spec, device: str | torch.device = "cpu", *, pretrained: 
     return network.eval()
 
 
-def portable(spec: Spec) -> Spec:
+def portable(spec: Spec | os.PathLike[str]) -> Spec:
     """The same without a file: of a weights file, kind and config."""
+    if isinstance(spec, os.PathLike):
+        spec = os.fspath(spec)
     if isinstance(spec, str) and Path(spec).is_file():
         kind, config, _ = read_checkpoint(spec)
         return {"kind": kind, "config": config}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -63,7 +64,7 @@ class VideoFrame:
         references: number of frames that its vectors may point to; 0 for an I frame.
         intra: share of its cells for which the codec has no vector, 0..1; 1 for an I frame.
         records: the codec's vectors as they are, `[n]` of `arseg.video.motion.RECORD`; None without any.
-        stream: the same object for all frames of one iteration of a reader, and another for every other one.
+        stream: the same for all frames of one iteration of a reader, and another for every other one; None: not known.
     """
 
     index: int
@@ -78,7 +79,7 @@ class VideoFrame:
     references: int = 0
     intra: float = 1.0
     records: np.ndarray | None = field(default=None, repr=False)
-    stream: object = field(default=None, repr=False, compare=False)
+    stream: str | None = field(default=None, repr=False, compare=False)
 
 
 class VideoReader:
@@ -158,13 +159,13 @@ class VideoReader:
     ) -> None:
         if block not in BLOCKS:
             raise InputError(f"block: expected 4, 8 or 16, got {block!r}")
-        if gop < 1:
+        if isinstance(gop, bool) or not isinstance(gop, int) or gop < 1:
             raise InputError(f"gop: expected at least 1, got {gop!r}")
         if on_error not in ("raise", "resync"):
             raise InputError(f"on_error: expected 'raise' or 'resync', got {on_error!r}")
         if isinstance(reconnect, bool) or not isinstance(reconnect, int) or reconnect < 0:
             raise InputError(f"reconnect: expected a number of attempts, at least 0, got {reconnect!r}")
-        if timeout is not None and not 0 < timeout < float("inf"):
+        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < float("inf")):
             raise InputError(f"timeout: expected seconds above 0, or None to wait for ever, got {timeout!r}")
         self.path = path
         self._name = shown(path)
@@ -292,7 +293,7 @@ class VideoReader:
     def _frames(self, connection: _Connection | None) -> Iterator[VideoFrame]:
         """Frames of one connection after the other; files have one."""
         builder = connection.builder if connection is not None else self._builder()
-        stream = object()
+        stream = uuid.uuid4().hex  # also where frames go through other processes
         self.discontinuities.clear()
         timeline = Timeline(self.rate, self.discontinuities.append)
         while connection is not None:
@@ -412,7 +413,7 @@ class _Connection:
         yield from self.rest
 
 
-def _video_frame(item: Item, stream: object, path: str | os.PathLike[str]) -> VideoFrame:
+def _video_frame(item: Item, stream: str, path: str | os.PathLike[str]) -> VideoFrame:
     decoded = item.decoded
     try:
         image = rgb(decoded.frame)
