@@ -240,7 +240,7 @@ def inspect_video(
     """Tell what a video is made of, and what its motion vectors are worth."""
     from json import dumps
 
-    from arseg.files import check_writable, save_png
+    from arseg.files import check_writable, same_file, save_png
     from arseg.inspection import frame_numbers, inspect, samples
     from arseg.inspection_report import report
     from arseg.terminal import progress_bar
@@ -249,7 +249,7 @@ def inspect_video(
     numbers = None if at is None else frame_numbers(at, frames)
     if picture is not None:
         source = local_path(video)
-        if source is not None and picture.resolve() == source.resolve():
+        if source is not None and same_file(picture, source):
             raise InputError(f"{picture}: is the video itself; give the picture another name")
         check_writable(picture)
     elif at is not None:
@@ -287,12 +287,13 @@ def encode(
     timeout: Timeout = 10.0,
 ) -> None:
     """Encode any video again as H.264 with usable motion vectors (one reference, no B frames)."""
+    from arseg.files import same_file
     from arseg.terminal import progress_bar
     from arseg.video import transcode
     from arseg.video.names import local_path
 
     source = local_path(video)
-    if source is not None and output.resolve() == source.resolve():
+    if source is not None and same_file(output, source):
         raise InputError(f"{output}: is the input itself; give the output another name")
     with progress_bar(_console()) as progress:
         task = progress.add_task("encoding", total=None)

@@ -167,12 +167,12 @@ def _rgb(text: str | None, option: str) -> tuple[float, ...] | None:
 
 def _refuse_paths(videos: list[Path], output: Path, json: Path | None) -> None:
     """Says what cannot be written before the work of hours."""
-    from arseg.files import check_writable
+    from arseg.files import check_writable, same_file
 
     if output.suffix != ".safetensors":
         raise InputError(f"{output}: expected the name of a .safetensors file, got {output.suffix or 'no ending'}")
     for path in (output, json):
         if path is not None:
             check_writable(path)
-            if path.resolve() in {video.resolve() for video in videos}:
+            if any(same_file(path, video) for video in videos):
                 raise InputError(f"{path}: is one of the videos; give the output another name")

@@ -23,7 +23,7 @@ from arseg.engine.compute import gmacs
 from arseg.engine.metrics import ConfusionMatrix
 from arseg.engine.segmenter import VideoSegmenter
 from arseg.errors import InputError
-from arseg.files import StrPath, filling, save_json, save_png
+from arseg.files import StrPath, filling, same_file, save_json, save_png
 from arseg.models.arseg_net import ARSegNet
 from arseg.models.pyramid import input_size
 from arseg.modes import NAMES, Mode
@@ -118,7 +118,7 @@ def run_demo(
     out, labels = Path(out), model.known_labels()
     if video is not None:
         place = local_path(video)
-        if place is not None and place.resolve() in [(out / name).resolve() for name in OUTPUTS]:
+        if place is not None and any(same_file(place, out / name) for name in OUTPUTS):
             raise InputError(f"{shown(video)}: lies where the demo writes; name another folder with -o")
         # What is no video is said before a folder is made.
         with VideoReader(video, stream=stream, timeout=timeout):

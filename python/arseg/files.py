@@ -76,6 +76,11 @@ def is_special(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def same_file(one: StrPath, other: StrPath) -> bool:
+    """Whether two names lead to one file or folder, links followed; links that lead to each other lead nowhere."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def check_writable(path: Path) -> None:
     """Raises `InputError` where `path` cannot become a file, before the work whose result it is to hold."""
     try:
@@ -199,12 +204,12 @@ def filling(path: Path, refuse: Callable[[list[str]], object], *, parents: bool 
         refuse: called with the names of what is there; raises where it may not be.
         parents: make the folders above it, too.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: exists already and is not a folder; give another name or remove it")
     lock: int | None = None
     work = record = path
     try:
         try:
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path}: exists already and is not a folder; give another name or remove it")
             folder = Path(os.path.abspath(target_of(path)))
             work = part_of(folder) if folder.name else folder / _WORK
             record = work.with_suffix(".lock")

@@ -6,6 +6,7 @@ it, what was recorded so far is finished.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice
@@ -109,8 +110,8 @@ def segment_file(
         timeout: seconds without data after which a URL or a device counts as broken off.
     """
     source = local_path(video)
-    targets = [path.resolve() for path in (overlay, labels) if path is not None]
-    if (source is not None and source.resolve() in targets) or len(targets) > len(set(targets)):
+    targets = [os.path.realpath(path) for path in (overlay, labels) if path is not None]
+    if (source is not None and os.path.realpath(source) in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{overlay or labels}: input, overlay and labels need names of their own; give another name")
     count, keyframes, palette = 0, 0, segmenter.label_set.palette
     ended: BaseException | None = None

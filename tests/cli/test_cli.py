@@ -166,6 +166,30 @@ def test_what_has_no_vectors_is_transcoded_and_said(arseg, weights):
     assert not Path("other.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["encode", "loop.mp4", "o.mp4"],
+        ["encode", "in.mp4", "loop.mp4"],
+        ["segment", "loop.mp4"],
+        ["segment", "in.mp4", "-o", "loop.mp4"],
+        ["segment", "in.mp4", "--labels", "loop.mp4"],
+        ["segment", "in.mp4", "--labels", "l" * 300],
+        ["demo", "loop.mp4", "-o", "dd"],
+        ["inspect", "loop.mp4"],
+    ],
+)
+def test_names_that_lead_nowhere(arseg, weights, video, tmp_path, command):
+    (tmp_path / "in.mp4").write_bytes(video.read_bytes())
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    options = ["--weights", weights] if command[0] in ("segment", "demo") else []
+    code, out, err = arseg(*command, *options)
+    line = [line for line in err.splitlines() if line.startswith("arseg: ")]
+    assert (code, out, len(line)) == (2, "", 1), err
+    assert command[-1][:20] in line[0] or "loop.mp4" in line[0]
+    assert sorted(os.listdir()) == ["in.mp4", "loop.mp4"]
+
+
 def test_damage_is_gone_over_where_asked(arseg, weights, video):
     """A lost P frame in mid-group: nothing by default, the rest with --on-error resync."""
     arseg("encode", video, "whole.264", "--gop", "4")

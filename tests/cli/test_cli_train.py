@@ -114,6 +114,16 @@ def test_a_broken_video_is_a_sentence(arseg, root, tmp_path):
     assert "0001TP.mp4" in fault(arseg("prepare", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
 
 
+def test_a_video_that_is_too_short_is_named(arseg, root, tmp_path):
+    (tmp_path / "videos").mkdir()
+    images = (image for image, _ in StreetScene(2, width=96, height=72).frames(1))
+    encode(images, tmp_path / "videos" / "0001TP.mp4", rate=15)
+    arguments = ["--camvid", root, "--sequences", "videos", "-d", "1-3", "--gop", 4]
+    said = fault(arseg("prepare", "p", *arguments))
+    assert said.startswith("videos/0001TP.mp4: ends before frame 2, the first that is near a labelled one of train")
+    assert not [path for path in tmp_path.glob("p-frames/*")]
+
+
 def test_prepare_finds_its_defaults(arseg, tmp_path):
     cityscapes_tree(tmp_path / "c", snippets=1)
     code, _, err = arseg("prepare", "p", "--cityscapes", "c", "-d", "2", "--preset", "ultrafast")

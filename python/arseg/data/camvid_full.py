@@ -185,7 +185,12 @@ def extracted(
     cut = folder.with_name(f"{folder.name}-frames")
     found = {video.stem: video for video in video_files(sequences)}
     for name in wanted.keys() & found.keys():
-        extract(found[name], cut / name, wanted[name], stream=stream, report=report)
+        if not extract(found[name], cut / name, wanted[name], stream=stream, report=report):
+            (cut / name).rmdir()
+            raise InputError(
+                f"{found[name]}: ends before frame {min(wanted[name])}, the first that is near a labelled one of "
+                f"{split}; is it the whole video {name}?"
+            )
     if not wanted.keys() & found.keys():
         raise FileNotFoundError(
             f"{sequences}: expected folders of frames or videos named as the sequences, {', '.join(sorted(wanted))}"

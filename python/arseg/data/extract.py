@@ -43,7 +43,6 @@ def extract(
     from arseg.video.names import video_file
 
     video, folder = video_file(video), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {number: folder / f"{video.stem}_{number:06d}.png" for number in wanted}
     if all(path.exists() for path in paths.values()):
         return len(paths)
@@ -52,6 +51,7 @@ def extract(
     if source.choice and report is not None:
         report(source.choice)
     with source.container:
+        folder.mkdir(parents=True, exist_ok=True)
         source.stream.thread_type = "AUTO"
         for number, frame in enumerate(decode(source), 1):
             if number in paths:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from arseg.errors import InputError
-from arseg.files import StrPath, check_writable
+from arseg.files import StrPath, check_writable, same_file
 
 from .build import build
 from .checkpoint import check_fit, read_state_dict, save_checkpoint
@@ -54,7 +54,7 @@ def convert(
     Raises `InputError` that names the file and what is wrong with it; nothing is written then.
     """
     source, target, fused = Path(source), Path(target), None if fused is None else Path(fused)
-    if target.resolve() in {path.resolve() for path in (source, fused) if path is not None}:
+    if any(same_file(target, path) for path in (source, fused) if path is not None):
         raise InputError(f"{target}: is the input itself; give the output another name")
     check_writable(target)
     if fused is None and scale is not None:

@@ -101,7 +101,7 @@ def _url_reason(url: str, error: Exception, waited: float, timeout: float | None
     if isinstance(error, av.error.EOFError):
         return "the server ended the connection before anything came: check the address"
     if isinstance(error, av.error.InvalidDataError):
-        return "what comes from there is no video that FFmpeg knows: check the address"
+        return "what comes from there is no video that FFmpeg knows, or breaks off: check the address, or try again"
     if code == errno.EIO:
         parts = urlsplit(url)
         if parts.hostname and not _resolves(parts.hostname):

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from ._diagnosis import broken_off, is_timeout, not_opened, without_urls
 from ._live import may_fall_silent
 from ._stream_choice import choose
-from .errors import NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
+from .errors import RESYNC_HINT, NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
 from .names import ffmpeg_name, shown
 
 # Demuxers that take any text file for an animation.
@@ -239,6 +239,6 @@ def end_of_stream(source: Source, packets: int, frames: int, broken: Exception |
         else:
             sentence = (
                 f"{source.path} breaks off or is damaged {where}: get the whole file again; the "
-                "frames before it are good, and on_error='resync' (--on-error resync) takes what can be read"
+                f"frames before it are good, and {RESYNC_HINT} takes what can be read"
             )
         raise TruncatedStreamError(sentence, path=source.path, frame=good) from cause

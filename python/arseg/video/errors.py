@@ -130,6 +130,10 @@ class OutputError(VideoError):
     """A file cannot be written."""
 
 
+RESYNC_HINT = "`segment --on-error resync` (`on_error='resync'` of VideoReader)"
+"""What reads on after damage, to speak of in a sentence."""
+
+
 def encode_hint(path: str | os.PathLike[str]) -> str:
     """The command that makes a readable video of `path`, to end a sentence with."""
     name = shown(path)

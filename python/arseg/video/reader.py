@@ -26,6 +26,7 @@ from ._recoding import recoded
 from ._source import TIMEOUT, Source, open_source
 from ._timeline import Timeline
 from .errors import (
+    RESYNC_HINT,
     ConnectionLostError,
     Discontinuity,
     InterlacedError,
@@ -377,8 +378,8 @@ class VideoReader:
             )
         if problem.kind == "damaged":
             return TruncatedStreamError(
-                f"{path} is damaged at frame {frame}: get the whole file again, or pass on_error='resync' (--on-error "
-                "resync) to go on at the next keyframe",
+                f"{path} is damaged at frame {frame}: get the whole file again; {RESYNC_HINT} goes on at the next "
+                "keyframe",
                 path=path,
                 frame=frame,
             )
@@ -392,8 +393,7 @@ class VideoReader:
             else f"lacks {lost} before frame {frame} that later ones are predicted from"
         )
         return ReferenceGapError(
-            f"{path} {what}: get the whole file again, or pass on_error='resync' (--on-error resync) to go on at the "
-            "next keyframe",
+            f"{path} {what}: get the whole file again; {RESYNC_HINT} goes on at the next keyframe",
             path=path,
             frame=frame,
         )
