@@ -105,6 +105,19 @@ def test_each_part_is_as_it_is_alone(container: str, pair: tuple[str, str], tmp_
     assert_same(read(path), read(first), read(second))
 
 
+@pytest.mark.parametrize(("name", "reorders"), [("one reference", False), ("B frames", True)])
+def test_what_the_first_picture_asks_of_the_decoder(name: str, reorders: bool, tmp_path: Path) -> None:
+    """Where FFmpeg says that there are none, as it does where B frames end within what it looks at."""
+    path = clip(tmp_path / "first.flv", name)
+    joined = joined_flv(tmp_path / "joined", path, clip(tmp_path / "second.flv", "one reference", seed=7))
+    with av.open(str(joined)) as container:
+        stream = container.streams.video[0]
+        assert not stream.codec_context.has_b_frames
+        headers = H264Headers(stream.codec_context.extradata)
+        coded = [headers.push(packet, i) for i, packet in enumerate(p for p in container.demux(stream) if p.size)]
+    assert [i for i, picture in enumerate(coded) if picture.afresh] == ([0] if reorders else [])
+
+
 def test_b_frames_that_come_late(tmp_path: Path) -> None:
     """Later than where FFmpeg looks for them at the start: threads that decode several frames at once are chosen then,
     and hand out vectors of frames that are put in order before they are there."""

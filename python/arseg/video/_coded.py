@@ -103,6 +103,7 @@ class H264Headers:
             self._headers.set_extradata(extradata)
             self._unsure = bool(self._headers.extradata_error)
         picture = self._headers.push(packet)
+        first = self._first is None
         if self._first is None:
             self._first = index - picture.index
         if not picture.kind:
@@ -110,8 +111,9 @@ class H264Headers:
             return Coded(index) if picture.slices and not picture.started else None
         self._sequences = self._later + picture.sequence
         # Where frames are put in order, threads that decode several at once hand out vectors before they are there. How
-        # a decoder works is settled before its first packet, and a stream may have its first B frames later than that.
-        afresh = picture.idr and picture.changed and picture.reorders
+        # a decoder works is settled before its first packet, by what FFmpeg saw of the stream until then: B frames that
+        # come later it does not know of, and those at the start it may have missed.
+        afresh = picture.reorders and (first or (picture.idr and picture.changed))
         if self._unsure or picture.error:  # what they say of references may be wrong
             return Coded(
                 index,
