@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from arseg_ext import _checks, ops
+from arseg_ext._torch_private import has_hooks
 
 __all__ = ["CReFF", "LocalAttention", "MVWarp"]
 
@@ -56,7 +57,7 @@ def _parameters(op: str, name: str, convolution: nn.Conv2d) -> tuple[Tensor, Ten
     Hooks are refused: the operator takes the parameters and would not call them (old pruning and weight or spectral
     normalisation make the weight in one; `torch.nn.utils.parametrizations` do not).
     """
-    if convolution._forward_pre_hooks or convolution._forward_hooks:
+    if has_hooks(convolution):
         raise ValueError(
             f"{op}: {name} must have no forward hooks, which the fused operator would not call; make them permanent "
             "(torch.nn.utils.prune.remove and the like) or use torch.nn.utils.parametrizations"

@@ -173,7 +173,8 @@ class VideoSegmenter:
 
         `group` carries the keyframe from call to call; without one the segmenter's own does, for one video at a time.
 
-        Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
+        Raises `InputError` for a frame whose keyframe is not the last one that came, or that does not say its video
+        (`VideoFrame.stream`) where no `group` is given either; `MemoryLimitError` where the
         frame is too large for the memory there is.
         """
         height, width = frame.image.shape[:2]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from arseg.data.labelset import LabelSet
 from arseg.errors import InputError
 from arseg_ext import ops
+from arseg_ext._torch_private import has_hooks
 from arseg_ext.nn import CReFF
 
 from .fusion import make_fusion
@@ -23,7 +24,7 @@ from .split import with_corners
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether its weight and bias say all of it."""
-    if type(module) is not nn.Conv2d or module.bias is None or module._forward_hooks or module._forward_pre_hooks:
+    if type(module) is not nn.Conv2d or module.bias is None or has_hooks(module):
         return False
     plain = module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
     return plain and module.padding in ((0, 0), "valid", "same")
