@@ -6,7 +6,7 @@ from PIL import Image
 from arseg.data.camvid import CLASSES
 from arseg.data.camvid import PALETTE as SMALL_PALETTE
 from arseg.data.camvid_full import PALETTE, CamVid
-from arseg.data.stills import camvid_stills
+from arseg.data.stills import ROWS, camvid_stills
 from arseg.errors import InputError
 
 
@@ -101,7 +101,8 @@ def test_what_lies_beside_is_passed_over(tmp_path):
 def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):
     image, label = street(1, size=(720, 960))[0]
     layout(tmp_path, "train_labels", image, label)
-    small_image, small_label = camvid_stills(tmp_path)[0]
+    np.testing.assert_array_equal(camvid_stills(tmp_path)[0][0], image, "the paper's recipes are for these")
+    small_image, small_label = camvid_stills(tmp_path, rows=ROWS)[0]
     assert small_image.shape == (360, 480, 3) and small_label.shape == (360, 480)
     # Two by two pixels are one; its class is one of theirs, its colour their mean, smoothed a little.
     squares = label.reshape(360, 2, 480, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from arseg.files import replacing
+from arseg.files import StrPath, replacing
 from arseg.video import VideoReader, encode
 
 from .camvid_full import CamVid
@@ -22,22 +21,22 @@ Still = tuple[np.ndarray, np.ndarray]
 
 
 ROWS = 360
-"""Height of the stills that the default recipes are made for, as the streets are."""
+"""Height of the stills that the crops and scales of the default recipes are for, as the streets are."""
 
 
-def camvid_stills(root: str | os.PathLike[str], split: str = "train") -> list[Still]:
+def camvid_stills(root: StrPath, split: str = "train", *, rows: int | None = None) -> list[Still]:
     """A whole split in memory (0.7 MB a frame at 480x360): decoding once leaves the cores to the network.
 
-    Frames of the larger distribution are shrunk to 480x360: the default recipes' crops and scales are for these.
+    Args:
+        rows: frames that are higher are shrunk to so many; None: all stay as they are.
     """
     data = CamVid(root, split)
-    return [shrunk(*data[index]) for index in range(len(data))]
+    return [_shrunk(*data[index], rows) for index in range(len(data))]
 
 
-def shrunk(image: np.ndarray, label: np.ndarray, rows: int = ROWS) -> Still:
-    """A still of at most `rows` rows; a higher one is resized, its shape kept."""
+def _shrunk(image: np.ndarray, label: np.ndarray, rows: int | None) -> Still:
     height, width = label.shape
-    if height <= rows:
+    if rows is None or height <= rows:
         return image, label
     size = (round(width * rows / height), rows)
     small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))  # filtered: no aliasing

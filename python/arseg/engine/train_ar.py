@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from arseg.data import camvid
 from arseg.data.augment import jitter, random_view
 from arseg.data.pairs import GOP, Clip, cached_clips, cached_video_clips
-from arseg.data.stills import Still, camvid_stills, fingerprint
+from arseg.data.stills import ROWS, Still, camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.models.arseg_net import ARSegNet
@@ -235,7 +235,7 @@ def train_ar(
     net.low.eval()  # the batches mix domains: batch normalisation keeps the statistics of the keyframe network
     frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
 
-    stills = camvid_stills(root)
+    stills = camvid_stills(root, rows=ROWS)
     weights = class_weights(stills, config["classes"]).to(device)
     with parallel.first_alone():
         clips = training_clips(stills, folder / "pairs", drives, recipe, report)

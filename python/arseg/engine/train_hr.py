@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from arseg.data import camvid
 from arseg.data.augment import jitter, paste, random_view
-from arseg.data.stills import Still, camvid_stills, compressed, fingerprint, street_stills
+from arseg.data.stills import ROWS, Still, camvid_stills, compressed, fingerprint, street_stills
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.models.checkpoint import load_into, read_checkpoint, save_checkpoint
@@ -166,7 +166,7 @@ def train_hr(
     """
     folder, start = Path(folder), None if start is None else Path(start)
     torch.manual_seed(recipe.seed)
-    real = camvid_stills(root)
+    real = camvid_stills(root, rows=ROWS)
     report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")
     with parallel.first_alone():
         streets = street_stills(folder / "streets", recipe.street_scenes)
