@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,23 +18,43 @@ Item = TypeVar("Item")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class _Signalled(SystemExit):
+    """A signal's exit code."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+        self.number = number
+
+
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise `SystemExit` with the shell's code, 128 and the signal's number.
 
-    What is half-written is removed on the way out. A signal that is ignored, as by `nohup`, stays so.
+    What is half-written is removed on the way out. A signal that is ignored, as by `nohup`, stays so. One that arrives
+    where Python drops exceptions (a finaliser, the callback of a weak reference, of which each import has one, or of a
+    C library) is sent again.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
+        raise _Signalled(number)
+
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, _Signalled):
+            return hook(unraisable)
+        # Not from here: an exception of the hook is dropped, too.
+        again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
+        again.daemon = True
+        again.start()
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, leave)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 

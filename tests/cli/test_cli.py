@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import av
@@ -15,8 +17,9 @@ import pytest
 from PIL import Image
 
 from arseg.data.street import StreetScene
+from arseg.interruptions import exit_on_signals
 from arseg.models import PyramidNet, save_checkpoint
-from arseg.video import VideoReader
+from arseg.video import VideoReader, encode
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 
@@ -243,8 +246,10 @@ def test_version(arseg):
     assert arseg("--version") == (0, f"arseg {__version__}\n", "")
 
 
-def test_a_terminated_run_leaves_nothing(weights, video, tmp_path):
-    """SIGTERM, as a batch system sends it, in the middle of the work."""
+def test_a_terminated_run_leaves_nothing(weights, tmp_path_factory, tmp_path):
+    """SIGTERM, as a batch system sends it, in the middle of work for a minute."""
+    video = tmp_path_factory.mktemp("long") / "long.mp4"
+    encode((np.zeros((72, 96, 3), np.uint8) for _ in range(300)), video, rate=15)
     command = [sys.executable, "-m", "arseg.cli", "segment", str(video), "-o", "o.mp4", "--labels", "l"]
     command += ["--weights", str(weights), "--height", "2000"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as running:
@@ -254,6 +259,26 @@ def test_a_terminated_run_leaves_nothing(weights, video, tmp_path):
         running.terminate()
         assert running.wait(60) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["finaliser", "weak reference"])
+def test_a_signal_is_not_lost_where_python_drops_exceptions(place):
+    """As in the callback that each import leaves behind; a second signal would be needed to end the run."""
+
+    class Thing:
+        pass
+
+    def arrives(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    thing = Thing()
+    _kept = weakref.ref(thing, arrives)
+    if place == "finaliser":
+        Thing.__del__, _kept = arrives, None
+    with pytest.raises(SystemExit) as stop, exit_on_signals():
+        del thing
+        time.sleep(60)
+    assert stop.value.code == 143
 
 
 def test_demo_touches_nothing_that_is_not_a_demos(arseg, weights, video):
