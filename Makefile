@@ -19,7 +19,7 @@ test: .venv/built  ## Python tests, then C++ tests
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure
 
 test-floors: .venv/built  ## tests, and a build, with the oldest versions that pyproject.toml allows; as long as the tests
-	$(BIN)/python tests/packaging/floors.py
+	$(BIN)/python tests/package/floors.py
 
 sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour sanitizers
 	@$(call quietly,sanitized-configure,$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF)
@@ -36,7 +36,7 @@ mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn mu
 	$(BIN)/python tests/emulator/mutate.py
 
 nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers and spills against their table; load without CUDA
-	$(BIN)/python tests/packaging/check_nvcc.py
+	$(BIN)/python tests/package/check_nvcc.py
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python tests/video/fuzz.py --mutants $(or $(MUTANTS),5000)

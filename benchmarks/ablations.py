@@ -21,17 +21,17 @@ from pathlib import Path
 
 import numpy as np
 
-from arseg.data.camvid import CLASSES
-from arseg.data.camvid_full import CamVid
-from arseg.engine import VideoSegmenter
-from arseg.engine.evaluate import Scores, run_passes
-from arseg.engine.metrics import ConfusionMatrix
-from arseg.engine.segmenter import Group
-from arseg.engine.train_ar import ArRecipe, train_ar
+from arseg.camvid_classes import CLASSES
+from arseg.data.camvid import CamVid
+from arseg.evaluate.by_distance import Scores, run_passes
+from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
-from arseg.models import ARSegNet, load_checkpoint
-from arseg.models.fusion import make_fusion
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.fusion import make_fusion
+from arseg.segment.segmenter import Group, VideoSegmenter
+from arseg.train.default.ar import ArRecipe, train_ar
 from arseg.video import BlockField, VideoFrame, VideoReader, encode
+from arseg.weights.files import load_checkpoint
 
 GOP = 12
 Change = Callable[[BlockField], BlockField]

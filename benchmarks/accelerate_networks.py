@@ -21,18 +21,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import arseg
-from arseg.data import camvid
+from arseg import camvid_classes as camvid
+from arseg.acceleration.cut_network import logits_of
+from arseg.acceleration.spec import network_from
 from arseg.data.augment import jitter, random_view
-from arseg.data.labelset import CAMVID, LabelSet
 from arseg.data.stills import Still, camvid_stills, fingerprint
-from arseg.engine.adapt import AdaptRecipe, adapt
-from arseg.engine.loop import Schedule, train
-from arseg.engine.metrics import ConfusionMatrix
-from arseg.engine.train_hr import class_weights
+from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
-from arseg.models.cut_network import logits_of
-from arseg.models.pyramid import normalise
-from arseg.models.spec import network_from
+from arseg.labels import CAMVID, LabelSet
+from arseg.preprocess import normalise
+from arseg.train.adapt import AdaptRecipe, adapt
+from arseg.train.default.hr import class_weights
+from arseg.train.loop import Schedule, train
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def new_network(teacher: Teacher) -> nn.Module:
     torch.manual_seed(0)
     network = network_from(teacher.model)
     if teacher.start.startswith("encoder"):
-        from arseg.models.backbones import EfficientNetLite0
+        from arseg.networks.backbones import EfficientNetLite0
 
         published = EfficientNetLite0()
         published.load_imagenet_weights()

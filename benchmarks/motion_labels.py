@@ -19,8 +19,8 @@ import av
 import numpy as np
 from motion_clips import GOP, TITLES, facts, save, write
 
-from arseg.data.camvid import CLASSES, IGNORE
-from arseg.data.camvid_full import CamVid
+from arseg.camvid_classes import CLASSES, IGNORE
+from arseg.data.camvid import CamVid
 from arseg.video import BlockField, VideoReader, encode
 
 RATE = 15

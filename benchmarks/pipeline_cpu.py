@@ -29,8 +29,9 @@ from compare_cpu import ALLOCATOR, DTYPES, facts
 from torch import Tensor
 
 from arseg.data.street import StreetScene
-from arseg.models import BiSeNet, PSPNet
-from arseg.models.folding import fold_batch_norm
+from arseg.networks.folding import fold_batch_norm
+from arseg.networks.paper.bisenet import BiSeNet
+from arseg.networks.paper.pspnet import PSPNet
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 from arseg_ext.nn import CReFF

@@ -5,20 +5,34 @@ Source: Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from arseg_ext import __version__
 
-if TYPE_CHECKING:
-    from .models.accelerated import accelerate
+from . import _moved
 
-__all__ = ["__version__", "accelerate"]
+if TYPE_CHECKING:
+    from .acceleration.network import accelerate
+    from .segment.segmenter import VideoSegmenter
+    from .video.reader import VideoReader
+    from .weights.files import load_checkpoint as load
+
+__all__ = ["VideoReader", "VideoSegmenter", "__version__", "accelerate", "load"]
+
+_LAZY = {
+    "VideoReader": ("arseg.video.reader", "VideoReader"),
+    "VideoSegmenter": ("arseg.segment.segmenter", "VideoSegmenter"),
+    "accelerate": ("arseg.acceleration.network", "accelerate"),
+    "load": ("arseg.weights.files", "load_checkpoint"),
+}
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: `import arseg` alone does not wait for the networks.
-    if name == "accelerate":
-        from .models.accelerated import accelerate
-
-        return accelerate
+    # On first use: `import arseg` alone waits neither for the networks nor for the decoder.
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

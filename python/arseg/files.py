@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .errors import InputError
+from arseg.errors import InputError
 
 __all__ = [
     "BusyError",

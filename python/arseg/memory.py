@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import MemoryLimitError
+from arseg.errors import MemoryLimitError
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from arseg import cli
+from arseg.cli import app as cli
 from arseg.data.street import StreetScene
-from arseg.models import ARSegNet, PyramidNet, save_checkpoint
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
 from arseg.video import encode
+from arseg.weights.files import save_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from arseg.models import PyramidNet, load_checkpoint, save_checkpoint
+from arseg.networks.pyramid import PyramidNet
+from arseg.weights.files import load_checkpoint, save_checkpoint
 
 CODE = """
 import torch
@@ -105,7 +106,7 @@ def test_a_state_and_names_are_taken(arseg, video):
     command = ("adapt", video, "--model", "mine.py:network", "-o", "net.safetensors", *options, *SMALL)
     code, _, err = arseg(*command)
     assert code == 0, err
-    from arseg.models import AcceleratedNet
+    from arseg.acceleration.network import AcceleratedNet
 
     net = AcceleratedNet.load("net.safetensors", "mine.py:network")
     assert net.high.network[1].bias.tolist() == [7, 7, 7]

@@ -18,8 +18,9 @@ from PIL import Image
 
 from arseg.data.street import StreetScene
 from arseg.interruptions import exit_on_signals
-from arseg.models import PyramidNet, save_checkpoint
+from arseg.networks.pyramid import PyramidNet
 from arseg.video import VideoReader, encode
+from arseg.weights.files import save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 

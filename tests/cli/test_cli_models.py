@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.reference_weights import Samples, state_dict
 from PIL import Image
-from reference_weights import Samples, state_dict
 
-from arseg.data.labelset import CITYSCAPES
 from arseg.data.street import StreetScene
+from arseg.labels import CITYSCAPES
 from arseg.video import encode
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
+from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
 from PIL import Image
 
-from arseg.data.camvid_full import PALETTE
+from arseg.data.camvid import PALETTE
 from arseg.data.street import StreetScene
-from arseg.models import ARSegNet, PyramidNet, load_checkpoint, save_checkpoint
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
 from arseg.video import encode
+from arseg.weights.files import load_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 SMALL = ["--set", "crop=[64,64]", "--set", "validate_every=0", "--set", "workers=1"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from arseg.data.street import StreetScene
-from arseg.engine import VideoSegmenter
+from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import encode
 
 SAID = "is a keyframe (all-intra), so that each is segmented at full resolution and no compute is saved"

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import av
 import pytest
-from video_clips import pan, write_av
+from helpers.video_clips import pan, write_av
 
-from arseg.engine import VideoSegmenter
 from arseg.interruptions import SIGNALS, Interruptions, exit_on_signals
-from arseg.segment_files import segment_file
+from arseg.segment.run import segment_file
+from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import ResolutionChangedError, VideoReader, _live, transcode
 
 FRAMES = 48

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.video_clips import busy_scene, pan, write_av, write_sound
 from PIL import Image
-from video_clips import busy_scene, pan, write_av, write_sound
 
 from arseg.errors import InputError
-from arseg.inspection import Sample, frame_numbers, inspect, psnr, samples, warp
+from arseg.inspect.inspection import Sample, frame_numbers, inspect, psnr, samples, warp
+from arseg.inspect.sheet import arrows, error_colours, field_colours, mask, sheet
 from arseg.video import VideoReader, encode
 from arseg.video.motion import BlockField
-from arseg.viz_motion import arrows, error_colours, field_colours, mask, sheet
 
 PAN = {"options": {"bf": "0", "refs": "1", "sc_threshold": "0", "g": "6", "keyint_min": "6"}, "gop": 6}
 

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.models import ARSegNet, PyramidNet, save_checkpoint
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
+from arseg.weights.files import save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 SECRETS = ("alice", "hunter2", "t0ken")

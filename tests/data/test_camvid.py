@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from dataset_trees import save, street
+from helpers.dataset_trees import save, street
 from PIL import Image
 
-from arseg.data.camvid import CLASSES
-from arseg.data.camvid import PALETTE as SMALL_PALETTE
-from arseg.data.camvid_full import PALETTE, CamVid
+from arseg.camvid_classes import CLASSES
+from arseg.camvid_classes import PALETTE as SMALL_PALETTE
+from arseg.data.camvid import PALETTE, CamVid
 from arseg.data.stills import ROWS, camvid_stills
 from arseg.errors import InputError
 

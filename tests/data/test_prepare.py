@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 import torch
-from dataset_trees import camvid_tree, cityscapes_tree, run_tree
+from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree
 
 from arseg.data import prepare as module
-from arseg.data.camvid_full import camvid_frames, labelled_run
+from arseg.data.camvid import camvid_frames, labelled_run
 from arseg.data.cityscapes import cityscapes_frames
 from arseg.data.extract import extract, video_files
 from arseg.data.prepare import Encoding, make, prepare, run_jobs, snippet_jobs

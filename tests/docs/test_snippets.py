@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import torch
 import typer
-from dataset_trees import camvid_tree, run_tree
-from reference_weights import Samples, state_dict
+from helpers.dataset_trees import camvid_tree, run_tree
+from helpers.reference_weights import Samples, state_dict
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import arseg
-from arseg import cli
-from arseg.cli_inputs import recipe_of
+from arseg.cli import app as cli
+from arseg.cli.inputs import recipe_of
 from arseg.data.street import StreetScene
-from arseg.engine import adapt
-from arseg.engine.recipes import AR_PRESETS, HR_PRESETS
-from arseg.engine.train_ar import ArRecipe
-from arseg.engine.train_hr import LARGE, HrRecipe
+from arseg.train import adapt
+from arseg.train.default.ar import ArRecipe
+from arseg.train.default.hr import LARGE, HrRecipe
+from arseg.train.paper.recipes import AR_PRESETS, HR_PRESETS
 from arseg.video import encode
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from emulator_build import load
+from emulator.emulator_build import load
 
 SEEDS = ("1", "2", "3")
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator_build import BUILD, HERE, KINDS, ROOT, Rules, kernel_flags, run_ninja
+from emulator.emulator_build import BUILD, HERE, KINDS, ROOT, Rules, kernel_flags, run_ninja
 
 MUTANTS = BUILD / "mutants"
 SITE = re.compile(r"__syncthreads\(\)|__syncwarp\([^()]*\)|wait_copies<[^<>]*>\(\)")

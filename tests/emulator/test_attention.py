@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from op_samples import OUTSIDES, TOLERANCE, channels_last, error, randn, strided
+from helpers.op_samples import OUTSIDES, TOLERANCE, channels_last, error, randn, strided
 
 from arseg_ext import reference
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from emulator_build import counters
-from op_samples import channels_last, creff_parameters, randn, vectors
+from emulator.emulator_build import counters
+from helpers.op_samples import channels_last, creff_parameters, randn, vectors
 
 HEIGHT, WIDTH, BLOCKS = 32, 48, 12  # of tiles of 8 x 16 pixels
 WARPS = 8 * BLOCKS

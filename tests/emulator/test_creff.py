@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from op_samples import GRIDS, OUTSIDES, TOLERANCE, channels_last, creff_parameters, error, randn, strided, vectors
+from helpers.op_samples import (
+    GRIDS,
+    OUTSIDES,
+    TOLERANCE,
+    channels_last,
+    creff_parameters,
+    error,
+    randn,
+    strided,
+    vectors,
+)
 
 from arseg_ext import reference
 

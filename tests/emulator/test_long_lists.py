@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from emulator_build import counters
-from op_samples import error, randn
+from emulator.emulator_build import counters
+from helpers.op_samples import error, randn
 
 HEIGHT, WIDTH = 60, 100
 PIXELS = HEIGHT * WIDTH

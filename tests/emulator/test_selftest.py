@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from emulator_build import KINDS, build
+from emulator.emulator_build import KINDS, build
 
 SOUND = ("sound", "sound_exit", "sound_copies", "sound_product", "sound_conversions", "sound_counters", "thrown")
 WRONG, EMULATOR, SANITIZER = 9, 86, 66

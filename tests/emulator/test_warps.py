@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from op_samples import GRIDS, TOLERANCE, channels_last, error, randn, strided, vectors
+from helpers.op_samples import GRIDS, TOLERANCE, channels_last, error, randn, strided, vectors
 from torch._prims_common import suggest_memory_format
 
 from arseg_ext import reference

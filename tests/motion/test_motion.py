@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import motion_reference as slow
 import numpy as np
 import pytest
+from helpers import motion_reference as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

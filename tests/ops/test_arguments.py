@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from op_samples import creff_parameters, vectors
+from helpers.op_samples import creff_parameters, vectors
 from torch.nn.utils import prune
 
 import arseg_ext

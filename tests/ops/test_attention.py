@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_samples import (
+from helpers.op_samples import (
     DTYPES,
     GRIDS,
     OUTSIDES,

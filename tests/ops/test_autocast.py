@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from op_samples import creff_parameters, error, randn, vectors
+from helpers.op_samples import creff_parameters, error, randn, vectors
 
 import arseg_ext
 from arseg_ext import ops, reference

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_samples import OUTSIDES, channels_last, creff_parameters, error, randn, samples, vectors
+from helpers.op_samples import OUTSIDES, channels_last, creff_parameters, error, randn, samples, vectors
 from torch.utils.flop_counter import FlopCounterMode
 
 import arseg_ext

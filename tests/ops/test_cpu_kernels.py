@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from op_samples import GRIDS, OUTSIDES, channels_last, creff_parameters, error, randn, strided, vectors
+from helpers.op_samples import GRIDS, OUTSIDES, channels_last, creff_parameters, error, randn, strided, vectors
 
 import arseg_ext
 from arseg_ext import ops, reference

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import torch
-from op_samples import randn
+from helpers.op_samples import randn
 
 import arseg_ext
 from arseg_ext import ops

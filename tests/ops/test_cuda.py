@@ -4,7 +4,17 @@ import dataclasses
 
 import pytest
 import torch
-from op_samples import OUTSIDES, TOLERANCE, Sample, channels_last, creff_parameters, error, randn, samples, vectors
+from helpers.op_samples import (
+    OUTSIDES,
+    TOLERANCE,
+    Sample,
+    channels_last,
+    creff_parameters,
+    error,
+    randn,
+    samples,
+    vectors,
+)
 from torch import Tensor
 
 from arseg_ext import build_config, ops

@@ -11,10 +11,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import emulator_build
 import numpy as np
 import pytest
 import torch
+from emulator import emulator_build
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

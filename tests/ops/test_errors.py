@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from op_samples import creff_parameters
+from helpers.op_samples import creff_parameters
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from arseg_ext import ops

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_samples import GRIDS, OUTSIDES, creff_parameters, error, randn, vectors
+from helpers.op_samples import GRIDS, OUTSIDES, creff_parameters, error, randn, vectors
 from torch.autograd import forward_ad, gradcheck
 
 import arseg_ext

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_samples import GRIDS, OUTSIDES, channels_last, error, randn, strided, transposed, vectors
+from helpers.op_samples import GRIDS, OUTSIDES, channels_last, error, randn, strided, transposed, vectors
 
 from arseg_ext import ops, reference
 

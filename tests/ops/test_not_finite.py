@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from op_samples import channels_last, creff_parameters, randn, vectors
+from helpers.op_samples import channels_last, creff_parameters, randn, vectors
 
 from arseg_ext import ops
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from op_samples import error
+from helpers.op_samples import error
 
 import arseg_ext
 from arseg_ext import ops, reference

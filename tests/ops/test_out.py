@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from op_samples import channels_last, creff_parameters, error, randn, vectors
+from helpers.op_samples import channels_last, creff_parameters, error, randn, vectors
 
 from arseg_ext import _overlap, ops
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from op_samples import randn, vectors
+from helpers.op_samples import randn, vectors
 
 import arseg_ext
 from arseg_ext import _loader, collect_env, ops

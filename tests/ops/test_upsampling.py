@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from op_samples import TOLERANCE, channels_last, creff_parameters, error, randn, strided, transposed, vectors
+from helpers.op_samples import TOLERANCE, channels_last, creff_parameters, error, randn, strided, transposed, vectors
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from annex_b import IDR, annex_b, is_picture, kind, split
-from video_clips import busy_scene, write_av
+from helpers.annex_b import IDR, annex_b, is_picture, kind, split
+from helpers.video_clips import busy_scene, write_av
 
 from arseg import _motion
 from arseg.video import VideoError, VideoReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import write_av
+from helpers.video_clips import write_av
 
 from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, transcode
 from arseg.video._colours import rgb, subsampled

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import luma, pan, psnr
+from helpers.video_clips import luma, pan, psnr
 
 from arseg.errors import InputError
 from arseg.files import BusyError, part_of

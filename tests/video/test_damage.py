@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from annex_b import IDR, annex_b, is_reference, kind, pictures, split, without
-from video_clips import pan, write_av
+from helpers.annex_b import IDR, annex_b, is_reference, kind, pictures, split, without
+from helpers.video_clips import pan, write_av
 
 from arseg.video import (
     Loss,

@@ -9,10 +9,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from mp4_edits import with_edits
-from video_clips import busy_scene, pan, write_av
+from helpers.mp4_edits import with_edits
+from helpers.video_clips import busy_scene, pan, write_av
 
-from arseg.inspection import inspect
+from arseg.inspect.inspection import inspect
 from arseg.video import NoFramesError, TruncatedStreamError, VideoFrame, VideoReader, transcode
 
 COUNT, RATE, TICK = 48, 30, 512

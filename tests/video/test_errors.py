@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from annex_b import IDR, kind, split
-from video_clips import pan, write_av, write_sound
+from helpers.annex_b import IDR, kind, split
+from helpers.video_clips import pan, write_av, write_sound
 
 from arseg.video import (
     InterlacedError,

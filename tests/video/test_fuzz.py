@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz import Seed, check, make_seeds, mutant, run
+from video.fuzz import Seed, check, make_seeds, mutant, run
 
 MUTANTS = 300
 

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from video_clips import busy_scene, pan, psnr, write_av
+from helpers.video_clips import busy_scene, pan, psnr, write_av
 
 from arseg.video import VideoReader
 from arseg.video.motion import RECORD

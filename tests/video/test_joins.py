@@ -9,8 +9,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from joined import begins_frame, pid, ts_packets
-from video_clips import busy_scene, write_av
+from helpers.joined import begins_frame, pid, ts_packets
+from helpers.video_clips import busy_scene, write_av
 
 from arseg.video import VideoError, VideoReader
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 import pytest
-from video_clips import pan, write_av
+from helpers.video_clips import pan, write_av
 
 from arseg.video import ConnectionLostError, NotAVideoError, VideoFrame, VideoReader, _live
 from arseg.video._live import is_live, pauses

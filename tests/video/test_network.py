@@ -13,9 +13,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import write_av
+from helpers.video_clips import write_av
 
-from arseg.inspection import inspect
+from arseg.inspect.inspection import inspect
 from arseg.video import NotAVideoError, TruncatedStreamError, UnsupportedCodecError, VideoError, VideoReader, transcode
 from arseg.video import _diagnosis as diagnosis
 from arseg.video.errors import encode_hint

@@ -11,8 +11,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from annex_b import cropped
-from video_clips import busy_scene, luma, pan, psnr, write_av
+from helpers.annex_b import cropped
+from helpers.video_clips import busy_scene, luma, pan, psnr, write_av
 
 from arseg.video import InterlacedError, VideoFrame, VideoReader, _hevc_vectors, encode
 from arseg.video.motion import BlockField

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
-from video_clips import luma, pan, psnr
+from helpers.video_clips import luma, pan, psnr
 
 from arseg.video import VideoReader, VideoWriter, encode, transcode
 from arseg.video.orientation import checked, orientation, turned, upright

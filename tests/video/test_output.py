@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import luma, pan, psnr, write_av
+from helpers.video_clips import luma, pan, psnr, write_av
 
 from arseg.video import NoFramesError, OutputError, VideoReader, VideoWriter, encode, transcode
 

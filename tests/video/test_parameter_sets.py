@@ -9,9 +9,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from annex_b import annex_b
-from joined import Part, find, flv, flv_sequence_header, mp4, part, short_lengths
-from video_clips import busy_scene, write_av
+from helpers.annex_b import annex_b
+from helpers.joined import Part, find, flv, flv_sequence_header, mp4, part, short_lengths
+from helpers.video_clips import busy_scene, write_av
 
 from arseg.video import VideoFrame, VideoReader, transcode
 from arseg.video._coded import H264Headers

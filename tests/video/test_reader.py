@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_clips import busy_scene, luma, pan, psnr, write_av
+from helpers.video_clips import busy_scene, luma, pan, psnr, write_av
 
 from arseg.video import VideoFrame, VideoReader, encode
 from arseg.video.motion import BlockField

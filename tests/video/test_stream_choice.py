@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from video_clips import pan
+from helpers.video_clips import pan
 
 from arseg.errors import InputError
-from arseg.inspection import inspect
+from arseg.inspect.inspection import inspect
 from arseg.video import NotAVideoError, VideoReader, transcode
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from helpers.video_clips import busy_scene
 from typer.testing import CliRunner
-from video_clips import busy_scene
 
-from arseg.cli import app
-from arseg.inspection import inspect
-from arseg.inspection_report import report
+from arseg.cli.app import app
+from arseg.inspect.inspection import inspect
+from arseg.inspect.report import report
 from arseg.video import Discontinuity, VideoFrame, VideoReader, VideoWriter, transcode
 from arseg.video._coded import Coded
 from arseg.video._decoding import Decoded

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from arseg.errors import InputError
+from arseg.labels import CITYSCAPES
 
 from .datasets import IGNORE, Labelled, LabelledFrames
-from .labelset import CITYSCAPES
 
 CLASSES = CITYSCAPES.classes
 

@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import InputError
-
-from .labelset import CAMVID, CITYSCAPES, CITYSCAPES_BISENET, RGB
+from arseg.labels import CAMVID, CITYSCAPES, CITYSCAPES_BISENET, RGB
 
 IGNORE = 255
 """Label of pixels that count in no loss and no score."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from arseg.errors import InputError
 from arseg.files import StrPath, new_folder, save_json
-from arseg.models.pyramid import input_size
+from arseg.preprocess import input_size
 from arseg.video import VideoFrame, VideoReader
 from arseg.video.names import shown, video_file
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from arseg.camvid_classes import IGNORE
 from arseg.video import VideoReader, encode
 from arseg.video.names import video_file
 
-from .camvid import IGNORE
 from .stills import Still, fingerprint, save_arrays
 from .street import StreetScene
 

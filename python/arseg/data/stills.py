@@ -13,7 +13,7 @@ from PIL import Image
 from arseg.files import StrPath, replacing
 from arseg.video import VideoReader, encode
 
-from .camvid_full import CamVid
+from .camvid import CamVid
 from .street import StreetScene
 
 Still = tuple[np.ndarray, np.ndarray]

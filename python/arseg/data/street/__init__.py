@@ -17,7 +17,8 @@ Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` tools for 
 
 from __future__ import annotations
 
-from arseg.data.camvid import CLASSES
-from arseg.data.street.scene import StreetScene
+from arseg.camvid_classes import CLASSES
+
+from .scene import StreetScene
 
 __all__ = ["CLASSES", "StreetScene"]

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from arseg.data.street.canvas import BUILDING, PAVEMENT, ROAD, SKY, TREE, Canvas
-from arseg.data.street.ground import ACROSS_LEVELS, ALONG_LEVELS, HALF_WIDTH, PPM_ACROSS, PPM_ALONG, TILE, Ground
-from arseg.data.street.lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Pixels, expand, mix
-from arseg.data.street.segments import Street
-from arseg.data.street.shadows import Shadow
+from .canvas import BUILDING, PAVEMENT, ROAD, SKY, TREE, Canvas
+from .ground import ACROSS_LEVELS, ALONG_LEVELS, HALF_WIDTH, PPM_ACROSS, PPM_ALONG, TILE, Ground
+from .lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Pixels, expand, mix
+from .segments import Street
+from .shadows import Shadow
 
 
 def paint_sky(canvas: Canvas, panorama: Pixels, kinds: np.ndarray, above: int) -> None:

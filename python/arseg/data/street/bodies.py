@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from arseg.data.street.canvas import CAR, NEAR, Canvas, scaled
-from arseg.data.street.cars import Car
-from arseg.data.street.figures import Ball, Limb, Part, Ring
-from arseg.data.street.lanes import Floats
-from arseg.data.street.light import Colour
+from .canvas import CAR, NEAR, Canvas, scaled
+from .cars import Car
+from .figures import Ball, Limb, Part, Ring
+from .lanes import Floats
+from .light import Colour
 
 _CIRCLE = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))], 1

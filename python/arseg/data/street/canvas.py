@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from arseg.data.camvid import CLASSES
-from arseg.data.street.camera import View
-from arseg.data.street.lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Floats, Pixels, over, pack, pack_colour
-from arseg.data.street.light import Colour, Light
+from arseg.camvid_classes import CLASSES
+
+from .camera import View
+from .lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Floats, Pixels, over, pack, pack_colour
+from .light import Colour, Light
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CLASSES))
 

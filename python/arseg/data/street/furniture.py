@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arseg.data.street.camera import View
-from arseg.data.street.canvas import POLE, SIGN, Canvas, scaled
-from arseg.data.street.lanes import Floats
-from arseg.data.street.light import Colour
-from arseg.data.street.standing import Post, Sign
+from .camera import View
+from .canvas import POLE, SIGN, Canvas, scaled
+from .lanes import Floats
+from .light import Colour
+from .standing import Post, Sign
 
 
 def paint_post(view: View, post: Post, gain: tuple[float, float]) -> Callable[[Canvas], None]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from arseg.data.street.lanes import Floats, Pixels, halve, pack, squeeze
-from arseg.data.street.light import Light
-from arseg.data.street.textures import noise
+from .lanes import Floats, Pixels, halve, pack, squeeze
+from .light import Light
+from .textures import noise
 
 TILE = 32.0
 """Length of a tile and of a segment of street, in metres."""

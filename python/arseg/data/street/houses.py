@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arseg.data.street.light import Light
-from arseg.data.street.textures import FACADE_PPM, Colour, Sheet, Sprite, WallTexture, darker, noise, pick, vary
+from .light import Light
+from .textures import FACADE_PPM, Colour, Sheet, Sprite, WallTexture, darker, noise, pick, vary
 
 GABLE_DEPTH = 9.0
 

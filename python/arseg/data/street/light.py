@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arseg.data.street.lanes import Floats
+from .lanes import Floats
 
 Colour = tuple[float, float, float]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from arseg.data.street.cars import CAR_KINDS, CarModel
-from arseg.data.street.houses import House, make_house
-from arseg.data.street.light import Colour, Light
-from arseg.data.street.roadside import make_fence, make_tree
+from .cars import CAR_KINDS, CarModel
+from .houses import House, make_house
+from .light import Colour, Light
+from .roadside import make_fence, make_tree
 
 
 class Materials:

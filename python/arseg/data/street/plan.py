@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arseg.data.street.camera import View
-from arseg.data.street.canvas import FAR, Canvas
-from arseg.data.street.lanes import Floats
-from arseg.data.street.light import Light
-from arseg.data.street.shadows import Shadow, box, disc, hull, streak
+from .camera import View
+from .canvas import FAR, Canvas
+from .lanes import Floats
+from .light import Light
+from .shadows import Shadow, box, disc, hull, streak
 
 SLAB = 8.0
 """Depth of the slabs (metres) in which the street is painted from far to near."""

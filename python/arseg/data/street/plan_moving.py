@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from arseg.data.street.bodies import paint_car, paint_figure
-from arseg.data.street.canvas import BICYCLIST, FAR, PEDESTRIAN, Canvas
-from arseg.data.street.cars import Car
-from arseg.data.street.figures import Part, rider, walker
-from arseg.data.street.ground import CROSSING, TILE, Profile
-from arseg.data.street.plan import NEAREST, Plan
-from arseg.data.street.shadows import box
-from arseg.data.street.traffic import Stream, Traffic
+from .bodies import paint_car, paint_figure
+from .canvas import BICYCLIST, FAR, PEDESTRIAN, Canvas
+from .cars import Car
+from .figures import Part, rider, walker
+from .ground import CROSSING, TILE, Profile
+from .plan import NEAREST, Plan
+from .shadows import box
+from .traffic import Stream, Traffic
 
 
 def plan_traffic(plan: Plan, traffic: Traffic) -> None:

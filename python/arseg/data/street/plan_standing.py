@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from arseg.data.street.bodies import paint_car, paint_figure
-from arseg.data.street.canvas import BUILDING, FAR, FENCE, PEDESTRIAN, TREE, Canvas
-from arseg.data.street.figures import walker
-from arseg.data.street.furniture import paint_post, paint_sign
-from arseg.data.street.houses import GABLE_DEPTH
-from arseg.data.street.plan import Plan
-from arseg.data.street.shadows import disc
-from arseg.data.street.standing import Barrier, Building, Parked, Post, Segment, Standing, Tree
-from arseg.data.street.surfaces import paint_sprite, paint_wall
+from .bodies import paint_car, paint_figure
+from .canvas import BUILDING, FAR, FENCE, PEDESTRIAN, TREE, Canvas
+from .figures import walker
+from .furniture import paint_post, paint_sign
+from .houses import GABLE_DEPTH
+from .plan import Plan
+from .shadows import disc
+from .standing import Barrier, Building, Parked, Post, Segment, Standing, Tree
+from .surfaces import paint_sprite, paint_wall
 
 
 def plan_segment(plan: Plan, segment: Segment) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from arseg.data.street.houses import BRICKS, STONES
-from arseg.data.street.light import Light
-from arseg.data.street.textures import FACADE_PPM, Colour, Sheet, Sprite, WallTexture, darker, noise, pick, vary
+from .houses import BRICKS, STONES
+from .light import Light
+from .textures import FACADE_PPM, Colour, Sheet, Sprite, WallTexture, darker, noise, pick, vary
 
 
 def make_fence(rng: np.random.Generator, style: str, light: Light) -> WallTexture:

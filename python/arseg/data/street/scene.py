@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from arseg.data.street.backdrop import paint_ground, paint_shadows, paint_sky
-from arseg.data.street.camera import View
-from arseg.data.street.canvas import FAR, Canvas
-from arseg.data.street.ground import TILE
-from arseg.data.street.lanes import EIGHT, MASK, Pixels
-from arseg.data.street.plan import Plan
-from arseg.data.street.plan_moving import plan_crossing, plan_traffic
-from arseg.data.street.plan_standing import plan_segment
-from arseg.data.street.sky import make_sky
-from arseg.data.street.world import World
+from .backdrop import paint_ground, paint_shadows, paint_sky
+from .camera import View
+from .canvas import FAR, Canvas
+from .ground import TILE
+from .lanes import EIGHT, MASK, Pixels
+from .plan import Plan
+from .plan_moving import plan_crossing, plan_traffic
+from .plan_standing import plan_segment
+from .sky import make_sky
+from .world import World
 
 
 def _whole(name: str, value: object, low: int) -> int:
@@ -82,7 +82,7 @@ class StreetScene:
         """The frame ``index`` (from 0) as ``(rgb, labels)``.
 
         ``rgb`` is uint8 ``[height, width, 3]``; ``labels`` is uint8 ``[height, width]`` with ids 0..10, the classes
-        of `arseg.data.camvid.CLASSES`. The same index always gives the same bits.
+        of `arseg.camvid_classes.CLASSES`. The same index always gives the same bits.
 
         Raises:
             ValueError: ``index`` is not a whole number from 0.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from arseg.data.street.cars import make_car
-from arseg.data.street.figures import make_look
-from arseg.data.street.ground import CROSSING, MOUTH, TILE, Profile
-from arseg.data.street.houses import House
-from arseg.data.street.materials import Materials
-from arseg.data.street.signs import SIGN_KINDS, board
-from arseg.data.street.standing import Barrier, Building, Parked, Post, Segment, Sign, Standing, Tree
+from .cars import make_car
+from .figures import make_look
+from .ground import CROSSING, MOUTH, TILE, Profile
+from .houses import House
+from .materials import Materials
+from .signs import SIGN_KINDS, board
+from .standing import Barrier, Building, Parked, Post, Segment, Sign, Standing, Tree
 
 
 class Street:

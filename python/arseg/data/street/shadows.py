@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from arseg.data.street.lanes import Floats
+from .lanes import Floats
 
 Shadow = tuple[Floats, int]
 """An outline, and how much light is lost inside it (0..255)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from arseg.data.street.lanes import Floats
+from .lanes import Floats
 
 Colour = tuple[float, float, float]
 Shape = tuple[Floats, Colour]

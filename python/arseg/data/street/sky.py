@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from arseg.data.street.lanes import Pixels, pack
-from arseg.data.street.light import Light
-from arseg.data.street.textures import noise
+from .lanes import Pixels, pack
+from .light import Light
+from .textures import noise
 
 
 def make_sky(

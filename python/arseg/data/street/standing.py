@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arseg.data.street.cars import Car
-from arseg.data.street.figures import Look
-from arseg.data.street.houses import House
-from arseg.data.street.light import Colour
-from arseg.data.street.signs import Shape
-from arseg.data.street.textures import Sprite, WallTexture
+from .cars import Car
+from .figures import Look
+from .houses import House
+from .light import Colour
+from .signs import Shape
+from .textures import Sprite, WallTexture
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from arseg.data.street.canvas import NEAR, Canvas
-from arseg.data.street.lanes import mix, taps
-from arseg.data.street.textures import Sprite, WallTexture
+from .canvas import NEAR, Canvas
+from .lanes import mix, taps
+from .textures import Sprite, WallTexture
 
 
 def paint_wall(

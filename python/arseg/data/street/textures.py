@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from arseg.data.street.lanes import Floats, Pixels, halve, premultiply
-from arseg.data.street.light import Light
+from .lanes import Floats, Pixels, halve, premultiply
+from .light import Light
 
 Colour = tuple[int, int, int]
 

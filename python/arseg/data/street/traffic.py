@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arseg.data.street.camera import Drive
-from arseg.data.street.cars import Car, CarModel, make_car
-from arseg.data.street.figures import Look, make_look
-from arseg.data.street.ground import CROSSING, TILE, Profile
-from arseg.data.street.light import Colour
+from .camera import Drive
+from .cars import Car, CarModel, make_car
+from .figures import Look, make_look
+from .ground import CROSSING, TILE, Profile
+from .light import Colour
 
 
 @dataclass(frozen=True)

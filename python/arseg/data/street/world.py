@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from arseg.data.street.camera import Course, Drive
-from arseg.data.street.ground import Ground, Profile, choose_surface
-from arseg.data.street.light import Light, choose_light
-from arseg.data.street.materials import Materials
-from arseg.data.street.segments import Street
-from arseg.data.street.traffic import Traffic
+from .camera import Course, Drive
+from .ground import Ground, Profile, choose_surface
+from .light import Light, choose_light
+from .materials import Materials
+from .segments import Street
+from .traffic import Traffic
 
 
 class World:

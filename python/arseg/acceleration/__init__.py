@@ -1,0 +1,8 @@
+"""AR-Seg around any network: where to cut it, and the network that comes of it."""
+
+from __future__ import annotations
+
+from .cut_network import Cut, CutNetwork
+from .network import AcceleratedNet, accelerate
+
+__all__ = ["AcceleratedNet", "Cut", "CutNetwork", "accelerate"]

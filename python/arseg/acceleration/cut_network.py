@@ -1,0 +1,204 @@
+"""Any segmentation network as two parts, `features` and `classifier`, without touching its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arseg.errors import InputError
+from arseg.networks.base import SplitNetwork
+
+Features = Callable[[nn.Module, Tensor], Tensor]
+"""`(network, image [N, 3, H, W]) -> feature [N, C, h, w]`"""
+Classifier = Callable[[nn.Module, Tensor], Tensor]
+"""`(network, feature [N, C, h, w]) -> logits [N, classes, h', w']`"""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a network is cut.
+
+    Attributes:
+        features: the submodule whose output is the fusion feature, by name; None for the classifier's input; or a
+            function of the network and the image.
+        classifier: the submodule that makes logits of the feature, by name, or a function of the network and the
+            feature.
+        preset: name in `PRESETS`, for cuts by functions of ours.
+    """
+
+    features: str | Features | None
+    classifier: str | Classifier
+    preset: str | None = None
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the cut: what comes after it would be computed in vain."""
+
+    def __init__(self, feature: Any):
+        self.feature = feature
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in what a network returns: a tensor, torchvision's `{"out": …}`, or an object with `.logits`."""
+    found = output
+    if isinstance(found, Mapping) and not isinstance(found, Tensor):
+        found = found.get("out", found.get("logits"))
+    found = getattr(found, "logits", found)
+    if isinstance(found, Tensor) and found.dim() == 4:
+        return found
+    if isinstance(found, Tensor):
+        what = f"a tensor of shape {tuple(found.shape)}"
+    else:
+        keys = f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
+        what = f"{type(output).__name__}{keys}"
+    raise InputError(
+        f"model: expected logits [N, classes, H, W] as a tensor, as output['out'] or as output.logits, got {what}; "
+        "wrap the model in a module that returns its logits"
+    )
+
+
+class CutNetwork(nn.Module):
+    """`network`, cut: `features(image)`, then `classifier(feature)`; `forward` runs it whole.
+
+    `upsampling` and `align_corners` say how its scores reach the frame, see `SplitNetwork`.
+
+    Cuts by name run the network itself up to the cut and end it there, so that the layers after it cost nothing.
+    The network's parameters stay where they are: the state's keys are its own, after `network.`.
+
+    Raises `InputError` that names the argument where a name is no submodule.
+    """
+
+    def __init__(self, network: nn.Module, cut: Cut):
+        super().__init__()
+        self.network = network
+        self.cut = cut
+        self.upsampling, self.align_corners = 1, False
+        if isinstance(network, SplitNetwork) and self.is_published:
+            self.upsampling, self.align_corners = network.upsampling, network.align_corners
+        for argument, name in (("features", cut.features), ("classifier", cut.classifier)):
+            if isinstance(name, str):
+                submodule(network, name, argument)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether this is one of the paper's networks in its own parts, which say how their scores reach the frame."""
+        return isinstance(self.network, SplitNetwork) and self.cut.preset == "own"
+
+    @property
+    def classifier(self) -> Callable[[Tensor], Tensor]:
+        """What maps a fusion feature to logits: a module of the network, or a function bound to it."""
+        where = self.cut.classifier
+        return self.network.get_submodule(where) if isinstance(where, str) else partial(where, self.network)
+
+    @classifier.deleter
+    def classifier(self) -> None:
+        """Leaves the weights out that only the classifier needs, where they can be told (a cut by name)."""
+        where = self.cut.classifier
+        if isinstance(where, str):
+            parent, _, leaf = where.rpartition(".")
+            setattr(self.network.get_submodule(parent), leaf, nn.Identity())
+
+    def features(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, C, h, w]`."""
+        where = self.cut.features
+        if callable(where):
+            return _checked(where(self.network, image), "features: expected a function that returns")
+        if where is None:
+            name = str(self.cut.classifier)
+            hook = self.network.get_submodule(name).register_forward_pre_hook(_stop_before)
+        else:
+            name = where
+            hook = self.network.get_submodule(name).register_forward_hook(_stop_after)
+        try:
+            self.network(image)
+        except _Reached as reached:
+            return _checked(reached.feature, f"{'classifier' if where is None else 'features'}: {name!r} deals with")
+        finally:
+            hook.remove()
+        raise InputError(
+            f"{'classifier' if where is None else 'features'}: {name!r} is not called when the model runs; name a "
+            "submodule that is"
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the network's own logits `[N, classes, H, W]`, at the size it gives them."""
+        return logits_of(self.network(image))
+
+
+def _stop_before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    raise _Reached(arguments[0] if arguments else None)
+
+
+def _stop_after(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+    raise _Reached(output)
+
+
+def _checked(feature: Any, sentence: str) -> Tensor:
+    if isinstance(feature, Mapping) and "out" in feature:
+        feature = feature["out"]
+    if isinstance(feature, Tensor) and feature.dim() == 4:
+        return feature
+    if isinstance(feature, Tensor):
+        what = f"a tensor of shape {tuple(feature.shape)}"
+    else:
+        keys = f" with {', '.join(map(str, feature))}" if isinstance(feature, Mapping) else ""
+        what = f"{type(feature).__name__}{keys}"
+    raise InputError(f"{sentence} {what}, and the fusion needs one map [N, C, h, w]; cut at another place")
+
+
+def submodule(network: nn.Module, name: str, argument: str) -> nn.Module:
+    """The submodule of that dotted name, or one sentence that says how far the name leads."""
+    module, path = network, list[str]()
+    for part in name.split("."):
+        children = dict(module.named_children())
+        if part not in children:
+            where = f"{'.'.join(path)!r}" if path else "the model"
+            raise InputError(
+                f"{argument}: there is no submodule {name!r}: {where} has "
+                f"{', '.join(children) if children else 'no submodules'}"
+            )
+        module = children[part]
+        path.append(part)
+    return module
+
+
+def _own_features(network: nn.Module, image: Tensor) -> Tensor:
+    return network.features(image)  # type: ignore[operator]
+
+
+def _lraspp_features(network: Any, image: Tensor) -> Tensor:
+    """Both maps that torchvision's LR-ASPP head classifies, side by side at the finer one's size."""
+    maps, head = network.backbone(image), network.classifier
+    low, high = maps["low"], maps["high"]
+    context = head.cbr(high) * head.scale(high)
+    return torch.cat([low, F.interpolate(context, size=low.shape[-2:], mode="bilinear", align_corners=False)], 1)
+
+
+def _lraspp_classifier(network: Any, feature: Tensor) -> Tensor:
+    head = network.classifier
+    low, high = feature.split([head.low_classifier.in_channels, head.high_classifier.in_channels], 1)
+    return head.low_classifier(low) + head.high_classifier(high)
+
+
+PRESETS = {
+    "own": Cut(_own_features, "classifier", "own"),
+    "lraspp": Cut(_lraspp_features, _lraspp_classifier, "lraspp"),
+}
+"""Cuts that need functions: networks with `features` and `classifier` of their own, torchvision's LR-ASPP."""
+
+
+def preset_of(network: nn.Module) -> Cut | None:
+    """The preset that fits the network's class or members, None where none does."""
+    from torchvision.models.segmentation.lraspp import LRASPP
+
+    if isinstance(network, LRASPP):
+        return PRESETS["lraspp"]
+    if callable(getattr(network, "features", None)) and isinstance(getattr(network, "classifier", None), nn.Module):
+        return PRESETS["own"]
+    return None

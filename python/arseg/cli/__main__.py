@@ -1,0 +1,3 @@
+from arseg.cli import main
+
+main()

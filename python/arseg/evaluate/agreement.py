@@ -1,0 +1,107 @@
+"""How far the cheaper ways to see a frame agree with the network at full resolution, by distance to the keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arseg.data.groups import BLOCK, StoredGroup
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.keyframe import warped_logits
+from arseg.preprocess import normalise
+
+from .metrics import ConfusionMatrix
+
+Way = Literal["lr", "warp", "ar"]
+
+
+class Agreement:
+    """Of one way, a confusion matrix for each distance 0 … gop-1; the truth is the network at full resolution."""
+
+    def __init__(self, classes: int, gop: int):
+        self.by_distance = [ConfusionMatrix(classes) for _ in range(gop)]
+
+    def pixels(self) -> list[float]:
+        """Share of pixels with the same label, percent, at each distance; NaN where no frame was."""
+        totals = [(np.trace(matrix.counts), matrix.counts.sum()) for matrix in self.by_distance]
+        return [100 * float(same / count) if count else float("nan") for same, count in totals]
+
+    def miou(self) -> list[float]:
+        """mIoU in percent at each distance, over the classes that occur."""
+        return [matrix.miou() for matrix in self.by_distance]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON: both figures at each distance and their means; null where no frame was."""
+        found = {"pixel_accuracy": self.pixels(), "miou": self.miou()}
+        rounded = {
+            name: [None if np.isnan(value) else round(value, 2) for value in values] for name, values in found.items()
+        }
+        means = {f"mean_{name}": round(float(np.nanmean(values)), 2) for name, values in found.items()}
+        return {**means, **rounded}
+
+
+@torch.inference_mode()
+def measure(
+    net: ARSegNet,
+    groups: Sequence[StoredGroup],
+    ways: Sequence[Way],
+    *,
+    gop: int = 12,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[Way, Agreement]:
+    """Segments each frame of `groups` at full resolution and in each of `ways`.
+
+    Args:
+        ways: "lr", the network on every frame at low resolution; "warp", the keyframe's result moved by the vectors;
+            "ar", the fusion.
+        autocast: makes the context to compute in.
+        progress: called after each group with the number done.
+    """
+    device = next(net.parameters()).device
+    label_set = net.known_labels()
+    found = {way: Agreement(len(label_set.classes), gop) for way in ways}
+    for done, group in enumerate(groups, 1):
+        reference = None
+        for distance in range(min(group.frames, gop)):
+            pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
+            image = normalise(pixels, label_set.mean, label_set.std)
+            motion = None if distance == 0 else torch.from_numpy(group.vectors(distance))[None].to(device)
+            with autocast():
+                feature = net.keyframe(image)
+                reference = feature if reference is None else reference
+                truth = _labels(net, net.classifier(feature), image)
+                for way, agreement in found.items():
+                    labels = _labels(net, way_logits(net, way, image, reference, motion, distance, group.coded), image)
+                    agreement.by_distance[distance].add(truth, labels)
+        progress(done)
+    return found
+
+
+def way_logits(
+    net: ARSegNet,
+    way: Way,
+    image: Tensor,
+    reference: Tensor,
+    motion: Tensor | None,
+    distance: int,
+    coded: tuple[int, int],
+) -> Tensor:
+    """What `way` makes of a frame, at the feature's resolution; `motion` is None for the keyframe itself."""
+    if way == "lr":
+        return net.classifier(net.keyframe(net.shrink(image)))
+    if motion is None:
+        return net.classifier(reference)
+    kept = net.classifier(reference)
+    if way == "warp":
+        return warped_logits(kept, motion, BLOCK, coded)
+    return net.step(image, reference, motion, distance, kept, block=BLOCK, frame_size=coded)
+
+
+def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:
+    return net.labels(logits, (image.shape[2], image.shape[3]))[0].cpu().numpy()

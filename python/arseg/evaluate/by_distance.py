@@ -1,0 +1,291 @@
+"""mIoU by distance to the keyframe, on labelled frames of compressed video."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from arseg import camvid_classes as camvid
+from arseg.data.prepared import Prepared
+from arseg.errors import InputError
+from arseg.labels import LabelSet
+from arseg.memory import workers_ended
+from arseg.networks.arseg_net import ARSegNet
+from arseg.segment.modes import Mode
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import VideoReader, encode
+
+from .metrics import ConfusionMatrix
+
+VOID = "void"
+
+
+@dataclass
+class Scores:
+    """One way of segmenting: a confusion matrix for each distance 0..gop-1.
+
+    Attributes:
+        by_distance: the matrices.
+        classes: names of the classes.
+        void: the class, if there is one, that means "none of the others"; `count_void`: whether it is in the means.
+    """
+
+    by_distance: list[ConfusionMatrix] = field(default_factory=list)
+    classes: tuple[str, ...] = camvid.CLASSES
+    void: int | None = None
+    count_void: bool = False
+
+    def miou(self, count_void: bool | None = None) -> list[float]:
+        """mIoU in percent at each distance; `count_void` in place of the scores' own."""
+        counted = self.count_void if count_void is None else count_void
+        if self.void is None or counted:
+            return [matrix.miou() for matrix in self.by_distance]
+        return [matrix.ignoring(self.void).miou(without=self.void) for matrix in self.by_distance]
+
+    def mean(self, count_void: bool | None = None) -> float:
+        """Mean of the distances' mIoU, as the paper reports it; distances that were not met are left out."""
+        values = np.array(self.miou(count_void))
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    def minimum(self) -> float:
+        """The lowest mIoU of a distance."""
+        values = np.array(self.miou())
+        return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
+
+    def class_iou(self) -> np.ndarray:
+        """float64 `[classes]`, percent, over all distances together; NaN for a class that does not occur.
+
+        Where Void is not counted its own value is NaN.
+        """
+        total = ConfusionMatrix.sum(self.by_distance)
+        if self.void is None or self.count_void:
+            return total.iou() * 100
+        iou = total.ignoring(self.void).iou() * 100
+        iou[self.void] = np.nan
+        return iou
+
+    def absent(self) -> list[str]:
+        """Classes that occur in neither labels nor predictions, and are left out of the means."""
+        total = ConfusionMatrix.sum(self.by_distance)
+        skipped = None if self.count_void else self.void
+        iou = total.iou()
+        return [name for i, name in enumerate(self.classes) if i != skipped and np.isnan(iou[i])]
+
+
+Frame = tuple[np.ndarray, np.ndarray]
+"""A frame, uint8 `[H, W, 3]`, and its labels, uint8 `[H, W]`."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One video and its labelled frames.
+
+    Attributes:
+        name: for the progress.
+        video: an encoded file; or None, and `frames` are encoded.
+        frames: images to encode.
+        labels: of frames of the video, by their place in it: (distance to the keyframe, labels or a PNG of them).
+        rate, crf: of the encoding.
+    """
+
+    name: str
+    labels: Mapping[int, tuple[int, np.ndarray | Path]]
+    video: Path | None = None
+    frames: Sequence[np.ndarray] = ()
+    rate: float = 15
+    crf: float = 23
+
+
+def run_passes(
+    frames: Sequence[Frame], *, gop: int, rate: float, crf: float, offsets: Sequence[int] | None
+) -> Iterator[Pass]:
+    """The run encoded once for each place of its first keyframe (see `evaluate`)."""
+    images = [image for image, _ in frames]
+    for offset in range(gop) if offsets is None else offsets:
+        first = offset if offsets is not None else max(offset, gop - 1)
+        labels = {i - offset: ((i - offset) % gop, frames[i][1]) for i in range(first, len(frames))}
+        yield Pass(f"keyframes at {offset} + {gop}n", labels, None, images[offset:], rate, crf)
+
+
+def prepared_passes(data: Prepared) -> list[Pass]:
+    """The videos of a prepared folder."""
+    return [
+        Pass(video.stem, {item.frame: (item.distance, item.label) for item in items}, video)
+        for video, items in data.by_video()
+    ]
+
+
+def evaluate(
+    model: ARSegNet,
+    frames: Sequence[Frame],
+    modes: Sequence[Mode],
+    *,
+    gop: int = 12,
+    rate: float = 15,
+    crf: float = 23,
+    offsets: Sequence[int] | None = None,
+    workers: int = 1,
+    void: bool | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[Mode, Scores]:
+    """Encodes the run once for each place of the first keyframe, and scores each frame at every distance.
+
+    The first `gop - 1` frames cannot be met at every distance; they are encoded, but not scored, so that all distances
+    are scored on the same frames.
+
+    Args:
+        frames: consecutive `(image, label)`: uint8 `[H, W, 3]` and uint8 `[H, W]`.
+        modes: ways of segmenting, see `VideoSegmenter`.
+        rate, crf: of the encoded video (H.264, one reference, no B frames).
+        offsets: which first keyframes, 0..gop-1; None for all. With fewer, distances are scored on different frames.
+        workers, void: see `evaluate_passes`.
+    """
+    passes = list(run_passes(frames, gop=gop, rate=rate, crf=crf, offsets=offsets))
+    return evaluate_passes(model, passes, modes, gop=gop, workers=workers, void=void, report=report)
+
+
+def evaluate_passes(
+    model: ARSegNet,
+    passes: Sequence[Pass],
+    modes: Sequence[Mode],
+    *,
+    gop: int,
+    workers: int = 1,
+    void: bool | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[Mode, Scores]:
+    """Scores the labelled frames of each pass.
+
+    Args:
+        workers: processes that share the passes. The counts are integers: their sum is that of one process.
+        void: whether CamVid's Void, where labels have it, counts as a class in the means; None: where the network
+            predicts it.
+    """
+    if workers < 1:
+        raise InputError(f"workers: expected at least 1, got {workers}")
+    classes, void_class = scored_classes(model)
+    counts = np.zeros((len(modes), gop, len(classes), len(classes)), np.int64)
+    for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers), 1):
+        counts += part
+        report(f"{name}: {done} of {len(passes)} passes")
+    scored = np.delete(counts, void_class, axis=2) if void_class is not None else counts
+    if not scored.any():
+        raise InputError("labels: no pixel has a class that counts; are these the labels of this data set?")
+    count_void = void_class is not None and (_outputs(model) > void_class if void is None else void)
+    scores = {}
+    for mode, by_distance in zip(modes, counts, strict=True):
+        matrices = [ConfusionMatrix(len(classes)) for _ in range(gop)]
+        for matrix, found in zip(matrices, by_distance, strict=True):
+            matrix.counts = found
+        scores[mode] = Scores(matrices, classes, void_class, count_void)
+    return scores
+
+
+def check_classes(labels: LabelSet, data: str, classes: Sequence[str], weights: str | Path = "weights") -> None:
+    """Raises `InputError` where a network's classes are not those of the data's labels; Void may be with either.
+
+    Classes without names of their own are taken to be the data's, if they are as many.
+    """
+    known, wanted = ([name for name in names if name != VOID] for names in (labels.classes, classes))
+    if known != wanted if labels.named else len(known) not in (len(wanted), len(classes)):
+        own = f"{labels} ({', '.join(labels.classes[:3])}, …)"
+        raise InputError(
+            f"{weights}: know {own}, and the data has {data}'s {len(classes)} ({', '.join(classes[:3])}, …); give "
+            "weights that were trained on classes of this data"
+        )
+
+
+def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
+    """Names of the classes that labels may have, and which of them is Void."""
+    names = model.known_labels().classes
+    if VOID in names:
+        return names, names.index(VOID)
+    # CamVid's labels know Void even where the network does not.
+    return (*names, VOID) if names == camvid.CLASSES else names, len(names) if names == camvid.CLASSES else None
+
+
+def _outputs(model: ARSegNet) -> int:
+    classifier = model.classifier
+    return int(getattr(classifier, "out_channels", 0))
+
+
+def _scored(
+    model: ARSegNet, passes: Sequence[Pass], modes: Sequence[Mode], gop: int, classes: int, workers: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    if workers == 1 or len(passes) == 1:
+        for one in passes:
+            yield one.name, score_pass(model, one, modes, gop, classes)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    context = torch.multiprocessing.get_context("spawn")
+    setup = (model, tuple(modes), gop, classes, threads)
+    with ProcessPoolExecutor(min(workers, len(passes)), context, _set_up, setup) as pool:
+        coming = {pool.submit(_work, one): one.name for one in passes}
+        try:
+            for future in as_completed(coming):
+                yield coming[future], future.result()
+        except BrokenProcessPool as error:
+            raise workers_ended(workers) from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_worker: tuple[ARSegNet, Sequence[Mode], int, int]
+
+
+def _set_up(model: ARSegNet, modes: Sequence[Mode], gop: int, classes: int, threads: int) -> None:
+    global _worker
+    torch.set_num_threads(threads)
+    _worker = model, modes, gop, classes
+
+
+def _work(one: Pass) -> np.ndarray:
+    model, modes, gop, classes = _worker
+    return score_pass(model, one, modes, gop, classes)
+
+
+def score_pass(model: ARSegNet, one: Pass, modes: Sequence[Mode], gop: int, classes: int) -> np.ndarray:
+    """Confusion matrices of one video, int64 `[modes, gop, classes, classes]`."""
+    matrices = {mode: [ConfusionMatrix(classes) for _ in range(gop)] for mode in modes}
+    segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop) for mode in modes}
+    with tempfile.TemporaryDirectory() as folder:
+        video = one.video
+        if video is None:
+            video = Path(folder) / "run.mp4"
+            encode(one.frames, video, rate=one.rate, gop=gop, crf=one.crf)
+        with VideoReader(video, gop=gop) as reader:
+            for frame in reader:
+                wanted = one.labels.get(frame.index)
+                if wanted is not None and wanted[0] != frame.distance:
+                    raise InputError(
+                        f"{video}: frame {frame.index} lies {frame.distance} from its keyframe, expected {wanted[0]}"
+                    )
+                # Frames that nobody scores need no result; but for keyframes, which those after them take from.
+                if wanted is None and not frame.keyframe:
+                    continue
+                label = None if wanted is None else _read(wanted[1])
+                for mode, segmenter in segmenters.items():
+                    predicted = segmenter.segment(frame)
+                    if label is not None:
+                        matrices[mode][frame.distance].add(label, predicted)
+                if frame.index >= max(one.labels):
+                    break
+    return np.stack([[matrix.counts for matrix in matrices[mode]] for mode in modes])
+
+
+def _read(label: np.ndarray | Path) -> np.ndarray:
+    if isinstance(label, np.ndarray):
+        return label
+    from PIL import Image
+
+    with Image.open(os.fspath(label)) as file:
+        return np.asarray(file)

@@ -1,0 +1,1 @@
+"""What the vectors of a video are worth."""

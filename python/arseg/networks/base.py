@@ -1,0 +1,77 @@
+"""What the paper's networks share: features, a 1x1 classifier, and the way from its scores to the output."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arseg.labels import LabelSet
+
+
+class Outputs(NamedTuple):
+    """What training needs of one forward pass.
+
+    Attributes:
+        logits: the main output, as `forward` gives it.
+        auxiliary: one tensor for each auxiliary head, in the order of `arseg.train.losses`; empty without heads.
+        feature: the fusion feature `[N, C, h, w]`, for feature similarity.
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+    feature: Tensor
+
+
+def with_corners(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear to `size` with the corner pixels in place (align_corners=True), as the published networks resize."""
+    return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class SplitNetwork(nn.Module):
+    """A network in the parts that CReFF needs.
+
+    Subclasses define `encode` and `output`, and the attributes:
+        channels: of the fusion feature.
+        classifier: the 1x1 convolution from there to classes.
+        auxiliary: heads that only training uses, or None.
+        upsampling: factor by which the output is larger than the scores, before it is brought to the frame.
+        align_corners: how the scores are brought to the frame.
+        label_set: classes and normalisation, where they are known.
+    """
+
+    channels: int
+    classifier: nn.Conv2d
+    auxiliary: nn.Module | None
+    upsampling = 1
+    align_corners = True
+    label_set: LabelSet | None = None
+
+    def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`[N, 3, H, W]` normalised RGB -> the fusion feature, and the maps that the auxiliary heads look at."""
+        raise NotImplementedError
+
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Fusion feature -> the main output, for an image of `size`; None: as the fused network gives it."""
+        raise NotImplementedError
+
+    def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """The auxiliary heads' scores for an image of `size`."""
+        raise NotImplementedError
+
+    def features(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, channels, h, w]`."""
+        return self.encode(image)[0]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the main output of the published network."""
+        size = (image.shape[2], image.shape[3])
+        return self.output(self.features(image), size)
+
+    def forward_train(self, image: Tensor) -> Outputs:
+        """`[N, 3, H, W]` normalised RGB -> main output, auxiliary outputs, fusion feature."""
+        size = (image.shape[2], image.shape[3])
+        feature, maps = self.encode(image)
+        auxiliary = () if self.auxiliary is None else self.auxiliary_outputs(maps, size)
+        return Outputs(self.output(feature, size), auxiliary, feature)

@@ -1,0 +1,153 @@
+"""Ways to join the low-resolution feature with the warped reference: CReFF, and what the paper compares it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from arseg.errors import InputError
+from arseg_ext import ops
+from arseg_ext.nn import CReFF
+
+from .base import with_corners
+
+
+def enlarged(low_res: Tensor, like: Tensor) -> Tensor:
+    return with_corners(low_res, (like.shape[2], like.shape[3]))
+
+
+class Attention(CReFF):
+    """CReFF: up(low) + softmax(Q K) V over a window. `join` takes a reference that is warped already."""
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        """Warped reference `[N, C, H, W]` and low-resolution feature `[N, C, h, w]` -> fused `[N, C, H, W]`."""
+        up = enlarged(low_res, warped)
+        return up + self.attend(warped, up)
+
+    def attend(self, warped: Tensor, up: Tensor) -> Tensor:
+        query, key, value = self.lr_query_conv(up), self.hr_key_conv(warped), self.hr_value_conv(warped)
+        return ops.local_attention(query, key, value, window=self.window, outside=self.outside)
+
+
+class Joined(nn.Module):
+    """Fusions that warp first, with the arguments of `CReFF.forward`."""
+
+    grid: str
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(
+        self,
+        reference: Tensor,
+        low_res: Tensor,
+        motion: Tensor,
+        *,
+        block: int | None = None,
+        frame_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        if motion.is_floating_point():
+            return self.join(ops.flow_warp(reference, motion, grid=self.grid), low_res)
+        if block is None or frame_size is None:
+            raise InputError(f"motion: an int16 field needs block and frame_size, got {block} and {frame_size}")
+        warped = ops.mv_warp(reference, motion, block=block, frame_size=frame_size, grid=self.grid)
+        return self.join(warped, low_res)
+
+
+class AttentionOnly(Joined):
+    """softmax(Q K) V alone, without the low-resolution feature added to it."""
+
+    def __init__(self, channels: int, window: int, grid: str):
+        super().__init__()
+        self.grid, self.window = grid, window
+        self.lr_query_conv = self.convolution(channels)
+        self.hr_key_conv = self.convolution(channels)
+        self.hr_value_conv = self.convolution(channels)
+
+    def convolution(self, channels: int) -> nn.Conv2d:
+        return nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        query = self.lr_query_conv(enlarged(low_res, warped))
+        return ops.local_attention(query, self.hr_key_conv(warped), self.hr_value_conv(warped), window=self.window)
+
+
+class DenseAttention(AttentionOnly):
+    """CReFF whose three convolutions mix the channels."""
+
+    def convolution(self, channels: int) -> nn.Conv2d:
+        return nn.Conv2d(channels, channels, 3, padding=1)
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        return enlarged(low_res, warped) + super().join(warped, low_res)
+
+
+class ValueOnly(Joined):
+    """CReFF without attention: up(low) + V."""
+
+    def __init__(self, channels: int, window: int, grid: str):
+        super().__init__()
+        self.grid = grid
+        self.hr_value_conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        return enlarged(low_res, warped) + self.hr_value_conv(warped)
+
+
+class Convolution(Joined):
+    """A 3x3 convolution over both features."""
+
+    def __init__(self, channels: int, window: int, grid: str):
+        super().__init__()
+        self.grid = grid
+        self.fusion_conv = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        return self.fusion_conv(torch.cat([enlarged(low_res, warped), warped], 1))
+
+
+class Nothing(Joined):
+    """The low-resolution feature alone, enlarged."""
+
+    def __init__(self, channels: int, window: int, grid: str):
+        super().__init__()
+        self.grid = grid
+
+    def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        return enlarged(low_res, warped)
+
+    def forward(
+        self,
+        reference: Tensor,
+        low_res: Tensor,
+        motion: Tensor,
+        *,
+        block: int | None = None,
+        frame_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        return enlarged(low_res, reference)
+
+
+FUSIONS: Mapping[str, Callable[[int, int, str], Attention | Joined]] = {
+    "attention": Attention,
+    "attention-only": AttentionOnly,
+    "dense-attention": DenseAttention,
+    "value": ValueOnly,
+    "convolution": Convolution,
+    "none": Nothing,
+}
+"""Names of the fusions. "value" is "attention" switched off; "none" uses nothing of the reference."""
+
+
+def make_fusion(name: str, channels: int, window: int = 7, grid: str = "aligned") -> Attention | Joined:
+    """A fusion of `FUSIONS`. `window`: side of the attention; `grid`: see `arseg_ext.ops.flow_warp`.
+
+    Raises `InputError` for an unknown name or a window that the attention does not have.
+    """
+    if name not in FUSIONS:
+        raise InputError(f"fusion: expected one of {', '.join(FUSIONS)}, got {name!r}")
+    if not isinstance(window, int) or window % 2 == 0 or not 3 <= window <= 15:
+        raise InputError(f"window: expected an odd side from 3 to 15, got {window!r}")
+    return FUSIONS[name](channels, window, grid)

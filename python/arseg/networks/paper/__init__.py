@@ -1,0 +1,1 @@
+"""The networks that AR-Seg was published with."""

@@ -1,0 +1,88 @@
+"""PSPNet as the paper has it for CamVid: a dilated ResNet, pooled context, and three upsamplings to full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arseg.networks.base import SplitNetwork, with_corners
+from arseg.networks.pyramid import resize_to
+
+from .resnet import ResNet
+
+
+class PyramidPooling(nn.Module):
+    """Average pools of several bins beside the map itself, joined by a 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, bins: Sequence[int]):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(inputs, inputs, 1, bias=False)) for b in bins
+        )
+        self.bottleneck = nn.Conv2d(inputs * (len(bins) + 1), outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = [resize_to(stage(x), x) for stage in self.stages]
+        return F.relu(self.bottleneck(torch.cat([*pooled, x], 1)))
+
+
+class Upsampling(nn.Module):
+    """Twice the size, then a 3x3 convolution."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.PReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (2 * x.shape[2], 2 * x.shape[3])
+        return self.conv(F.interpolate(x, size=size, mode="bilinear", align_corners=False))
+
+
+class PSPNet(SplitNetwork):
+    """PSPNet whose fusion feature has the image's resolution, for `ARSegNet(..., channels=64)`.
+
+    Args:
+        classes: of the 1x1 `classifier`, which is `final_conv` in the authors' weights.
+        depth: of the ResNet, 18, 34 or 50.
+        bins: of the pooled context.
+        auxiliary: with the head of the authors' training: which classes are in the image, from the maxima of layer 3
+            (`classifier` in their weights).
+
+    The output is log-probabilities, as theirs is; a softmax, a cross-entropy or an argmax takes them as logits.
+    """
+
+    channels = 64
+
+    def __init__(self, classes: int = 12, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False):
+        super().__init__()
+        self.feats = ResNet(depth, dilated=True)
+        _, wide, wider = self.feats.channels
+        self.psp = PyramidPooling(wider, 1024, bins)
+        self.drop_1 = nn.Dropout2d(0.3)
+        self.up_1 = Upsampling(1024, 256)
+        self.up_2 = Upsampling(256, 64)
+        self.up_3 = Upsampling(64, self.channels)
+        self.drop_2 = nn.Dropout2d(0.15)
+        self.classifier = nn.Conv2d(self.channels, classes, 1)
+        self.auxiliary = nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, classes)) if auxiliary else None
+
+    def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """-> the fusion feature `[N, 64, h, w]`, sides rounded up to multiples of 8, and the map of layer 3."""
+        _, early, x = self.feats(image)
+        x = self.drop_1(self.psp(x))
+        for up in (self.up_1, self.up_2, self.up_3):
+            x = self.drop_2(up(x))
+        return x, (early,)
+
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """-> log-probabilities `[N, classes, H, W]` at `size`, or else at the feature's size."""
+        scores = self.classifier(feature)
+        return (scores if size is None else with_corners(scores, size)).log_softmax(1)
+
+    def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """-> one logit `[N, classes]` for each class: whether it is in the image."""
+        assert self.auxiliary is not None
+        return (self.auxiliary(F.adaptive_max_pool2d(maps[0], 1).flatten(1)),)

@@ -1,0 +1,82 @@
+"""PSPNet as the paper has it for Cityscapes: a dilated ResNet, pooled context, and a wide head at stride 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from arseg.networks.base import SplitNetwork, with_corners
+
+from .resnet import ResNet
+
+
+class PyramidPooling(nn.Module):
+    """Average pools of several bins, each narrowed, joined to the map itself: twice its channels."""
+
+    def __init__(self, inputs: int, bins: Sequence[int]):
+        super().__init__()
+        narrow = inputs // len(bins)
+        self.features = nn.ModuleList(
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(b),
+                nn.Conv2d(inputs, narrow, 1, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(inplace=True),
+            )
+            for b in bins
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (x.shape[2], x.shape[3])
+        return torch.cat([x, *(with_corners(stage(x), size) for stage in self.features)], 1)
+
+
+def head(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution and dropout, as the main and the auxiliary head begin."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Dropout2d(0.1),
+    )
+
+
+class CityscapesPSPNet(SplitNetwork):
+    """PSPNet whose fusion feature lies at stride 8, after the head's dropout: `ARSegNet(..., channels=512)`.
+
+    Args:
+        classes: of the 1x1 `classifier`, which is `cls.4` and `final_conv` in the authors' weights.
+        depth: of the ResNet, 18, 34 or 50.
+        bins: of the pooled context.
+        auxiliary: with the head of the authors' training, on layer 3 (`aux` in their weights).
+
+    Batch normalisation behind a global pool makes it impossible to train with a batch of one.
+    """
+
+    channels = 512
+
+    def __init__(self, classes: int = 19, depth: int = 18, bins: Sequence[int] = (1, 2, 3, 6), auxiliary: bool = False):
+        super().__init__()
+        self.resnet = ResNet(depth, dilated=True, dilate_first=True)
+        _, wide, wider = self.resnet.channels
+        self.ppm = PyramidPooling(wider, bins)
+        self.head = head(2 * wider, self.channels)
+        self.classifier = nn.Conv2d(self.channels, classes, 1)
+        self.auxiliary = nn.Sequential(*head(wide, 256), nn.Conv2d(256, classes, 1)) if auxiliary else None
+
+    def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """-> the fusion feature `[N, 512, ceil(H/8), ceil(W/8)]`, and the map of layer 3."""
+        _, early, x = self.resnet(image)
+        return self.head(self.ppm(x)), (early,)
+
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """-> logits `[N, classes, H, W]` at `size`, or else at the feature's size, stride 8."""
+        logits = self.classifier(feature)
+        return logits if size is None else with_corners(logits, size)
+
+    def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """-> logits `[N, classes, *size]`."""
+        assert self.auxiliary is not None
+        return (with_corners(self.auxiliary(maps[0]), size),)

@@ -1,0 +1,32 @@
+"""From a decoded frame to what a network takes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+WIDEST = 8.0
+"""Width to height of the widest frames that are seen at the height asked for."""
+
+
+def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
+    """(height, width) at which a network sees a frame of that size; `height` None: as it is.
+
+    A frame more than 8 times as wide as high gets fewer rows: as many pixels as one of 8:1 has at that height.
+
+    A width that changes anyhow becomes a multiple of 8, so that the last cell of a map of stride 4 is a whole one, at
+    half that resolution, too: a map is stretched over the frame and read along its vectors as if all its cells were.
+    """
+    if height is None or height == frame[0]:
+        return frame
+    shape = frame[1] / frame[0]
+    if shape > WIDEST:
+        height = max(8, int(height * (WIDEST / shape) ** 0.5))
+    return height, max(8, 8 * round(shape * height / 8))
+
+
+def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 `[N, 3, H, W]` -> float32, `(image / 255 - mean) / std`, channels last in memory."""
+    scale = torch.tensor(std, device=image.device).view(1, 3, 1, 1) * 255
+    shift = torch.tensor(mean, device=image.device).view(1, 3, 1, 1) * 255
+    return ((image - shift) / scale).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,132 @@
+"""Phase 2's first stage: the low-resolution branch alone, on single frames, under the frozen keyframe network.
+
+Source: Hu et al., CVPR 2023, whose first 50 of 100 epochs on CamVid are without the fusion, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arseg.data.pairs import Clip
+from arseg.data.stills import Still, compressed
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.fusion import enlarged
+from arseg.train.loop import Batch, Schedule, train
+
+from .hr import Donors, HrRecipe, rate_groups, sample_stills, segmentation_loss
+
+if TYPE_CHECKING:
+    from .ar import ArRecipe
+
+SHARES = {"street": 1 / 8, "video": 1 / 4}
+"""Of a batch; the rest are labelled stills."""
+
+Clips = Mapping[str, list[Clip]]
+"""Of "still", "street" and "video"."""
+
+# What the stage depends on; another fusion after it does not make it another one.
+_SETTINGS = (
+    "low_steps",
+    "low_batch",
+    "low_rate",
+    "crop",
+    "scales",
+    "streets",
+    "scale",
+    "overlap",
+    "similarity",
+    "distillation",
+    "seed",
+)
+
+Teacher = Callable[[Tensor], Tensor]
+"""Image -> fusion feature, of the frozen keyframe network."""
+
+
+def imitation_loss(
+    net: ARSegNet, feature: Tensor, logits: Tensor, wanted: Tensor, label: Tensor, weights: Tensor, recipe: ArRecipe
+) -> dict[str, Tensor]:
+    """A frame's logits against its label; its feature and logits against the teacher's feature `wanted` (FST).
+
+    Unlabelled frames count in the latter two alone.
+    """
+    with torch.no_grad(), torch.autocast(wanted.device.type, torch.bfloat16):
+        classes = net.classifier(wanted).float().softmax(1)
+    large = F.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
+    return {
+        **segmentation_loss(large, label, weights, recipe.overlap),
+        "similarity": recipe.similarity * F.mse_loss(feature.float(), wanted.float()),
+        "distillation": recipe.distillation * F.cross_entropy(logits.float(), classes),
+    }
+
+
+def low_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
+    """`imitation_loss` of what the low-resolution branch finds by itself, enlarged."""
+    with torch.autocast(batch["image"].device.type, torch.bfloat16):
+        with torch.no_grad():
+            wanted = teacher(batch["image"])
+        feature = enlarged(net.low_res(batch["image"]), wanted)
+        logits = net.classifier(feature)
+    return imitation_loss(net, feature, logits, wanted, batch["label"], weights, recipe)
+
+
+def counts(batch: int, shares: Mapping[str, float], clips: Clips) -> dict[str, int]:
+    """How many of a batch are of each kind: "still" first, which takes what kinds without clips or places leave."""
+    others = {kind: round(batch * share) for kind, share in shares.items() if clips[kind]}
+    return {"still": batch - sum(others.values()), **{kind: count for kind, count in others.items() if count}}
+
+
+def train_low(
+    net: ARSegNet,
+    teacher: Teacher,
+    stills: Sequence[Still],
+    clips: Clips,
+    weights: Tensor,
+    folder: Path,
+    recipe: ArRecipe,
+    made_from: Mapping[str, Any],
+    **options: Any,
+) -> None:
+    """Trains `net.low` for `recipe.low_steps`, and leaves it with the running mean of its weights.
+
+    Args:
+        stills: labelled frames, shown as they are and as keyframes of H.264; rare things are pasted among them.
+        clips: those of streets and unlabelled videos lend their frames.
+        folder: where the stage's own state and log are.
+        made_from: what tells these data and teacher from others.
+        options: `report`, `device` and `tensorboard` of `loop.train`.
+    """
+    views = HrRecipe(crop=recipe.crop, scales=recipe.scales)
+    versions = [stills, *(compressed(stills, crf) for crf in views.qualities)]
+    places = counts(recipe.low_batch, SHARES, clips)
+    sources: list[tuple[Sequence[Sequence[Still]], int]] = [(versions, places.pop("still"))]
+    sources += [([_frames(clips[kind])], count) for kind, count in places.items()]
+    donors = Donors(stills)
+
+    def sample(_: int, rng: np.random.Generator) -> Batch:
+        return sample_stills(sources, donors, views, rng)
+
+    net.low.load_state_dict(
+        train(
+            net.low,
+            rate_groups(net.low),
+            sample,
+            lambda batch: low_loss(net, teacher, batch, weights, recipe),
+            Schedule(recipe.low_steps, recipe.low_rate, averaging=0.998),
+            folder,
+            settings={**{name: getattr(recipe, name) for name in _SETTINGS}, "shares": SHARES, **made_from},
+            seed=recipe.seed,
+            **options,
+        )
+    )
+
+
+def _frames(clips: Sequence[Clip]) -> list[Still]:
+    return [still for clip in clips for still in zip(clip.images, clip.labels, strict=True)]

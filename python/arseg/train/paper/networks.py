@@ -1,0 +1,149 @@
+"""The paper's networks as training takes them: where they start, their losses, their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arseg.data.datasets import STATISTICS
+from arseg.errors import InputError
+from arseg.networks.base import SplitNetwork
+from arseg.networks.fused import FusedNetwork
+from arseg.networks.paper.bisenet import BiSeNet
+from arseg.networks.paper.pspnet import PSPNet
+from arseg.networks.paper.published import architecture, make_published
+from arseg.train.losses import bisenet_loss, psp_camvid_loss, psp_cityscapes_loss
+from arseg.weights.build import build
+from arseg.weights.files import load_into, read_checkpoint, save_checkpoint
+
+SegmentationLoss = Callable[[Tensor, Sequence[Tensor], Tensor], dict[str, Tensor]]
+"""(logits, auxiliary outputs, labels) -> named terms."""
+
+
+def loss_of(arch: str, auxiliary: float) -> SegmentationLoss:
+    """The published loss of an architecture; `auxiliary` weighs the PSPNets' heads."""
+    network = architecture(arch).network
+    if network is BiSeNet:
+        return bisenet_loss
+    return partial(psp_camvid_loss if network is PSPNet else psp_cityscapes_loss, share=auxiliary)
+
+
+def new_network(arch: str, backbone: str = "") -> SplitNetwork:
+    """The high-resolution network with its auxiliary heads; `backbone` as in `PaperHrRecipe`."""
+    network = make_published(arch, "hr")
+    assert isinstance(network, SplitNetwork)
+    if backbone:
+        load_backbone(_encoder(network), backbone, architecture(arch).depth)
+    return network
+
+
+def _encoder(network: nn.Module) -> nn.Module:
+    from arseg.networks.paper.resnet import ResNet
+
+    return next(module for module in network.modules() if isinstance(module, ResNet))
+
+
+def load_backbone(encoder: nn.Module, source: str, depth: int) -> None:
+    """A ResNet's weights, with torchvision's keys: "imagenet" (downloaded), a .pth or a .safetensors file.
+
+    Raises `InputError` where the file is missing or its keys do not fit.
+    """
+    if source == "imagenet":
+        from torchvision.models import get_model_weights
+
+        state = get_model_weights(f"resnet{depth}").IMAGENET1K_V1.get_state_dict(progress=False)  # type: ignore[attr-defined]
+    else:
+        state = _state_dict(Path(source))
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    own = encoder.state_dict()
+    unfit = sorted(
+        key
+        for key in {*own, *state}
+        if not key.endswith("num_batches_tracked")
+        and (key not in own or key not in state or own[key].shape != state[key].shape)
+    )
+    if unfit:
+        raise InputError(
+            f"backbone: {source}: expected the weights of torchvision's resnet{depth}; {len(unfit)} keys do not fit, "
+            f"the first is {unfit[0]}"
+        )
+    encoder.load_state_dict(state, strict=False)
+
+
+def _state_dict(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"backbone: {path}: no such file; expected a ResNet's weights, or the word imagenet")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"backbone: {path}: cannot be read ({type(error).__name__}: {error})") from error
+
+
+def labels_record(arch: str, statistics: str = "") -> dict[str, Any]:
+    """The classes of an architecture's data set and its input statistics, for a weights file.
+
+    `statistics`: a name of `STATISTICS`; the architecture's own where empty.
+    """
+    record = architecture(arch).labels.to_json()
+    if statistics:
+        mean, std = STATISTICS[statistics]
+        record |= {"mean": list(mean), "std": list(std)}
+    return record
+
+
+def save_hr(state: Mapping[str, Tensor], path: Path, arch: str, labels: Mapping[str, Any]) -> None:
+    """The high-resolution network, with its auxiliary heads, as a weights file of kind "hr"."""
+    config = {"arch": arch, "auxiliary": True, "labels": dict(labels)}
+    save_checkpoint(state, path, kind="hr", config=config, half=False)
+
+
+def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, dict[str, Any]]:
+    """A network that `save_hr` wrote, frozen and in eval mode, and its label set as JSON.
+
+    Raises `InputError` where it is another network or takes images that are normalised in another way.
+    """
+    kind, config, state = read_checkpoint(path)
+    if kind != "hr" or config.get("arch") != arch:
+        found = config.get("arch", "the default network") if kind == "hr" else f'kind "{kind}"'
+        raise InputError(f"{path}: expected phase-1 weights of {arch} (from `arseg train hr --preset …`), got {found}")
+    labels = config["labels"]
+    if (tuple(labels["mean"]), tuple(labels["std"])) != STATISTICS[statistics]:
+        raise InputError(f"statistics: {path} was trained with others than {statistics}; give those of phase 1")
+    network = build(kind, config)
+    assert isinstance(network, SplitNetwork)
+    load_into(network, state, path)
+    return network.eval().requires_grad_(False), labels
+
+
+def new_fused(arch: str, teacher: SplitNetwork, *, window: int, fusion: str, start: str, backbone: str) -> FusedNetwork:
+    """The low-resolution network with its fusion; its classifier is the teacher's, frozen."""
+    fused = make_published(arch, "fused", window=window, fusion=fusion)
+    assert isinstance(fused, FusedNetwork)
+    if start == "teacher":
+        fused.network.load_state_dict(teacher.state_dict())
+    elif backbone:
+        load_backbone(_encoder(fused.network), backbone, architecture(arch).depth)
+    fused.network.classifier.load_state_dict(teacher.classifier.state_dict())
+    fused.network.classifier.requires_grad_(False)
+    return fused
+
+
+def ar_state(teacher: nn.Module, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Both networks as the state of an `ARSegNet`, without what only training uses."""
+    state = {f"high.{k}": v for k, v in teacher.state_dict().items() if not k.startswith("auxiliary.")}
+    for key, value in fused.items():
+        low = key.removeprefix("network.")
+        if key.startswith("fusion."):
+            state[key] = value
+        elif not low.startswith(("auxiliary.", "classifier.")):
+            state[f"low.{low}"] = value
+    return state

@@ -1,0 +1,7 @@
+"""Weights: files of them, the networks that they are of, and those that the package ships."""
+
+from __future__ import annotations
+
+from .files import load_checkpoint, save_checkpoint
+
+__all__ = ["load_checkpoint", "save_checkpoint"]

@@ -1,0 +1,157 @@
+"""Weights on disk: safetensors, half precision, with what is needed to build the network again."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from arseg.errors import ArsegError, InputError
+from arseg.files import replacing
+
+DEFAULT_WEIGHTS = Path(__file__).resolve().parent / "shipped" / "lite0-camvid.safetensors"
+"""The weights that the package ships; their model card lies beside them."""
+
+
+class CheckpointError(ArsegError):
+    """A weights file that cannot be read, or does not fit the network; the message names the file."""
+
+
+def save_checkpoint(
+    state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any], half: bool = True
+) -> None:
+    """Writes the tensors (atomically), floating ones as float16; `kind` and `config` go into the file's metadata.
+
+    `kind`, `config`: what `arseg.weights.build.build` takes. `half=False` keeps the tensors' own precision.
+    """
+    path = Path(path)
+    tensors = {
+        key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    with replacing(path) as part:
+        mode = stat.S_IMODE(part.stat().st_mode)  # save_file would leave it readable to its owner alone
+        save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
+        part.chmod(mode)
+
+
+def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such weights file; expected a .safetensors file of `arseg train` or `arseg convert`"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
+    if "kind" not in meta or "config" not in meta:
+        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected one of `arseg train` or `arseg convert`")
+    floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    try:
+        config = json.loads(meta["config"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata cannot be read ({error}); make the file again") from error
+    return meta["kind"], config, floats
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a `.safetensors` or `.pth` file, also one under "state_dict" or "model".
+
+    Raises `InputError` where there is none; nothing but tensors is unpickled.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .pth or .safetensors file with a state dict")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not a readable .safetensors file ({error})") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise InputError(
+            f"{path}: not a .pth file of plain tensors, which alone is read (weights_only=True); save the network's "
+            "state_dict() with torch.save"
+        ) from error
+    for name in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(f"{path}: expected a state dict, names and tensors, got {type(found).__name__}")
+    return dict(found)
+
+
+def load_state(network: nn.Module, path: str | Path) -> None:
+    """Loads a network's own state, as `read_state_dict` finds it, with or without `module.` before its keys.
+
+    Raises `InputError` where the file cannot be read, `CheckpointError` where it does not fit.
+    """
+    state = read_state_dict(Path(path))
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: holds no state dict; expected what `torch.save(model.state_dict(), …)` writes")
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    counters = "num_batches_tracked"  # of batch normalisation in training, which some writers leave out
+    load_into(network, {k.removeprefix(prefix): v for k, v in state.items() if not k.endswith(counters)}, path)
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
+    own = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if missing or unknown or shapes:
+        found = [
+            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for what, keys in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes)))
+            if keys
+        ]
+        raise CheckpointError(f"{path}: the weights do not fit the network: {'; '.join(found)}")
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+    check_fit(module, state, path)
+    module.load_state_dict(dict(state), strict=False)
+
+
+@contextmanager
+def building(path: str | Path) -> Iterator[None]:
+    """What cannot be built of a file's metadata is a `CheckpointError` that names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
+
+
+def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
+    """The network in a weights file, in eval mode.
+
+    An `ARSegNet` (kinds "ar" and "accelerated"), its high-resolution network ("hr"), or a `FusedNetwork` ("fused"). Its
+    attribute `label_set` says what its classes are and how its input is normalised.
+
+    Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
+    """
+    from .build import build
+
+    kind, config, state = read_checkpoint(path)
+    with building(path):
+        module = build(kind, config)
+    load_into(module, state, path)
+    return module.eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
+from arseg.weights.files import CheckpointError, load_checkpoint, save_checkpoint
+
+CONFIG = {"classes": 3, "channels": 8, "wide": 8}
+
+
+def make(path, config=CONFIG, **change):
+    net = PyramidNet(**CONFIG)
+    save_checkpoint({**net.state_dict(), **change}, path, kind="hr", config=config)
+    return net
+
+
+def test_round_trip_in_half_precision(tmp_path):
+    net = make(tmp_path / "a.safetensors").eval()
+    back = load_checkpoint(tmp_path / "a.safetensors")
+    assert not back.training
+    for key, value in back.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, net.state_dict()[key].half().float(), rtol=0, atol=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"], "nothing half-written stays beside it"
+
+
+def test_kind_ar_comes_back_as_such(tmp_path):
+    net = ARSegNet(PyramidNet(**CONFIG), channels=8, scale=0.3, window=5)
+    save_checkpoint(net.state_dict(), tmp_path / "b.st", kind="ar", config={**CONFIG, "scale": 0.3, "window": 5})
+    back = load_checkpoint(tmp_path / "b.st")
+    assert isinstance(back, ARSegNet) and back.scale == 0.3
+
+
+def test_faults_name_the_file_and_the_keys(tmp_path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(CheckpointError, match=r"c\.safetensors: no such weights file"):
+        load_checkpoint(path)
+    path.write_bytes(b"not weights at all")
+    with pytest.raises(CheckpointError, match=r"c\.safetensors: not a readable \.safetensors file"):
+        load_checkpoint(path)
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match=r"no AR-Seg metadata"):
+        load_checkpoint(path)
+    make(path, surplus=torch.zeros(1))
+    with pytest.raises(CheckpointError, match=r"1 unknown \(surplus\)"):
+        load_checkpoint(path)
+    make(path, **{"classifier.bias": torch.zeros(7)})
+    with pytest.raises(CheckpointError, match=r"1 of another shape \(classifier\.bias\)"):
+        load_checkpoint(path)
+    for config in ({"depth": 3}, {**CONFIG, "wide": -8}, {**CONFIG, "channels": "many"}):
+        make(path, config=config)
+        with pytest.raises(CheckpointError, match=r"describes no network we know"):
+            load_checkpoint(path)
+    save_checkpoint({}, path, kind="ar", config=CONFIG)
+    with pytest.raises(CheckpointError, match=r"describes no network we know: no 'scale' in it"):
+        load_checkpoint(path)
+    save_file({"x": torch.zeros(2)}, path, metadata={"kind": "hr", "config": "{bad"})
+    with pytest.raises(CheckpointError, match=r"its metadata cannot be read"):
+        load_checkpoint(path)

@@ -1,0 +1,38 @@
+"""The weights that the package ships do what the demo shows, on a street they have never seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from arseg.camvid_classes import CLASSES
+from arseg.data.street import StreetScene
+from arseg.evaluate.metrics import ConfusionMatrix
+from arseg.networks.arseg_net import ARSegNet
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import encode
+from arseg.weights.files import DEFAULT_WEIGHTS, load_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model() -> ARSegNet:
+    loaded = load_checkpoint()
+    assert isinstance(loaded, ARSegNet)
+    return loaded
+
+
+def test_file_and_card():
+    assert DEFAULT_WEIGHTS.stat().st_size <= 24e6
+    assert DEFAULT_WEIGHTS.with_suffix(".md").read_text().startswith(f"# {DEFAULT_WEIGHTS.name}")
+
+
+def test_a_street_is_segmented(model, tmp_path):
+    frames = list(StreetScene(90210).frames(12, start=50))
+    encode((image for image, _ in frames), tmp_path / "street.mp4", rate=15)
+    miou = {}
+    for mode in ("hr", "lr", "ar"):
+        scores = ConfusionMatrix(len(CLASSES))
+        for result in VideoSegmenter(model, mode=mode).stream(tmp_path / "street.mp4"):
+            scores.add(frames[result.index][1], result.labels)
+        miou[mode] = scores.miou()
+    assert miou["hr"] > 55, miou
+    assert miou["ar"] > miou["lr"] + 2, miou
