@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from arseg.labels import LabelSet
 
 WIDEST = 8.0
 """Width to height of the widest frames that are seen at the height asked for."""
@@ -30,3 +34,22 @@ def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
     scale = torch.tensor(std, device=image.device).view(1, 3, 1, 1) * 255
     shift = torch.tensor(mean, device=image.device).view(1, 3, 1, 1) * 255
     return ((image - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+
+def network_input(picture: np.ndarray, height: int | None, label_set: LabelSet, device: torch.device) -> Tensor:
+    """A decoded frame as a network takes it: uint8 `[H, W, 3]` RGB -> float32 `[1, 3, *input_size(...)]`, normalised.
+
+    Args:
+        height: of the frames that the network sees; None: as they are.
+    """
+    image = torch_view(picture).permute(2, 0, 1)[None]
+    size = input_size((image.shape[2], image.shape[3]), height)
+    if size != tuple(image.shape[2:]):
+        # In bytes, as in training: that is torch's fastest way, but the CPU's alone.
+        image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return normalise(image.to(device), label_set.mean, label_set.std)
+
+
+def torch_view(array: np.ndarray) -> Tensor:
+    """torch wants memory that it may write to; the reader's arrays may be views of the decoder's."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -19,7 +19,7 @@ from arseg.evaluate.by_distance import Scores, check_classes, evaluate, evaluate
 from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.evaluate.report import class_table, notes, save_plot, save_scores, scores_table
 from arseg.labels import CAMVID, CAMVID_VOID, CITYSCAPES, LabelSet
-from arseg.segment.segmenter import VideoSegmenter
+from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.train.paper.networks import labels_record
 from arseg.video import VideoReader, encode
 from arseg.weights.build import build
@@ -65,9 +65,10 @@ def test_each_frame_is_met_at_every_distance(tiny, frames, passes, scores):
     segmenter = VideoSegmenter(tiny, gop=GOP)
     met = {d: [] for d in range(GOP)}
     for offset in range(GOP):
+        group = Group()
         with VideoReader(passes[offset].video, gop=GOP) as reader:
             for frame in reader:
-                predicted = segmenter.segment(frame)
+                predicted = segmenter.segment(frame, group)
                 index = offset + frame.index
                 if index >= GOP - 1:
                     label = frames[index][1]

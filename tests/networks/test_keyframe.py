@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.keyframe import details, warped_logits
-from arseg.networks.pyramid import PyramidNet
+from arseg.networks.keyframe import details, warped_logits, with_keyframe
 
 
 def checkerboard(dtype=torch.float32):
@@ -46,11 +44,12 @@ def test_what_agrees_is_not_learned_through_the_overlap():
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_details_of_the_warped_keyframe_are_added_by_the_root_of_the_distance(weight):
     torch.manual_seed(0)
-    net = ARSegNet(PyramidNet(classes=3, channels=8, wide=8), channels=8, keyframe_weight=weight, keyframe_detail=0.8)
     logits, kept = torch.randn(2, 2, 3, 16, 24)
     motion = torch.randint(-20, 20, (2, 16, 24, 2), dtype=torch.int16)
     where = {"block": 4, "frame_size": (64, 96)}
-    found = net.with_keyframe(logits, kept, motion, torch.tensor([1, 9]), **where, low_size=(8, 12))
+    found = with_keyframe(
+        logits, kept, motion, torch.tensor([1, 9]), weight=weight, decay=1, detail=0.8, **where, low_size=(8, 12)
+    )
     warped = warped_logits(kept, motion, 4, (64, 96))
     added = details(warped, logits, (8, 12))
     for sample, distance in enumerate((1, 9)):

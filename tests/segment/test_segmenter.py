@@ -66,10 +66,10 @@ def test_the_keyframe_counts_for_less_with_distance(tiny, clip):
     fused, warped, both = VideoSegmenter(tiny), VideoSegmenter(tiny, mode="warp"), VideoSegmenter(weighted)
     with torch.inference_mode():
         for frame in frames:
-            first, second = fused._logits(frame, groups["fused"]), warped._logits(frame, groups["warped"])
+            first, second = fused.logits(frame, groups["fused"]), warped.logits(frame, groups["warped"])
             weight = 0 if frame.keyframe else 0.7 / frame.distance
             expected = (first + weight * second) / (1 + weight)
-            torch.testing.assert_close(both._logits(frame, groups["both"]), expected)
+            torch.testing.assert_close(both.logits(frame, groups["both"]), expected)
 
 
 def test_the_keyframes_weight_is_stored_with_the_weights(tiny, tmp_path):
@@ -141,15 +141,13 @@ def test_frames_may_come_through_other_processes(tiny, clip):
         np.testing.assert_array_equal(a.labels, b.labels)
 
 
-def test_frames_of_no_known_video_need_a_group(tiny, clip):
+def test_frames_of_no_known_video_go_by_their_group(tiny, clip):
     with VideoReader(clip) as reader:
-        frames = [replace(frame, stream=None) for frame, _ in zip(reader, range(3), strict=False)]
-    segmenter, group = VideoSegmenter(tiny), Group()
-    segmenter.segment(frames[0])
-    with pytest.raises(InputError, match=r"frame 1: says nothing of the video that it is of .*; give"):
-        segmenter.segment(frames[1])
+        frames = [frame for frame, _ in zip(reader, range(3), strict=False)]
+    segmenter, group, known = VideoSegmenter(tiny), Group(), Group()
     for frame in frames:
-        segmenter.segment(frame, group)
+        found = segmenter.segment(replace(frame, stream=None), group)
+        np.testing.assert_array_equal(found, segmenter.segment(frame, known))
 
 
 def test_a_classifier_with_a_hook_is_called(tiny, clip):
@@ -169,29 +167,30 @@ def test_two_videos_frame_by_frame_are_refused_where_they_would_mix(tiny, clip, 
     with VideoReader(clip) as one, VideoReader(tmp_path / "other.mp4") as two:
         ours, theirs = list(one), list(two)
     alone = VideoSegmenter(tiny)
-    expected = [alone.segment(frame) for frame in ours[:3]]
-    segmenter = VideoSegmenter(tiny)
-    segmenter.segment(ours[0])
-    segmenter.segment(theirs[0])
+    mine = Group()
+    expected = [alone.segment(frame, mine) for frame in ours[:3]]
+    segmenter, shared = VideoSegmenter(tiny), Group()
+    segmenter.segment(ours[0], shared)
+    segmenter.segment(theirs[0], shared)
     with pytest.raises(InputError, match=r"frame 1: its keyframe is frame 0 of its video, and the last one .* Group"):
-        segmenter.segment(ours[1])
+        segmenter.segment(ours[1], shared)
     groups = Group(), Group()
     for index in range(3):
         np.testing.assert_array_equal(segmenter.segment(ours[index], groups[0]), expected[index])
         segmenter.segment(theirs[index], groups[1])
-    segmenter.segment(ours[12])
+    segmenter.segment(ours[12], shared)
     with pytest.raises(InputError, match=r"frame 2: its keyframe is frame 0"):
-        segmenter.segment(ours[2])
+        segmenter.segment(ours[2], shared)
 
 
 @pytest.mark.parametrize(("weight", "detail"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.8), (1.0, 1.0)])
 def test_forward_is_what_the_segmenter_does(tiny, clip, weight, detail):
     net = copy.deepcopy(tiny)
     net.keyframe_weight, net.keyframe_detail = weight, detail
-    segmenter, reference = VideoSegmenter(net), torch.empty(0)
+    segmenter, group, reference = VideoSegmenter(net), Group(), torch.empty(0)
     with VideoReader(clip, gop=12) as reader, torch.inference_mode():
         for frame in reader:
-            labels = segmenter.segment(frame)
+            labels = segmenter.segment(frame, group)
             pixels = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None]
             image = normalise(pixels, CAMVID.mean, CAMVID.std)
             if frame.keyframe:
@@ -212,12 +211,12 @@ def test_forward_is_what_the_segmenter_does(tiny, clip, weight, detail):
 def test_the_shipped_network_called_by_hand_agrees_with_the_segmenter(tmp_path):
     encode(moving_texture(4, 96, 128), tmp_path / "texture.mp4", rate=15, gop=12)
     segmenter = VideoSegmenter(height="video")
-    net, means = segmenter.model, segmenter.label_set
+    net, means, group = segmenter.model, segmenter.label_set, Group()
     assert net.keyframe_weight and net.keyframe_detail, "else this would show nothing"
     with VideoReader(tmp_path / "texture.mp4") as reader, torch.inference_mode():
         for frame in reader:
             image = normalise(torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None], means.mean, means.std)
-            labels = segmenter.segment(frame)
+            labels = segmenter.segment(frame, group)
             if frame.keyframe:
                 reference = net.keyframe(image)
                 continue
@@ -283,7 +282,7 @@ def test_frames_must_start_with_a_keyframe(tiny, clip):
     with VideoReader(clip) as reader:
         frames = list(reader)
     with pytest.raises(ValueError, match=r"frame 3: not a keyframe, and no keyframe came before it"):
-        VideoSegmenter(tiny).segment(frames[3])
+        VideoSegmenter(tiny).segment(frames[3], Group())
 
 
 @pytest.mark.parametrize(
@@ -313,9 +312,9 @@ def test_weights_of_phase_1_are_not_enough(tmp_path):
 
 def test_no_gradients_are_kept(tiny, clip):
     with VideoReader(clip) as reader:
-        segmenter = VideoSegmenter(tiny)
-        segmenter.segment(next(iter(reader)))
-    assert segmenter._group.reference is not None and segmenter._group.reference.is_inference()
+        segmenter, group = VideoSegmenter(tiny), Group()
+        segmenter.segment(next(iter(reader)), group)
+    assert group.reference is not None and group.reference.is_inference()
     assert all(p.grad is None for p in tiny.parameters())
     assert torch.is_grad_enabled()
 

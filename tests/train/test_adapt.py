@@ -15,10 +15,10 @@ import arseg
 from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import held_out, sample_groups, store_groups
 from arseg.errors import InputError
-from arseg.networks.keyframe import details
+from arseg.networks.keyframe import details, with_keyframe
 from arseg.preprocess import normalise
 from arseg.segment import draw
-from arseg.segment.segmenter import VideoSegmenter
+from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.train.adapt import AdaptRecipe, adapt, adaptation_loss
 from arseg.train.adapt_report import table
 from arseg.train.calibration import KEYFRAMES, keyframe_agreement
@@ -274,7 +274,7 @@ def test_normalisation_and_corners_come_from_the_model(tiles):
     net = network()
     with VideoReader(tiles, gop=12) as reader:
         frame = next(iter(reader))
-    labels = VideoSegmenter(net).segment(frame)
+    labels = VideoSegmenter(net).segment(frame, Group())
     image = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None] / 255
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in ((0.4, 0.4, 0.4), (0.3, 0.2, 0.3)))
     torch.manual_seed(0)
@@ -282,7 +282,7 @@ def test_normalisation_and_corners_come_from_the_model(tiles):
         own = TileNet()((image - mean) / std)["out"].argmax(1)[0].numpy()
     assert (labels == own).mean() > 0.999
     net.high.align_corners = True
-    assert (VideoSegmenter(net).segment(frame) != labels).any()
+    assert (VideoSegmenter(net).segment(frame, Group()) != labels).any()
 
 
 def test_overlays_take_the_models_colours():
@@ -318,7 +318,8 @@ def test_the_agreement_it_chooses_by_is_that_of_the_network_with_that_weight(til
                 low = net.low_res(normalise(frames[d], net.label_set.mean, net.label_set.std))
                 logits = net.fused_logits(low, features[0], motion, **where)
                 kept = net.classifier(features[0])
-                logits = net.with_keyframe(logits, kept, motion, d, **where, low_size=low.shape[2:])
+                where |= {"weight": weight, "decay": decay, "detail": net.keyframe_detail, "low_size": low.shape[2:]}
+                logits = with_keyframe(logits, kept, motion, d, **where)
                 shares.append((logits.argmax(1) == net.classifier(features[d]).argmax(1)).double().mean().item())
         assert found[weight, decay] == pytest.approx(100 * np.mean(shares), abs=0.02)
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.keyframe import with_keyframe
 from arseg.networks.pyramid import PyramidNet
 from arseg.train.calibration import GAINS, gain_losses, scale_fusion
 
@@ -32,8 +33,9 @@ def logits(net, batch):
     reference = net.keyframe(batch["key"])
     low = net.low_res(batch["image"])
     fused = net.classifier(net.fuse(low, reference, batch["motion"], **where))
+    where |= {"weight": net.keyframe_weight, "decay": net.keyframe_decay, "detail": net.keyframe_detail}
     where["low_size"] = low.shape[2:]
-    return net.with_keyframe(fused, net.classifier(reference), batch["motion"], batch["distance"], **where)
+    return with_keyframe(fused, net.classifier(reference), batch["motion"], batch["distance"], **where)
 
 
 @pytest.mark.parametrize("gain", [0.25, 0.5])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.keyframe import warped_logits
 from arseg.preprocess import normalise
+from arseg.segment.ways import see
 
 from .metrics import ConfusionMatrix
 
@@ -67,40 +67,24 @@ def measure(
     label_set = net.known_labels()
     found = {way: Agreement(len(label_set.classes), gop) for way in ways}
     for done, group in enumerate(groups, 1):
-        reference = None
+        reference = key_logits = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
             image = normalise(pixels, label_set.mean, label_set.std)
+            where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
             motion = None if distance == 0 else torch.from_numpy(group.vectors(distance))[None].to(device)
             with autocast():
                 feature = net.keyframe(image)
-                reference = feature if reference is None else reference
-                truth = _labels(net, net.classifier(feature), image)
+                logits = net.classifier(feature)
+                if reference is None or key_logits is None:
+                    reference, key_logits = feature, logits
+                truth = _labels(net, logits, image)
                 for way, agreement in found.items():
-                    labels = _labels(net, way_logits(net, way, image, reference, motion, distance, group.coded), image)
+                    found_logits = see(net, way, image, reference, key_logits, motion, distance, **where)
+                    labels = _labels(net, found_logits, image)
                     agreement.by_distance[distance].add(truth, labels)
         progress(done)
     return found
-
-
-def way_logits(
-    net: ARSegNet,
-    way: Way,
-    image: Tensor,
-    reference: Tensor,
-    motion: Tensor | None,
-    distance: int,
-    coded: tuple[int, int],
-) -> Tensor:
-    """What `way` makes of a frame, at the feature's resolution; `motion` is None for the keyframe itself."""
-    if way == "lr":
-        return net.classifier(net.keyframe(net.shrink(image)))
-    if motion is None:
-        return net.classifier(reference)
-    kept = net.classifier(reference)
-    if way == "warp":
-        return warped_logits(kept, motion, BLOCK, coded)
-    return net.step(image, reference, motion, distance, kept, block=BLOCK, frame_size=coded)
 
 
 def _labels(net: ARSegNet, logits: Tensor, image: Tensor) -> np.ndarray:

@@ -20,7 +20,7 @@ from arseg.labels import LabelSet
 from arseg.memory import workers_ended
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.modes import Mode
-from arseg.segment.segmenter import VideoSegmenter
+from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoReader, encode
 
 from .metrics import ConfusionMatrix
@@ -262,6 +262,7 @@ def score_pass(model: ARSegNet, one: Pass, modes: Sequence[Mode], gop: int, clas
         if video is None:
             video = Path(folder) / "run.mp4"
             encode(one.frames, video, rate=one.rate, gop=gop, crf=one.crf)
+        groups = {mode: Group() for mode in modes}
         with VideoReader(video, gop=gop) as reader:
             for frame in reader:
                 wanted = one.labels.get(frame.index)
@@ -274,7 +275,7 @@ def score_pass(model: ARSegNet, one: Pass, modes: Sequence[Mode], gop: int, clas
                     continue
                 label = None if wanted is None else _read(wanted[1])
                 for mode, segmenter in segmenters.items():
-                    predicted = segmenter.segment(frame)
+                    predicted = segmenter.segment(frame, groups[mode])
                     if label is not None:
                         matrices[mode][frame.distance].add(label, predicted)
                 if frame.index >= max(one.labels):

@@ -25,7 +25,7 @@ from arseg.preprocess import input_size
 from arseg.segment import draw
 from arseg.segment.modes import NAMES, Mode
 from arseg.segment.run import check_size, open_video, say
-from arseg.segment.segmenter import VideoSegmenter
+from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.terminal import progress_bar
 from arseg.video import VideoReader, VideoWriter, encode
 from arseg.video._source import TIMEOUT
@@ -45,6 +45,7 @@ class Way:
     """What is collected of one way to segment the video."""
 
     segmenter: VideoSegmenter
+    group: Group = field(default_factory=Group)
     scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
     milliseconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})  # keyframe or not
 
@@ -177,7 +178,7 @@ def _segment(
                 labels = {}
                 for mode, way in ways.items():
                     started = time.perf_counter()
-                    labels[mode] = way.segmenter.segment(frame)
+                    labels[mode] = way.segmenter.segment(frame, way.group)
                     way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
                     if truth is not None:
                         way.scores.add(truth[frame.index], labels[mode])

@@ -32,10 +32,11 @@ def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
     """
     image, device = _image(model, height, width)
     reference = model.keyframe(image)
+    key_logits = model.classifier(reference)
     return {
         "hr": _count(lambda: model.classifier(model.keyframe(image))),
         "lr": _count(lambda: model.classifier(model.keyframe(model.shrink(image)))),
-        "ar": _count(lambda: _between(model, image, reference, device)),
+        "ar": _count(lambda: _between(model, image, reference, key_logits, device)),
     }
 
 
@@ -45,11 +46,11 @@ def _image(model: nn.Module, height: int, width: int) -> tuple[Tensor, torch.dev
     return torch.zeros(1, 3, height, width, device=device), device
 
 
-def _between(model: ARSegNet, image: Tensor, reference: Tensor, device: torch.device) -> Tensor:
+def _between(model: ARSegNet, image: Tensor, reference: Tensor, key_logits: Tensor, device: torch.device) -> Tensor:
     height, width, block = image.shape[2], image.shape[3], 4
     motion = torch.zeros(1, -(-height // block), -(-width // block), 2, dtype=torch.int16, device=device)
-    feature = model.fuse(model.low_res(image), reference, motion, block=block, frame_size=(height, width))
-    return model.classifier(feature)
+    outputs = model.step_outputs(image, reference, motion, 1, key_logits, block=block, frame_size=(height, width))
+    return outputs.logits
 
 
 def gop_average(keyframe: float, between: float, gop: int = 12) -> float:
@@ -84,10 +85,13 @@ def paper_table(
             model = ARSegNet(network, channels=network.channels, window=window, grid="legacy").eval()
         image, device = _image(model, *architecture(arch).size)
         reference = model.keyframe(image)
+        key_logits = model.classifier(reference)
         whole = _count(lambda: model.classifier(model.keyframe(image)))  # noqa: B023 (called at once)
         for scale in scales:
             model.scale = scale
-            between = None if scale == 1 else _count(lambda: _between(model, image, reference, device))  # noqa: B023
+            between = None
+            if scale != 1:
+                between = _count(lambda: _between(model, image, reference, key_logits, device))  # noqa: B023
             cells.append(Cell(arch, scale, whole if between is None else gop_average(whole, between, gop), between))
     return cells
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,17 @@ from arseg_ext import ops
 from arseg_ext._torch_private import has_hooks
 from arseg_ext.nn import CReFF
 
-from .base import with_corners
+from .base import SplitNetwork, with_corners
 from .fusion import make_fusion
-from .keyframe import details, joined, warped_logits
+from .keyframe import with_keyframe
 from .motion import dense_motion, resize_motion
+
+
+def _one_each(name: str, x: Tensor, count: int) -> Tensor:
+    """`x` `[1, ...]`, what `count` frames have in common, or one of each, as one of each."""
+    if len(x) not in (1, count):
+        raise InputError(f"{name}: expected that of one keyframe, or one of each of the {count} images, got {len(x)}")
+    return x if len(x) == count else x.expand(count, -1, -1, -1)
 
 
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -30,6 +36,21 @@ def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return plain and module.padding in ((0, 0), "valid", "same")
 
 
+class StepOutputs(NamedTuple):
+    """What training needs of frames that are not keyframes.
+
+    Attributes:
+        logits: as `ARSegNet.step` gives them, `[N, classes, h, w]`.
+        feature: the fused one, `[N, C, h, w]`, for feature similarity.
+        auxiliary: one tensor for each auxiliary head of the low-resolution branch, of the shrunken image; empty
+            without heads.
+    """
+
+    logits: Tensor
+    feature: Tensor
+    auxiliary: tuple[Tensor, ...]
+
+
 class ARSegNet(nn.Module):
     """Keyframes at full resolution; other frames at `scale`, repaired by what the keyframe saw.
 
@@ -38,10 +59,11 @@ class ARSegNet(nn.Module):
         channels: channels of its fusion feature.
         scale: resolution of the other frames, 0 < scale <= 1. The resized image is `int(H * scale)` high.
         window: side of the local attention, odd.
-        fusion: one of `arseg.networks.fusion.FUSIONS`.
+        fusion: one of `arseg.networks.fusion.FUSIONS`, or a module that takes what they take.
+        low: the network of the other frames; None: a copy of `high`.
         grid: "aligned"; or "legacy" for the published checkpoints, which see a frame shrunk without a filter, its
             corner pixels in place, and warp along dense motion (`resize_motion`; by "nearest" while training).
-        keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `with_keyframe`), in
+        keyframe_weight: of the keyframe's warped logits beside those of the fused feature (see `step`), in
             the frame right after the keyframe. 0: the paper's method.
         keyframe_decay: at distance d the weight is that divided by d to this power, for vectors lead astray hop by hop.
         keyframe_detail: how much is added, in the frame right after the keyframe, of what in its warped logits is too
@@ -69,7 +91,8 @@ class ARSegNet(nn.Module):
         channels: int,
         scale: float = 0.5,
         window: int = 7,
-        fusion: str = "attention",
+        fusion: str | nn.Module = "attention",
+        low: nn.Module | None = None,
         grid: str = "aligned",
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 1.0,
@@ -89,9 +112,11 @@ class ARSegNet(nn.Module):
             if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InputError(f"{name}: expected a number, at least 0, got {value!r}")
         self.high = high
-        self.low = copy.deepcopy(high)
-        del self.low.classifier
-        self.fusion = make_fusion(fusion, channels, window, grid)
+        if low is None:
+            low = copy.deepcopy(high)
+            del low.classifier
+        self.low = low
+        self.fusion = make_fusion(fusion, channels, window, grid) if isinstance(fusion, str) else fusion
         self.scale = scale
         self.grid = grid
         self.keyframe_weight = keyframe_weight
@@ -132,6 +157,127 @@ class ARSegNet(nn.Module):
         """`[N, 3, H, W]` normalised RGB -> the reference feature `[N, C, h, w]` that later frames take from."""
         return self.high.features(image)  # type: ignore[operator]
 
+    # A frame that is not a keyframe -------------------------------------------------------------------------------
+
+    def step(
+        self,
+        image: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None = None,
+        key_logits: Tensor | None = None,
+        *,
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Frames that are not keyframes: their logits at the fusion feature's resolution, `[N, classes, h, w]`.
+
+        Args:
+            image: `[N, 3, H, W]` normalised RGB.
+            reference: `keyframe(...)`: of the keyframe that all N frames follow, `[1, C, h, w]`, or one of each,
+                `[N, C, h, w]`.
+            motion, block, frame_size: those of `arseg_ext.ops.creff`, one field of each frame.
+            distance: frames since the keyframe, at least 1; a number, or one of each frame, `[N]`. It may be left out
+                where the keyframe's result does not count (`keyframe_weight` and `keyframe_detail` are 0).
+            key_logits: `classifier(reference)`, where the caller has it already.
+
+        Raises `InputError` where the distance is missing or a number below 1, or for another number of references.
+        """
+        logits, _, _ = self._step(image, reference, motion, distance, key_logits, block, frame_size, training=False)
+        return logits
+
+    def step_outputs(
+        self,
+        image: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None = None,
+        key_logits: Tensor | None = None,
+        *,
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> StepOutputs:
+        """`step`, with what training needs besides. The logits come from the feature, so they may round differently."""
+        logits, feature, auxiliary = self._step(
+            image, reference, motion, distance, key_logits, block, frame_size, training=True
+        )
+        assert feature is not None
+        return StepOutputs(logits, feature, auxiliary)
+
+    def forward(
+        self,
+        image: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None = None,
+        key_logits: Tensor | None = None,
+        *,
+        block: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Frames that are not keyframes, as `VideoSegmenter` has them: logits `[N, classes, H, W]`, the image's size.
+
+        Arguments and errors: see `step`.
+        """
+        return self.enlarge(
+            self.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size), image
+        )
+
+    def _step(
+        self,
+        image: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None,
+        key_logits: Tensor | None,
+        block: int | None,
+        frame_size: tuple[int, int] | None,
+        *,
+        training: bool,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        """Shrink, branch, fuse, and join the keyframe's own result: logits, fused feature and auxiliary outputs.
+
+        The latter two only for `training`: without them fusion and classifier are one pass.
+        """
+        auxiliary: tuple[Tensor, ...] = ()
+        if training:
+            low, auxiliary = self._branch(image)
+        else:
+            low = self.low_res(image)
+        joins = self.keyframe_weight or self.keyframe_detail
+        if joins and key_logits is None:
+            key_logits = self.classifier(reference)
+        reference = _one_each("reference", reference, len(image))
+        feature = None
+        if training or not self._fuses_and_classifies():
+            feature = self.fuse(low, reference, motion, block=block, frame_size=frame_size)
+            logits = self.classifier(feature)
+        else:
+            logits = self.fused_logits(low, reference, motion, block=block, frame_size=frame_size)
+        if joins:
+            assert key_logits is not None
+            logits = with_keyframe(
+                logits,
+                _one_each("key_logits", key_logits, len(image)),
+                motion,
+                distance,
+                weight=self.keyframe_weight,
+                decay=self.keyframe_decay,
+                detail=self.keyframe_detail,
+                block=block,
+                frame_size=frame_size,
+                low_size=low.shape[2:],
+            )
+        return logits, feature, auxiliary
+
+    def _branch(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`low_res`, and the outputs of the branch's auxiliary heads."""
+        if not isinstance(self.low, SplitNetwork) or self.low.auxiliary is None:
+            return self.low_res(image), ()
+        small = self.shrink(image)
+        feature, maps = self.low.encode(small)
+        return feature, self.low.auxiliary_outputs(maps, (small.shape[2], small.shape[3]))
+
     def low_res(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the feature of the shrunken image, `[N, C, h', w']`."""
         return self.low.features(self.shrink(image))  # type: ignore[operator]
@@ -171,50 +317,14 @@ class ARSegNet(nn.Module):
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
         """`classifier(fuse(...))`, `[N, classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
-        classifier = self.classifier
-        if isinstance(self.fusion, CReFF) and _is_pointwise(classifier):
-            motion, options = self._motion(motion, reference, block, frame_size)
-            return self.fusion.logits(reference, low_res, motion, classifier, **options)
-        return classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
+        if not self._fuses_and_classifies():
+            return self.classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
+        motion, options = self._motion(motion, reference, block, frame_size)
+        return self.fusion.logits(reference, low_res, motion, self.classifier, **options)  # type: ignore[operator]
 
-    def with_keyframe(
-        self,
-        logits: Tensor,
-        kept: Tensor,
-        motion: Tensor,
-        distance: int | Tensor | None,
-        *,
-        block: int | None = None,
-        frame_size: tuple[int, int] | None = None,
-        low_size: Sequence[int],
-    ) -> Tensor:
-        """Weighted mean of a frame's fused logits (1) and its keyframe's, warped (`keyframe_weight / distance**decay`).
-
-        To the fused logits the details of the warped ones are added before (`keyframe_detail / sqrt(distance)`).
-
-        Args:
-            logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
-            motion, block, frame_size: those of `arseg_ext.ops.creff`.
-            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`. None will do where
-                the keyframe's result does not count.
-            low_size: height and width of the low-resolution feature.
-
-        Raises `InputError` where `distance` is missing, or a number below 1.
-        """
-        if not self.keyframe_weight and not self.keyframe_detail:
-            return logits
-        if distance is None:
-            raise InputError(
-                "distance: this network weighs the keyframe's result by the frames since then; give their number"
-            )
-        if not isinstance(distance, Tensor) and distance < 1:  # a tensor is not waited for
-            raise InputError(f"distance: expected at least 1 frame since the keyframe, got {distance}")
-        if isinstance(distance, Tensor):
-            distance = distance.view(-1, 1, 1, 1)
-        warped = warped_logits(kept, motion, block, frame_size)
-        if self.keyframe_detail:
-            logits = logits + self.keyframe_detail / distance**0.5 * details(warped, logits, low_size)
-        return joined(logits, warped, self.keyframe_weight / distance**self.keyframe_decay)
+    def _fuses_and_classifies(self) -> bool:
+        """Whether one operator does both."""
+        return isinstance(self.fusion, CReFF) and _is_pointwise(self.classifier)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""
@@ -239,56 +349,6 @@ class ARSegNet(nn.Module):
     def _upsampled(self, scores: Tensor) -> Tensor:
         step = getattr(self.high, "upsampling", 1)
         return scores if step == 1 else F.interpolate(scores, scale_factor=float(step), mode="bilinear")
-
-    def step(
-        self,
-        image: Tensor,
-        reference: Tensor,
-        motion: Tensor,
-        distance: int | Tensor | None = None,
-        key_logits: Tensor | None = None,
-        *,
-        block: int | None = None,
-        frame_size: tuple[int, int] | None = None,
-    ) -> Tensor:
-        """A frame that is not a keyframe: its logits at the fusion feature's resolution, `[N, classes, h, w]`.
-
-        Args:
-            image: `[N, 3, H, W]` normalised RGB.
-            reference: `keyframe(...)` of the keyframe, `[N, C, h, w]`.
-            motion, block, frame_size: those of `arseg_ext.ops.creff`.
-            distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`. It may be left out
-                where the keyframe's result does not count (`keyframe_weight` and `keyframe_detail` are 0).
-            key_logits: `classifier(reference)`, where the caller has it already.
-
-        Raises `InputError` where the distance is missing, or a number below 1.
-        """
-        where: dict[str, Any] = {"block": block, "frame_size": frame_size}
-        low = self.low_res(image)
-        logits = self.fused_logits(low, reference, motion, **where)
-        if not self.keyframe_weight and not self.keyframe_detail:
-            return logits
-        kept = self.classifier(reference) if key_logits is None else key_logits
-        return self.with_keyframe(logits, kept, motion, distance, **where, low_size=low.shape[2:])
-
-    def forward(
-        self,
-        image: Tensor,
-        reference: Tensor,
-        motion: Tensor,
-        distance: int | Tensor | None = None,
-        key_logits: Tensor | None = None,
-        *,
-        block: int | None = None,
-        frame_size: tuple[int, int] | None = None,
-    ) -> Tensor:
-        """A frame that is not a keyframe, as `VideoSegmenter` has it: logits at the image's size, `[N, classes, H, W]`.
-
-        Arguments and errors: see `step`.
-        """
-        return self.enlarge(
-            self.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size), image
-        )
 
     @torch.no_grad()
     def start_fusion(self, gain: float = 0.3) -> None:

@@ -32,7 +32,7 @@ def with_corners(x: Tensor, size: tuple[int, int]) -> Tensor:
 class SplitNetwork(nn.Module):
     """A network in the parts that CReFF needs.
 
-    Subclasses define `encode` and `output`, and the attributes:
+    Subclasses define `encode`, `finish` and, for their heads, `auxiliary_outputs`; and the attributes:
         channels: of the fusion feature.
         classifier: the 1x1 convolution from there to classes.
         auxiliary: heads that only training uses, or None.
@@ -52,9 +52,16 @@ class SplitNetwork(nn.Module):
         """`[N, 3, H, W]` normalised RGB -> the fusion feature, and the maps that the auxiliary heads look at."""
         raise NotImplementedError
 
-    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Fusion feature -> the main output, for an image of `size`; None: as the fused network gives it."""
+    def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """The classifier's scores `[N, classes, h, w]` -> the main output, for an image of `size`.
+
+        None: as the fused network gives it.
+        """
         raise NotImplementedError
+
+    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Fusion feature -> the main output, see `finish`."""
+        return self.finish(self.classifier(feature), size)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """The auxiliary heads' scores for an image of `size`."""

@@ -14,6 +14,45 @@ from arseg_ext import ops
 from .base import with_corners
 
 
+def with_keyframe(
+    logits: Tensor,
+    kept: Tensor,
+    motion: Tensor,
+    distance: int | Tensor | None,
+    *,
+    weight: float,
+    decay: float,
+    detail: float,
+    block: int | None,
+    frame_size: tuple[int, int] | None,
+    low_size: Sequence[int],
+) -> Tensor:
+    """Weighted mean of a frame's own logits (1) and its keyframe's, warped (`weight / distance**decay`).
+
+    To the own logits the details of the warped ones are added before (`detail / sqrt(distance)`).
+
+    Args:
+        logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
+        motion, block, frame_size: those of `arseg_ext.ops.creff`.
+        distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
+        low_size: height and width of the low-resolution feature, which holds no finer detail.
+
+    Raises `InputError` where `distance` is missing, or a number below 1.
+    """
+    if distance is None:
+        raise InputError(
+            "distance: this network weighs the keyframe's result by the frames since then; give their number"
+        )
+    if isinstance(distance, Tensor):  # is not waited for
+        distance = distance.view(-1, 1, 1, 1)
+    elif distance < 1:
+        raise InputError(f"distance: expected at least 1 frame since the keyframe, got {distance}")
+    warped = warped_logits(kept, motion, block, frame_size)
+    if detail:
+        logits = logits + detail / distance**0.5 * details(warped, logits, low_size)
+    return joined(logits, warped, weight / distance**decay)
+
+
 def warped_logits(
     kept: Tensor, motion: Tensor, block: int | None = None, frame_size: tuple[int, int] | None = None
 ) -> Tensor:

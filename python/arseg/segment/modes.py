@@ -7,6 +7,9 @@ from typing import Literal, get_args
 Mode = Literal["ar", "hr", "lr", "warp", "keep"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+FROM_KEYFRAME: tuple[Mode, ...] = ("ar", "warp", "keep")
+"""Modes in which frames after a keyframe take from it, and cost less than it."""
+
 NAMES: dict[Mode, str] = {
     "hr": "HR every frame",
     "lr": "LR every frame",

@@ -31,6 +31,7 @@ from arseg.video.errors import encode_hint
 from arseg.video.names import local_path, shown
 
 from . import draw
+from .modes import FROM_KEYFRAME
 from .segmenter import VideoSegmenter
 
 
@@ -153,7 +154,7 @@ def segment_file(
                 keyframes += result.keyframe
                 with suppress(OSError):  # the terminal may have gone
                     progress.advance(task)
-                    if keyframes == count == segmenter.gop + 1 > 2 and segmenter.mode in ALTERNATING:
+                    if keyframes == count == segmenter.gop + 1 > 2 and segmenter.mode in FROM_KEYFRAME:
                         say(console, all_keyframes(video, count))
         except BaseException as error:
             if again and isinstance(error, VideoError):
@@ -167,7 +168,7 @@ def segment_file(
             say(console, f"{shown(video)}: {loss}")
         if remark is not None:
             say(console, remark)
-        if 1 < keyframes == count <= segmenter.gop and segmenter.mode in ALTERNATING:
+        if 1 < keyframes == count <= segmenter.gop and segmenter.mode in FROM_KEYFRAME:
             say(console, all_keyframes(video, count))
         if ended is not None:
             kept = " and ".join(str(path) for path in (overlay, labels) if path is not None)
@@ -176,10 +177,6 @@ def segment_file(
         raise ended
     stops.raise_late()
     return count
-
-
-ALTERNATING = ("ar", "warp", "keep")
-"""Modes in which frames after a keyframe cost less than it."""
 
 
 def all_keyframes(video: StrPath, count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from arseg.errors import InputError, MemoryLimitError
@@ -19,13 +19,13 @@ from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fused import FusedNetwork
-from arseg.networks.keyframe import warped_logits
-from arseg.preprocess import input_size, normalise
+from arseg.preprocess import input_size, network_input, torch_view
 from arseg.video import VideoFrame, VideoReader
 from arseg.weights.files import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg_ext import build_config
 
-from .modes import MODES, Mode
+from .modes import FROM_KEYFRAME, MODES, Mode
+from .ways import see
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,18 @@ class Group:
     """What a stream keeps from its keyframe for the frames after it; each stream has its own.
 
     Attributes:
-        reference, kept: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the first.
+        reference, key_logits: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the
+            first.
         keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
     """
 
     reference: Tensor | None = None
-    kept: Tensor | None = None
+    key_logits: Tensor | None = None
     keyframe: tuple[object, int] | None = None
 
 
 class VideoSegmenter:
-    """Segments compressed video, one frame after the other; a stream holds its keyframe's feature and nothing else.
+    """Segments compressed video, one frame after the other; of a stream it keeps nothing (see `Group`).
 
     Args:
         model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, or None for the
@@ -137,7 +138,6 @@ class VideoSegmenter:
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
         self.half = precision == "bfloat16"
-        self._group = Group()
 
     def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, each as soon as its frame is decoded.
@@ -168,77 +168,80 @@ class VideoSegmenter:
                 display_matrix=display_matrix,
             )
 
+    def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
+        """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
+        height, width = frame.image.shape[:2]
+        with torch.inference_mode(), self._told_where_memory_ends(frame):
+            return self.model.labels(self.logits(frame, group), (height, width))[0].cpu().numpy()
+
     @torch.inference_mode()
-    def segment(self, frame: VideoFrame, group: Group | None = None) -> np.ndarray:
-        """The label map of one frame, uint8 `[H, W]`; frames of a group must come in order, its keyframe first.
+    def logits(self, frame: VideoFrame, group: Group) -> Tensor:
+        """Of one frame at the fusion feature's resolution, `[1, classes, h, w]`.
 
-        `group` carries the keyframe from call to call; without one the segmenter's own does, for one video at a time.
+        Frames of a group must come in order, its keyframe first. `group` carries the keyframe from call to call:
+        `Group()` for a new stream.
 
-        Raises `InputError` for a frame whose keyframe is not the last one that came, or that does not say its video
-        (`VideoFrame.stream`) where no `group` is given either; `MemoryLimitError` where the
+        Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
         frame is too large for the memory there is.
         """
-        height, width = frame.image.shape[:2]
+        with self._told_where_memory_ends(frame), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            logits = self._see(frame, group)
+        if logits.shape[1] != len(self.label_set.classes):
+            raise InputError(
+                f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the label set "
+                "of this network"
+            )
+        return logits
+
+    def _see(self, frame: VideoFrame, group: Group) -> Tensor:
+        net, motion, block = self.model, None, 0
+        if self.mode in FROM_KEYFRAME and not frame.keyframe:
+            self._check_follows(frame, group)
+            assert frame.motion is not None
+            motion, block = torch_view(frame.motion.vectors)[None].to(self.device), frame.motion.block
+        image = None
+        if motion is None or self.mode == "ar":
+            image = network_input(frame.image, self.height, self.label_set, self.device)
+        if self.mode in FROM_KEYFRAME and motion is None:
+            assert image is not None
+            group.reference = net.keyframe(image)
+            group.key_logits = net.classifier(group.reference)
+            group.keyframe = (frame.stream, frame.index)
+        size = (frame.image.shape[0], frame.image.shape[1])
+        return see(
+            net,
+            self.mode,
+            image,
+            group.reference,
+            group.key_logits,
+            motion,
+            frame.distance,
+            block=block,
+            frame_size=size,
+        )
+
+    @contextmanager
+    def _told_where_memory_ends(self, frame: VideoFrame) -> Iterator[None]:
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                logits = self._logits(frame, self._group if group is None else group)
-                if logits.shape[1] != len(self.label_set.classes):
-                    raise InputError(
-                        f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the "
-                        "label set of this network"
-                    )
-            return self.model.labels(logits, (height, width))[0].cpu().numpy()
+            yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            rows, columns = input_size((height, width), self.height)
+            rows, columns = input_size((frame.image.shape[0], frame.image.shape[1]), self.height)
             raise MemoryLimitError(
                 f"frame {frame.index}: not enough memory on {self.device} for the network at {columns}x{rows} pixels; "
                 "choose a smaller height (--height)"
             ) from error
 
-    def _logits(self, frame: VideoFrame, group: Group) -> Tensor:
-        """Logits at the fusion feature's resolution, `[1, classes, h, w]`."""
-        model = self.model
-        if self.mode == "hr":
-            return model.classifier(model.keyframe(self._input(frame)))
-        if self.mode == "lr":
-            return model.classifier(model.keyframe(model.shrink(self._input(frame))))
-        if frame.keyframe:
-            group.reference = model.keyframe(self._input(frame))
-            group.kept = model.classifier(group.reference)
-            group.keyframe = (frame.stream, frame.index)
-            return group.kept
-        if group.reference is None or group.kept is None or frame.motion is None:
+    def _check_follows(self, frame: VideoFrame, group: Group) -> None:
+        """Raises `InputError` where the group's keyframe is not that of the frame."""
+        if group.reference is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
-        if frame.stream is None and group is self._group:
-            raise InputError(
-                f"frame {frame.index}: says nothing of the video that it is of (VideoFrame.stream), so that two would "
-                "mix unnoticed; give segment() a Group of that video"
-            )
         if group.keyframe != (frame.stream, frame.index - frame.distance):
             raise InputError(
                 f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
                 "one that came is another; give frames in order, and each video a Group of its own"
             )
-        if self.mode == "keep":
-            return group.kept
-        motion = _tensor(frame.motion.vectors)[None].to(self.device)
-        block, (height, width) = frame.motion.block, frame.image.shape[:2]
-        size = (height, width)
-        if self.mode == "warp":
-            return warped_logits(group.kept, motion, block, size)
-        image = self._input(frame)
-        return model.step(image, group.reference, motion, frame.distance, group.kept, block=block, frame_size=size)
-
-    def _input(self, frame: VideoFrame) -> Tensor:
-        """The frame as the network takes it: `[1, 3, H, W]`, normalised, at the processing height."""
-        image = _tensor(frame.image).permute(2, 0, 1)[None]
-        size = input_size((image.shape[-2], image.shape[-1]), self.height)
-        if size != tuple(image.shape[-2:]):
-            # In bytes, as in training: that is torch's fastest way, but the CPU's alone.
-            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return normalise(image.to(self.device), self.label_set.mean, self.label_set.std)
 
 
 def refuse_device(name: str | torch.device) -> None:
@@ -251,8 +254,3 @@ def refuse_device(name: str | torch.device) -> None:
         raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device: torch finds no CUDA device here, got {device}; use device='cpu'")
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    """torch wants memory that it may write to; the reader's arrays may be views of the decoder's."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())

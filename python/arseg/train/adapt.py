@@ -182,10 +182,7 @@ def adaptation_loss(
             expected = net.classifier(wanted)
         motion, distance = batch["motion"].to(device), batch["distance"].to(device)
         where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
-        low = net.low_res(image)
-        fused = net.fuse(low, reference, motion, **where)
-        where["low_size"] = low.shape[2:]
-        logits = net.with_keyframe(net.classifier(fused), net.classifier(reference), motion, distance, **where)
+        logits, fused, _ = net.step_outputs(image, reference, motion, distance, **where)
     variance = wanted.float().var().clamp_min(1e-12)
     log_teacher, log_student = (F.log_softmax(x.float() / recipe.temperature, 1) for x in (expected, logits))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1).mean()

@@ -6,6 +6,7 @@ something else, so their vectors are better than those of a drive, and training 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
@@ -15,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data.groups import StoredGroup
-from arseg.evaluate.agreement import way_logits
+from arseg.data.groups import BLOCK, StoredGroup
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.fusion import Attention, DenseAttention, ValueOnly, enlarged
+from arseg.networks.fusion import Attention, DenseAttention, ValueOnly
 from arseg.networks.keyframe import joined
 from arseg.preprocess import normalise
+from arseg.segment.ways import see
 
 from .loop import Batch
 
@@ -39,24 +40,22 @@ def gain_losses(
     """For each of `GAINS` the mean cross-entropy with the teacher's classes, were what the fusion adds times that.
 
     Args:
-        net: in eval mode; its classifier is linear, so that logits are as well.
+        net: in eval mode.
         teacher: image -> the fusion feature of the frozen keyframe network.
         batches: of pairs, see `train_ar.sample_pairs`.
     """
     losses: dict[float, list[float]] = {gain: [] for gain in GAINS}
+    before = copy.deepcopy(net.fusion.state_dict())
     for batch in batches:
         where = {"block": block, "frame_size": batch["frame_size"]}
         reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-        classes = net.classifier(wanted).softmax(1)
-        low = net.low_res(batch["image"])
-        alone = net.classifier(enlarged(low, reference))
-        fused = net.classifier(net.fuse(low, reference, batch["motion"], **where))
-        kept = net.classifier(reference)
+        classes, kept = net.classifier(wanted).softmax(1), net.classifier(reference)
         for gain, found in losses.items():
-            logits = alone.lerp(fused, gain)
-            logits = net.with_keyframe(
-                logits, kept, batch["motion"], batch["distance"], **where, low_size=low.shape[2:]
-            )
+            scale_fusion(net, gain)
+            try:
+                logits = net.step(batch["image"], reference, batch["motion"], batch["distance"], kept, **where)
+            finally:
+                net.fusion.load_state_dict(before)
             found.append(F.cross_entropy(logits, classes).item())
     return {gain: sum(found) / len(found) for gain, found in losses.items()}
 
@@ -112,7 +111,7 @@ def _results(
     """Of each frame after a keyframe: distance, the network's logits, the keyframe's, warped, and the true classes."""
     device, label_set = next(net.parameters()).device, net.known_labels()
     for group in groups:
-        reference = None
+        reference = key_logits = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
             image = normalise(pixels, label_set.mean, label_set.std)
@@ -120,9 +119,10 @@ def _results(
                 feature = net.keyframe(image)
                 logits = net.classifier(feature)
                 if reference is None:
-                    reference = feature
+                    reference, key_logits = feature, logits
                     continue
                 motion = torch.from_numpy(group.vectors(distance))[None].to(device)
-                where = (image, reference, motion, distance, group.coded)
-                own, warped = way_logits(net, "ar", *where), way_logits(net, "warp", *where)
+                where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
+                seen = (image, reference, key_logits, motion, distance)
+                own, warped = see(net, "ar", *seen, **where), see(net, "warp", *seen, **where)
             yield distance, own, warped, logits.argmax(1)

@@ -138,9 +138,9 @@ class BiSeNet(SplitNetwork):
         spatial = with_corners(self.sp(image), (context.shape[2], context.shape[3]))
         return self.feat_conv_out(self.ffm(spatial, context)), (context, deeper)
 
-    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """-> logits `[N, classes, 8h, 8w]`, which is the image's size where its sides are multiples of 16."""
-        return enlarge(self.classifier(feature), self.upsampling)
+        return enlarge(scores, self.upsampling)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """-> logits of the size of the main output, of the heads at strides 8 and 16."""

@@ -77,9 +77,8 @@ class PSPNet(SplitNetwork):
             x = self.drop_2(up(x))
         return x, (early,)
 
-    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """-> log-probabilities `[N, classes, H, W]` at `size`, or else at the feature's size."""
-        scores = self.classifier(feature)
         return (scores if size is None else with_corners(scores, size)).log_softmax(1)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:

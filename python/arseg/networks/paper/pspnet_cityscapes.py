@@ -71,10 +71,9 @@ class CityscapesPSPNet(SplitNetwork):
         _, early, x = self.resnet(image)
         return self.head(self.ppm(x)), (early,)
 
-    def output(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """-> logits `[N, classes, H, W]` at `size`, or else at the feature's size, stride 8."""
-        logits = self.classifier(feature)
-        return logits if size is None else with_corners(logits, size)
+        return scores if size is None else with_corners(scores, size)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """-> logits `[N, classes, *size]`."""

@@ -90,13 +90,19 @@ def architecture(name: str) -> Architecture:
 
 
 def make_published(
-    arch: str, part: Part = "hr", *, window: int = 7, fusion: str = "attention", auxiliary: bool = True
+    arch: str,
+    part: Part = "hr",
+    *,
+    window: int = 7,
+    fusion: str = "attention",
+    auxiliary: bool = True,
+    grid: str = "legacy",
 ) -> SplitNetwork | FusedNetwork:
     """A freshly initialised network of the paper: "hr", or "fused" (`FusedNetwork`).
 
     Args:
         arch: a name of `ARCHITECTURES`.
-        window, fusion: see `FusedNetwork`.
+        window, fusion, grid: see `FusedNetwork`.
         auxiliary: with the heads that training uses.
 
     Raises `InputError` for unknown names.
@@ -106,7 +112,7 @@ def make_published(
         raise InputError(f"part: expected hr or fused, got {part!r}")
     network = made.network(classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
     network.label_set = made.labels
-    return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion)
+    return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion, grid=grid)
 
 
 def from_reference_state_dict(

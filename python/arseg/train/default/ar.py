@@ -123,12 +123,7 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
             reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-        low = net.low_res(batch["image"])
-        fused = net.fuse(low, reference, batch["motion"], **where)
-        where["low_size"] = low.shape[2:]
-        logits = net.with_keyframe(
-            net.classifier(fused), net.classifier(reference), batch["motion"], batch["distance"], **where
-        )
+        logits, fused, _ = net.step_outputs(batch["image"], reference, batch["motion"], batch["distance"], **where)
     return imitation_loss(net, fused, logits, wanted, batch["label"], weights, recipe)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from arseg.data.datasets import STATISTICS
 from arseg.errors import InputError
+from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.base import SplitNetwork
 from arseg.networks.fused import FusedNetwork
 from arseg.networks.paper.bisenet import BiSeNet
@@ -126,7 +127,7 @@ def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, 
 
 def new_fused(arch: str, teacher: SplitNetwork, *, window: int, fusion: str, start: str, backbone: str) -> FusedNetwork:
     """The low-resolution network with its fusion; its classifier is the teacher's, frozen."""
-    fused = make_published(arch, "fused", window=window, fusion=fusion)
+    fused = make_published(arch, "fused", window=window, fusion=fusion, grid="aligned")
     assert isinstance(fused, FusedNetwork)
     if start == "teacher":
         fused.network.load_state_dict(teacher.state_dict())
@@ -135,6 +136,11 @@ def new_fused(arch: str, teacher: SplitNetwork, *, window: int, fusion: str, sta
     fused.network.classifier.load_state_dict(teacher.classifier.state_dict())
     fused.network.classifier.requires_grad_(False)
     return fused
+
+
+def step_network(teacher: SplitNetwork, fused: FusedNetwork, scale: float) -> ARSegNet:
+    """Both as one network, which shares their weights; `scale` is that of the shrunken frames."""
+    return ARSegNet(teacher, channels=teacher.channels, low=fused.network, fusion=fused.fusion, scale=scale)
 
 
 def ar_state(teacher: nn.Module, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:

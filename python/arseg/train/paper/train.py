@@ -29,12 +29,11 @@ from arseg.train.losses import similarity_loss
 from arseg.train.optimisers import make_optimiser
 from arseg.train.sampling import Sample, Sampler
 from arseg.weights.files import save_checkpoint
-from arseg_ext import ops
 
 from .data import Pairs, data_fingerprint, frame_sample, pair_sample
-from .networks import ar_state, labels_record, load_teacher, loss_of, new_fused, new_network, save_hr
+from .networks import ar_state, labels_record, load_teacher, loss_of, new_fused, new_network, save_hr, step_network
 from .recipes import PaperArRecipe, PaperHrRecipe
-from .validation import autocast, frame_scores, pair_scores, shrunk
+from .validation import autocast, frame_scores, pair_scores
 
 Report = Callable[[str], None]
 
@@ -124,18 +123,26 @@ def train_paper_ar(
     def load(index: int, rng: np.random.Generator) -> Sample:
         return pair_sample(pairs.read(index, rng), recipe, grid, rng)
 
+    both = step_network(high, net, recipe.scale)
+
     def loss(batch: Batch) -> dict[str, Tensor]:
-        fusing = batch["step"] >= plain
         with autocast(recipe, device):
-            wanted, warped = _seen_by(high, batch, fusing)
-            out = net.forward_train(shrunk(batch["image"], recipe.scale), warped)
-        found = terms(out.logits, out.auxiliary, batch["label"])
-        return {**found, "similarity": recipe.similarity * similarity_loss(out.feature, wanted)}
+            if batch["step"] < plain:
+                with torch.no_grad():
+                    wanted = high.features(batch["image"])
+                logits, auxiliary, feature = net.forward_train(both.shrink(batch["image"]))
+            else:
+                with torch.no_grad():
+                    wanted, reference = high.features(torch.cat([batch["image"], batch["key"]])).chunk(2)
+                scores, feature, auxiliary = both.step_outputs(batch["image"], reference, batch["flow"])
+                logits = net.network.finish(scores)
+        found = terms(logits, auxiliary, batch["label"])
+        return {**found, "similarity": recipe.similarity * similarity_loss(feature, wanted)}
 
     def validate(done: int, state: Mapping[str, Tensor]) -> tuple[str, Mapping[str, float]]:
         assert validation is not None
         stage = "fused" if done > plain else "plain"
-        return stage, pair_scores(net, state, high, validation, recipe, device, stage == "fused", classes)
+        return stage, pair_scores(both, net, state, validation, recipe, device, stage == "fused", classes)
 
     settings = {"data": pairs.fingerprint, "teacher": zlib.crc32(teacher.read_bytes())}
     state = _run(
@@ -251,12 +258,3 @@ def _best(folder: Path, stage: str, last: dict[str, Tensor]) -> dict[str, Tensor
 def _feature_size(net: SplitNetwork, crop: tuple[int, int], device: torch.device | str) -> tuple[int, int]:
     height, width = net.features(torch.zeros(1, 3, *crop, device=device)).shape[2:]
     return height, width
-
-
-@torch.no_grad()
-def _seen_by(high: SplitNetwork, batch: Batch, fusing: bool) -> tuple[Tensor, Tensor | None]:
-    """What the frozen network finds in the frames, and its warped findings of their keyframes."""
-    if not fusing:
-        return high.features(batch["image"]), None
-    wanted, reference = high.features(torch.cat([batch["image"], batch["key"]])).chunk(2)
-    return wanted, ops.flow_warp(reference.contiguous(), batch["flow"])

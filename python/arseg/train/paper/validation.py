@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.data.datasets import LabelledFrames
 from arseg.data.prepared import Item, Prepared, read_pair
 from arseg.evaluate.metrics import ConfusionMatrix
-from arseg.networks.base import SplitNetwork
+from arseg.networks.arseg_net import ARSegNet
 from arseg.train import distributed
 from arseg_ext import ops
 
@@ -49,12 +48,6 @@ def autocast(recipe: PaperHrRecipe, device: torch.device | str) -> contextlib.Ab
     if recipe.precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(torch.device(device).type, getattr(torch, recipe.precision))
-
-
-def shrunk(image: Tensor, scale: float) -> Tensor:
-    """As `ARSegNet.shrink`: `[N, 3, H, W]` -> `[N, 3, int(H*scale), int(W*scale)]`, filtered."""
-    size = [max(1, int(side * scale)) for side in image.shape[2:]]
-    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 @contextlib.contextmanager
@@ -96,30 +89,32 @@ def frame_scores(
 
 
 def pair_scores(
+    both: ARSegNet,
     net: nn.Module,
     state: Mapping[str, Tensor],
-    high: SplitNetwork,
     data: Prepared,
     recipe: PaperArRecipe,
     device: torch.device | str,
     fusing: bool,
     classes: int,
 ) -> dict[str, float]:
-    """mIoU of the low-resolution network with the weights `state`, on decoded frames; `fusing`: with its fusion."""
+    """mIoU on decoded frames of `both` networks with the weights `state` of `net`, the one of the shrunken frames.
+
+    `fusing`: with its fusion.
+    """
     items: list[Item] = data.at(recipe.distances or None)
 
     def predict(index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = read_pair(items[index], decoded=True)
         with autocast(recipe, device):
-            low = net.features(shrunk(_image(pair.image, recipe, device), recipe.scale))  # type: ignore[operator]
+            image, (height, width) = _image(pair.image, recipe, device), pair.label.shape
             if fusing:
-                reference = high.features(_image(pair.key, recipe, device)).contiguous()
+                reference = both.keyframe(_image(pair.key, recipe, device))
                 motion = torch.from_numpy(pair.vectors.copy())[None].to(device)
-                warped = ops.mv_warp(reference, motion, block=4, frame_size=pair.label.shape)
-                logits, _ = net.fuse(low, warped)  # type: ignore[operator]
+                logits = both.step(image, reference, motion, block=4, frame_size=(height, width))
             else:
-                logits = net.network.output(low)  # type: ignore[operator, union-attr]
-        return pair.label, labels_of(logits, pair.label.shape)  # type: ignore[arg-type]
+                logits = both.classifier(both.low_res(image))
+        return pair.label, both.labels(logits.float(), (height, width))[0].cpu().numpy()
 
     with _evaluating(net, state):
         return {"miou": validation_scores(len(items), predict, classes, torch.device(device)).miou()}

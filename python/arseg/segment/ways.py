@@ -1,0 +1,46 @@
+"""What each mode makes of a frame: the one place where the method and what it is compared with are side by side."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.keyframe import warped_logits
+
+from .modes import Mode
+
+
+def see(
+    net: ARSegNet,
+    mode: Mode,
+    image: Tensor | None,
+    reference: Tensor | None,
+    key_logits: Tensor | None,
+    motion: Tensor | None,
+    distance: int | Tensor = 0,
+    *,
+    block: int,
+    frame_size: tuple[int, int],
+) -> Tensor:
+    """Logits of N frames at the fusion feature's resolution, `[N, classes, h, w]`.
+
+    Args:
+        image: `[N, 3, H, W]` normalised RGB; None where `mode` looks at none ("warp" and "keep").
+        reference, key_logits: of the frames' keyframe, `[1, C, h, w]` and `[1, classes, h, w]`; None where `mode`
+            takes nothing from it ("hr" and "lr").
+        motion: int16 `[N, h / block, w / block, 2]`, see `arseg_ext.ops.mv_warp`; None for the keyframe itself.
+        distance, block, frame_size: see `ARSegNet.step`.
+    """
+    if mode == "hr":
+        assert image is not None
+        return net.classifier(net.keyframe(image))
+    if mode == "lr":
+        assert image is not None
+        return net.classifier(net.keyframe(net.shrink(image)))
+    assert key_logits is not None
+    if mode == "keep" or motion is None:
+        return key_logits
+    if mode == "warp":
+        return warped_logits(key_logits, motion, block, frame_size)
+    assert image is not None and reference is not None
+    return net.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size)
