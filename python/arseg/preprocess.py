@@ -36,20 +36,15 @@ def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
     return ((image - shift) / scale).contiguous(memory_format=torch.channels_last)
 
 
-def network_input(picture: np.ndarray, height: int | None, label_set: LabelSet, device: torch.device) -> Tensor:
-    """A decoded frame as a network takes it: uint8 `[H, W, 3]` RGB -> float32 `[1, 3, *input_size(...)]`, normalised.
-
-    Args:
-        height: of the frames that the network sees; None: as they are.
-    """
-    image = torch_view(picture).permute(2, 0, 1)[None]
-    size = input_size((image.shape[2], image.shape[3]), height)
+def network_input(picture: np.ndarray, size: tuple[int, int], label_set: LabelSet, device: torch.device) -> Tensor:
+    """A decoded frame as a network takes it: uint8 `[H, W, 3]` RGB -> float32 `[1, 3, *size]`, normalised."""
+    image = as_tensor(picture).permute(2, 0, 1)[None]
     if size != tuple(image.shape[2:]):
         # In bytes, as in training: that is torch's fastest way, but the CPU's alone.
         image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
     return normalise(image.to(device), label_set.mean, label_set.std)
 
 
-def torch_view(array: np.ndarray) -> Tensor:
-    """torch wants memory that it may write to; the reader's arrays may be views of the decoder's."""
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A tensor on the array's memory, or on a copy where that is read-only, as a decoder's may be: torch writes."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())

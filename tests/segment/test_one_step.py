@@ -63,7 +63,7 @@ def frames(clip):
 
 def inputs(net, frame):
     """Image and motion of a frame, as the network takes them."""
-    image = network_input(frame.image, None, net.label_set, torch.device("cpu"))
+    image = network_input(frame.image, frame.image.shape[:2], net.label_set, torch.device("cpu"))
     return image, None if frame.keyframe else torch.from_numpy(frame.motion.vectors.copy())[None]
 
 

@@ -239,35 +239,26 @@ class ARSegNet(nn.Module):
 
         The latter two only for `training`: without them fusion and classifier are one pass.
         """
-        auxiliary: tuple[Tensor, ...] = ()
-        if training:
-            low, auxiliary = self._branch(image)
-        else:
-            low = self.low_res(image)
+        low, auxiliary = self._branch(image) if training else (self.low_res(image), ())
         joins = self.keyframe_weight or self.keyframe_detail
-        if joins and key_logits is None:
-            key_logits = self.classifier(reference)
-        reference = _one_each("reference", reference, len(image))
+        given, reference = reference, _one_each("reference", reference, len(image))
+        kept = self.classifier(given) if joins and key_logits is None else key_logits
+        kept = None if kept is None else _one_each("key_logits", kept, len(image))
+        where: dict[str, Any] = {"block": block, "frame_size": frame_size}
         feature = None
-        if training or not self._fuses_and_classifies():
-            feature = self.fuse(low, reference, motion, block=block, frame_size=frame_size)
+        if training:
+            feature = self.fuse(low, reference, motion, **where)
             logits = self.classifier(feature)
         else:
-            logits = self.fused_logits(low, reference, motion, block=block, frame_size=frame_size)
+            logits = self.fused_logits(low, reference, motion, **where)
         if joins:
-            assert key_logits is not None
-            logits = with_keyframe(
-                logits,
-                _one_each("key_logits", key_logits, len(image)),
-                motion,
-                distance,
-                weight=self.keyframe_weight,
-                decay=self.keyframe_decay,
-                detail=self.keyframe_detail,
-                block=block,
-                frame_size=frame_size,
-                low_size=low.shape[2:],
-            )
+            assert kept is not None
+            counts: dict[str, Any] = {
+                "weight": self.keyframe_weight,
+                "decay": self.keyframe_decay,
+                "detail": self.keyframe_detail,
+            }
+            logits = with_keyframe(logits, kept, motion, distance, **counts, **where, low_size=low.shape[2:])
         return logits, feature, auxiliary
 
     def _branch(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -317,14 +308,10 @@ class ARSegNet(nn.Module):
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
         """`classifier(fuse(...))`, `[N, classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
-        if not self._fuses_and_classifies():
+        if not (isinstance(self.fusion, CReFF) and _is_pointwise(self.classifier)):
             return self.classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
         motion, options = self._motion(motion, reference, block, frame_size)
-        return self.fusion.logits(reference, low_res, motion, self.classifier, **options)  # type: ignore[operator]
-
-    def _fuses_and_classifies(self) -> bool:
-        """Whether one operator does both."""
-        return isinstance(self.fusion, CReFF) and _is_pointwise(self.classifier)
+        return self.fusion.logits(reference, low_res, motion, self.classifier, **options)
 
     def classify(self, feature: Tensor, like: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,7 @@ from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fused import FusedNetwork
-from arseg.preprocess import input_size, network_input, torch_view
+from arseg.preprocess import as_tensor, input_size, network_input
 from arseg.video import VideoFrame, VideoReader
 from arseg.weights.files import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from arseg_ext import build_config
@@ -170,9 +169,8 @@ class VideoSegmenter:
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
-        height, width = frame.image.shape[:2]
-        with torch.inference_mode(), self._told_where_memory_ends(frame):
-            return self.model.labels(self.logits(frame, group), (height, width))[0].cpu().numpy()
+        with torch.inference_mode():
+            return self.model.labels(self.logits(frame, group), _size(frame))[0].cpu().numpy()
 
     @torch.inference_mode()
     def logits(self, frame: VideoFrame, group: Group) -> Tensor:
@@ -184,8 +182,28 @@ class VideoSegmenter:
         Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
         frame is too large for the memory there is.
         """
-        with self._told_where_memory_ends(frame), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits = self._see(frame, group)
+        net, motion, image, block = self.model, None, None, 0
+        if self.mode in FROM_KEYFRAME and not frame.keyframe:
+            motion, block = self._motion(frame, group)
+        size = input_size(_size(frame), self.height)
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                if motion is None or self.mode == "ar":
+                    image = network_input(frame.image, size, self.label_set, self.device)
+                if self.mode in FROM_KEYFRAME and motion is None:
+                    assert image is not None
+                    group.reference = net.keyframe(image)
+                    group.key_logits = net.classifier(group.reference)
+                    group.keyframe = (frame.stream, frame.index)
+                seen = (image, group.reference, group.key_logits, motion, frame.distance)
+                logits = see(net, self.mode, *seen, block=block, frame_size=_size(frame))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryLimitError(
+                f"frame {frame.index}: not enough memory on {self.device} for the network at {size[1]}x{size[0]} "
+                "pixels; choose a smaller height (--height)"
+            ) from error
         if logits.shape[1] != len(self.label_set.classes):
             raise InputError(
                 f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the label set "
@@ -193,48 +211,8 @@ class VideoSegmenter:
             )
         return logits
 
-    def _see(self, frame: VideoFrame, group: Group) -> Tensor:
-        net, motion, block = self.model, None, 0
-        if self.mode in FROM_KEYFRAME and not frame.keyframe:
-            self._check_follows(frame, group)
-            assert frame.motion is not None
-            motion, block = torch_view(frame.motion.vectors)[None].to(self.device), frame.motion.block
-        image = None
-        if motion is None or self.mode == "ar":
-            image = network_input(frame.image, self.height, self.label_set, self.device)
-        if self.mode in FROM_KEYFRAME and motion is None:
-            assert image is not None
-            group.reference = net.keyframe(image)
-            group.key_logits = net.classifier(group.reference)
-            group.keyframe = (frame.stream, frame.index)
-        size = (frame.image.shape[0], frame.image.shape[1])
-        return see(
-            net,
-            self.mode,
-            image,
-            group.reference,
-            group.key_logits,
-            motion,
-            frame.distance,
-            block=block,
-            frame_size=size,
-        )
-
-    @contextmanager
-    def _told_where_memory_ends(self, frame: VideoFrame) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            rows, columns = input_size((frame.image.shape[0], frame.image.shape[1]), self.height)
-            raise MemoryLimitError(
-                f"frame {frame.index}: not enough memory on {self.device} for the network at {columns}x{rows} pixels; "
-                "choose a smaller height (--height)"
-            ) from error
-
-    def _check_follows(self, frame: VideoFrame, group: Group) -> None:
-        """Raises `InputError` where the group's keyframe is not that of the frame."""
+    def _motion(self, frame: VideoFrame, group: Group) -> tuple[Tensor, int]:
+        """Vectors `[1, Hb, Wb, 2]` from the group's keyframe to the frame, and the side of their blocks."""
         if group.reference is None or frame.motion is None:
             raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
         if group.keyframe != (frame.stream, frame.index - frame.distance):
@@ -242,6 +220,11 @@ class VideoSegmenter:
                 f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
                 "one that came is another; give frames in order, and each video a Group of its own"
             )
+        return as_tensor(frame.motion.vectors)[None].to(self.device), frame.motion.block
+
+
+def _size(frame: VideoFrame) -> tuple[int, int]:
+    return frame.image.shape[0], frame.image.shape[1]
 
 
 def refuse_device(name: str | torch.device) -> None:

@@ -40,7 +40,7 @@ def see(
     assert key_logits is not None
     if mode == "keep" or motion is None:
         return key_logits
-    if mode == "warp":
-        return warped_logits(key_logits, motion, block, frame_size)
-    assert image is not None and reference is not None
-    return net.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size)
+    if mode == "ar":
+        assert image is not None and reference is not None
+        return net.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size)
+    return warped_logits(key_logits, motion, block, frame_size)
