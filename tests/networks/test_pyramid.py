@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from arseg.networks.pyramid import PyramidNet, enlarge_to
+from arseg.networks.layers import upsample_and_crop
+from arseg.networks.pyramid import PyramidNet
 from arseg.preprocess import input_size
 
 
@@ -11,7 +12,7 @@ from arseg.preprocess import input_size
 def test_a_map_is_enlarged_about_the_same_places_whatever_the_size_of_the_finer_one(cells):
     """A coarse map that holds each cell's place in the picture, in fine cells: enlarged it holds theirs."""
     coarse = (torch.arange(-(-cells // 2)) + 0.5) * 2
-    fine = enlarge_to(coarse.expand(1, 1, 4, -1), torch.empty(1, 1, 7, cells))
+    fine = upsample_and_crop(coarse.expand(1, 1, 4, -1), (7, cells))
     assert fine.shape == (1, 1, 7, cells)
     inner = slice(1, 2 * (len(coarse) - 1))
     torch.testing.assert_close(fine[0, 0, 3, inner], (torch.arange(cells) + 0.5)[inner])

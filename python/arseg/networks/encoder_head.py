@@ -9,7 +9,7 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pyramid import conv_bn, resize_to
+from .layers import conv_bn, resize
 
 
 class EncoderHead(nn.Module):
@@ -52,9 +52,9 @@ class EncoderHead(nn.Module):
         maps = self.encoder(image)
         first, *rest = (layer(maps[level]) for layer, level in zip(self.lateral, self.levels, strict=True))
         for other in rest:
-            first = first + resize_to(other, first)
+            first = first + resize(other, first.shape[2:])
         return self.smooth(F.relu(first))
 
     def forward(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> logits `[N, num_classes, H, W]`."""
-        return resize_to(self.classifier(self.features(image)), image)
+        return resize(self.classifier(self.features(image)), image.shape[2:])

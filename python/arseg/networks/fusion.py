@@ -11,11 +11,12 @@ from arseg.errors import InputError
 from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
-from .base import with_corners
+from .layers import resize
 
 
-def enlarged(low_res: Tensor, like: Tensor) -> Tensor:
-    return with_corners(low_res, (like.shape[2], like.shape[3]))
+def enlarged(low_res: Tensor, size_of: Tensor) -> Tensor:
+    """The low-resolution feature `[N, C, h, w]` at the size of another map, the corner pixels in place."""
+    return resize(low_res, size_of.shape[2:], align_corners=True)
 
 
 class Attention(CReFF):
@@ -31,12 +32,16 @@ class Attention(CReFF):
         return ops.local_attention(query, key, value, window=self.window, outside=self.outside)
 
 
-class Joined(nn.Module):
-    """Fusions that warp first, with the arguments of `CReFF.forward`."""
+class WarpedFusion(nn.Module):
+    """Fusions that warp first, with the arguments of `CReFF.forward`.
+
+    Subclasses define `join`, and set `grid`, the warp's (`arseg_ext.ops.flow_warp`).
+    """
 
     grid: str
 
     def join(self, warped: Tensor, low_res: Tensor) -> Tensor:
+        """Warped reference `[N, C, H, W]` and low-resolution feature `[N, C, h, w]` -> fused `[N, C, H, W]`."""
         raise NotImplementedError
 
     def forward(
@@ -48,6 +53,11 @@ class Joined(nn.Module):
         block: int | None = None,
         frame_size: Sequence[int] | None = None,
     ) -> Tensor:
+        """Reference `[N, C, H, W]`, low-resolution feature `[N, C, h, w]`, motion -> fused `[N, C, H, W]`.
+
+        `motion`, `block`, `frame_size` are those of `arseg_ext.ops.creff`. Raises `InputError` where vectors of blocks
+        come without either of the latter.
+        """
         if motion.is_floating_point():
             return self.join(ops.flow_warp(reference, motion, grid=self.grid), low_res)
         if block is None or frame_size is None:
@@ -56,7 +66,7 @@ class Joined(nn.Module):
         return self.join(warped, low_res)
 
 
-class AttentionOnly(Joined):
+class AttentionOnly(WarpedFusion):
     """softmax(Q K) V alone, without the low-resolution feature added to it."""
 
     def __init__(self, channels: int, window: int, grid: str):
@@ -84,7 +94,7 @@ class DenseAttention(AttentionOnly):
         return enlarged(low_res, warped) + super().join(warped, low_res)
 
 
-class ValueOnly(Joined):
+class ValueOnly(WarpedFusion):
     """CReFF without attention: up(low) + V."""
 
     def __init__(self, channels: int, window: int, grid: str):
@@ -96,7 +106,7 @@ class ValueOnly(Joined):
         return enlarged(low_res, warped) + self.hr_value_conv(warped)
 
 
-class Convolution(Joined):
+class Convolution(WarpedFusion):
     """A 3x3 convolution over both features."""
 
     def __init__(self, channels: int, window: int, grid: str):
@@ -108,7 +118,7 @@ class Convolution(Joined):
         return self.fusion_conv(torch.cat([enlarged(low_res, warped), warped], 1))
 
 
-class Nothing(Joined):
+class UpsampleOnly(WarpedFusion):
     """The low-resolution feature alone, enlarged."""
 
     def __init__(self, channels: int, window: int, grid: str):
@@ -130,18 +140,18 @@ class Nothing(Joined):
         return enlarged(low_res, reference)
 
 
-FUSIONS: Mapping[str, Callable[[int, int, str], Attention | Joined]] = {
+FUSIONS: Mapping[str, Callable[[int, int, str], Attention | WarpedFusion]] = {
     "attention": Attention,
     "attention-only": AttentionOnly,
     "dense-attention": DenseAttention,
     "value": ValueOnly,
     "convolution": Convolution,
-    "none": Nothing,
+    "none": UpsampleOnly,
 }
 """Names of the fusions. "value" is "attention" switched off; "none" uses nothing of the reference."""
 
 
-def make_fusion(name: str, channels: int, window: int = 7, grid: str = "aligned") -> Attention | Joined:
+def make_fusion(name: str, channels: int, window: int = 7, grid: str = "aligned") -> Attention | WarpedFusion:
     """A fusion of `FUSIONS`. `window`: side of the attention; `grid`: see `arseg_ext.ops.flow_warp`.
 
     Raises `InputError` for an unknown name or a window that the attention does not have.

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbones import EfficientNetLite0
-
-
-def conv_bn(inputs: int, outputs: int, kernel: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-def resize_to(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def enlarge_to(x: Tensor, like: Tensor, factor: int = 2) -> Tensor:
-    """A map `factor` times as large, cut to the size of `like`, whose last row and column may be half there.
-
-    A map of stride 2s is `ceil(n / 2)` cells wide where that of stride s has `n`. Stretching the one to the size of
-    the other would shift it, by half a cell at the edge, wherever n is odd.
-    """
-    large = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
-    return large[..., : like.shape[-2], : like.shape[-1]]
+from .layers import conv_bn, resize, upsample_and_crop
 
 
 class PooledContext(nn.Module):
@@ -42,7 +20,7 @@ class PooledContext(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for branch in self.branches:
-            x = x + resize_to(branch(x), x)
+            x = x + resize(branch(x), x.shape[2:])
         return x
 
 
@@ -61,9 +39,9 @@ class PyramidHead(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         c4, c8, c16, c32 = (layer(x) for layer, x in zip(self.lateral, maps, strict=True))
-        p16 = self.smooth16(c16 + enlarge_to(self.context(c32), c16))
-        p8 = self.smooth8(c8 + enlarge_to(p16, c8))
-        return self.smooth4(c4 + enlarge_to(self.narrow(p8), c4))
+        p16 = self.smooth16(c16 + upsample_and_crop(self.context(c32), c16.shape[2:]))
+        p8 = self.smooth8(c8 + upsample_and_crop(p16, c8.shape[2:]))
+        return self.smooth4(c4 + upsample_and_crop(self.narrow(p8), c4.shape[2:]))
 
 
 class PyramidNet(nn.Module):
@@ -85,4 +63,4 @@ class PyramidNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> logits `[N, classes, H, W]`."""
-        return enlarge_to(self.classifier(self.features(image)), image, 4)
+        return upsample_and_crop(self.classifier(self.features(image)), image.shape[2:], 4)

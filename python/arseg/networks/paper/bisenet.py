@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arseg.networks.base import SplitNetwork, with_corners
+from arseg.networks import layers
+from arseg.networks.base import SplitNetwork
+from arseg.networks.layers import resize
 
 from .resnet import ResNet
 
-
-def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            bn=nn.BatchNorm2d(outputs),
-            relu=nn.ReLU(inplace=True),
-        )
-    )
+conv_bn = partial(layers.conv_bn, names=("conv", "bn", "relu"))
 
 
 def double(x: Tensor) -> Tensor:
@@ -58,7 +53,7 @@ class ContextPath(nn.Module):
         """-> the maps at stride 8 and at stride 16."""
         _, x16, x32 = self.resnet(image)
         average = self.conv_avg(x32.mean((2, 3), keepdim=True))
-        up32 = with_corners(double(self.arm32(x32) + average), (x16.shape[2], x16.shape[3]))
+        up32 = resize(double(self.arm32(x32) + average), x16.shape[2:], align_corners=True)
         up32 = self.conv_head32(up32)
         return self.conv_head16(double(self.arm16(x16) + up32)), up32
 
@@ -135,7 +130,7 @@ class BiSeNet(SplitNetwork):
     def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """-> the fusion feature `[N, 256, 2 ceil(H/16), 2 ceil(W/16)]`, and the context at strides 8 and 16."""
         context, deeper = self.cp(image)
-        spatial = with_corners(self.sp(image), (context.shape[2], context.shape[3]))
+        spatial = resize(self.sp(image), context.shape[2:], align_corners=True)
         return self.feat_conv_out(self.ffm(spatial, context)), (context, deeper)
 
     def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:

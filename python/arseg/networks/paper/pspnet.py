@@ -8,25 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arseg.networks.base import SplitNetwork, with_corners
-from arseg.networks.pyramid import resize_to
+from arseg.networks.base import SplitNetwork
+from arseg.networks.layers import PyramidPooling, resize
 
 from .resnet import ResNet
 
 
-class PyramidPooling(nn.Module):
-    """Average pools of several bins beside the map itself, joined by a 1x1 convolution."""
+class PooledBottleneck(nn.Module):
+    """Pyramid pooling beside the map itself, joined by a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, bins: Sequence[int]):
         super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(inputs, inputs, 1, bias=False)) for b in bins
-        )
+        convolutions = (nn.Sequential(nn.Conv2d(inputs, inputs, 1, bias=False)) for _ in bins)
+        self.stages = PyramidPooling(bins, convolutions)
         self.bottleneck = nn.Conv2d(inputs * (len(bins) + 1), outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = [resize_to(stage(x), x) for stage in self.stages]
-        return F.relu(self.bottleneck(torch.cat([*pooled, x], 1)))
+        return F.relu(self.bottleneck(torch.cat([*self.stages(x), x], 1)))
 
 
 class Upsampling(nn.Module):
@@ -60,7 +58,7 @@ class PSPNet(SplitNetwork):
         super().__init__()
         self.feats = ResNet(depth, dilated=True)
         _, wide, wider = self.feats.channels
-        self.psp = PyramidPooling(wider, 1024, bins)
+        self.psp = PooledBottleneck(wider, 1024, bins)
         self.drop_1 = nn.Dropout2d(0.3)
         self.up_1 = Upsampling(1024, 256)
         self.up_2 = Upsampling(256, 64)
@@ -79,7 +77,7 @@ class PSPNet(SplitNetwork):
 
     def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """-> log-probabilities `[N, classes, H, W]` at `size`, or else at the feature's size."""
-        return (scores if size is None else with_corners(scores, size)).log_softmax(1)
+        return (scores if size is None else resize(scores, size, align_corners=True)).log_softmax(1)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """-> one logit `[N, classes]` for each class: whether it is in the image."""

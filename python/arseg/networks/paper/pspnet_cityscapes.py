@@ -7,40 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from arseg.networks.base import SplitNetwork, with_corners
+from arseg.networks.base import SplitNetwork
+from arseg.networks.layers import PyramidPooling, conv_bn, resize
 
 from .resnet import ResNet
 
 
-class PyramidPooling(nn.Module):
-    """Average pools of several bins, each narrowed, joined to the map itself: twice its channels."""
+class PooledContext(nn.Module):
+    """The map itself and its pyramid pooling, each pool narrowed: twice its channels."""
 
     def __init__(self, inputs: int, bins: Sequence[int]):
         super().__init__()
         narrow = inputs // len(bins)
-        self.features = nn.ModuleList(
-            nn.Sequential(
-                nn.AdaptiveAvgPool2d(b),
-                nn.Conv2d(inputs, narrow, 1, bias=False),
-                nn.BatchNorm2d(narrow),
-                nn.ReLU(inplace=True),
-            )
-            for b in bins
-        )
+        self.features = PyramidPooling(bins, (conv_bn(inputs, narrow) for _ in bins), align_corners=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = (x.shape[2], x.shape[3])
-        return torch.cat([x, *(with_corners(stage(x), size) for stage in self.features)], 1)
+        return torch.cat([x, *self.features(x)], 1)
 
 
 def head(inputs: int, outputs: int) -> nn.Sequential:
     """3x3 convolution and dropout, as the main and the auxiliary head begin."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Dropout2d(0.1),
-    )
+    return nn.Sequential(*conv_bn(inputs, outputs, 3), nn.Dropout2d(0.1))
 
 
 class CityscapesPSPNet(SplitNetwork):
@@ -61,7 +48,7 @@ class CityscapesPSPNet(SplitNetwork):
         super().__init__()
         self.resnet = ResNet(depth, dilated=True, dilate_first=True)
         _, wide, wider = self.resnet.channels
-        self.ppm = PyramidPooling(wider, bins)
+        self.ppm = PooledContext(wider, bins)
         self.head = head(2 * wider, self.channels)
         self.classifier = nn.Conv2d(self.channels, classes, 1)
         self.auxiliary = nn.Sequential(*head(wide, 256), nn.Conv2d(256, classes, 1)) if auxiliary else None
@@ -73,9 +60,9 @@ class CityscapesPSPNet(SplitNetwork):
 
     def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """-> logits `[N, classes, H, W]` at `size`, or else at the feature's size, stride 8."""
-        return scores if size is None else with_corners(scores, size)
+        return scores if size is None else resize(scores, size, align_corners=True)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """-> logits `[N, classes, *size]`."""
         assert self.auxiliary is not None
-        return (with_corners(self.auxiliary(maps[0]), size),)
+        return (resize(self.auxiliary(maps[0]), size, align_corners=True),)
