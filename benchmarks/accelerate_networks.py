@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import arseg
 from arseg import camvid_classes as camvid
 from arseg.acceleration.cut_network import logits_of
-from arseg.acceleration.spec import network_from
+from arseg.acceleration.network_source import network_from
 from arseg.data.augment import jitter, random_view
 from arseg.data.stills import Still, camvid_stills, fingerprint
 from arseg.evaluate.metrics import ConfusionMatrix
@@ -60,7 +60,7 @@ def new_network(teacher: Teacher) -> nn.Module:
     torch.manual_seed(0)
     network = network_from(teacher.model)
     if teacher.start.startswith("encoder"):
-        from arseg.networks.backbones import EfficientNetLite0
+        from arseg.networks.encoders import EfficientNetLite0
 
         published = EfficientNetLite0()
         published.load_imagenet_weights()

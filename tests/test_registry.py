@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arseg.errors import InputError
-from arseg.registry import Registry
+from arseg.registry import Registry, imported
 
 
 @pytest.fixture
@@ -43,3 +43,10 @@ def test_an_unknown_name_gets_the_list_and_the_nearest(table: Registry) -> None:
 
     with pytest.raises(InputError, match=r"one of square, circle, got 'sqare'; did you mean square\?$"):
         table["sqare"]
+
+
+def test_a_function_is_imported_when_it_is_called() -> None:
+    find, missing = imported("json:loads"), imported("no.such.module:name")
+    assert find("[1]") == [1]
+    with pytest.raises(ImportError, match="no"):
+        missing()

@@ -1,10 +1,11 @@
-"""Modules where they were before version 0.2: they import with a `DeprecationWarning`, and go in 0.3."""
+"""Names of before version 0.2, of modules and arguments: they work with a `DeprecationWarning`, and go in 0.3."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -47,7 +48,7 @@ MODULES = {
         "inspection_report": "inspect.report",
         "models.accelerated": "acceleration.network",
         "models.arseg_net": "networks.arseg_net",
-        "models.backbones": "networks.backbones",
+        "models.backbones": "networks.encoders",
         "models.bisenet": "networks.paper.bisenet",
         "models.build": "weights.build",
         "models.checkpoint": "weights.files",
@@ -65,7 +66,7 @@ MODULES = {
         "models.published": "networks.paper.published",
         "models.pyramid": "networks.pyramid",
         "models.resnet": "networks.paper.resnet",
-        "models.spec": "acceleration.spec",
+        "models.spec": "acceleration.network_source",
         "models.split": "networks.base",
         "modes": "segment.modes",
         "segment_files": "segment.run",
@@ -129,3 +130,19 @@ def install() -> None:
     """Lets Python find them; once."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         sys.meta_path.append(_Moved())
+
+
+def renamed_argument(old: str, new: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Lets a function be called with the name that one of its arguments had."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            if old in options:
+                _warn(f"argument {old}", new, 2)
+                options[new] = options.pop(old)
+            return function(*arguments, **options)
+
+        return call
+
+    return decorate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any, Generic, TypeVar, overload
 
 from .errors import InputError
@@ -48,3 +49,16 @@ class Registry(Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def imported(path: str) -> Callable[..., Any]:
+    """The function `package.module:name`, imported when it is first called.
+
+    With it a table names what lies above it, or costs time to import.
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        module, _, name = path.partition(":")
+        return getattr(import_module(module), name)(*arguments, **options)
+
+    return call

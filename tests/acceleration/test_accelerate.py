@@ -28,7 +28,7 @@ from torchvision.models import segmentation
 import arseg
 from arseg.acceleration.cut_network import Cut, CutNetwork, logits_of
 from arseg.acceleration.network import AcceleratedNet
-from arseg.acceleration.spec import network_from
+from arseg.acceleration.network_source import network_from
 from arseg.camvid_classes import MEAN
 from arseg.errors import InputError
 from arseg.evaluate.flops import gmacs
@@ -36,6 +36,7 @@ from arseg.labels import IMAGENET_MEAN, LabelSet, voc_palette
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.paper.published import make_published
 from arseg.networks.pyramid import PyramidNet
+from arseg.weights.build import build
 from arseg.weights.files import CheckpointError, load_checkpoint, save_checkpoint
 
 SMALL = {"size": (64, 96)}
@@ -338,7 +339,7 @@ def test_a_weights_file_alone_runs_no_code(tmp_path):
 def test_our_weights_are_a_line_too(tmp_path):
     config = {"classes": 11, "channels": 8, "wide": 8}
     torch.manual_seed(0)
-    model = PyramidNet(**config).eval()
+    model = build("hr", config).eval()
     save_checkpoint(model.state_dict(), tmp_path / "hr.safetensors", kind="hr", config=config, half=False)
     net = arseg.accelerate(str(tmp_path / "hr.safetensors"), **SMALL)
     net.save(tmp_path / "ar.safetensors")

@@ -11,8 +11,8 @@ import torch
 from arseg.cli import app as cli
 from arseg.data.street import StreetScene
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.pyramid import PyramidNet
 from arseg.video import encode
+from arseg.weights.build import build
 from arseg.weights.files import save_checkpoint
 
 
@@ -21,7 +21,7 @@ def weights(tmp_path_factory) -> Path:
     """Of a tiny network."""
     torch.manual_seed(0)
     config = {"classes": 11, "channels": 8, "wide": 8}
-    net = ARSegNet(PyramidNet(**config), channels=8)
+    net = ARSegNet(build("hr", config), channels=8)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_checkpoint(net.state_dict(), path, kind="ar", config={**config, "scale": 0.5, "window": 7})
     return path

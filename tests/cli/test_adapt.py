@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from arseg.networks.pyramid import PyramidNet
+from arseg.weights.build import build
 from arseg.weights.files import load_checkpoint, save_checkpoint
 
 CODE = """
@@ -87,7 +87,7 @@ def test_the_same_command_again_goes_on(arseg, video):
 def test_weights_of_phase_1_are_a_model(arseg, video):
     config = {"classes": 11, "channels": 8, "wide": 8}
     torch.manual_seed(0)
-    net = PyramidNet(**config)
+    net = build("hr", config)
     save_checkpoint(net.state_dict(), "hr.safetensors", kind="hr", config=config)
     code, _, err = arseg("adapt", video, "--model", "hr.safetensors", "-o", "ar.safetensors", "--held-out", 0, *SMALL)
     assert code == 0, err

@@ -18,8 +18,8 @@ from PIL import Image
 
 from arseg.data.street import StreetScene
 from arseg.interruptions import exit_on_signals
-from arseg.networks.pyramid import PyramidNet
 from arseg.video import VideoReader, encode
+from arseg.weights.build import build
 from arseg.weights.files import save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
@@ -118,7 +118,7 @@ def test_labels_do_not_mix_with_what_is_there(arseg, weights, video):
 
 
 def test_weights_that_do_not_fit(arseg, video):
-    net = PyramidNet(**CONFIG)
+    net = build("hr", CONFIG)
     save_checkpoint(net.state_dict(), "hr.st", kind="hr", config=CONFIG)
     code, _, err = arseg("segment", video, "--weights", "hr.st")
     assert code == 2 and "hr.st: weights of the keyframe network alone" in only_line(err)

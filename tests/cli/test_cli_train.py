@@ -15,8 +15,8 @@ from PIL import Image
 from arseg.data.camvid import PALETTE
 from arseg.data.street import StreetScene
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.pyramid import PyramidNet
 from arseg.video import encode
+from arseg.weights.build import build
 from arseg.weights.files import load_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
@@ -32,7 +32,7 @@ def root(tmp_path_factory) -> Path:
 def weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    net = ARSegNet(PyramidNet(**CONFIG), channels=8)
+    net = ARSegNet(build("hr", CONFIG), channels=8)
     save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
     return path
 

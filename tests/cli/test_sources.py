@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.pyramid import PyramidNet
+from arseg.weights.build import build
 from arseg.weights.files import save_checkpoint
 
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
@@ -28,7 +28,7 @@ SECRETS = ("alice", "hunter2", "t0ken")
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    net = ARSegNet(PyramidNet(**CONFIG), channels=8)
+    net = ARSegNet(build("hr", CONFIG), channels=8)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_checkpoint(net.state_dict(), path, kind="ar", config={**CONFIG, "scale": 0.5, "window": 7})
     return path

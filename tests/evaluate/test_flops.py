@@ -38,7 +38,7 @@ def test_all_cells_of_the_papers_table(table):
 
 
 def test_averages_and_order():
-    model = ARSegNet(PyramidNet(classes=3, channels=8, wide=8), channels=8)
+    model = ARSegNet(PyramidNet(num_classes=3, channels=8, wide=8), channels=8)
     counts = gmacs(model, 96, 128)
     assert counts["lr"] < counts["ar"] < counts["hr"]
     assert gop_average(counts["hr"], counts["ar"], 1) == counts["hr"]

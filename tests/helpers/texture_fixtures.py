@@ -16,7 +16,7 @@ from arseg.video import encode
 def tiny() -> ARSegNet:
     """A small untrained network that tells parts of a texture apart, and whose fusion does something."""
     torch.manual_seed(0)
-    net = ARSegNet(PyramidNet(classes=11, channels=16, wide=16), channels=16, label_set=CAMVID)
+    net = ARSegNet(PyramidNet(num_classes=11, channels=16, wide=16), channels=16, label_set=CAMVID)
     net.start_fusion()
     torch.nn.init.normal_(net.fusion.hr_value_conv.weight, std=0.2)
     net.eval()

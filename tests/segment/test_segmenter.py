@@ -226,7 +226,7 @@ def test_the_shipped_network_called_by_hand_agrees_with_the_segmenter(tmp_path):
 
 
 def test_a_network_of_unknown_classes_is_refused(tmp_path):
-    net = ARSegNet(PyramidNet(classes=19, channels=8, wide=8), channels=8)
+    net = ARSegNet(PyramidNet(num_classes=19, channels=8, wide=8), channels=8)
     with pytest.raises(
         InputError, match=r"model: nobody has said what its classes are .*; set its attribute label_set"
     ):
@@ -243,7 +243,7 @@ def test_a_network_of_unknown_classes_is_refused(tmp_path):
 
 
 def test_a_classifier_that_says_nothing_of_its_classes_is_checked_by_what_it_gives(clip):
-    net = ARSegNet(PyramidNet(classes=19, channels=8, wide=8), channels=8, label_set=CAMVID)
+    net = ARSegNet(PyramidNet(num_classes=19, channels=8, wide=8), channels=8, label_set=CAMVID)
     net.high.classifier = torch.nn.Sequential(net.high.classifier)
     with pytest.raises(InputError, match=r"model: gives 19 classes, and its label_set says CamVid's 11 classes"):
         next(VideoSegmenter(net).stream(clip))
@@ -304,7 +304,7 @@ def test_bad_arguments(tiny, arguments, sentence):
 
 
 def test_weights_of_phase_1_are_not_enough(tmp_path):
-    net = PyramidNet(classes=2, channels=8, wide=8)
+    net = PyramidNet(num_classes=2, channels=8, wide=8)
     save_checkpoint(net.state_dict(), tmp_path / "hr.st", kind="hr", config={"classes": 2, "channels": 8, "wide": 8})
     with pytest.raises(CheckpointError, match=r"weights of the keyframe network alone"):
         VideoSegmenter(tmp_path / "hr.st")

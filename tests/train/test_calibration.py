@@ -14,7 +14,7 @@ from arseg.train.calibration import GAINS, gain_losses, scale_fusion
 def net(request):
     fusion, weight = request.param
     torch.manual_seed(0)
-    high = PyramidNet(classes=3, channels=8, wide=8)
+    high = PyramidNet(num_classes=3, channels=8, wide=8)
     model = ARSegNet(high, channels=8, fusion=fusion, keyframe_weight=weight, keyframe_detail=weight).eval()
     model.start_fusion_for(torch.randn(1, 8, 6, 8))
     torch.nn.init.normal_(model.fusion.hr_value_conv.bias)

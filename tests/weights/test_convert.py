@@ -5,7 +5,7 @@ import torch
 from helpers.reference_weights import Samples, state_dict
 from safetensors import safe_open
 
-from arseg.acceleration.spec import network_from
+from arseg.acceleration.network_source import network_from
 from arseg.errors import InputError
 from arseg.labels import CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.networks.fused import FusedNetwork

@@ -3,14 +3,14 @@ import torch
 from safetensors.torch import save_file
 
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.pyramid import PyramidNet
+from arseg.weights.build import build
 from arseg.weights.files import CheckpointError, load_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 3, "channels": 8, "wide": 8}
 
 
 def make(path, config=CONFIG, **change):
-    net = PyramidNet(**CONFIG)
+    net = build("hr", CONFIG)
     save_checkpoint({**net.state_dict(), **change}, path, kind="hr", config=config)
     return net
 
@@ -26,7 +26,7 @@ def test_round_trip_in_half_precision(tmp_path):
 
 
 def test_kind_ar_comes_back_as_such(tmp_path):
-    net = ARSegNet(PyramidNet(**CONFIG), channels=8, scale=0.3, window=5)
+    net = ARSegNet(build("hr", CONFIG), channels=8, scale=0.3, window=5)
     save_checkpoint(net.state_dict(), tmp_path / "b.st", kind="ar", config={**CONFIG, "scale": 0.3, "window": 5})
     back = load_checkpoint(tmp_path / "b.st")
     assert isinstance(back, ARSegNet) and back.scale == 0.3

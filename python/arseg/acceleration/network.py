@@ -19,7 +19,7 @@ from arseg.weights.files import CheckpointError, building, load_into, load_state
 
 from .cut import Part, compare, cut, first_line, own_logits, random_image
 from .cut_network import PRESETS, Cut, CutNetwork
-from .spec import Spec, is_code, network_from, portable
+from .network_source import Source, is_code, network_from, portable
 
 KIND = "accelerated"
 """What weights files call it."""
@@ -49,7 +49,7 @@ class AcceleratedNet(ARSegNet):
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 0.5,
         keyframe_detail: float = 0.0,
-        spec: Spec | None = None,
+        spec: Source | None = None,
     ):
         super().__init__(
             high,
@@ -133,7 +133,7 @@ def accelerate(
     Args:
         model: takes normalised RGB `[N, 3, H, W]` of any size; returns logits `[N, classes, H, W]` at the image's
             size or a smaller one, as a tensor, as `{"out": logits}` or as an object with `.logits`. Or a line that
-            builds one (see `arseg.acceleration.spec`), such as "torchvision:lraspp_mobilenet_v3_large".
+            builds one (see `arseg.acceleration.network_source`), such as "torchvision:lraspp_mobilenet_v3_large".
         features: the submodule whose output is the feature to fuse, by name; or a function `(model, image) -> feature`.
             None: the classifier's input.
         classifier: the submodule that makes the logits of that feature, by name (often a 1x1 convolution, for which the
@@ -149,7 +149,7 @@ def accelerate(
     Raises `InputError` (a `ValueError`), one sentence, where a name leads nowhere, the network does not run, or
     `classifier(features(image))` is not what the network itself gives.
     """
-    spec: Spec | None = None
+    spec: Source | None = None
     if not isinstance(model, nn.Module):
         spec = portable(model)
         model = network_from(model, pretrained=weights is None)

@@ -121,7 +121,7 @@ def _text(cell: Cell) -> str:
 def _network(spec: str, height: int, width: int, gop: int) -> tuple[Any, Any]:
     from rich.table import Table
 
-    from arseg.acceleration.spec import network_from
+    from arseg.acceleration.network_source import network_from
     from arseg.evaluate.flops import gmacs, gop_average, network_compute
     from arseg.networks.arseg_net import ARSegNet
 

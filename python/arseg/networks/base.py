@@ -1,13 +1,73 @@
-"""What the paper's networks share: features, a 1x1 classifier, and the way from its scores to the output."""
+"""What a network must have, and what ours share: features, a classifier, and the way from its scores to the output."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.labels import LabelSet
+
+
+class SegmentationNetwork(Protocol):
+    """What `ARSegNet`, weights files and the command line ask of a network, which is a `torch.nn.Module`.
+
+    It need not be a subclass of anything of ours. A network without these parts can be cut: `arseg.accelerate`.
+
+    Attributes:
+        channels: of the fusion feature.
+        classifier: the module from there to logits `[N, C, h, w] -> [N, num_classes, h, w]`. A 1x1 convolution with a
+            bias is computed together with the fusion.
+
+    It may have, besides:
+        label_set: a `LabelSet`, what its classes are and how its input is normalised.
+        input_height: the height of the frames that it was trained for.
+        upsampling: factor by which the output is larger than the scores, before it is brought to the frame; 1.
+        align_corners: how the scores are brought to the frame; False.
+        auxiliary: heads that only training uses, or None.
+    """
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def classifier(self) -> nn.Module: ...
+    def features(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, channels, h, w]`, of any stride."""
+        ...
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the network's own logits, at the image's size or a smaller one."""
+        ...
+
+
+class EncoderDecoder(nn.Module):
+    """A network of an encoder, layers that join its maps, and a 1x1 `classifier`; a `SegmentationNetwork`.
+
+    Subclasses set `encoder`, `classifier` and `channels`, and define `decode` and `upsample`.
+    """
+
+    encoder: Any
+    classifier: nn.Conv2d
+    channels: int
+    label_set: LabelSet | None = None
+
+    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+        """The encoder's maps -> the fusion feature `[N, channels, h, w]`."""
+        raise NotImplementedError
+
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Scores at the feature's resolution -> at the image's, `[N, num_classes, *size]`."""
+        raise NotImplementedError
+
+    def features(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, channels, h, w]`."""
+        return self.decode(self.encoder(image))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[N, 3, H, W]` normalised RGB -> logits `[N, num_classes, H, W]`."""
+        return self.upsample(self.classifier(self.features(image)), (image.shape[2], image.shape[3]))
 
 
 class Outputs(NamedTuple):
@@ -30,7 +90,7 @@ def with_corners(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class SplitNetwork(nn.Module):
-    """A network in the parts that CReFF needs.
+    """A network of the paper, in the parts that the fusion and the paper's training need; a `SegmentationNetwork`.
 
     Subclasses define `encode`, `finish` and, for their heads, `auxiliary_outputs`; and the attributes:
         channels: of the fusion feature.

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from .backbones import EfficientNetLite0
+from arseg._moved import renamed_argument
+from arseg.errors import InputError
+
+from .base import EncoderDecoder
+from .encoders import make_encoder
 from .layers import conv_bn, resize, upsample_and_crop
+
+STRIDES = (4, 8, 16, 32)
+"""Of the maps that the pyramid joins."""
 
 
 class PooledContext(nn.Module):
@@ -44,23 +53,36 @@ class PyramidHead(nn.Module):
         return self.smooth4(c4 + upsample_and_crop(self.narrow(p8), c4.shape[2:]))
 
 
-class PyramidNet(nn.Module):
-    """A segmentation network that splits where CReFF needs it: `features` at stride 4, then a 1x1 `classifier`.
+class PyramidNet(EncoderDecoder):
+    """The default network, with `features` at stride 4; its encoder gives maps at strides 4, 8, 16 and 32.
 
-    Any network with these two members, and `image -> logits` as forward, can take its place in `ARSegNet`.
+    Args:
+        num_classes: of the 1x1 `classifier`.
+        channels: of the fusion feature.
+        wide: channels of the maps at strides 8, 16 and 32.
+        encoder: a line for `make_encoder`.
+
+    Raises `InputError` for an encoder that there is not, or without maps at all of these strides.
     """
 
-    def __init__(self, classes: int = 11, channels: int = 64, wide: int = 128):
+    @renamed_argument("classes", "num_classes")
+    def __init__(self, num_classes: int = 11, channels: int = 64, wide: int = 128, encoder: str = "efficientnet-lite0"):
         super().__init__()
-        self.encoder = EfficientNetLite0()
-        self.head = PyramidHead(self.encoder.channels, channels, wide)
-        self.classifier = nn.Conv2d(channels, classes, 1)
+        self.encoder = make_encoder(encoder)
+        widths, strides = self.encoder.channels, self.encoder.strides
+        if not set(STRIDES) <= set(strides):
+            raise InputError(
+                f"encoder: expected maps at strides {', '.join(map(str, STRIDES))}, and {encoder} gives some at "
+                f"{', '.join(map(str, strides))}; take another, or EncoderHead, which takes any"
+            )
+        self.levels = [strides.index(stride) for stride in STRIDES]
+        self.head = PyramidHead(tuple(widths[level] for level in self.levels), channels, wide)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
         self.channels = channels
 
-    def features(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, channels, ceil(H/4), ceil(W/4)]`."""
-        return self.head(self.encoder(image))
+    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+        """The encoder's maps -> the fusion feature `[N, channels, ceil(H/4), ceil(W/4)]`."""
+        return self.head([maps[level] for level in self.levels])
 
-    def forward(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> logits `[N, classes, H, W]`."""
-        return upsample_and_crop(self.classifier(self.features(image)), image.shape[2:], 4)
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        return upsample_and_crop(scores, size, STRIDES[0])

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from arseg.errors import ArsegError, InputError
 from arseg.files import replacing
 
+from .build import build
+
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent / "shipped" / "lite0-camvid.safetensors"
 """The weights that the package ships; their model card lies beside them."""
 
@@ -148,8 +150,6 @@ def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
 
     Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
     """
-    from .build import build
-
     kind, config, state = read_checkpoint(path)
     with building(path):
         module = build(kind, config)

@@ -133,7 +133,7 @@ def test_compute_is_the_published(name):
 def test_works_inside_arseg(kind, size, grid):
     """A frame of any size comes back at that size; a network alone, as the published one leaves it."""
     torch.manual_seed(0)
-    network = kind(classes=5).eval()
+    network = kind(num_classes=5).eval()
     model = ARSegNet(network, channels=network.channels, grid=grid, window=3).eval()
     model.start_fusion()
     image = torch.randn(1, 3, *size)
@@ -154,7 +154,7 @@ def test_works_inside_arseg(kind, size, grid):
 def test_resnet_depths(depth):
     with torch.device("meta"):
         image = torch.empty(1, 3, 65, 96)
-        for dilated, sizes in ((False, [(9, 12), (5, 6), (3, 3)]), (True, [(9, 12)] * 3)):
+        for dilated, sizes in ((False, [(17, 24), (9, 12), (5, 6), (3, 3)]), (True, [(17, 24), *[(9, 12)] * 3])):
             net = ResNet(depth, dilated=dilated)
             maps = net(image)
             assert [tuple(m.shape[2:]) for m in maps] == sizes

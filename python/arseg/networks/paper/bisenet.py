@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg._moved import renamed_argument
 from arseg.networks import layers
 from arseg.networks.base import SplitNetwork
 from arseg.networks.layers import resize
@@ -42,7 +43,7 @@ class ContextPath(nn.Module):
     def __init__(self, depth: int):
         super().__init__()
         self.resnet = ResNet(depth)
-        _, c16, c32 = self.resnet.channels
+        _, _, c16, c32 = self.resnet.channels
         self.arm16 = AttentionRefinement(c16, 128)
         self.arm32 = AttentionRefinement(c32, 128)
         self.conv_head32 = conv_bn(128, 128, 3)
@@ -51,7 +52,7 @@ class ContextPath(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """-> the maps at stride 8 and at stride 16."""
-        _, x16, x32 = self.resnet(image)
+        _, _, x16, x32 = self.resnet(image)
         average = self.conv_avg(x32.mean((2, 3), keepdim=True))
         up32 = resize(double(self.arm32(x32) + average), x16.shape[2:], align_corners=True)
         up32 = self.conv_head32(up32)
@@ -86,11 +87,11 @@ class FeatureFusion(nn.Module):
         return x + x * self.bn(self.conv(x.mean((2, 3), keepdim=True))).sigmoid()
 
 
-class Scores(nn.Sequential):
-    """An auxiliary head: 3x3 and 1x1 convolution."""
+class AuxiliaryHead(nn.Sequential):
+    """3x3 and 1x1 convolution to logits."""
 
-    def __init__(self, inputs: int, middle: int, classes: int):
-        super().__init__(OrderedDict(conv=conv_bn(inputs, middle, 3), conv_out=nn.Conv2d(middle, classes, 1)))
+    def __init__(self, inputs: int, middle: int, num_classes: int):
+        super().__init__(OrderedDict(conv=conv_bn(inputs, middle, 3), conv_out=nn.Conv2d(middle, num_classes, 1)))
 
 
 def enlarge(scores: Tensor, factor: int) -> Tensor:
@@ -101,7 +102,7 @@ class BiSeNet(SplitNetwork):
     """BiSeNet whose fusion feature lies at stride 8, for `ARSegNet(..., channels=256)`.
 
     Args:
-        classes: of the 1x1 `classifier`, which is `conv_out.conv_out` and `final_conv` in the authors' weights.
+        num_classes: of the 1x1 `classifier`, which is `conv_out.conv_out` and `final_conv` in the authors' weights.
         depth: of the ResNet, 18 or 34 in the authors' code; 50 fits, too.
         auxiliary: with the two heads of the authors' training, on the context path at strides 8 and 16
             (`conv_out16` and `conv_out32` in their weights).
@@ -112,14 +113,15 @@ class BiSeNet(SplitNetwork):
     channels = 256
     upsampling = 8
 
-    def __init__(self, classes: int = 12, depth: int = 18, auxiliary: bool = False):
+    @renamed_argument("classes", "num_classes")
+    def __init__(self, num_classes: int = 12, depth: int = 18, auxiliary: bool = False):
         super().__init__()
         self.cp = ContextPath(depth)
         self.sp = SpatialPath()
         self.ffm = FeatureFusion(256, 256)
         self.feat_conv_out = conv_bn(256, self.channels, 3)
-        self.classifier = nn.Conv2d(self.channels, classes, 1)
-        self.auxiliary = nn.ModuleList(Scores(128, 64, classes) for _ in range(2)) if auxiliary else None
+        self.classifier = nn.Conv2d(self.channels, num_classes, 1)
+        self.auxiliary = nn.ModuleList(AuxiliaryHead(128, 64, num_classes) for _ in range(2)) if auxiliary else None
         encoder = set(self.cp.resnet.modules())
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module not in encoder:
@@ -134,7 +136,7 @@ class BiSeNet(SplitNetwork):
         return self.feat_conv_out(self.ffm(spatial, context)), (context, deeper)
 
     def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """-> logits `[N, classes, 8h, 8w]`, which is the image's size where its sides are multiples of 16."""
+        """-> logits `[N, num_classes, 8h, 8w]`, which is the image's size where its sides are multiples of 16."""
         return enlarge(scores, self.upsampling)
 
     def auxiliary_outputs(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Tensor, ...]:

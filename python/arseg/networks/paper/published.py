@@ -28,7 +28,7 @@ class Architecture:
     """One of the paper's networks.
 
     Attributes:
-        network: its class, which takes `classes`, `depth` and `auxiliary`.
+        network: its class, which takes `num_classes`, `depth` and `auxiliary`.
         labels: the data set's classes, and what its images are normalised with.
         depth: of the ResNet.
         keys: prefixes of the authors' keys -> prefixes of ours, the first that fits counts.
@@ -110,7 +110,7 @@ def make_published(
     made = architecture(arch)
     if part not in PARTS:
         raise InputError(f"part: expected hr or fused, got {part!r}")
-    network = made.network(classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
+    network = made.network(num_classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
     network.label_set = made.labels
     return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion, grid=grid)
 

@@ -19,7 +19,7 @@ DEPTHS: Mapping[int, tuple[type[BasicBlock] | type[Bottleneck], list[int]]] = {
 
 
 class ResNet(Classifier):
-    """ResNet without its classifier: the maps of the last three layers.
+    """ResNet without its classifier: the maps of its four layers.
 
     Args:
         depth: 18, 34 or 50.
@@ -29,7 +29,7 @@ class ResNet(Classifier):
             Cityscapes PSPNet has it.
 
     Attributes:
-        channels, strides: of the three maps.
+        channels, strides: of the maps.
 
     Raises `InputError` for another depth.
     """
@@ -40,18 +40,20 @@ class ResNet(Classifier):
         block, layers = DEPTHS[depth]
         super().__init__(block, layers)
         del self.avgpool, self.fc
-        self.channels = tuple(width * block.expansion for width in (128, 256, 512))
-        self.strides = (8, 8, 8) if dilated else (8, 16, 32)
+        self.channels = tuple(width * block.expansion for width in (64, 128, 256, 512))
+        self.strides = (4, 8, 8, 8) if dilated else (4, 8, 16, 32)
         if dilated:
             _dilate(self.layer3, 2, dilate_first)
             _dilate(self.layer4, 4, dilate_first)
 
     def forward(self, image: Tensor) -> list[Tensor]:  # type: ignore[override]
         """`[N, 3, H, W]` normalised RGB -> maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
-        x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(image)))))
-        x2 = self.layer2(x)
-        x3 = self.layer3(x2)
-        return [x2, x3, self.layer4(x3)]
+        x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        maps = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
 
 
 def _dilate(layer: nn.Sequential, dilation: int, first: bool) -> None:

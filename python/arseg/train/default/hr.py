@@ -184,7 +184,7 @@ def train_hr(
     device = torch.device(device)
     weights = class_weights(real, classes).to(device)
     config: dict[str, Any] = {"classes": classes, "channels": recipe.channels, "wide": recipe.wide}
-    net = PyramidNet(**config)
+    net = PyramidNet(classes, recipe.channels, recipe.wide)
     if start is None:
         net.encoder.load_imagenet_weights()
     else:

@@ -1,0 +1,144 @@
+"""Where a network comes from: a line of text, for the command line and for weights files.
+
+- `NAME`, `NAME?num_classes=11`: a network of `arseg.networks.NETWORKS`, such as pyramid or camvid-psp18.
+- `torchvision:NAME`: torchvision's network of that name; `torchvision:NAME?num_classes=11&aux_loss=true` with options
+  of its builder.
+- `timm:NAME`: timm's encoder of that name with the head of `EncoderHead`; `timm:NAME?num_classes=11&channels=64` with
+  options of `EncoderHead`. (timm's whole classifiers are functions of a module: `timm.models:NAME`.)
+- `module.py:function`, `package.module:function`: what the function returns, or a network of that name; the function is
+  called without arguments, packages are found in the current folder, too.
+- a `.safetensors` file of ours.
+
+What is neither a file nor in the table is code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from arseg.errors import InputError
+from arseg.networks.registry import NETWORKS, make_network
+from arseg.weights.build import build
+from arseg.weights.files import load_checkpoint, read_checkpoint
+
+Source = str | dict[str, Any]
+"""A line of text; or, in weights files, kind and config of the network that a weights file held."""
+
+EXPECTED = (
+    "expected torchvision:NAME, timm:NAME, module.py:function, package.module:function, a .safetensors file of "
+    f"`arseg train`, or one of {', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision'))}"
+)
+
+
+def is_code(source: Source | os.PathLike[str]) -> bool:
+    """Whether building it runs a function that the line names."""
+    return isinstance(source, str) and not _in_table(source)
+
+
+def _in_table(line: str) -> bool:
+    return line.partition("?")[0].partition(":")[0] in NETWORKS
+
+
+def network_from(
+    source: Source | os.PathLike[str], device: str | torch.device = "cpu", *, pretrained: bool = False
+) -> nn.Module:
+    """A network in eval mode; where its classes and normalisation are known, `label_set` says them.
+
+    Args:
+        source: see above.
+        device: where it is made. "meta" holds no values, for counting.
+        pretrained: fetch torchvision's weights for a line without options, and timm's where the line asks for them
+            (`pretrained=true`); else both have random ones. Files have their own either way.
+
+    Raises `InputError` for a line that leads to no network.
+    """
+    if isinstance(source, Mapping):
+        return build(source["kind"], source["config"]).to(device).eval()
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"model: {EXPECTED}, got {type(source).__name__}")
+    line = os.fspath(source)
+    if line.endswith(".safetensors") or Path(line).is_file():
+        return load_checkpoint(line).to(device)
+    origin, colon, name = line.partition(":")
+    with torch.device(device):
+        if _in_table(line):
+            network = make_network(line, fetch=pretrained)
+        elif colon and name:
+            network = _of_code(line, origin, name)
+        else:
+            raise InputError(f"model: {EXPECTED}, got {line!r}")
+    return network.eval()
+
+
+def portable(source: Source | os.PathLike[str]) -> Source:
+    """The same without a file: of a weights file, kind and config."""
+    if isinstance(source, Mapping):
+        return source
+    line = os.fspath(source)
+    if Path(line).is_file():
+        kind, config, _ = read_checkpoint(line)
+        return {"kind": kind, "config": config}
+    return line
+
+
+def _of_code(spec: str, origin: str, name: str) -> nn.Module:
+    module = _module_of_file(spec, Path(origin)) if origin.endswith(".py") else _module_of_package(spec, origin)
+    found = getattr(module, name, None)
+    if isinstance(found, nn.Module):
+        return found
+    if found is None:
+        raise InputError(f"model: {origin} has no function {name!r} (in {spec!r})")
+    if not callable(found):
+        kind = type(found).__name__
+        raise InputError(f"model: {spec} is a {kind}; expected a function that makes a torch.nn.Module")
+    network = _without_arguments(found, spec)()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"model: {spec} returned a {type(network).__name__}; expected a torch.nn.Module")
+    return network
+
+
+def _without_arguments(function: Any, spec: str) -> Any:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some built-in ones
+        return function
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise InputError(f"model: {spec} wants arguments ({error}); expected a function without") from error
+    return function
+
+
+def _module_of_file(spec: str, path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"model: {path}: no such file (in {spec!r}); {EXPECTED}")
+    found = importlib.util.spec_from_file_location(f"_arseg_model_{path.stem}", path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module  # dataclasses and pickles look their module up
+    found.loader.exec_module(module)
+    return module
+
+
+def _module_of_package(spec: str, name: str) -> ModuleType:
+    here = os.getcwd()
+    sys.path.insert(0, here)  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"model: {name} cannot be imported ({error}; in {spec!r}); install it, or go to its folder"
+        ) from error
+    finally:
+        sys.path.remove(here)

