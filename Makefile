@@ -33,13 +33,13 @@ emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain,
 	TSAN_OPTIONS=halt_on_error=1 build/emulator/standalone-tsan
 
 mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn must be noticed; minutes
-	$(BIN)/python tests/emulator/mutate.py
+	PYTHONPATH=tests $(BIN)/python -m emulator.mutate
 
 nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers and spills against their table; load without CUDA
 	$(BIN)/python tests/package/check_nvcc.py
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
-	tests/video/sanitized.sh $(BIN)/python tests/video/fuzz.py --mutants $(or $(MUTANTS),5000)
+	tests/video/sanitized.sh $(BIN)/python -m video.fuzz --mutants $(or $(MUTANTS),5000)
 
 lint: .venv/installed  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .

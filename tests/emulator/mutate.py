@@ -1,8 +1,8 @@
 """Removes every barrier and every wait for copies of the kernels in turn, and demands that the tests notice.
 
-`python tests/emulator/mutate.py [--only TEXT]`, for the sites whose `file:line` holds TEXT. All sites are compiled at
-once, each with a switch that is read when the program starts. A removal is noticed where a result is wrong, the
-emulator objects or the program does not end; where three schedules notice nothing, ThreadSanitizer is asked.
+`PYTHONPATH=tests python -m emulator.mutate [--only TEXT]`, for the sites whose `file:line` holds TEXT. All sites are
+compiled at once, each with a switch that is read when the program starts. A removal is noticed where a result is wrong,
+the emulator objects or the program does not end; where three schedules notice nothing, ThreadSanitizer is asked.
 """
 
 from __future__ import annotations

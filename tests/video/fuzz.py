@@ -1,6 +1,6 @@
 """Mutants of small valid streams, read to their end: no crash, no hang, nothing but frames and errors of ours.
 
-    python tests/video/fuzz.py --mutants 5000 [--seed 0] [--only NUMBER] [--keep FOLDER]
+    PYTHONPATH=tests python -m video.fuzz --mutants 5000 [--seed 0] [--only NUMBER] [--keep FOLDER]
 
 Each mutant is made from (seed, number) alone. `make fuzz` runs this with the compiled module under sanitizers.
 """

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds arseg._motion with the address and undefined-behaviour sanitizers into build/sanitized, beside the normal
 # one, and runs a command of Python with it:
-#   tests/video/sanitized.sh PYTHON tests/video/fuzz.py --mutants 5000
+#   tests/video/sanitized.sh PYTHON -m video.fuzz --mutants 5000
 # CXX names the compiler, g++ unless set. Then fuzzes the header reader alone, tests/cpp/fuzz_h264.cpp, with
 # HEADER_MUTANTS mutants, 20000 unless set.
 set -eu
@@ -35,7 +35,7 @@ for library in libasan.so libubsan.so; do
   [ "$file" = "$library" ] || preload="$preload $(readlink -f "$file")"
 done
 env LD_PRELOAD="${preload# }" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1 \
-  PYTHONPATH="$PWD/$out/python:$PWD:$PWD/tests/video" "$python" "$@"
+  PYTHONPATH="$PWD/$out/python:$PWD:$PWD/tests" "$python" "$@"
 
 if [ -f tests/cpp/fuzz_h264.cpp ]; then
   # shellcheck disable=SC2086

@@ -53,6 +53,6 @@ def test_mutants_under_sanitizers() -> None:
     if not os.path.isabs(found.stdout.strip()):
         pytest.skip(f"{compiler} has no address sanitizer to build csrc/motion with")
     script = Path(__file__).with_name("sanitized.sh")
-    command = ["sh", str(script), sys.executable, "tests/video/fuzz.py", "--mutants", str(MUTANTS)]
+    command = ["sh", str(script), sys.executable, "-m", "video.fuzz", "--mutants", str(MUTANTS)]
     done = subprocess.run(command, env=os.environ | {"HEADER_MUTANTS": "3000"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
