@@ -8,6 +8,7 @@ compiler.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
@@ -147,7 +148,6 @@ def write_rules() -> None:
         if kind == "plain":
             library_rules(rules, runtime)
     text = "\n".join(rules.lines) + "\n"
-    BUILD.mkdir(parents=True, exist_ok=True)
     path = BUILD / "build.ninja"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
@@ -161,10 +161,13 @@ def run_ninja(folder: Path, *targets: str, rules: str = "build.ninja") -> None:
 
 
 def build(*targets: str) -> list[Path]:
-    """Brings the targets up to date and returns where they are."""
-    # One file of rules for all targets: the objects of a target left out of it would be built again.
-    write_rules()
-    run_ninja(BUILD, *targets)
+    """Brings the targets up to date and returns where they are; another process that builds is waited for."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # One file of rules for all targets: the objects of a target left out of it would be built again.
+        write_rules()
+        run_ninja(BUILD, *targets)
     return [BUILD / target for target in targets]
 
 
