@@ -1,15 +1,44 @@
-"""Fixtures shared by every test folder."""
+"""Fixtures shared by every test folder, and the same random numbers for each test."""
 
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+try:
+    from hypothesis import settings
+except ImportError:  # machines with a GPU may lack it; the tests that need it skip
+    pass
+else:
+    # No limit of seconds for an example, and the same examples each time.
+    settings.register_profile("arseg", deadline=None, derandomize=True)
+    settings.load_profile("arseg")
 
 pytest_plugins = ["helpers.texture_fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Workers of pytest-xdist share the processor, and the processes that their tests start do."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        threads = max(1, torch.get_num_threads() // workers)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Each test draws the same numbers, whatever ran before it. Fixtures of a wider scope seed for themselves."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,6 @@ def test_both_branches_have_weights_of_their_own():
 @torch.no_grad()
 def test_torchvision_needs_no_arguments(name, channels, stride):
     options = {"aux_loss": True} if name != "lraspp_mobilenet_v3_large" else {}
-    torch.manual_seed(0)
     model = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=7, **options).eval()
     net = arseg.accelerate(model, **SMALL)
     assert (net.channels, net.stride, len(net.label_set.classes)) == (channels, stride, 7)
@@ -271,7 +270,6 @@ def test_what_shows_only_when_it_runs():
 
 
 def test_weights_come_back_with_how_to_build_the_network(tmp_path):
-    torch.manual_seed(0)
     net = arseg.accelerate("timm:mobilenetv3_small_050?num_classes=4&channels=8", scale=0.3, window=5, **SMALL)
     nn.init.normal_(net.fusion.hr_value_conv.weight)
     net.input_height, net.keyframe_weight, net.keyframe_detail = 96, 0.5, 0.75
@@ -338,7 +336,6 @@ def test_a_weights_file_alone_runs_no_code(tmp_path):
 
 def test_our_weights_are_a_line_too(tmp_path):
     config = {"classes": 11, "channels": 8, "wide": 8}
-    torch.manual_seed(0)
     model = build("hr", config).eval()
     save_checkpoint(model.state_dict(), tmp_path / "hr.safetensors", kind="hr", config=config, half=False)
     net = arseg.accelerate(str(tmp_path / "hr.safetensors"), **SMALL)
@@ -423,7 +420,6 @@ def test_label_sets_are_checked():
 @pytest.mark.parametrize("arch", ["camvid-bise18", "cityscapes-psp18"])
 @torch.no_grad()
 def test_the_papers_networks_keep_their_own_way_to_the_frame(tmp_path, arch):
-    torch.manual_seed(0)
     network = make_published(arch, auxiliary=False).eval()
     net = arseg.accelerate(network, **SMALL)
     plain = ARSegNet(network, channels=network.channels).eval()

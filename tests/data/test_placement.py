@@ -91,7 +91,7 @@ def test_label_and_image_show_the_same_place():
         assert np.abs(shown - named)[inside, inside].max() <= 1 + 1 / placement.scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     frame=st.tuples(st.integers(8, 80), st.integers(8, 80)),

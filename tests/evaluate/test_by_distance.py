@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers.dataset_trees import cityscapes_tree, street
 from PIL import Image
 
@@ -148,7 +147,6 @@ def test_a_plot_is_drawn(scores, tmp_path):
 
 def test_a_network_of_the_paper_on_prepared_data(tmp_path):
     """19 classes, 64 labelled pixels a feature pixel: any weights file can be scored."""
-    torch.manual_seed(0)
     arch = "cityscapes-bise18"
     config = {"arch": arch, "auxiliary": False, "scale": 0.5, "window": 7, "labels": labels_record(arch)}
     model = build("ar", config).eval()

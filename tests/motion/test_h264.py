@@ -283,7 +283,7 @@ def test_what_is_missing() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_bytes(data: st.DataObject) -> None:
     extradata, packets = STORED[data.draw(st.integers(0, 1))]

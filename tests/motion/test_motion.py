@@ -12,7 +12,7 @@ from arseg import _motion
 from arseg.video import motion
 from arseg.video.motion import RECORD, MotionChain
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=60)
 
 
 def record(x: int, y: int, w: int, h: int, mx: int, my: int, scale: int = 4, source: int = -1) -> np.ndarray:

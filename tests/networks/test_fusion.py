@@ -13,7 +13,6 @@ from arseg_ext import ops
 
 
 def sample():
-    torch.manual_seed(0)
     return torch.randn(1, 8, 12, 16), torch.randn(1, 8, 6, 8), torch.randint(-20, 20, (1, 3, 4, 2), dtype=torch.int16)
 
 
@@ -80,7 +79,6 @@ def test_motion_is_resized_as_published():
 
 
 def test_legacy_resizes_by_nearest_while_training():
-    torch.manual_seed(0)
     model = ARSegNet(PyramidNet(num_classes=2, channels=8, wide=8), channels=8, grid="legacy")
     reference, low, motion = sample()
     flow = dense_motion(motion, 16, (48, 64))

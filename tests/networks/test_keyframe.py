@@ -43,7 +43,6 @@ def test_what_agrees_is_not_learned_through_the_overlap():
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_details_of_the_warped_keyframe_are_added_by_the_root_of_the_distance(weight):
-    torch.manual_seed(0)
     logits, kept = torch.randn(2, 2, 3, 16, 24)
     motion = torch.randint(-20, 20, (2, 16, 24, 2), dtype=torch.int16)
     where = {"block": 4, "frame_size": (64, 96)}

@@ -20,7 +20,6 @@ def test_a_map_is_enlarged_about_the_same_places_whatever_the_size_of_the_finer_
 
 @pytest.mark.parametrize("cut", [4, 20, 28])
 def test_a_narrower_frame_has_the_same_features_where_nothing_of_its_edge_is_seen(cut):
-    torch.manual_seed(0)
     net = PyramidNet(num_classes=2, channels=8, wide=8).eval()
     for branch in net.head.context.branches:  # which sees the whole frame, and its size
         torch.nn.init.zeros_(branch[1].weight)

@@ -12,7 +12,7 @@ given, settings, st = hypothesis.given, hypothesis.settings, hypothesis.strategi
 
 SIDES = st.integers(1, 20)
 LAYOUTS = st.sampled_from([lambda tensor: tensor, strided, transposed, channels_last])
-SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=40)
 
 
 @SETTINGS

@@ -13,7 +13,6 @@ from arseg.train.calibration import GAINS, gain_losses, scale_fusion
 @pytest.fixture(params=[("attention", 1.0), ("attention", 0.0), ("dense-attention", 1.0), ("value", 1.0)])
 def net(request):
     fusion, weight = request.param
-    torch.manual_seed(0)
     high = PyramidNet(num_classes=3, channels=8, wide=8)
     model = ARSegNet(high, channels=8, fusion=fusion, keyframe_weight=weight, keyframe_detail=weight).eval()
     model.start_fusion_for(torch.randn(1, 8, 6, 8))

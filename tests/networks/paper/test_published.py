@@ -222,7 +222,6 @@ def test_arguments_that_do_not_exist():
 
 def test_training_mode_trains_every_head(case):
     """Two images, for batch normalisation sees pools of one pixel."""
-    torch.manual_seed(0)
     module = copy.deepcopy(case.fused).train()
     assert isinstance(module, FusedNetwork)
     module.zero_grad()

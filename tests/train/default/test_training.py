@@ -201,7 +201,6 @@ def test_without_its_first_stage_phase_2_begins_with_pairs(phases, root, tmp_pat
 
 
 def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
-    torch.manual_seed(0)
     net = load_checkpoint(phases[1])
     net.high.requires_grad_(False)
     rng = np.random.default_rng(0)
