@@ -4,16 +4,23 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
+# A process for each core, eight at most; `make quick TESTS=tests/video` runs a part.
+TESTS ?= tests
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -p no:benchmark
+
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
+.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
 
+quick: .venv/built  ## the tests that take no two seconds: all but builds, emulation and training; a minute or so
+	$(PYTEST) -m "not slow" --durations 5 --durations-min 2 $(TESTS)
+
 test: .venv/built  ## Python tests, then C++ tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST) $(TESTS)
 	@$(call quietly,cpp-configure,$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python)
 	@$(call quietly,cpp-build,$(BIN)/cmake --build build/cpp --parallel 2)
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure

@@ -88,7 +88,7 @@ def main() -> int:
     folder = install(wanted)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     print(" ".join(f"{name} {floor}" for name, floor in sorted(wanted.items())), flush=True)
-    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *arguments.tests]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments.tests]
     failed = subprocess.run(pytest, cwd=ROOT, env=environment).returncode
     if not arguments.no_build:
         build = [sys.executable, "setup.py", "-q", "build_ext", "--build-temp", BUILD / "objects"]
