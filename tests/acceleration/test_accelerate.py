@@ -124,6 +124,7 @@ def test_both_branches_have_weights_of_their_own():
         assert torch.equal(net.keyframe(image), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels", "stride"),
     [

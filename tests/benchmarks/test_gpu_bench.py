@@ -323,6 +323,7 @@ def test_the_phases_name_files_that_are_there(tmp_path):
         assert set(step.needs) <= {"build"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_without_a_gpu_it_says_so_in_one_line():
     done = subprocess.run([sys.executable, "benchmarks/gpu_check.py"], cwd=ROOT, capture_output=True, text=True)
@@ -342,12 +343,14 @@ def test_without_torch_it_is_one_sentence(tmp_path):
     assert done.returncode == 1 and done.stdout.startswith("gpu-check: there is no torch in") and not done.stderr
 
 
+@pytest.mark.slow
 def test_the_small_program_runs_every_operator():
     command = [sys.executable, "benchmarks/gpu_small.py", "--device", "cpu"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **gpu_check.PATHS})
     assert done.returncode == 0 and done.stdout.endswith("all operators ran\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_the_operator_tests_are_collected_with_torch_and_pytest_alone(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     command += ["--collect-only", "-m", "cuda", "tests/ops"]

@@ -139,6 +139,7 @@ def test_a_result_that_cannot_be_read_is_a_failure(tmp_path):
         assert not passed and words in phases["bench"]["failure"]
 
 
+@pytest.mark.slow
 def test_read_tests(tmp_path):
     suite = tmp_path / "test_some.py"
     suite.write_text(

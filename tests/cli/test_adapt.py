@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from arseg.weights.build import build
 from arseg.weights.files import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow  # trains
+
 CODE = """
 import torch
 

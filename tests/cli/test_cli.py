@@ -44,6 +44,7 @@ def test_segment_names_its_own_output(arseg, weights, video):
     assert Path("street-segmented.mp4").exists()
 
 
+@pytest.mark.slow
 def test_demo_leaves_overlay_sheet_and_table(arseg, weights):
     code, _, err = arseg("demo", "--weights", weights, "--frames", 13, "--height", 72, "-o", "results")
     assert code == 0, err
@@ -153,6 +154,7 @@ def without_vectors(path):
         container.mux(stream.encode(None))
 
 
+@pytest.mark.slow
 def test_what_has_no_vectors_is_transcoded_and_said(arseg, weights):
     without_vectors("web.webm")
     code, out, err = arseg("demo", "web.webm", "--weights", weights, "-o", "results")
@@ -247,6 +249,7 @@ def test_version(arseg):
     assert arseg("--version") == (0, f"arseg {__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_nothing(weights, tmp_path_factory, tmp_path):
     """SIGTERM, as a batch system sends it, in the middle of work for a minute."""
     video = tmp_path_factory.mktemp("long") / "long.mp4"
@@ -290,6 +293,7 @@ def test_demo_touches_nothing_that_is_not_a_demos(arseg, weights, video):
     assert Path("mine/street.mp4").read_text() == "my holiday" and os.listdir("mine") == ["street.mp4"]
 
 
+@pytest.mark.slow
 def test_demo_takes_the_place_of_an_earlier_one(arseg, weights, video):
     assert arseg("demo", "--weights", weights, "--frames", 3, "--height", 48, "-o", "d")[0] == 0
     Path("d/notes.txt").write_text("keep")

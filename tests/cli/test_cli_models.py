@@ -13,6 +13,7 @@ from arseg.labels import CITYSCAPES
 from arseg.video import encode
 
 
+@pytest.mark.slow
 def test_published_weights_segment_a_video(arseg, tmp_path):
     """From the authors' two files to label maps in Cityscapes' colours."""
     for part, name in (("hr", "hr.pth"), ("fused", "PSPNet_resnet18_0.5_92_.pth")):
@@ -54,6 +55,7 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     assert not (tmp_path / "new.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_flops_of_the_paper(arseg):
     code, out, _ = arseg("flops", "--arch", "camvid-bise18")
     assert code == 0

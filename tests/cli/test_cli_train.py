@@ -19,6 +19,8 @@ from arseg.video import encode
 from arseg.weights.build import build
 from arseg.weights.files import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow  # trains
+
 CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 SMALL = ["--set", "crop=[64,64]", "--set", "validate_every=0", "--set", "workers=1"]
 

@@ -73,6 +73,7 @@ def test_a_source_that_goes_away_leaves_what_was_recorded(arseg, weights, record
     assert sorted(os.listdir()) == ["l", "o.mp4"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_recording(weights, recording, tmp_path):
     command = [sys.executable, "-m", "arseg.cli", "segment", "URL", "-o", "o.mp4", "--labels", "l"]
     command += ["--weights", str(weights), "--timeout", "1"]

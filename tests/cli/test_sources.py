@@ -110,6 +110,7 @@ def host(video) -> Iterator[str]:
     serving.server_close()
 
 
+@pytest.mark.slow
 def test_commands_keep_secrets(arseg, weights, host, tmp_path):
     """In what they print, in the names of what they write and in what is in that."""
     source = f"http://alice:hunter2@{host}/street.mp4?token=t0ken"
@@ -176,6 +177,7 @@ def size_of(path: str) -> tuple[int, int]:
         return file.streams.video[0].width, file.streams.video[0].height
 
 
+@pytest.mark.slow
 def test_which_stream(arseg, weights, two):
     options = ("--weights", weights, "--height", "video")
     for number, size in ((0, (64, 48)), (1, (96, 64))):

@@ -37,6 +37,7 @@ def test_colours_as_a_slow_loop_would_map_them():
     assert ids_of_colours(picture).tolist() == expected
 
 
+@pytest.mark.slow
 def test_camvid_with_its_videos(tmp_path):
     data = camvid_frames(camvid_tree(tmp_path), "train", sequences=tmp_path / "frames")
     assert len(data) == 2 and len(data.classes) == 12
@@ -70,6 +71,7 @@ def test_a_run_that_is_labelled_frame_by_frame(tmp_path):
     assert all(len(frame.frames) == 5 for frame in data.frames)
 
 
+@pytest.mark.slow
 def test_the_labelled_frame_of_a_snippet_is_the_twentieth(tmp_path):
     data = cityscapes_frames(cityscapes_tree(tmp_path))
     assert len(data) == 2 and len(data.classes) == 19 and len(set(CLASSES)) == 19
@@ -80,6 +82,7 @@ def test_the_labelled_frame_of_a_snippet_is_the_twentieth(tmp_path):
     assert set(np.unique(label)) <= {*range(19), 255} and (label == CLASSES.index("road")).any()
 
 
+@pytest.mark.slow
 def test_a_cut_snippet_keeps_what_hangs_together(tmp_path):
     cityscapes_tree(tmp_path, snippets=1)
     sequence = tmp_path / "leftImg8bit_sequence" / "train" / "ulm"
@@ -99,6 +102,7 @@ def test_label_ids_become_train_ids():
         train_ids(np.zeros((1, 2, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_faults_name_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train: no such folder; expected CamVid's images of this split"):
         camvid_frames(tmp_path)

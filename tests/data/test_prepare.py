@@ -21,6 +21,8 @@ from arseg.errors import InputError
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 
+pytestmark = pytest.mark.slow  # renders and encodes
+
 QUICK = Encoding(gop=12, rate=17, bitrate=400_000, preset="veryfast")
 
 

@@ -10,6 +10,8 @@ import pytest
 from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
 
+pytestmark = pytest.mark.slow  # renders
+
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CLASSES))
 
 

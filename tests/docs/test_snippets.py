@@ -122,6 +122,7 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_blocks_run(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
@@ -162,6 +163,7 @@ def test_faults_of_a_page_are_noticed(tmp_path):
         assert type(caught.value).__name__ == fault
 
 
+@pytest.mark.slow
 def test_the_motion_of_the_page_is_what_the_reader_gives(folder):
     """docs/motion.md says shapes and types; they are looked at here."""
     from arseg.video import VideoReader

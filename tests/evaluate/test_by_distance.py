@@ -59,6 +59,7 @@ def slow_iou(pairs, classes):
     return out
 
 
+@pytest.mark.slow
 def test_each_frame_is_met_at_every_distance(tiny, frames, passes, scores):
     """Counted again by hand: all passes, the reader's own distances, only frames from `gop - 1` on."""
     segmenter = VideoSegmenter(tiny, gop=GOP)
@@ -80,6 +81,7 @@ def test_each_frame_is_met_at_every_distance(tiny, frames, passes, scores):
     np.testing.assert_allclose(scores["ar"].class_iou()[:11], together, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_processes_share_the_passes(tiny, passes, scores):
     lines = []
     shared = evaluate_passes(tiny, passes, ("hr", "ar", "warp"), gop=GOP, workers=2, report=lines.append)
@@ -145,6 +147,7 @@ def test_a_plot_is_drawn(scores, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.png"]
 
 
+@pytest.mark.slow
 def test_a_network_of_the_paper_on_prepared_data(tmp_path):
     """19 classes, 64 labelled pixels a feature pixel: any weights file can be scored."""
     arch = "cityscapes-bise18"

@@ -30,6 +30,7 @@ def written(cell):
     return f"{cell.average:.2f}" + ("" if cell.between is None else f" ({cell.between:.2f})")
 
 
+@pytest.mark.slow
 def test_all_cells_of_the_papers_table(table):
     assert len(table) == 32
     for scale, row in PUBLISHED.items():

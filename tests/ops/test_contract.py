@@ -90,6 +90,7 @@ def compare_compiled(compiled, sizes):
                 assert error(a.grad, b.grad) <= 1e-5 * max(1.0, float(b.grad.abs().max()))
 
 
+@pytest.mark.slow
 def test_compile_without_graph_breaks_and_with_dynamic_shapes():
     torch.compiler.reset()
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=True)

@@ -27,6 +27,7 @@ def run_python(program, **environment):
     )
 
 
+@pytest.mark.slow
 def test_the_environment_chooses():
     program = "import json, arseg_ext.collect_env as c; print(json.dumps(c.collect()))"
     for capability in {CAPABILITIES[0], CAPABILITIES[-1]}:
@@ -35,6 +36,7 @@ def test_the_environment_chooses():
     assert json.loads(run_python(program).stdout)["operators cpu_capability"] == CAPABILITIES[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("capability", sorted({CAPABILITIES[0], CAPABILITIES[-1]}))
 def test_fusion_needs_little_memory(capability):
@@ -73,6 +75,7 @@ def test_one_thread_means_one():
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_callers_at_once_share_the_threads():
     """Three Python threads, each with a team of its own: callers always work, helpers only below the limit."""
     program = """
@@ -107,11 +110,13 @@ class Fused(torch.utils.data.Dataset):
         return torch.tensor(torch.ops.arseg._most_running_threads())
 
 
+@pytest.mark.slow
 def test_workers_of_a_data_loader_use_one_thread_each():
     loader = torch.utils.data.DataLoader(Fused(), num_workers=2, multiprocessing_context="spawn")
     assert [int(count) for count in loader] == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_an_unknown_capability_is_a_sentence():
     done = run_python("import arseg_ext; arseg_ext.build_config()", ARSEG_CPU_CAPABILITY="sse9")
     assert "ARSEG_CPU_CAPABILITY must be one that this processor can run (plain" in done.stderr

@@ -16,6 +16,8 @@ import pytest
 import torch
 from emulator import emulator_build
 
+pytestmark = pytest.mark.slow  # builds
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SOURCE = HERE / "device_primitives.cu"

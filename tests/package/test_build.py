@@ -72,6 +72,7 @@ def test_metadata(pyproject):
     assert any(requirement.startswith("torch>=2.11") for requirement in pyproject["build-system"]["requires"])
 
 
+@pytest.mark.slow
 def test_source_archive(tree, tmp_path):
     code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
     done = run("-c", code, cwd=tree)
@@ -88,6 +89,7 @@ def test_source_archive(tree, tmp_path):
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
 
 
+@pytest.mark.slow
 def test_wheel(tree, tmp_path):
     """The wheel around the libraries that are built already: only the compilers are left out."""
     motion = [

@@ -193,6 +193,7 @@ def test_a_library_that_crashes_fails_the_build_in_a_sentence(tmp_path):
         assert "CXX=/usr/bin/g++" in said
 
 
+@pytest.mark.slow
 def test_a_library_that_works_is_taken():
     from arseg_ext import _loader
 
@@ -201,6 +202,7 @@ def test_a_library_that_works_is_taken():
     assert surroundings.trouble("arseg._motion", motion) is None
 
 
+@pytest.mark.slow
 def test_one_that_was_loaded_under_the_wrong_name_is_not(tmp_path):
     motion = next((ROOT / "python" / "arseg").glob("_motion.*so"))
     said = surroundings.trouble("arseg_ext._C", motion)

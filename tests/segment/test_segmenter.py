@@ -26,6 +26,7 @@ from arseg.video import UnsupportedCodecError, VideoReader, encode
 from arseg.weights.files import CheckpointError, save_checkpoint
 
 
+@pytest.mark.slow
 def test_stream_gives_labels_timestamps_and_types(tiny, clip):
     results = list(VideoSegmenter(tiny).stream(clip))
     assert [r.index for r in results] == list(range(30))
@@ -38,6 +39,7 @@ def test_stream_gives_labels_timestamps_and_types(tiny, clip):
         assert r.time == pytest.approx(r.index / 15)
 
 
+@pytest.mark.slow
 def test_keyframes_are_the_high_resolution_result(tiny, clip):
     ours, high = (list(VideoSegmenter(tiny, mode=mode).stream(clip)) for mode in ("ar", "hr"))
     for a, h in zip(ours, high, strict=True):
@@ -100,6 +102,7 @@ def test_a_shorter_group_than_the_codec_has(tiny, clip):
     assert [r.distance for r in results[:14]] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close(tiny, clip):
     exact, rough = (list(VideoSegmenter(tiny, precision=p).stream(clip)) for p in ("float32", "bfloat16"))
     assert np.mean([(a.labels == b.labels).mean() for a, b in zip(exact, rough, strict=True)]) > 0.9
@@ -183,6 +186,7 @@ def test_two_videos_frame_by_frame_are_refused_where_they_would_mix(tiny, clip, 
         segmenter.segment(ours[2], shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("weight", "detail"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.8), (1.0, 1.0)])
 def test_forward_is_what_the_segmenter_does(tiny, clip, weight, detail):
     net = copy.deepcopy(tiny)

@@ -26,6 +26,8 @@ from arseg.train.loop import Schedule
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 
+pytestmark = pytest.mark.slow  # trains
+
 TINY = AdaptRecipe(steps=1, batch=1, crop=(64, 96), scales=(1.0, 1.0), measured=1)
 RECIPE = AdaptRecipe(steps=40, batch=4, crop=(64, 96), scales=(1.0, 1.0), rate=3e-2)
 

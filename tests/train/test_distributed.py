@@ -14,6 +14,8 @@ from helpers import parallel_case
 from arseg.errors import InputError
 from arseg.train import distributed
 
+pytestmark = pytest.mark.slow  # trains, in processes of its own
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:

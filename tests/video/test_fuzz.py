@@ -31,6 +31,7 @@ def test_the_seeds_are_valid(folder: Path, seeds: list[Seed]) -> None:
             assert check(folder / seed.name, on_error) == "read to its end", seed.name
 
 
+@pytest.mark.slow
 def test_mutants(folder: Path, seeds: list[Seed]) -> None:
     endings = run(seeds, range(MUTANTS), folder)
     assert sum(endings.values()) == 2 * MUTANTS
@@ -44,6 +45,7 @@ def test_mutants_are_the_same_each_time(seeds: list[Seed]) -> None:
     assert len({mutant(seeds, 0, number)[1] for number in range(40)}) > 35
 
 
+@pytest.mark.slow
 def test_mutants_under_sanitizers() -> None:
     """No read out of range and nothing undefined in csrc/motion: it is built with gcc's sanitizers for this."""
     compiler = os.environ.get("CXX", "g++")

@@ -438,6 +438,7 @@ def test_transcoding_is_for_streams_that_need_it(tmp_path: Path) -> None:
 # --- memory ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("params", "b_frames"), [("ref=1", 0), ("ref=4:b-pyramid=2", 3), ("intra-refresh=1", 0)])
 def test_memory_does_not_grow(tmp_path: Path, params: str, b_frames: int) -> None:
     clip = busy_scene(50, (48, 64)) * 40

@@ -25,6 +25,7 @@ def test_file_and_card():
     assert DEFAULT_WEIGHTS.with_suffix(".md").read_text().startswith(f"# {DEFAULT_WEIGHTS.name}")
 
 
+@pytest.mark.slow
 def test_a_street_is_segmented(model, tmp_path):
     frames = list(StreetScene(90210).frames(12, start=50))
     encode((image for image, _ in frames), tmp_path / "street.mp4", rate=15)

