@@ -39,7 +39,7 @@ _HOME = {
     "LocalAttention": "nn",
     "MVWarp": "nn",
 }
-_MODULES = ("collect_env", "nn", "ops", "reference")
+_MODULES = ("collect_env", "nn", "ops", "oracle", "reference")
 
 __all__ = [
     "CReFF",

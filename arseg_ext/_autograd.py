@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_ext import _composite, _forward_mode, reference
+from arseg_ext import _composite, _forward_mode, oracle
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
 
@@ -96,7 +96,7 @@ FUSED = frozenset({"_creff", "_creff_classified"})
 def _plain_local_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
     tensors = (query, key, value)
     wide = torch.promote_types(query.dtype, torch.float32)
-    out = reference.local_attention(*(tensor.to(wide) for tensor in tensors), **options).to(query.dtype)
+    out = oracle.local_attention(*(tensor.to(wide) for tensor in tensors), **options).to(query.dtype)
     logsumexp = torch.ops.arseg._local_attention(*(tensor.detach() for tensor in tensors), **options)[1]
     return out, logsumexp
 
@@ -111,14 +111,14 @@ def _plain_creff(*tensors: Tensor, **options: Any) -> Tensor:
 
 
 def _plain_creff_classified(
-    reference_map: Tensor, low_res: Tensor, low_res_logits: Tensor, motion: Tensor, *others: Tensor, **options: Any
+    reference: Tensor, low_res: Tensor, low_res_logits: Tensor, motion: Tensor, *others: Tensor, **options: Any
 ) -> Tensor:
     labels = options.pop("labels")
     *parameters, classifier, bias = others
     if labels:
-        tensors = (reference_map, low_res, low_res_logits, motion, *others)
+        tensors = (reference, low_res, low_res_logits, motion, *others)
         return torch.ops.arseg._creff_classified(*(tensor.detach() for tensor in tensors), **options, labels=True)
-    attended = _composite.attended(reference_map, low_res, motion, parameters, **_field(**options))[1]
+    attended = _composite.attended(reference, low_res, motion, parameters, **_field(**options))[1]
     upsampled = torch.ops.arseg._upsample(low_res_logits, attended.shape[2:])
     return upsampled + F.conv2d(attended, classifier[:, :, None, None], bias)
 
@@ -127,7 +127,7 @@ def _plain() -> dict[str, _forward_mode.Plain]:
     linear = {"mv_warp": "mv_warp", "_upsample": "creff", "_upsample_backward": "creff", **SECOND}
     return {
         **{op: _forward_mode.linear(name, getattr(torch.ops.arseg, op)) for op, name in linear.items()},
-        "flow_warp": reference.flow_warp,
+        "flow_warp": oracle.flow_warp,
         "_local_attention": _plain_local_attention,
         "_creff": _plain_creff,
         "_creff_classified": _plain_creff_classified,

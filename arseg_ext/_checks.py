@@ -1,11 +1,12 @@
 """Checks of arguments, for the Python functions and the fake kernels.
 
-The sentences are those of csrc/**/checks.h; tests/ops/test_errors.py compares them word by word. A value of the wrong
-type is a TypeError, any other a ValueError.
+Sentences that the compiled kernels say too are read from them once (`SENTENCES`, of csrc/common/messages.h): both use
+the same words. A value of the wrong type is a TypeError, any other a ValueError.
 """
 
 from __future__ import annotations
 
+import json
 import numbers
 import operator
 from collections.abc import Sequence
@@ -21,8 +22,29 @@ BLOCKS = (4, 8, 16)
 MACROBLOCK = 16  # what codecs pad a frame to whole ones of
 
 
+SENTENCES: dict[str, str] = {}
+
+
+def load_sentences() -> None:
+    """The library is loaded."""
+    SENTENCES.update(json.loads(torch.ops.arseg._messages()))
+
+
+def sentence(message: str, **fields: str) -> str:
+    """A message of csrc/common/messages.h with its fields filled."""
+    return SENTENCES[message].format(**fields)
+
+
 def fail(sentence: str) -> NoReturn:
     raise ValueError(sentence)
+
+
+def refuse(message: str, **fields: str) -> NoReturn:
+    raise ValueError(sentence(message, **fields))
+
+
+def refuse_type(message: str, **fields: str) -> NoReturn:
+    raise TypeError(sentence(message, **fields))
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -72,15 +94,13 @@ def is_tensor(op: str, **tensors: Any) -> None:
 
 def block_size(op: str, block: Any) -> int:
     if not is_integer(block):
-        raise TypeError(f"{op}: block must be 4, 8 or 16, got {described(block)}")
+        refuse_type("block", op=op, got=described(block))
     return integers([block])[0]
 
 
 def frame_sides(op: str, frame_size: Any) -> list[int]:
     if not is_pair(frame_size):
-        raise TypeError(
-            f"{op}: frame_size must be (height, width) in video pixels, both positive, got {described(frame_size)}"
-        )
+        refuse_type("frame_size", op=op, got=described(frame_size))
     return integers(frame_size)
 
 
@@ -89,15 +109,13 @@ def window_pair(op: str, window: Any) -> list[int]:
     if is_integer(window):
         return integers([window, window])
     if not is_pair(window):
-        raise TypeError(
-            f"{op}: window must be odd and between 3 and 15, an int or (height, width), got {described(window)}"
-        )
+        refuse_type("window", op=op, got=described(window))
     return integers(window)
 
 
 def resized_sides(op: str, size: Any) -> list[int]:
     if not is_pair(size):
-        raise TypeError(f"{op}: size must be (height, width), got {described(size)}")
+        refuse_type("size", op=op, got=described(size))
     return integers(size)
 
 
@@ -114,20 +132,18 @@ def is_flag(op: str, name: str, value: Any) -> None:
 def dims(op: str, name: str, tensor: Tensor, layout: str) -> None:
     count = layout.count(",") + 1
     if tensor.dim() != count:
-        fail(f"{op}: {name} must have {count} dimensions {layout}, got shape {list_text(tensor.shape)}")
+        refuse("dims", op=op, name=name, count=str(count), layout=layout, got=list_text(tensor.shape))
 
 
 def floating(op: str, name: str, tensor: Tensor) -> None:
     if tensor.dtype not in FLOATING:
-        fail(f"{op}: {name} must be float32, float64, float16 or bfloat16, got {dtype_name(tensor.dtype)}")
+        refuse("floating", op=op, name=name, got=dtype_name(tensor.dtype))
 
 
 def same_dtype(op: str, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.dtype != other.dtype:
-        fail(
-            f"{op}: {name} must have the dtype of {other_name}, {dtype_name(other.dtype)}, "
-            f"got {dtype_name(tensor.dtype)}"
-        )
+        expected, got = dtype_name(other.dtype), dtype_name(tensor.dtype)
+        refuse("same_dtype", op=op, name=name, other=other_name, expected=expected, got=got)
 
 
 def castable_dtype(op: str, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
@@ -140,12 +156,13 @@ def castable_dtype(op: str, name: str, tensor: Tensor, other_name: str, other: T
 
 def same_device(op: str, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.device != other.device:
-        fail(f"{op}: {name} must be on the device of {other_name}, {other.device}, got {tensor.device}")
+        expected, got = str(other.device), str(tensor.device)
+        refuse("same_device", op=op, name=name, other=other_name, expected=expected, got=got)
 
 
 def shape(op: str, name: str, tensor: Tensor, expected: Sequence[int]) -> None:
     if tensor.dim() != len(expected) or any(have != want for have, want in zip(tensor.shape, expected, strict=True)):
-        fail(f"{op}: {name} must have shape {list_text(expected)}, got {list_text(tensor.shape)}")
+        refuse("shape", op=op, name=name, expected=list_text(expected), got=list_text(tensor.shape))
 
 
 def autocast_on(tensor: Tensor) -> bool:
@@ -154,11 +171,10 @@ def autocast_on(tensor: Tensor) -> bool:
 
 
 def one_of(op: str, name: str, value: Any, choices: tuple[str, str]) -> None:
-    sentence = f"{op}: {name} must be '{choices[0]}' or '{choices[1]}', got "
     if not isinstance(value, str):
-        raise TypeError(sentence + described(value))
+        refuse_type("choice", op=op, name=name, first=choices[0], second=choices[1], got=described(value))
     if value not in choices:
-        fail(f"{sentence}'{value}'")
+        refuse("choice", op=op, name=name, first=choices[0], second=choices[1], got=f"'{value}'")
 
 
 def grid_name(op: str, grid: str) -> None:
@@ -176,7 +192,7 @@ def feature_map(op: str, name: str, tensor: Tensor) -> None:
 
 def block_name(op: str, block: int) -> None:
     if block not in BLOCKS:
-        fail(f"{op}: block must be 4, 8 or 16, got {block}")
+        refuse("block", op=op, got=str(block))
 
 
 def motion_field(
@@ -184,25 +200,28 @@ def motion_field(
 ) -> None:
     same_device(op, "motion", motion, map_name, feature)
     if motion.dtype != torch.int16:
-        fail(f"{op}: motion must be int16, got {dtype_name(motion.dtype)}")
+        refuse("dtype", op=op, name="motion", expected="int16", got=dtype_name(motion.dtype))
     if motion.dim() != 4 or motion.shape[3] != 2:
-        fail(f"{op}: motion must have shape [N, Hb, Wb, 2], got {list_text(motion.shape)}")
+        refuse("shape", op=op, name="motion", expected="[N, Hb, Wb, 2]", got=list_text(motion.shape))
     if motion.shape[0] != feature.shape[0]:
-        fail(f"{op}: motion must have the batch size of {map_name}, {feature.shape[0]}, got {motion.shape[0]}")
+        expected, got = str(feature.shape[0]), str(motion.shape[0])
+        refuse("batch", op=op, name="motion", other=map_name, expected=expected, got=got)
     block_name(op, block)
     if len(frame_size) != 2 or any(side <= 0 for side in frame_size):
-        fail(
-            f"{op}: frame_size must be (height, width) in video pixels, both positive, got "
-            f"{list_text(tuple(frame_size))}"
-        )
+        refuse("frame_size", op=op, got=list_text(tuple(frame_size)))
     height, width = motion.shape[1:3]
     exact = [-(-side // block) for side in frame_size]
     padded = [-(-side // MACROBLOCK) * (MACROBLOCK // block) for side in frame_size]
     if not any(height == rows and width == columns for rows, columns in (exact, padded)):
-        fail(
-            f"{op}: motion must have {list_text(exact)} blocks of {block} pixels for frame_size "
-            f"{list_text(tuple(frame_size))}, or {list_text(padded)} where the frame is padded to whole macroblocks of "
-            f"{MACROBLOCK}, got {list_text((height, width))}"
+        refuse(
+            "blocks",
+            op=op,
+            exact=list_text(exact),
+            block=str(block),
+            frame_size=list_text(tuple(frame_size)),
+            padded=list_text(padded),
+            macroblock=str(MACROBLOCK),
+            got=list_text((height, width)),
         )
 
 
@@ -228,9 +247,7 @@ def flow_warp(op: str, name: str, feature: Tensor, flow: Tensor, grid: str) -> N
 
 def window_sides(op: str, window: Sequence[int]) -> None:
     if len(window) != 2 or any(side < 3 or side > 15 or side % 2 == 0 for side in window):
-        fail(
-            f"{op}: window must be odd and between 3 and 15, an int or (height, width), got {list_text(tuple(window))}"
-        )
+        refuse("window", op=op, got=list_text(tuple(window)))
 
 
 def attention(
@@ -263,7 +280,7 @@ def classifier(op: str, reference: Tensor, weight: Tensor, bias: Tensor, most: i
             f"{list_text(weight.shape)}"
         )
     if most is not None and classes > most:
-        fail(f"{op}: classifier_weight must have at most {most} classes, got {classes}")
+        refuse("max_classes", op=op, name="classifier_weight", most=str(most), got=str(classes))
     shape(op, "classifier_bias", bias, (classes,))
     for name, tensor in (("classifier_weight", weight), ("classifier_bias", bias)):
         same_device(op, name, tensor, "reference", reference)
@@ -275,18 +292,18 @@ def resize_labels(logits: Tensor, size: Sequence[int]) -> None:
     dims(op, "logits", logits, "[N, K, H, W]")
     floating(op, "logits", logits)
     if not 1 <= logits.shape[1] <= 256:
-        fail(f"{op}: logits must have 1 to 256 classes, got {logits.shape[1]}")
+        refuse("classes", op=op, name="logits", most="256", got=str(logits.shape[1]))
     if logits.shape[2] == 0 or logits.shape[3] == 0:
-        fail(f"{op}: logits must not be empty, got shape {list_text(logits.shape)}")
+        refuse("not_empty", op=op, name="logits", got=list_text(logits.shape))
     if len(size) != 2 or any(side < 0 for side in size):
-        fail(f"{op}: size must be (height, width), got {list_text(tuple(size))}")
+        refuse("size", op=op, got=list_text(tuple(size)))
 
 
 def upsample(op: str, name: str, tensor: Tensor, size: Sequence[int]) -> None:
     dims(op, name, tensor, "[N, C, H, W]")
     floating(op, name, tensor)
     if len(size) != 2 or any(side <= 0 for side in size):
-        fail(f"{op}: size must be (height, width), both positive, got {list_text(tuple(size))}")
+        refuse("positive_size", op=op, got=list_text(tuple(size)))
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -296,5 +313,5 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 def logsumexp(op: str, query: Tensor, tensor: Tensor) -> None:
     expected = accumulator(query.dtype)
     if tensor.dtype != expected:
-        fail(f"{op}: logsumexp must be {dtype_name(expected)}, got {dtype_name(tensor.dtype)}")
+        refuse("dtype", op=op, name="logsumexp", expected=dtype_name(expected), got=dtype_name(tensor.dtype))
     shape(op, "logsumexp", tensor, (query.shape[0], query.shape[2], query.shape[3]))

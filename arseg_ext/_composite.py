@@ -86,12 +86,10 @@ def check_creff(
     _checks.same_device(op, "low_res", low_res, "reference", reference)
     _checks.castable_dtype(op, "low_res", low_res, "reference", reference)
     if low_res.shape[0] != reference.shape[0] or low_res.shape[1] != reference.shape[1]:
-        _checks.fail(
-            f"{op}: low_res must have the batch size and channels of reference, "
-            f"{_checks.list_text(reference.shape[:2])}, got {_checks.list_text(low_res.shape[:2])}"
-        )
+        expected, got = _checks.list_text(reference.shape[:2]), _checks.list_text(low_res.shape[:2])
+        _checks.refuse("batch_and_channels", op=op, name="low_res", other="reference", expected=expected, got=got)
     if low_res.shape[2] == 0 or low_res.shape[3] == 0:
-        _checks.fail(f"{op}: low_res must not be empty, got shape {_checks.list_text(low_res.shape)}")
+        _checks.refuse("not_empty", op=op, name="low_res", got=_checks.list_text(low_res.shape))
     for name, tensor, shape in (
         entry
         for kind, weight, bias in convolutions

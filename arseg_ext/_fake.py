@@ -158,9 +158,9 @@ def creff_classified(
     classes = classifier.shape[0]
     _checks.shape(op, "classifier", classifier, (classes, channels))
     if classes < 1:
-        _checks.fail(f"{op}: classifier must have 1 class or more, got 0")
+        _checks.refuse("no_class", op=op, name="classifier", got="0")
     if labels and classes > 256:
-        _checks.fail(f"{op}: classifier must have at most 256 classes, got {classes}")
+        _checks.refuse("max_classes", op=op, name="classifier", most="256", got=str(classes))
     _checks.same_dtype(op, "classifier", classifier, "reference", reference)
     _checks.shape(op, "bias", bias, (classes,))
     _checks.same_dtype(op, "bias", bias, "reference", reference)

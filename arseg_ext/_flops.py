@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
+
+from arseg_ext import _fake
 
 
 def attention_flops(
@@ -55,24 +57,24 @@ def classified_fusion_flops(
 
 
 def no_flops(*args: Any, **kwargs: Any) -> int:
-    """Warps move data; like torch's grid_sample they count nothing."""
+    """Warps and resizing move data; like torch's grid_sample they count nothing."""
     return 0
+
+
+FORMULAS: dict[str, Callable[..., int]] = {
+    "_local_attention": attention_flops,
+    "_local_attention_backward": attention_backward_flops,
+    "_creff": fusion_flops,
+    "_creff_out": fusion_flops,
+    "_creff_into": fusion_flops,
+    "_creff_classified": classified_fusion_flops,
+}
+"""The operators that multiply; all others count nothing."""
 
 
 def register() -> None:
     ops = torch.ops.arseg
-    register_flop_formula(ops._local_attention)(attention_flops)
-    register_flop_formula(ops._local_attention_backward)(attention_backward_flops)
-    register_flop_formula(ops._creff)(fusion_flops)
-    register_flop_formula(ops._creff_out)(fusion_flops)
-    register_flop_formula(ops._creff_into)(fusion_flops)
-    register_flop_formula(ops._creff_classified)(classified_fusion_flops)
-    for warp in (
-        ops.mv_warp,
-        ops._mv_warp_backward,
-        ops.flow_warp,
-        ops._flow_warp_backward_feature,
-        ops._flow_warp_backward_flow,
-        ops.resize_labels,
-    ):
-        register_flop_formula(warp)(no_flops)
+    for name, formula in FORMULAS.items():
+        register_flop_formula(getattr(ops, name))(formula)
+    for name in sorted(set(_fake.KERNELS) - set(FORMULAS)):
+        register_flop_formula(getattr(ops, name))(no_flops)

@@ -7,7 +7,7 @@ types are added up in float32. A wrong argument raises ValueError, one of the wr
 that names it, what was expected and what came.
 
 Derivatives: first ones in reverse mode, and in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the
-operators are those of `arseg_ext.reference`, in plain PyTorch and as slow. Derivatives of a backward raise
+operators are those of `arseg_ext.oracle`, in plain PyTorch and as slow. Derivatives of a backward raise
 RuntimeError; `torch.func.grad`, `vjp` and `jacrev` NotImplementedError. Forward mode inside `torch.compile` is not
 supported.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arseg_ext import nn, ops, reference
+from arseg_ext import nn, ops, oracle
 
 SHAPES = {"64x90x120": (64, 90, 120), "256x90x120": (256, 90, 120)}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -50,7 +50,7 @@ def test_copy(benchmark, shape, dtype):
 
 
 @pytest.mark.benchmark(group="local_attention, window 7")
-@pytest.mark.parametrize("function", [ops.local_attention, reference.local_attention], ids=["ours", "reference"])
+@pytest.mark.parametrize("function", [ops.local_attention, oracle.local_attention], ids=["ours", "reference"])
 def test_local_attention(benchmark, shape, dtype, function):
     query, key, value = (randn(1, *shape, dtype=dtype) for _ in range(3))
     benchmark(function, query, key, value, window=7)

@@ -72,7 +72,7 @@ class Inputs:
         self.motion = torch.randint(-80, 81, blocks, generator=generator).to(torch.int16)
         self.motion[torch.rand(blocks[:3], generator=generator) < 0.5] = 0
         self.options: dict[str, Any] = {"block": BLOCK, "frame_size": frame}
-        self.flow = arseg_ext.reference.block_flow(self.motion, (height, width), **self.options).float()
+        self.flow = arseg_ext.oracle.block_flow(self.motion, (height, width), **self.options).float()
 
 
 def creff_flops(shape: tuple[int, int, int, int]) -> float:

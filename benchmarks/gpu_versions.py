@@ -1,7 +1,7 @@
 """What the benchmarks on a GPU compare: our operators, plain PyTorch, the chain of the original, flex_attention.
 
 Every version takes the inputs of one `Inputs` and gives the same result but for rounding; MAKERS have them by name, and
-tests/benchmarks holds each to arseg_ext.reference in float64.
+tests/benchmarks holds each to arseg_ext.oracle in float64.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Inputs:
         kept = torch.rand(blocks[:3], generator=self.generator, device=self.device) >= 0.5
         self.motion = (motion * kept[..., None]).to(torch.int16)
         self.options: dict[str, Any] = {"block": BLOCK, "frame_size": shape.frame}
-        self.flow = arseg_ext.reference.block_flow(self.motion, (h, w), **self.options).float()
+        self.flow = arseg_ext.oracle.block_flow(self.motion, (h, w), **self.options).float()
 
     def randn(self, *size: int, gain: float = 1.0) -> Tensor:
         return (gain * torch.randn(size, generator=self.generator, device=self.device)).to(self.dtype)

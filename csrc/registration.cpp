@@ -14,6 +14,7 @@
 
 ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def("_build_config() -> str");
+  m.def("_messages() -> str");
   m.def("_use_cpu_capability(str name) -> str");
   m.def("_most_running_threads() -> int");
 

@@ -1,4 +1,4 @@
-// What this library was built from, as JSON: arseg_ext.build_config().
+// What this library says of itself, as JSON: what it was built from (arseg_ext.build_config()), and its messages.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -58,8 +58,20 @@ std::string build_config() {
   return text + "]}";
 }
 
+// messages.h: neither quotes nor backslashes are in them.
+std::string messages() {
+  std::string text;
+#define ARSEG_MESSAGE(name, sentence) text += text_of(text.empty() ? "{" : ", ", "\"" #name "\": \"", sentence, "\"");
+  ARSEG_MESSAGES(ARSEG_MESSAGE)
+#undef ARSEG_MESSAGE
+  return text + "}";
+}
+
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(arseg, CompositeExplicitAutograd, m) { m.impl("_build_config", TORCH_BOX(&build_config)); }
+STABLE_TORCH_LIBRARY_IMPL(arseg, CompositeExplicitAutograd, m) {
+  m.impl("_build_config", TORCH_BOX(&build_config));
+  m.impl("_messages", TORCH_BOX(&messages));
+}
 
 }  // namespace arseg

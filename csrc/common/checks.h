@@ -9,32 +9,10 @@
 #include <type_traits>
 #include <vector>
 
-// Checks of arguments. The sentences are those of arseg_ext/_checks.py: a test compares them word by word.
+#include "messages.h"
+
+// Checks of arguments: conditions here, sentences in messages.h. A sentence is put together where one fails, only.
 namespace arseg {
-
-// Texts and integers in a row. No streams: they go wrong where a second libstdc++ is in the process, as in a library
-// that was linked with -static-libstdc++.
-template <typename Part>
-void append(std::string& text, const Part& part) {
-  if constexpr (std::is_convertible_v<const Part&, std::string_view>) {
-    text += std::string_view(part);
-  } else {
-    static_assert(std::is_integral_v<Part>);
-    text += std::to_string(part);
-  }
-}
-
-template <typename... Parts>
-std::string text_of(const Parts&... parts) {
-  std::string text;
-  (append(text, parts), ...);
-  return text;
-}
-
-template <typename... Parts>
-void check(bool condition, const Parts&... parts) {
-  if (!condition) throw std::runtime_error(text_of(parts...));
-}
 
 inline std::string dtype_name(torch::headeronly::ScalarType dtype) {
   using torch::headeronly::ScalarType;
@@ -64,41 +42,92 @@ inline std::string dtype_name(torch::headeronly::ScalarType dtype) {
   }
 }
 
-template <typename Sizes>
-std::string list_text(const Sizes& sizes) {
-  std::string text = "[";
-  for (size_t i = 0; i < sizes.size(); ++i) text += text_of(i ? ", " : "", sizes[i]);
-  return text + "]";
+inline std::string device_name(const torch::stable::Device& device) {
+  if (device.is_cpu()) return "cpu";
+  return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : "another";
 }
 
-inline std::string shape_text(const torch::stable::Tensor& tensor) { return list_text(tensor.sizes()); }
+// A value in a message: texts, integers, dtypes, devices; lists and, by its shape, a tensor as [1, 2, 3]. No streams:
+// they go wrong where a second libstdc++ is in the process, as in a library that was linked with -static-libstdc++.
+template <typename Part>
+void append(std::string& text, const Part& part) {
+  if constexpr (std::is_convertible_v<const Part&, std::string_view>) {
+    text += std::string_view(part);
+  } else if constexpr (std::is_same_v<Part, torch::headeronly::ScalarType>) {
+    text += dtype_name(part);
+  } else if constexpr (std::is_same_v<Part, torch::stable::Device>) {
+    text += device_name(part);
+  } else if constexpr (std::is_same_v<Part, torch::stable::Tensor>) {
+    append(text, part.sizes());
+  } else if constexpr (std::is_integral_v<Part>) {
+    text += std::to_string(part);
+  } else {
+    text += "[";
+    for (size_t i = 0; i < part.size(); ++i) {
+      if (i) text += ", ";
+      append(text, part[i]);
+    }
+    text += "]";
+  }
+}
+
+template <typename... Parts>
+std::string text_of(const Parts&... parts) {
+  std::string text;
+  (append(text, parts), ...);
+  return text;
+}
+
+template <typename... Parts>
+void check(bool condition, const Parts&... parts) {
+  if (!condition) throw std::runtime_error(text_of(parts...));
+}
+
+// The sentence with its fields filled in their order.
+template <typename... Values>
+std::string filled(std::string_view sentence, const Values&... values) {
+  std::string text;
+  const auto fill = [&](const auto& value) {
+    const size_t field = sentence.find('{');
+    text += sentence.substr(0, field);
+    append(text, value);
+    sentence.remove_prefix(sentence.find('}', field) + 1);
+  };
+  (fill(values), ...);
+  return text += sentence;
+}
+
+template <Message message, typename... Values>
+void require(bool condition, const Values&... values) {
+  static_assert(fields_of(sentence_of(message)) == sizeof...(Values));
+  if (!condition) throw std::runtime_error(filled(sentence_of(message), values...));
+}
 
 // `layout` names the dimensions, for example "[N, C, H, W]".
 inline void check_dims(const char* op, const char* name, const torch::stable::Tensor& tensor, int64_t dims,
                        const char* layout) {
-  check(tensor.dim() == dims, op, ": ", name, " must have ", dims, " dimensions ", layout, ", got shape ",
-        shape_text(tensor));
+  require<Message::dims>(tensor.dim() == dims, op, name, dims, layout, tensor);
 }
 
 inline void check_floating(const char* op, const char* name, const torch::stable::Tensor& tensor) {
   using torch::headeronly::ScalarType;
   const ScalarType dtype = tensor.scalar_type();
-  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-            dtype == ScalarType::BFloat16,
-        op, ": ", name, " must be float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
+  const bool known = dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+                     dtype == ScalarType::BFloat16;
+  require<Message::floating>(known, op, name, dtype);
 }
 
 inline void check_same_dtype(const char* op, const char* name, const torch::stable::Tensor& tensor,
                              const char* other_name, const torch::stable::Tensor& other) {
-  check(tensor.scalar_type() == other.scalar_type(), op, ": ", name, " must have the dtype of ", other_name, ", ",
-        dtype_name(other.scalar_type()), ", got ", dtype_name(tensor.scalar_type()));
+  require<Message::same_dtype>(tensor.scalar_type() == other.scalar_type(), op, name, other_name, other.scalar_type(),
+                               tensor.scalar_type());
 }
 
 inline void check_shape(const char* op, const char* name, const torch::stable::Tensor& tensor,
                         const std::vector<int64_t>& expected) {
   bool same = tensor.dim() == static_cast<int64_t>(expected.size());
   for (size_t i = 0; same && i < expected.size(); ++i) same = tensor.size(static_cast<int64_t>(i)) == expected[i];
-  check(same, op, ": ", name, " must have shape ", list_text(expected), ", got ", shape_text(tensor));
+  require<Message::shape>(same, op, name, expected, tensor);
 }
 
 }  // namespace arseg

@@ -52,27 +52,27 @@ inline void allow_shared(const void* kernel, size_t bytes) {
   }
 }
 
-// 16 bytes from global to shared memory, or 16 bytes of 0. Seen by this thread after wait_copies, by the others of
+// 16 bytes from global to shared memory, or 16 bytes of 0. Seen by this thread after cp_async_wait, by the others of
 // the block after a barrier as well.
-ARSEG_DEVICE void copy_async16(void* shared, const void* global, bool valid) {
+ARSEG_DEVICE void cp_async16(void* shared, const void* global, bool valid) {
   const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(global), "r"(bytes));
 }
 
 // Ends a group of copies.
-ARSEG_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;\n" ::); }
+ARSEG_DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;\n" ::); }
 
 // Waits until at most `Pending` groups of this thread's copies are under way.
 template <int Pending>
-ARSEG_DEVICE void wait_copies() {
+ARSEG_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(Pending) : "memory");
 }
 
 // Four 8x8 matrices of 16-bit values; lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, aligned). Lane
 // l gets in to[m] the values (l / 4, 2 * (l % 4)) and the next of matrix m, or of its transpose.
 template <bool Transposed>
-ARSEG_DEVICE void load_matrices(uint32_t (&to)[4], const void* row) {
+ARSEG_DEVICE void ldmatrix_x4(uint32_t (&to)[4], const void* row) {
   const auto from = static_cast<uint32_t>(__cvta_generic_to_shared(row));
   if constexpr (Transposed) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
@@ -91,7 +91,7 @@ ARSEG_DEVICE void load_matrices(uint32_t (&to)[4], const void* row) {
 // and t = lane % 4, sum is (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1); a is pairs of columns (g, 2t), (g+8, 2t),
 // (g, 2t+8), (g+8, 2t+8); b is pairs of rows (2t, g), (2t+8, g).
 template <typename T>
-ARSEG_DEVICE void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+ARSEG_DEVICE void mma_m16n8k16(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
@@ -112,8 +112,8 @@ ARSEG_DEVICE float exp2_fast(float x) {
   return result;
 }
 
-// x, of which the compiler knows nothing: what is worked out from it is not kept in registers across a loop.
-ARSEG_DEVICE int opaque(int x) {
+// x, of which the compiler knows nothing any more: what is worked out from it is not kept in registers across a loop.
+ARSEG_DEVICE int optimization_barrier(int x) {
   asm volatile("" : "+r"(x));
   return x;
 }
@@ -172,7 +172,7 @@ ARSEG_DEVICE float2 unpack(uint32_t word) {
 #error "kernels are compiled by nvcc, or with ARSEG_EMULATOR for tests/emulator"
 #endif
 
-#include <type_traits>
+#include "base.h"
 
 namespace arseg::gpu {
 
@@ -180,9 +180,7 @@ constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kLn2 = 0.69314718055994530942f;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
-// What sums of T are kept in.
-template <typename T>
-using accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+using arseg::accumulator;
 
 template <typename T>
 constexpr bool is_half_type = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;

@@ -4,25 +4,13 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include "base.h"
 #include "checks.h"
-#include "indexing.h"
 
 namespace arseg {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// The type in which values of type T are added up: double for double, float for all else.
-template <typename T>
-struct Accumulator {
-  using type = float;
-};
-template <>
-struct Accumulator<double> {
-  using type = double;
-};
-template <typename T>
-using accumulator_t = typename Accumulator<T>::type;
 
 // Calls run(T{}) with the C++ type of a floating-point dtype.
 template <typename F>

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "device.cuh"
-#include "host_device.h"
 
 namespace arseg::gpu {
 

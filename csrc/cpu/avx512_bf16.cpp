@@ -17,7 +17,7 @@ CpuKernels avx512_kernels();
 CpuKernels avx512_bf16_kernels() {
   CpuKernels kernels = avx512_kernels();
   kernels.name = "avx512_bf16";
-  kernels.bfloat16 = avx512_bf16::forward_kernels<avx512_bf16::Bf16Engine>();
+  kernels.bfloat16 = avx512_bf16::forward_kernels<avx512_bf16::Bf16Microkernel>();
   kernels.warp = avx512_bf16::warp_task;
   return kernels;
 }

@@ -134,7 +134,7 @@ void load_row(const Map& map, int64_t n, int64_t y, int64_t x, int64_t count, A*
   if (first < last) load_elements(map, n, y, x + first, last - first, to + first * stride, stride);
 }
 
-// The way back. `past_caches` is for results too large for the caches.
+// The way back. `streaming` is for results too large for the caches.
 template <typename A, typename T>
 void store_pixels(const Map& map, int64_t n, int64_t y, int64_t x, int64_t count, const A* from, int64_t stride) {
   constexpr int lanes = kLanes<A>;
@@ -190,28 +190,28 @@ inline void store_row(const Map& map, int64_t n, int64_t y, int64_t x, int64_t c
 
 constexpr int64_t kCopyPixels = 64;
 
-inline int64_t copy_scratch(const CopyTask& task) {
-  return kCopyPixels * round_up(task.from.channels(), 16) * static_cast<int64_t>(sizeof(double));
+inline int64_t copy_scratch(const CopyParams& params) {
+  return kCopyPixels * round_up(params.from.channels(), 16) * static_cast<int64_t>(sizeof(double));
 }
 
 template <typename A>
-void copy_rows(const CopyTask& task, int64_t first, int64_t last, A* staged) {
-  const int64_t stride = round_up(task.from.channels(), kLanes<A>);
+void copy_rows(const CopyParams& params, int64_t first, int64_t last, A* staged) {
+  const int64_t stride = round_up(params.from.channels(), kLanes<A>);
   for (int64_t row = first; row < last; ++row) {
-    const int64_t n = row / task.from.height(), y = row % task.from.height();
-    for (int64_t x = 0; x < task.from.width(); x += kCopyPixels) {
-      const int64_t count = std::min(kCopyPixels, task.from.width() - x);
-      load_row(task.from, n, y, x, count, staged, stride);
-      store_row(task.to, n, y, x, count, staged, stride);
+    const int64_t n = row / params.from.height(), y = row % params.from.height();
+    for (int64_t x = 0; x < params.from.width(); x += kCopyPixels) {
+      const int64_t count = std::min(kCopyPixels, params.from.width() - x);
+      load_row(params.from, n, y, x, count, staged, stride);
+      store_row(params.to, n, y, x, count, staged, stride);
     }
   }
 }
 
-inline void copy_task(const CopyTask& task, int64_t first, int64_t last, void* scratch) {
-  if (task.from.element == Element::Double) {
-    copy_rows(task, first, last, static_cast<double*>(scratch));
+inline void copy_task(const CopyParams& params, int64_t first, int64_t last, void* scratch) {
+  if (params.from.element == Element::Double) {
+    copy_rows(params, first, last, static_cast<double*>(scratch));
   } else {
-    copy_rows(task, first, last, static_cast<float*>(scratch));
+    copy_rows(params, first, last, static_cast<float*>(scratch));
   }
 }
 

@@ -5,15 +5,15 @@
 
 namespace arseg {
 
-Tensor with_channels_together(const Tensor& map) {
+Tensor contiguous_channels_last(const Tensor& map) {
   if (map.stride(1) == 1 || map.size(1) == 1) return map;
   Tensor copy =
       torch::stable::empty({map.size(0), map.size(1), map.size(2), map.size(3)}, map.scalar_type(), std::nullopt,
                            map.device(), std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast);
-  const CopyTask task{map_of(map), map_of(copy)};
+  const CopyParams params{map_of(map), map_of(copy)};
   const CpuKernels& kernels = cpu_kernels();
-  for_each_task(map.size(0) * map.size(2), kernels.copy_scratch(task),
-                [&](int64_t row, void* scratch) { kernels.copy(task, row, row + 1, scratch); });
+  for_each_task(map.size(0) * map.size(2), kernels.copy_scratch(params),
+                [&](int64_t row, void* scratch) { kernels.copy(params, row, row + 1, scratch); });
   return copy;
 }
 

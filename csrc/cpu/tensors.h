@@ -78,17 +78,18 @@ inline ScalarType accumulator_dtype(ScalarType dtype) {
 }
 
 // The map itself, or a copy of it, with the channels of a pixel together.
-Tensor with_channels_together(const Tensor& map);
+Tensor contiguous_channels_last(const Tensor& map);
 
 // Results larger than this go past the caches: they would not be there when they are read.
-constexpr int64_t kPastCaches = int64_t{16} << 20;
+constexpr int64_t kStreamingBytes = int64_t{16} << 20;
 
 // Whether vectors of 64 bytes may be stored past the caches: large, aligned, channels together.
-inline bool goes_past_caches(const Map& map) {
+inline bool can_stream(const Map& map) {
   const int64_t bytes = map.element == Element::Double ? 8 : map.element == Element::Float ? 4 : 2;
   const bool aligned = reinterpret_cast<uintptr_t>(map.data) % 64 == 0 && map.stride[0] * bytes % 64 == 0 &&
                        map.stride[2] * bytes % 64 == 0 && map.stride[3] * bytes % 64 == 0;
-  return map.stride[1] == 1 && aligned && map.size[0] * map.size[1] * map.size[2] * map.size[3] * bytes >= kPastCaches;
+  return map.stride[1] == 1 && aligned &&
+         map.size[0] * map.size[1] * map.size[2] * map.size[3] * bytes >= kStreamingBytes;
 }
 
 }  // namespace arseg

@@ -41,7 +41,7 @@ ARSEG_INLINE void store(A* to, Vec<A> value) {
 
 // Past the caches, for results larger than those; `to` must be aligned to the vector.
 template <typename A>
-ARSEG_INLINE void store_past_caches(A* to, Vec<A> value) {
+ARSEG_INLINE void store_streaming(A* to, Vec<A> value) {
 #if ARSEG_VECTOR_BYTES == 64
   _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(value));
 #elif ARSEG_VECTOR_BYTES == 32

@@ -1,6 +1,7 @@
 // Arguments of the whole fusion, and their checks.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,11 +38,10 @@ inline void check_fusion(const char* op, const torch::stable::Tensor& reference,
   check_map(op, "reference", reference);
   check_map(op, "low_res", low_res);
   check_same_dtype(op, "low_res", low_res, "reference", reference);
-  const std::vector<int64_t> expected = {reference.size(0), reference.size(1)};
-  const std::vector<int64_t> got = {low_res.size(0), low_res.size(1)};
-  check(got == expected, op, ": low_res must have the batch size and channels of reference, ", list_text(expected),
-        ", got ", list_text(got));
-  check(low_res.size(2) > 0 && low_res.size(3) > 0, op, ": low_res must not be empty, got shape ", shape_text(low_res));
+  const std::array<int64_t, 2> expected = {reference.size(0), reference.size(1)};
+  const std::array<int64_t, 2> got = {low_res.size(0), low_res.size(1)};
+  require<Message::batch_and_channels>(got == expected, op, "low_res", "reference", expected, got);
+  require<Message::not_empty>(low_res.size(2) > 0 && low_res.size(3) > 0, op, "low_res", low_res);
   for (size_t i = 0; i < convolutions.size(); ++i) {
     check_shape(op, kWeightNames[i], convolutions[i].weight, {reference.size(1), 1, 3, 3});
     check_same_dtype(op, kWeightNames[i], convolutions[i].weight, "reference", reference);
@@ -62,9 +62,8 @@ inline void check_fusion_classifier(const char* op, const torch::stable::Tensor&
                                     bool labels) {
   check_dims(op, "classifier", classifier, 2, "[K, C]");
   check_shape(op, "classifier", classifier, {classifier.size(0), reference.size(1)});
-  check(classifier.size(0) >= 1, op, ": classifier must have 1 class or more, got 0");
-  check(!labels || classifier.size(0) <= 256, op, ": classifier must have at most 256 classes, got ",
-        classifier.size(0));
+  require<Message::no_class>(classifier.size(0) >= 1, op, "classifier", classifier.size(0));
+  require<Message::max_classes>(!labels || classifier.size(0) <= 256, op, "classifier", 256, classifier.size(0));
   check_same_dtype(op, "classifier", classifier, "reference", reference);
   check_shape(op, "bias", bias, {classifier.size(0)});
   check_same_dtype(op, "bias", bias, "reference", reference);

@@ -1,11 +1,43 @@
 // A classifier on a map of values, with the logits of the low-resolution map added: logits, or labels without them.
 #pragma once
 
-#include <algorithm>
-
-#include "arguments.cuh"
+#include "../common/resize.cuh"
+#include "params.h"
 
 namespace arseg::gpu {
+
+template <typename T>
+__global__ void __launch_bounds__(CreffTraits::Pack::kThreads) pack_classifier(PackClassifierParams<T> p) {
+  const int c = static_cast<int>(blockIdx.x);
+  for (int k = static_cast<int>(threadIdx.x); k < p.padded_classes; k += CreffTraits::Pack::kThreads) {
+    const bool own = c < p.channels && k < p.classes;
+    p.to[static_cast<int64_t>(c) * p.padded_classes + k] =
+        own ? to_float(p.classifier[k * p.stride[0] + c * p.stride[1]]) : accumulator<T>(0);
+  }
+}
+
+template <typename T>
+void launch_pack_classifier(const PackClassifierParams<T>& p, void* stream) {
+  ARSEG_LAUNCH(pack_classifier<T>, dim3(static_cast<unsigned>(p.padded_channels)), dim3(CreffTraits::Pack::kThreads), 0,
+               stream, p);
+}
+
+// A block a class.
+template <typename T>
+__global__ void __launch_bounds__(CreffTraits::Pack::kThreads) pack_classifier_rows(PackClassifierRowsParams<T> p) {
+  const int k = static_cast<int>(blockIdx.x);
+  for (int c = static_cast<int>(threadIdx.x); c < p.padded_channels; c += CreffTraits::Pack::kThreads) {
+    const bool own = c < p.channels && k < p.classes;
+    p.to[static_cast<int64_t>(k) * p.padded_channels + c] =
+        own ? p.classifier[k * p.stride[0] + c * p.stride[1]] : from_float<T>(0.0f);
+  }
+}
+
+template <typename T>
+void launch_pack_classifier_rows(const PackClassifierRowsParams<T>& p, int padded_classes, void* stream) {
+  ARSEG_LAUNCH(pack_classifier_rows<T>, dim3(static_cast<unsigned>(padded_classes)), dim3(CreffTraits::Pack::kThreads),
+               0, stream, p);
+}
 
 // The logits of the low-resolution map at a pixel, upsampled, and the bias: what is the same for all classes is worked
 // out once.
@@ -18,7 +50,7 @@ struct LowResLogits {
   const T* bias;
   int64_t bias_stride;
 
-  ARSEG_DEVICE LowResLogits(const ClassifyArguments<T>& a, int64_t n, int y, int x)
+  ARSEG_DEVICE LowResLogits(const ClassifyParams<T>& a, int64_t n, int y, int x)
       : stride(a.low_stride[1]), bias(a.bias), bias_stride(a.bias_stride) {
     const auto v = resize_tap(y, a.low_height, a.row_ratio), h = resize_tap(x, a.low_width, a.column_ratio);
     ARSEG_UNROLL
@@ -51,17 +83,15 @@ ARSEG_DEVICE void best_of_lanes(A& best, int& label, int lanes) {
   }
 }
 
-constexpr int kClassifyWarps = 8;
-
 // A warp a pixel, a lane a class (and every 32nd after it). Lanes read the same value at a time, and weights side by
 // side.
 template <typename T>
-__global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArguments<T> a) {
+__global__ void __launch_bounds__(CreffTraits::Classify::kThreads) classify(ClassifyParams<T> a) {
   using A = accumulator<T>;
   const int lane = static_cast<int>(threadIdx.x);
   const int64_t pixels = a.batch * a.height * a.width;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kClassifyWarps + threadIdx.y; i < pixels;
-       i += static_cast<int64_t>(gridDim.x) * kClassifyWarps) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * CreffTraits::Classify::kWarps + threadIdx.y; i < pixels;
+       i += static_cast<int64_t>(gridDim.x) * CreffTraits::Classify::kWarps) {
     const int64_t n = i / a.width / a.height;
     const LowResLogits<T> low_res(a, n, static_cast<int>(i / a.width % a.height), static_cast<int>(i % a.width));
     const T* values = a.values + i * a.channels;
@@ -86,10 +116,10 @@ __global__ void __launch_bounds__(32 * kClassifyWarps) classify(ClassifyArgument
 }
 
 template <typename T>
-void launch_classify(const ClassifyArguments<T>& a, void* stream) {
+void launch_classify(const ClassifyParams<T>& a, void* stream) {
   const int64_t pixels = a.batch * a.height * a.width;
-  const dim3 grid(static_cast<unsigned>(std::min<int64_t>((pixels + kClassifyWarps - 1) / kClassifyWarps, 1 << 24)));
-  ARSEG_LAUNCH(classify<T>, grid, dim3(32, kClassifyWarps), 0, stream, a);
+  const dim3 grid(blocks_for(pixels, CreffTraits::Classify::kWarps, kMaxGridColumns));
+  ARSEG_LAUNCH(classify<T>, grid, dim3(32, CreffTraits::Classify::kWarps), 0, stream, a);
 }
 
 }  // namespace arseg::gpu

@@ -1,5 +1,5 @@
 // The whole fusion on the CPU in one pass, for inference: checks, weights as the kernel wants them, and the tiles of
-// csrc/local_attention/tile.h with the source of csrc/creff/source.h.
+// csrc/local_attention/tile.h with the loader of csrc/creff/kv_loader.h.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -12,9 +12,9 @@
 #include "../cpu/capability.h"
 #include "../cpu/tensors.h"
 #include "../cpu/tiles.h"
-#include "../mv_warp/motion_of.h"
+#include "../mv_warp/motion_params.h"
 #include "checks.h"
-#include "task.h"
+#include "params.h"
 
 namespace arseg {
 namespace {
@@ -69,52 +69,53 @@ Tensor packed_bias(const Tensor& bias, int64_t padded_classes, ScalarType dtype)
   return packed;
 }
 
-// The task and what it points to.
+// The parameters and what it points to.
 class Fusion {
  public:
   Fusion(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
          const std::vector<Convolution>& convolutions, const FusionOptions& options) {
     check_fusion(op, reference, low_res, motion, convolutions, options);
-    task_.window = parse_window(op, options.window);
-    task_.outside = parse_outside(op, options.outside);
+    params_.window = parse_window(op, options.window);
+    params_.outside = parse_outside(op, options.outside);
     const Grid grid = parse_grid(op, options.grid);
-    motion_ = options.block ? std::make_unique<MotionOf>(reference, motion, options.block, options.frame_size, grid)
-                            : std::make_unique<MotionOf>(motion, grid);
+    motion_ = options.block
+                  ? std::make_unique<OwnedMotionParams>(reference, motion, options.block, options.frame_size, grid)
+                  : std::make_unique<OwnedMotionParams>(motion, grid);
     const CpuKernels& all = cpu_kernels();
     dtype_ = reference.scalar_type();
     kernels_ = dtype_ == ScalarType::Double                                ? &all.float64
                : dtype_ == ScalarType::BFloat16 && all.bfloat16.lanes != 0 ? &all.bfloat16
                                                                            : &all.float32;
-    task_.motion = motion_->field();
-    task_.reference = map_of(keep(with_channels_together(reference)));
-    task_.low_res = map_of(keep(with_channels_together(low_res)));
-    task_.padded_channels = round_up(std::max<int64_t>(1, reference.size(1)), kernels_->block_channels);
-    task_.query_weights = packed(convolutions[0]);
-    task_.key_weights = packed(convolutions[1]);
-    task_.value_weights = packed(convolutions[2]);
+    params_.motion = motion_->params();
+    params_.reference = map_of(keep(contiguous_channels_last(reference)));
+    params_.low_res = map_of(keep(contiguous_channels_last(low_res)));
+    params_.padded_channels = round_up(std::max<int64_t>(1, reference.size(1)), kernels_->block_channels);
+    params_.query_weights = packed(convolutions[0]);
+    params_.key_weights = packed(convolutions[1]);
+    params_.value_weights = packed(convolutions[2]);
   }
 
   // Projects values to classes before they are summed; low_res_logits is what the classifier makes of low_res, without
   // its bias.
   void classify(const Tensor& classifier, const Tensor& bias, const Tensor& low_res_logits) {
     const int64_t classes = classifier.size(0);
-    task_.low_res_logits = map_of(keep(with_channels_together(low_res_logits)));
+    params_.low_res_logits = map_of(keep(contiguous_channels_last(low_res_logits)));
     const int64_t padded = round_up(classes, kernels_->lanes);
     dispatch_floating(dtype_, [&](auto tag) {
       using T = decltype(tag);
-      using A = accumulator_t<T>;
-      task_.classifier =
-          keep(packed_classifier<A, T>(classifier, task_.padded_channels, padded, accumulator_dtype(dtype_)))
+      using A = accumulator<T>;
+      params_.classifier =
+          keep(packed_classifier<A, T>(classifier, params_.padded_channels, padded, accumulator_dtype(dtype_)))
               .const_data_ptr();
-      task_.classifier_bias = keep(packed_bias<A, T>(bias, padded, accumulator_dtype(dtype_))).const_data_ptr();
+      params_.classifier_bias = keep(packed_bias<A, T>(bias, padded, accumulator_dtype(dtype_))).const_data_ptr();
     });
   }
 
   void run(const Map& out, uint8_t* labels) {
-    task_.out = out;
-    task_.labels = labels;
-    if (!labels) set_direct(task_, *kernels_);
-    run_tiles(kernels_->fusion, task_, *kernels_, out.size[0], out.size[2], out.size[3]);
+    params_.out = out;
+    params_.labels = labels;
+    if (!labels) set_direct(params_, *kernels_);
+    run_tiles(kernels_->fusion, params_, *kernels_, out.size[0], out.size[2], out.size[3]);
   }
 
  private:
@@ -127,16 +128,16 @@ class Fusion {
     const void* data = nullptr;
     dispatch_floating(dtype_, [&](auto tag) {
       using T = decltype(tag);
-      data = keep(packed_depthwise<accumulator_t<T>, T>(convolution, task_.padded_channels, accumulator_dtype(dtype_)))
+      data = keep(packed_depthwise<accumulator<T>, T>(convolution, params_.padded_channels, accumulator_dtype(dtype_)))
                  .const_data_ptr();
     });
     return data;
   }
 
-  FusionTask task_;
+  FusionParams params_;
   const AttentionKernels* kernels_ = nullptr;
   ScalarType dtype_{};
-  std::unique_ptr<MotionOf> motion_;
+  std::unique_ptr<OwnedMotionParams> motion_;
   std::vector<std::unique_ptr<Tensor>> kept_;
 };
 

@@ -1,12 +1,12 @@
-// The whole fusion on CUDA, for inference: checks, memory, and the kernels of cuda.cuh.
+// The whole fusion on CUDA, for inference: checks, memory, and what the kernels are given.
 
 #include <string>
 #include <vector>
 
-#include "../common/door.cuh"
-#include "../mv_warp/motion_of.cuh"
+#include "../common/torch_utils.cuh"
+#include "../mv_warp/motion_params.h"
 #include "checks.h"
-#include "cuda.cuh"
+#include "forward_mma.cuh"
 
 namespace arseg {
 namespace {
@@ -23,10 +23,10 @@ class Fusion {
         channels_(padded_channels(reference.size(1), dtype_)),
         reference_(dense_channels_last(reference, channels_)),
         low_res_(dense_channels_last(low_res, channels_)),
-        weights_(scratch({3 * gpu::kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
+        weights_(scratch({3 * kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
     const Grid grid = parse_grid(op, options.grid);
-    motion_ = options.block ? block_motion(op, reference, motion, options.block, options.frame_size, grid)
-                            : dense_motion(op, motion, grid);
+    motion_ = options.block ? gpu::make_motion_params(op, reference, motion, options.block, options.frame_size, grid)
+                            : gpu::make_motion_params(op, motion, grid);
     for (const int64_t size : {low_res.size(2), low_res.size(3), channels_}) {
       check(size <= 1 << 30, op, ": a size of ", size, " is too large for CUDA");
     }
@@ -34,17 +34,17 @@ class Fusion {
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
       using A = gpu::accumulator<T>;
-      gpu::PackDepthwiseAll<T> all;
+      gpu::PackDepthwiseAllParams<T> all;
       for (int i = 0; i < 3; ++i) {
         const Convolution& from = convolutions[i];
-        gpu::PackDepthwise<T>& to = all.convolution[i];
+        gpu::PackDepthwiseParams<T>& to = all.convolution[i];
         to.weight = data_of<T>(from.weight);
         to.bias = data_of<T>(from.bias);
         for (int d = 0; d < 4; ++d) to.weight_stride[d] = from.weight.stride(d);
         to.bias_stride = from.bias.stride(0);
         to.channels = static_cast<int>(from.bias.size(0));
         to.padded = static_cast<int>(channels_);
-        to.to = mutable_data_of<A>(weights_) + i * gpu::kDepthwiseRows * channels_;
+        to.to = mutable_data_of<A>(weights_) + i * kDepthwiseRows * channels_;
       }
       gpu::launch_pack_depthwise(all, device_.stream());
     });
@@ -58,15 +58,15 @@ class Fusion {
     Tensor buffer = result_buffer(out, channels_);
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
-      const gpu::FusionArguments<T> a = arguments<T>(buffer);
+      const gpu::FusionParams<T> a = params<T>(buffer);
       if constexpr (gpu::is_half_type<T>) {
-        if (gpu::makes_queries(a, 0)) {
-          return with_scratch<T>(a, 2, [&](const gpu::PairScratch<T>& maps) {
-            gpu::launch_fusion<T>(a, maps, {}, nullptr, device_.stream());
+        if (gpu::can_use_fused(a, 0)) {
+          return with_scratch<T>(a, 2, [&](const gpu::FusionScratch<T>& maps) {
+            gpu::launch_fused<T>(a, maps, {}, nullptr, device_.stream());
           });
         }
       }
-      in_pair(a, true);
+      unfused(a, true);
     });
     finish_result(out, buffer);
   }
@@ -80,7 +80,7 @@ class Fusion {
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
       using A = gpu::accumulator<T>;
-      gpu::ClassifyArguments<T> a{};
+      gpu::ClassifyParams<T> a{};
       a.batch = reference_.size(0);
       a.height = static_cast<int>(reference_.size(2));
       a.width = static_cast<int>(reference_.size(3));
@@ -100,23 +100,23 @@ class Fusion {
       const int own = static_cast<int>(classifier.size(1));
 
       if constexpr (gpu::is_half_type<T>) {
-        const gpu::FusionArguments<T> fusion = arguments<T>(reference_);  // no features come out
-        if (gpu::makes_queries(fusion, a.classes)) {
-          Tensor rows = scratch({gpu::kFusedClasses * channels_}, dtype_);
+        const gpu::FusionParams<T> fusion = params<T>(reference_);  // no features come out
+        if (gpu::can_use_fused(fusion, a.classes)) {
+          Tensor rows = scratch({gpu::CreffTraits::Mma::kClasses * channels_}, dtype_);
           gpu::launch_pack_classifier_rows<T>({weight,
                                                {classifier.stride(0), classifier.stride(1)},
                                                a.classes,
                                                own,
                                                a.channels,
                                                mutable_data_of<T>(rows)},
-                                              gpu::kFusedClasses, device_.stream());
-          return with_scratch<T>(fusion, 2, [&](const gpu::PairScratch<T>& maps) {
-            gpu::launch_fusion<T>(fusion, maps, a, data_of<T>(rows), device_.stream());
+                                              gpu::CreffTraits::Mma::kClasses, device_.stream());
+          return with_scratch<T>(fusion, 2, [&](const gpu::FusionScratch<T>& maps) {
+            gpu::launch_fused<T>(fusion, maps, a, data_of<T>(rows), device_.stream());
           });
         }
       }
       Tensor sums = empty_channels_last(reference_, a.batch, channels_, a.height, a.width);
-      in_pair(arguments<T>(sums), false);
+      unfused(params<T>(sums), false);
       a.padded_classes = static_cast<int>(round_up(classes, 32));
       Tensor packed = scratch({channels_ * a.padded_classes}, accumulator_dtype(dtype_));
       gpu::launch_pack_classifier<T>({weight,
@@ -152,9 +152,9 @@ class Fusion {
   }
 
   template <typename T>
-  gpu::FusionArguments<T> arguments(const Tensor& out) const {
+  gpu::FusionParams<T> params(const Tensor& out) const {
     using A = gpu::accumulator<T>;
-    gpu::FusionArguments<T> a;
+    gpu::FusionParams<T> a;
     a.batch = reference_.size(0);
     a.height = static_cast<int>(reference_.size(2));
     a.width = static_cast<int>(reference_.size(3));
@@ -171,37 +171,37 @@ class Fusion {
     a.low_res = data_of<T>(low_res_);
     const A* weights = data_of<A>(weights_);
     a.query_weights = weights;
-    a.key_weights = weights + gpu::kDepthwiseRows * channels_;
-    a.value_weights = weights + 2 * gpu::kDepthwiseRows * channels_;
+    a.key_weights = weights + kDepthwiseRows * channels_;
+    a.value_weights = weights + 2 * kDepthwiseRows * channels_;
     a.out = const_cast<T*>(data_of<T>(out));
     return a;
   }
 
-  // run(maps): with the first `count` maps of a PairScratch.
+  // run(maps): with the first `count` maps of a FusionScratch.
   template <typename T, typename F>
-  void with_scratch(const gpu::FusionArguments<T>& a, int count, F&& run) const {
+  void with_scratch(const gpu::FusionParams<T>& a, int count, F&& run) const {
     const int64_t elements = a.batch * a.height * a.width * a.channels;
     Tensor maps = scratch({count * elements}, dtype_);
     T* first = mutable_data_of<T>(maps);
     const auto map = [&](int i) { return i < count ? first + i * elements : nullptr; };
-    run(gpu::PairScratch<T>{map(0), map(1), map(2), map(3)});
+    run(gpu::FusionScratch<T>{map(0), map(1), map(2), map(3)});
   }
 
   // with_residual: features; without: the weighted sum of values alone.
   template <typename T>
-  void in_pair(const gpu::FusionArguments<T>& a, bool with_residual) const {
-    with_scratch<T>(a, 4, [&](const gpu::PairScratch<T>& maps) {
-      gpu::launch_fusion_pair<T>(a, maps, with_residual, device_.stream());
+  void unfused(const gpu::FusionParams<T>& a, bool with_residual) const {
+    with_scratch<T>(a, 4, [&](const gpu::FusionScratch<T>& maps) {
+      gpu::launch_unfused<T>(a, maps, with_residual, device_.stream());
     });
   }
 
-  OnDevice device_;
+  DeviceGuard device_;
   ScalarType dtype_;
   Window window_;
   Outside outside_;
   int64_t channels_;  // padded to whole vectors
   Tensor reference_, low_res_, weights_;
-  gpu::Motion motion_;
+  gpu::MotionParams motion_;
 };
 
 Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,

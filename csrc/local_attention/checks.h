@@ -9,14 +9,15 @@
 namespace arseg {
 
 inline Outside parse_outside(const char* op, const std::string& outside) {
-  check(outside == "zero" || outside == "masked", op, ": outside must be 'zero' or 'masked', got '", outside, "'");
+  const bool known = outside == "zero" || outside == "masked";
+  if (!known) require<Message::choice>(false, op, "outside", "zero", "masked", "'" + outside + "'");
   return outside == "masked" ? Outside::Masked : Outside::Zero;
 }
 
 inline Window parse_window(const char* op, const std::vector<int64_t>& window) {
   bool good = window.size() == 2;
   for (const int64_t side : window) good = good && side >= 3 && side <= 15 && side % 2 == 1;
-  check(good, op, ": window must be odd and between 3 and 15, an int or (height, width), got ", list_text(window));
+  require<Message::window>(good, op, window);
   return {window[0], window[1]};
 }
 
@@ -40,8 +41,7 @@ inline void check_attention_backward(const char* op, const torch::stable::Tensor
   check_same_dtype(op, "grad", grad, "query", query);
   check_shape(op, "grad", grad, {value.size(0), value.size(1), value.size(2), value.size(3)});
   const ScalarType sums = query.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  check(logsumexp.scalar_type() == sums, op, ": logsumexp must be ", dtype_name(sums), ", got ",
-        dtype_name(logsumexp.scalar_type()));
+  require<Message::dtype>(logsumexp.scalar_type() == sums, op, "logsumexp", sums, logsumexp.scalar_type());
   check_shape(op, "logsumexp", logsumexp, {query.size(0), query.size(2), query.size(3)});
 }
 

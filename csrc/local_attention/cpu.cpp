@@ -37,17 +37,17 @@ std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& ke
   Tensor logsumexp = pixel_map(query);
 
   const AttentionKernels& kernels = kernels_of(query.scalar_type());
-  MapAttentionTask task;
-  task.out = map_of(out);
-  task.window = sides;
-  task.outside = mode;
-  task.logsumexp = logsumexp.mutable_data_ptr();
-  task.query = map_of(query);
-  task.key = map_of(key);
-  task.value = map_of(value);
-  task.scale = scale;
-  set_direct(task, kernels);
-  run_tiles(kernels.attention, task, kernels, query.size(0), query.size(2), query.size(3));
+  MapAttentionParams params;
+  params.out = map_of(out);
+  params.window = sides;
+  params.outside = mode;
+  params.logsumexp = logsumexp.mutable_data_ptr();
+  params.query = map_of(query);
+  params.key = map_of(key);
+  params.value = map_of(value);
+  params.scale = scale;
+  set_direct(params, kernels);
+  run_tiles(kernels.attention, params, kernels, query.size(0), query.size(2), query.size(3));
   return {out, logsumexp};
 }
 
@@ -66,21 +66,21 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
 
   const CpuKernels& all = cpu_kernels();
   const AttentionKernels& kernels = query.scalar_type() == ScalarType::Double ? all.float64 : all.float32;
-  AttentionBackwardTask task;
-  task.grad = map_of(grad);
-  task.query = map_of(query);
-  task.key = map_of(key);
-  task.value = map_of(value);
-  task.logsumexp = pixel_map_of(logsumexp);
-  task.delta = pixel_map_of(delta);
-  task.grad_query = map_of(grad_query);
-  task.grad_key = map_of(grad_key);
-  task.grad_value = map_of(grad_value);
-  task.window = sides;
-  task.outside = mode;
-  task.scale = scale;
+  AttentionBackwardParams params;
+  params.grad = map_of(grad);
+  params.query = map_of(query);
+  params.key = map_of(key);
+  params.value = map_of(value);
+  params.logsumexp = pixel_map_of(logsumexp);
+  params.delta = pixel_map_of(delta);
+  params.grad_query = map_of(grad_query);
+  params.grad_key = map_of(grad_key);
+  params.grad_value = map_of(grad_value);
+  params.window = sides;
+  params.outside = mode;
+  params.scale = scale;
   for (const auto& kernel : {kernels.backward_query, kernels.backward_key}) {
-    run_tiles(kernel, task, kernels, query.size(0), query.size(2), query.size(3));
+    run_tiles(kernel, params, kernels, query.size(0), query.size(2), query.size(3));
   }
   return {grad_query, grad_key, grad_value};
 }

@@ -1,17 +1,17 @@
-// Local attention on CUDA: checks, memory, and the kernels of cuda.cuh.
+// Local attention on CUDA: checks, memory, and the kernels of launch.cuh.
 
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "../common/door.cuh"
+#include "../common/torch_utils.cuh"
 #include "checks.h"
-#include "cuda.cuh"
+#include "launch.cuh"
 
-template void arseg::gpu::launch_attention(const AttentionArguments<float>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<double>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::Half>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::BFloat16>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<float>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<double>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<arseg::gpu::Half>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<arseg::gpu::BFloat16>&, void*);
 
 namespace arseg {
 namespace {
@@ -52,7 +52,7 @@ std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& ke
   Tensor logsumexp = pixel_map(query);
   if (query.size(0) * query.size(2) * query.size(3) == 0) return {out, logsumexp};
 
-  const OnDevice device(query);
+  const DeviceGuard device(query);
   const int64_t channels = padded_channels(query.size(1), query.scalar_type());
   const int64_t value_channels = padded_channels(value.size(1), query.scalar_type());
   const Tensor queries = dense_channels_last(query, channels);
@@ -87,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
   Tensor grad_value = empty_like_map(value);
   if (query.size(0) * query.size(2) * query.size(3) == 0) return {grad_query, grad_key, grad_value};
 
-  const OnDevice device(query);
+  const DeviceGuard device(query);
   const int64_t channels = padded_channels(query.size(1), query.scalar_type());
   const int64_t value_channels = padded_channels(value.size(1), query.scalar_type());
   const Tensor grads = dense_channels_last(grad, value_channels);

@@ -1,31 +1,66 @@
-// What other operators use of local attention; the kernels are compiled once, in csrc/local_attention/cuda.cu.
+// Local attention on CUDA: which kernel takes what.
 #pragma once
 
-#include <type_traits>
-
-#include "arguments.cuh"
+#include "backward_mma.cuh"
+#include "backward_simt.cuh"
+#include "fallback.cuh"
+#include "forward_mma.cuh"
+#include "forward_simt.cuh"
 
 namespace arseg::gpu {
 
-// run(std::integral_constant<int, window>{}) for the windows of the tiled kernels.
-template <typename F>
-void dispatch_window(int window, F&& run) {
-  switch (window) {
-    case 3:
-      return run(std::integral_constant<int, 3>{});
-    case 5:
-      return run(std::integral_constant<int, 5>{});
-    case 7:
-      return run(std::integral_constant<int, 7>{});
-    default:
-      return run(std::integral_constant<int, 9>{});
-  }
+// Whether the tiled kernels take it: a square window up to 9, whole vectors of channels, a grid that a launch can hold.
+template <typename T>
+bool is_tiled(const AttentionShape& s) {
+  return s.window_height == s.window_width && s.window_height <= AttentionTraits::kMaxTiledWindow &&
+         s.channels % kVector<T> == 0 && s.value_channels % kVector<T> == 0 &&
+         s.height <= AttentionTraits::Mma::kTileHeight * kMaxGridRows && s.batch <= kMaxGridRows;
+}
+
+inline bool fits_small_chunk(const AttentionShape& s) {
+  return s.channels <= AttentionTraits::Mma::kSmallChunk && s.value_channels <= AttentionTraits::Mma::kSmallChunk;
 }
 
 template <typename T>
-void launch_attention(const AttentionArguments<T>& a, void* stream);
+void launch_attention(const AttentionParams<T>& a, void* stream) {
+  if constexpr (is_half_type<T>) {
+    using Traits = AttentionTraits::Mma;
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) {
+        if (fits_small_chunk(a.shape)) {
+          launch_forward_mma<T, Traits::kSmallChunk, window>(a, stream);
+        } else {
+          launch_forward_mma<T, Traits::kLargeChunk, window>(a, stream);
+        }
+      });
+    }
+  } else if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) { launch_forward_simt<window>(a, stream); });
+    }
+  }
+  launch_fallback_forward(a, stream);
+}
 
 template <typename T>
-void launch_attention_backward(const AttentionGradients<T>& a, void* stream);
+void launch_attention_backward(const AttentionBackwardParams<T>& a, void* stream) {
+  if constexpr (is_half_type<T>) {
+    using Traits = AttentionTraits::Mma;
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) {
+        if (fits_small_chunk(a.shape)) {
+          launch_backward_mma<T, Traits::kSmallChunk, window>(a, stream);
+        } else {
+          launch_backward_mma<T, Traits::kLargeChunk, window>(a, stream);
+        }
+      });
+    }
+  } else if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled<T>(a.shape)) {
+      return dispatch_window(a.shape.window_height, [&](auto window) { launch_backward_simt<window>(a, stream); });
+    }
+  }
+  launch_fallback_backward(a, stream);
+}
 
 }  // namespace arseg::gpu

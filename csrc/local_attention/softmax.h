@@ -6,54 +6,54 @@ namespace arseg::ARSEG_TARGET {
 template <typename A>
 ARSEG_INLINE Vec<A> largest(const A* logits, int keys) {
   constexpr int lanes = kLanes<A>;
-  Vec<A> most[4] = {load(logits), load(logits), load(logits), load(logits)};
+  Vec<A> row_max[4] = {load(logits), load(logits), load(logits), load(logits)};
   int k = 0;
   for (; k + 4 <= keys; k += 4) {
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) most[i] = larger(load(logits + (k + i) * lanes), most[i]);
+    for (int i = 0; i < 4; ++i) row_max[i] = larger(load(logits + (k + i) * lanes), row_max[i]);
   }
-  for (; k < keys; ++k) most[0] = larger(load(logits + k * lanes), most[0]);
-  return larger(larger(most[0], most[1]), larger(most[2], most[3]));
+  for (; k < keys; ++k) row_max[0] = larger(load(logits + k * lanes), row_max[0]);
+  return larger(larger(row_max[0], row_max[1]), larger(row_max[2], row_max[3]));
 }
 
 template <typename A>
 struct SoftmaxSums {
-  Vec<A> most;   // the largest of scale * logit
-  Vec<A> total;  // sum of 2^(scale * logit - most)
+  Vec<A> row_max;  // the largest of scale * logit
+  Vec<A> row_sum;  // sum of 2^(scale * logit - row_max)
 };
 
-// Logits become 2^(scale * logit - most), scale > 0.
+// Logits become 2^(scale * logit - row_max), scale > 0.
 template <typename A>
 ARSEG_INLINE SoftmaxSums<A> exponentials(A* logits, int keys, A scale_of_logits) {
   constexpr int lanes = kLanes<A>;
   const Vec<A> scale = broadcast(scale_of_logits);
-  const Vec<A> most = largest(logits, keys) * scale;
-  Vec<A> total[4] = {};
+  const Vec<A> row_max = largest(logits, keys) * scale;
+  Vec<A> row_sum[4] = {};
   int k = 0;
   for (; k + 4 <= keys; k += 4) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       A* at = logits + (k + i) * lanes;
-      const Vec<A> weight = exp2_nonpositive<A>(load(at) * scale - most);
+      const Vec<A> weight = exp2_nonpositive<A>(load(at) * scale - row_max);
       store(at, weight);
-      total[i] += weight;
+      row_sum[i] += weight;
     }
   }
   for (; k < keys; ++k) {
-    const Vec<A> weight = exp2_nonpositive<A>(load(logits + k * lanes) * scale - most);
+    const Vec<A> weight = exp2_nonpositive<A>(load(logits + k * lanes) * scale - row_max);
     store(logits + k * lanes, weight);
-    total[0] += weight;
+    row_sum[0] += weight;
   }
-  return {most, (total[0] + total[1]) + (total[2] + total[3])};
+  return {row_max, (row_sum[0] + row_sum[1]) + (row_sum[2] + row_sum[3])};
 }
 
-// Weights as an engine's weighted sum takes them, one unit for each slot of value rows: [slots][width][kLanes].
+// Weights as a microkernel's weighted sum takes them, one unit for each slot of value rows: [slots][width][kLanes].
 // `skipped` rows of the first slot lie before the window. Where a slot is a row, they are so already.
-template <typename Engine>
-ARSEG_INLINE void pack_weights(const typename Engine::Scalar* weights, int height, int width, int skipped,
-                               typename Engine::Unit* packed) {
-  if constexpr (Engine::kRowsPerSlot == 2) {
-    constexpr int lanes = Engine::kLanes;
+template <typename Microkernel>
+ARSEG_INLINE void pack_weights(const typename Microkernel::Scalar* weights, int height, int width, int skipped,
+                               typename Microkernel::Unit* packed) {
+  if constexpr (Microkernel::kRowsPerSlot == 2) {
+    constexpr int lanes = Microkernel::kLanes;
     for (int low = -skipped; low < height; low += 2) {
       const int high = low + 1;
       for (int d = 0; d < width; ++d, packed += lanes) {

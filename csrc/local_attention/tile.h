@@ -1,5 +1,5 @@
 // Attention over one tile: a strip of columns that rolls down a band of rows. The last rows of keys and values stay
-// in two rings, so each is made once a strip; `Source` makes them (from maps, or from the warped keyframe), and the
+// in two rings, so each is made once a strip; `Loader` makes them (from maps, or from the warped keyframe), and the
 // queries. The scratch of a tile stays in the second-level cache.
 #pragma once
 
@@ -7,45 +7,45 @@ namespace arseg::ARSEG_TARGET {
 
 // Puts the block's `width` pixels in place: [kLanes][stride] -> row y from column x on.
 template <typename A>
-void finish_features(const AttentionTask& task, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
+void finish_features(const AttentionParams& params, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
                      int64_t stride) {
-  store_row(task.out, n, y, x, width, block, stride);
+  store_row(params.out, n, y, x, width, block, stride);
 }
 
 template <typename A>
-void finish_labels(const AttentionTask& task, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
+void finish_labels(const AttentionParams& params, int64_t n, int64_t y, int64_t x, int64_t width, const A* block,
                    int64_t stride) {
-  choose_classes(block, stride, task.out.channels(), width,
-                 task.labels + (n * task.out.height() + y) * task.out.width() + x);
+  choose_classes(block, stride, params.out.channels(), width,
+                 params.labels + (n * params.out.height() + y) * params.out.width() + x);
 }
 
-template <typename Engine, typename Source>
+template <typename Microkernel, typename Loader>
 class AttentionTile {
  public:
-  using A = typename Engine::Scalar;
-  using Unit = typename Engine::Unit;
+  using A = typename Microkernel::Scalar;
+  using Unit = typename Microkernel::Unit;
 
   // Takes its scratch from `arena`; with an arena that only measures, nothing may be run.
-  AttentionTile(const typename Source::Task& task, int64_t pixels, Arena& arena)
-      : task_(task),
-        source_(task, pixels, arena),
+  AttentionTile(const typename Loader::Params& params, int64_t pixels, Arena& arena)
+      : params_(params),
+        loader_(params, pixels, arena),
         pixels_(pixels),
-        height_(static_cast<int>(task.window.height)),
-        width_(static_cast<int>(task.window.width)),
+        height_(static_cast<int>(params.window.height)),
+        width_(static_cast<int>(params.window.width)),
         keys_(height_ * width_),
-        slots_(Engine::slots(kQueryRows + height_ - 1)),
-        ring_(slots_ * Engine::kRowsPerSlot),
-        wide_(source_.wide()),
-        channels_(source_.channels()),
-        units_(channels_ / Engine::kPerUnit),
-        value_channels_(source_.value_channels()),
+        slots_(Microkernel::slots(kQueryRows + height_ - 1)),
+        ring_(slots_ * Microkernel::kRowsPerSlot),
+        wide_(loader_.wide()),
+        channels_(loader_.channels()),
+        units_(channels_ / Microkernel::kPerUnit),
+        value_channels_(loader_.value_channels()),
         value_row_(spread(wide_ * value_channels_)) {
     key_ring_ = arena.take<Unit>(ring_ * units_ * wide_);
     value_ring_ = arena.take_apart<Unit>(slots_ * value_row_, 3);
     queries_ = arena.take<Unit>(kQueryRows * units_ * pixels_);
-    staged_ = arena.take_apart<A>(Engine::kRowsPerSlot * wide_ * channels_, 1);
+    staged_ = arena.take_apart<A>(Microkernel::kRowsPerSlot * wide_ * channels_, 1);
     logits_ = arena.take<A>(kQueryRows * keys_ * kLanes);
-    if (Engine::kRowsPerSlot > 1) {
+    if (Microkernel::kRowsPerSlot > 1) {
       packed_ = arena.take<Unit>(kQueryRows * packed_row());
       edges_ = arena.take<Unit>(2 * (width_ + kSumPixels) * value_channels_);
     }
@@ -58,24 +58,24 @@ class AttentionTile {
     x_ = x;
     y_begin_ = y_begin;
     suspect_ = false;
-    source_.start(n, x, y_begin, y_end);
-    const int64_t radius = task_.window.y_radius();
+    loader_.start(n, x, y_begin, y_end);
+    const int64_t radius = params_.window.y_radius();
     int64_t next = y_begin - radius;
     for (int64_t y = y_begin; y < y_end; y += kQueryRows) {
       const int rows = static_cast<int>(std::min<int64_t>(kQueryRows, y_end - y));
-      for (; next < y + rows + radius; next += Engine::kRowsPerSlot) add_keys_and_values(next);
+      for (; next < y + rows + radius; next += Microkernel::kRowsPerSlot) add_keys_and_values(next);
       for (int j = 0; j < rows; ++j) {
-        put_transposed(source_.queries(y + j, staged_), pixels_, queries_ + j * units_ * pixels_, pixels_);
+        put_transposed(loader_.queries(y + j, staged_), pixels_, queries_ + j * units_ * pixels_, pixels_);
       }
-      for (int64_t column = 0; column < pixels_ && x + column < task_.out.width(); column += kLanes) {
+      for (int64_t column = 0; column < pixels_ && x + column < params_.out.width(); column += kLanes) {
         attend(y, rows, column);
       }
     }
   }
 
  private:
-  static constexpr int kSumPixels = kPixelsOfSum<Engine>;
-  static constexpr int kLanes = Engine::kLanes;
+  static constexpr int kSumPixels = kPixelsOfSum<Microkernel>;
+  static constexpr int kLanes = Microkernel::kLanes;
 
   // Rows of values at distances that are no multiple of a page: the rows of a window would share the few places that
   // the first-level cache has for their addresses.
@@ -83,14 +83,14 @@ class AttentionTile {
     return (round_up(units * static_cast<int64_t>(sizeof(Unit)), 4096) + 512) / static_cast<int64_t>(sizeof(Unit));
   }
 
-  int64_t ring_row(int64_t y) const { return y - (y_begin_ - task_.window.y_radius()); }  // 0 for the first
+  int64_t ring_row(int64_t y) const { return y - (y_begin_ - params_.window.y_radius()); }  // 0 for the first
   Unit* keys(int64_t ring_row) { return key_ring_ + ring_row % ring_ * units_ * wide_; }
-  Unit* values(int64_t ring_row) { return value_ring_ + ring_row / Engine::kRowsPerSlot % slots_ * value_row_; }
+  Unit* values(int64_t ring_row) { return value_ring_ + ring_row / Microkernel::kRowsPerSlot % slots_ * value_row_; }
 
   void put_transposed(const A* row, int64_t pixels, Unit* to, int64_t stride) {
     for (int64_t x = 0; x < pixels; x += kLanes) {
-      for (int64_t c = 0; c < channels_; c += Engine::kBlockChannels) {
-        Engine::put_block(row + x * channels_ + c, channels_, to + c / Engine::kPerUnit * stride + x, stride);
+      for (int64_t c = 0; c < channels_; c += Microkernel::kBlockChannels) {
+        Microkernel::put_block(row + x * channels_ + c, channels_, to + c / Microkernel::kPerUnit * stride + x, stride);
       }
     }
   }
@@ -98,9 +98,9 @@ class AttentionTile {
   // The rows of one slot, from y on.
   void add_keys_and_values(int64_t y) {
     const int64_t row = ring_row(y);
-    const bool finite = source_.keys_and_values(y, staged_, values(row));
+    const bool finite = loader_.keys_and_values(y, staged_, values(row));
     suspect_ = suspect_ || !finite;
-    for (int i = 0; i < Engine::kRowsPerSlot; ++i) {
+    for (int i = 0; i < Microkernel::kRowsPerSlot; ++i) {
       put_transposed(staged_ + i * wide_ * channels_, wide_, keys(row + i), wide_);
     }
   }
@@ -110,50 +110,51 @@ class AttentionTile {
     const int64_t first = y - y_begin_;  // ring row of the topmost key of row y
     const int parts = kQueryRows + height_ - 1 + kLanes / kSumPixels;
     fetcher_.clear();
-    source_.plan(fetcher_, y + kQueryRows, kQueryRows, column, kLanes);
+    loader_.plan(fetcher_, y + kQueryRows, kQueryRows, column, kLanes);
     for (int t = 0; t < rows + height_ - 1; ++t) {
       fetcher_.part_of(parts);
       const int top = std::max(0, t - height_ + 1), bottom = std::min(rows - 1, t);  // queries that see this key row
-      logits_of_window_row<Engine>(width_, bottom - top + 1, keys(first + t) + column, wide_,
-                                   queries_ + top * units_ * pixels_ + column, units_ * pixels_, pixels_, units_,
-                                   logits_ + (top * keys_ + (t - top) * width_) * kLanes, (keys_ - width_) * kLanes);
+      logits_of_window_row<Microkernel>(width_, bottom - top + 1, keys(first + t) + column, wide_,
+                                        queries_ + top * units_ * pixels_ + column, units_ * pixels_, pixels_, units_,
+                                        logits_ + (top * keys_ + (t - top) * width_) * kLanes,
+                                        (keys_ - width_) * kLanes);
     }
     const int64_t x = x_ + column;
-    const int64_t width = std::min<int64_t>(kLanes, task_.out.width() - x);
+    const int64_t width = std::min<int64_t>(kLanes, params_.out.width() - x);
     for (int j = 0; j < rows; ++j) {
       A* logits = logits_ + j * keys_ * kLanes;
-      if (task_.outside == Outside::Masked) mask_outside(logits, y + j, x);
-      const SoftmaxSums<A> sums = exponentials(logits, keys_, source_.logit_scale());
-      if (task_.logsumexp) store_logsumexp(sums, y + j, x, width);
-      store(factor_ + j * kLanes, broadcast(A(1)) / sums.total);
-      pack_weights<Engine>(logits, height_, width_, skipped(y + j), packed_ + j * packed_row());
+      if (params_.outside == Outside::Masked) mask_outside(logits, y + j, x);
+      const SoftmaxSums<A> sums = exponentials(logits, keys_, loader_.logit_scale());
+      if (params_.logsumexp) store_logsumexp(sums, y + j, x, width);
+      store(factor_ + j * kLanes, broadcast(A(1)) / sums.row_sum);
+      pack_weights<Microkernel>(logits, height_, width_, skipped(y + j), packed_ + j * packed_row());
     }
     // All rows of a few pixels, while their values are in the first-level cache.
     for (int64_t p = 0; p < width; p += kSumPixels) {
       fetcher_.part_of(parts);
       for (int j = 0; j < rows; ++j) sum_values(y + j, j, column, p, width);
     }
-    if (task_.direct) return;
+    if (params_.direct) return;
     for (int j = 0; j < rows; ++j) {
       const A* block = block_ + j * kLanes * value_channels_;
-      if (task_.labels) {
-        finish_labels(task_, n_, y + j, x, width, block, value_channels_);
+      if (params_.labels) {
+        finish_labels(params_, n_, y + j, x, width, block, value_channels_);
       } else {
-        finish_features(task_, n_, y + j, x, width, block, value_channels_);
+        finish_features(params_, n_, y + j, x, width, block, value_channels_);
       }
     }
   }
 
   void store_logsumexp(const SoftmaxSums<A>& sums, int64_t y, int64_t x, int64_t width) {
-    A* to = static_cast<A*>(task_.logsumexp) + (n_ * task_.out.height() + y) * task_.out.width() + x;
+    A* to = static_cast<A*>(params_.logsumexp) + (n_ * params_.out.height() + y) * params_.out.width() + x;
     for (int64_t i = 0; i < width; ++i) {
-      to[i] = sums.most[i] * static_cast<A>(0.69314718055994530942) + std::log(sums.total[i]);
+      to[i] = sums.row_max[i] * static_cast<A>(0.69314718055994530942) + std::log(sums.row_sum[i]);
     }
   }
 
   void mask_outside(A* logits, int64_t y, int64_t x) {
-    const int64_t y_radius = task_.window.y_radius(), x_radius = task_.window.x_radius();
-    const int64_t height = task_.out.height(), image_width = task_.out.width();
+    const int64_t y_radius = params_.window.y_radius(), x_radius = params_.window.x_radius();
+    const int64_t height = params_.out.height(), image_width = params_.out.width();
     if (y >= y_radius && y + y_radius < height && x >= x_radius && x + kLanes + x_radius <= image_width) return;
     for (int k = 0; k < keys_; ++k) {
       const int64_t key_y = y + k / width_ - y_radius;
@@ -167,45 +168,47 @@ class AttentionTile {
   }
 
   // Rows of the first slot of the window of row y that lie before it.
-  int skipped(int64_t y) const { return static_cast<int>((y - y_begin_) % Engine::kRowsPerSlot); }
-  int64_t packed_row() const { return Engine::kRowsPerSlot > 1 ? Engine::slots(height_ + 1) * width_ * kLanes : 0; }
+  int skipped(int64_t y) const { return static_cast<int>((y - y_begin_) % Microkernel::kRowsPerSlot); }
+  int64_t packed_row() const {
+    return Microkernel::kRowsPerSlot > 1 ? Microkernel::slots(height_ + 1) * width_ * kLanes : 0;
+  }
 
   // The weighted sums of kSumPixels pixels of row y (row j of the block), from pixel p of the block on.
   void sum_values(int64_t y, int j, int64_t column, int64_t p, int64_t width) {
     const int before = skipped(y);
-    const int slots = (height_ + before + Engine::kRowsPerSlot - 1) / Engine::kRowsPerSlot;
+    const int slots = (height_ + before + Microkernel::kRowsPerSlot - 1) / Microkernel::kRowsPerSlot;
     const Unit* weights = packed_ + j * packed_row();
-    if constexpr (Engine::kRowsPerSlot == 1) weights = logits_ + j * keys_ * kLanes;
+    if constexpr (Microkernel::kRowsPerSlot == 1) weights = logits_ + j * keys_ * kLanes;
     const Unit* rows[16];
     for (int s = 0; s < slots; ++s) {
-      rows[s] = values(y - y_begin_ - before + s * Engine::kRowsPerSlot) + (column + p) * value_channels_;
+      rows[s] = values(y - y_begin_ - before + s * Microkernel::kRowsPerSlot) + (column + p) * value_channels_;
     }
     if (suspect_) leave_out_rows_beside(slots, before, rows);
 
-    const A* add = source_.residual(y, column);
-    if (add) add += p * source_.residual_stride();
+    const A* add = loader_.residual(y, column);
+    if (add) add += p * loader_.residual_stride();
     const A* factor = factor_ + j * kLanes + p;
-    if (task_.direct && p + kSumPixels <= width) {
-      using Stored = typename Engine::Stored;
+    if (params_.direct && p + kSumPixels <= width) {
+      using Stored = typename Microkernel::Stored;
       const SumTarget<A, Stored> target{factor,
                                         add,
-                                        source_.residual_stride(),
-                                        task_.out.template at<Stored>(n_, 0, y, x_ + column + p),
-                                        task_.out.stride[3],
-                                        task_.past_caches};
-      weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
+                                        loader_.residual_stride(),
+                                        params_.out.template at<Stored>(n_, 0, y, x_ + column + p),
+                                        params_.out.stride[3],
+                                        params_.streaming};
+      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_channels_, weights + p, target);
     } else {
       A* block = block_ + (j * kLanes + p) * value_channels_;
-      const SumTarget<A, A> target{factor, add, source_.residual_stride(), block, value_channels_, false};
-      weighted_sum_of_window<Engine>(width_, rows, slots, value_channels_, weights + p, target);
-      if (task_.direct) finish_features(task_, n_, y, x_ + column + p, width - p, block, value_channels_);
+      const SumTarget<A, A> target{factor, add, loader_.residual_stride(), block, value_channels_, false};
+      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_channels_, weights + p, target);
+      if (params_.direct) finish_features(params_, n_, y, x_ + column + p, width - p, block, value_channels_);
     }
   }
 
   // A slot of two rows may hold one that is outside the window. Its weight is 0, but 0 * NaN is NaN: where a value
   // is not finite, the sum takes a copy without that row.
   void leave_out_rows_beside(int slots, int skipped, const Unit** rows) {
-    if constexpr (Engine::kRowsPerSlot == 2) {
+    if constexpr (Microkernel::kRowsPerSlot == 2) {
       const int64_t count = (width_ + kSumPixels - 1) * value_channels_;
       const bool after = (height_ + skipped) % 2 != 0;
       if (skipped) rows[0] = copy_half(rows[0], count, 0xffff0000u, edges_);
@@ -218,8 +221,8 @@ class AttentionTile {
     return to;
   }
 
-  const AttentionTask& task_;
-  Source source_;
+  const AttentionParams& params_;
+  Loader loader_;
   int64_t pixels_;
   int height_, width_, keys_;
   int64_t slots_, ring_, wide_;

@@ -10,7 +10,7 @@
 
 #include "arguments.h"
 #include "chain.h"
-#include "fill.h"
+#include "hole_filling.h"
 #include "pool.h"
 #include "raster.h"
 #include "step.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "chain.h"
-#include "rings.h"
+#include "hole_filling.h"
 
 namespace arseg::motion {
 namespace {
@@ -37,25 +37,25 @@ constexpr int64_t kHopCell = 1 << kHopShift;
 static_assert(kHopCell == 2 * kCell, "a cell of a hop is a block of chain_block()");
 
 // The hop with its holes filled.
-Rings filled(const Hop& hop, int64_t rows, int64_t cols, const References& references, int64_t through) {
+HoleGrid filled(const Hop& hop, int64_t rows, int64_t cols, const References& references, int64_t through) {
   const bool alike = references.size() == 1;
   int32_t scale[1 + kMaxReferences] = {};
   for (int64_t i = 0; i < references.size(); ++i) {
     scale[1 + i] = ratio(references.at(through).time, references.at(i).time);
   }
-  Rings grid(rows, cols);
+  HoleGrid grid(rows, cols);
   for (int64_t y = 0; y < rows; ++y) {
-    Rings::Cell* line = grid.row(y);
+    HoleGrid::Cell* line = grid.row(y);
     for (int64_t x = 0; x < cols; ++x) {
       const Vec vec = hop.vectors[y * cols + x];
       const uint8_t reference = hop.reference[y * cols + x];
       if (reference == 0) {
-        line[x] = Rings::unknown();
+        line[x] = HoleGrid::unknown();
       } else if (alike) {
-        line[x] = Rings::known(vec.x, vec.y);
+        line[x] = HoleGrid::known(vec.x, vec.y);
       } else {
-        line[x] = Rings::known(saturate(divide_round(int64_t{vec.x} * scale[reference], 256)),
-                               saturate(divide_round(int64_t{vec.y} * scale[reference], 256)));
+        line[x] = HoleGrid::known(saturate(divide_round(int64_t{vec.x} * scale[reference], 256)),
+                                  saturate(divide_round(int64_t{vec.y} * scale[reference], 256)));
       }
     }
   }
@@ -83,7 +83,7 @@ int64_t step(const void* records, int64_t count, const Frame& frame, const Refer
     std::fill_n(out.valid, rows * cols, uint8_t{0});
     return holes;
   }
-  std::optional<Rings> grid;
+  std::optional<HoleGrid> grid;
   if (holes > 0 && holes < hop_rows * hop_cols) {
     grid.emplace(filled(hop, hop_rows, hop_cols, references, through));
   }

@@ -19,7 +19,7 @@
 #include "../cpu/tensors.h"
 #include "checks.h"
 #include "math.h"
-#include "motion_of.h"
+#include "motion_params.h"
 
 namespace arseg {
 namespace {
@@ -127,7 +127,7 @@ std::array<int64_t, 4> strides_of(const Tensor& map) {
 template <typename T, typename Source>
 void warp_backward_feature(const View4<const T>& grad, const Source& source, const Size& size, Grid grid,
                            T* grad_feature, const std::array<int64_t, 4>& stride) {
-  using A = accumulator_t<T>;
+  using A = accumulator<T>;
   constexpr int64_t kGroup = 4;  // planes that share the taps of a row
   const int64_t groups = ceil_div(size.channels, kGroup);
   const int64_t plane = size.height * size.width;
@@ -168,7 +168,7 @@ void warp_backward_feature(const View4<const T>& grad, const Source& source, con
 template <typename T, typename F>
 void warp_backward_flow(const View4<const T>& grad, const View4<const T>& feature, const FlowSource<F>& source,
                         const Size& size, Grid grid, F* grad_flow) {
-  using A = accumulator_t<T>;
+  using A = accumulator<T>;
   const A x_slope = sample_slope<A>(size.width, grid);
   const A y_slope = sample_slope<A>(size.height, grid);
   torch::stable::parallel_for(0, size.batch * size.height, rows_per_task(size), [&](int64_t begin, int64_t end) {
@@ -208,18 +208,18 @@ BlockSource block_source(const Tensor& motion, const Tensor& map, int64_t block,
           {map.size(3), frame[1], block, motion.size(2)}};
 }
 
-Tensor warp(const Tensor& feature, const MotionField& motion) {
-  const Tensor source = with_channels_together(feature);
+Tensor warp(const Tensor& feature, const MotionParams& motion) {
+  const Tensor source = contiguous_channels_last(feature);
   Tensor out = empty_like_map(feature);
-  WarpTask task{map_of(source), map_of(out), motion};
-  task.past_caches = goes_past_caches(task.out);
+  WarpParams params{map_of(source), map_of(out), motion};
+  params.streaming = can_stream(params.out);
   const int64_t rows = feature.size(0) * feature.size(2);
   if (rows * feature.size(3) == 0) return out;
   const CpuKernels& kernels = cpu_kernels();
   // Pieces of some rows, so that threads that finish early find more.
   const int64_t piece = std::max<int64_t>(1, std::min<int64_t>(16, rows / 8));
-  for_each_task(ceil_div(rows, piece), kernels.warp_scratch(task), [&](int64_t index, void* scratch) {
-    kernels.warp(task, index * piece, std::min(rows, (index + 1) * piece), scratch);
+  for_each_task(ceil_div(rows, piece), kernels.warp_scratch(params), [&](int64_t index, void* scratch) {
+    kernels.warp(params, index * piece, std::min(rows, (index + 1) * piece), scratch);
   });
   return out;
 }
@@ -228,8 +228,8 @@ Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::
                std::string grid) {
   check_map("mv_warp", "feature", feature);
   check_motion("mv_warp", "feature", feature, motion, block, frame_size);
-  const MotionOf of(feature, motion, block, frame_size, parse_grid("mv_warp", grid));
-  return warp(feature, of.field());
+  const OwnedMotionParams of(feature, motion, block, frame_size, parse_grid("mv_warp", grid));
+  return warp(feature, of.params());
 }
 
 Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
@@ -250,8 +250,8 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
 Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   check_map("flow_warp", "feature", feature);
   check_flow("flow_warp", feature, flow);
-  const MotionOf of(flow, parse_grid("flow_warp", grid));
-  return warp(feature, of.field());
+  const OwnedMotionParams of(flow, parse_grid("flow_warp", grid));
+  return warp(feature, of.params());
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {

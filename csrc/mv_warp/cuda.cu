@@ -1,13 +1,14 @@
-// The warps on CUDA: checks, memory, and the kernels of cuda.cuh.
+// The warps on CUDA: checks, memory, and what the kernels are given.
 
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "../common/door.cuh"
+#include "../common/torch_utils.cuh"
+#include "backward_feature.cuh"
+#include "backward_flow.cuh"
 #include "checks.h"
-#include "cuda.cuh"
-#include "motion_of.cuh"
+#include "motion_params.h"
 
 namespace arseg {
 namespace {
@@ -15,29 +16,29 @@ namespace {
 bool is_empty(const Tensor& map) { return map.size(0) * map.size(1) * map.size(2) * map.size(3) == 0; }
 
 template <typename T>
-gpu::WarpArguments<T> arguments(const Tensor& from, Tensor& to, int64_t channels, const gpu::Motion& motion) {
+gpu::WarpParams<T> params(const Tensor& from, Tensor& to, int64_t channels, const gpu::MotionParams& motion) {
   return {data_of<T>(from), mutable_data_of<T>(to), from.size(0), static_cast<int>(channels), motion};
 }
 
-Tensor warp(const Tensor& feature, const gpu::Motion& motion) {
+Tensor warp(const Tensor& feature, const gpu::MotionParams& motion) {
   Tensor out = empty_like_map(feature);
   if (is_empty(out)) return out;
-  const OnDevice device(feature);
+  const DeviceGuard device(feature);
   const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
   const Tensor source = dense_channels_last(feature, channels);
   Tensor buffer = result_buffer(out, channels);
   dispatch_device(feature.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    gpu::launch_warp(arguments<T>(source, buffer, channels, motion), device.stream());
+    gpu::launch_warp(params<T>(source, buffer, channels, motion), device.stream());
   });
   finish_result(out, buffer);
   return out;
 }
 
-Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Motion& motion) {
+Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::MotionParams& motion) {
   Tensor out = empty_like_map(grad);
   if (is_empty(out)) return out;
-  const OnDevice device(grad);
+  const DeviceGuard device(grad);
   const int64_t pixels = grad.size(2) * grad.size(3);
   check(4 * pixels <= std::numeric_limits<int32_t>::max(), op, ": a map of ", grad.size(2), " x ", grad.size(3),
         " is too large for a gradient on CUDA");
@@ -52,7 +53,7 @@ Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Moti
                                      std::nullopt, grad.device());
   dispatch_device(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    gpu::launch_warp_backward(arguments<T>(source, buffer, channels, motion), mutable_data_of<int32_t>(words),
+    gpu::launch_warp_backward(params<T>(source, buffer, channels, motion), mutable_data_of<int32_t>(words),
                               mutable_data_of<gpu::accumulator<T>>(sums), device.stream());
   });
   finish_result(out, buffer);
@@ -65,7 +66,7 @@ Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::
   check_map(op, "feature", feature);
   check_motion(op, "feature", feature, motion, block, frame_size);
   check_same_device(op, "motion", motion, "feature", feature);
-  return warp(feature, block_motion(op, feature, motion, block, frame_size, parse_grid(op, grid)));
+  return warp(feature, gpu::make_motion_params(op, feature, motion, block, frame_size, parse_grid(op, grid)));
 }
 
 Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
@@ -74,7 +75,8 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
   check_map(op, "grad", grad);
   check_motion(op, "grad", grad, motion, block, frame_size);
   check_same_device(op, "motion", motion, "grad", grad);
-  return warp_backward_feature(op, grad, block_motion(op, grad, motion, block, frame_size, parse_grid(op, grid)));
+  return warp_backward_feature(op, grad,
+                               gpu::make_motion_params(op, grad, motion, block, frame_size, parse_grid(op, grid)));
 }
 
 Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
@@ -82,7 +84,7 @@ Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   check_map(op, "feature", feature);
   check_flow(op, feature, flow);
   check_same_device(op, "flow", flow, "feature", feature);
-  return warp(feature, dense_motion(op, flow, parse_grid(op, grid)));
+  return warp(feature, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {
@@ -90,7 +92,7 @@ Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::s
   check_map(op, "grad", grad);
   check_flow(op, grad, flow);
   check_same_device(op, "flow", flow, "grad", grad);
-  return warp_backward_feature(op, grad, dense_motion(op, flow, parse_grid(op, grid)));
+  return warp_backward_feature(op, grad, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
 }
 
 Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const Tensor& flow, std::string grid) {
@@ -101,13 +103,13 @@ Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const 
   check_shape(op, "grad", grad, {feature.size(0), feature.size(1), feature.size(2), feature.size(3)});
   check_same_device(op, "flow", flow, "feature", feature);
   check_same_device(op, "grad", grad, "feature", feature);
-  const gpu::Motion motion = dense_motion(op, flow, parse_grid(op, grid));
+  const gpu::MotionParams motion = gpu::make_motion_params(op, flow, parse_grid(op, grid));
   Tensor out = torch::stable::new_empty(flow, flow.sizes());
   if (is_empty(feature)) {
     torch::stable::zero_(out);
     return out;
   }
-  const OnDevice device(feature);
+  const DeviceGuard device(feature);
   const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
   const Tensor source = dense_channels_last(feature, channels);
   const Tensor grads = dense_channels_last(grad, channels);

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../common/host_device.h"
+#include "../common/base.h"
 #include "params.h"
 
 // The arithmetic of the warps along one axis, for host and device. No torch.

@@ -1,7 +1,9 @@
+// What the kernels of the warps are given, and the sizes that they are compiled with. No torch.
 #pragma once
 
 #include <cstdint>
 
+#include "../common/base.h"
 #include "../cpu/map.h"
 
 namespace arseg {
@@ -19,9 +21,11 @@ struct BlockAxis {
   int64_t blocks;  // blocks in the field
 };
 
+// --- on the CPU ------------------------------------------------------------------------------------------------------
+
 // A block field (int16 [N, Hb, Wb, 2] in quarter video pixels) or, with no block tables, a dense flow
 // ([N, H, W, 2] in feature pixels). Strides in elements.
-struct MotionField {
+struct MotionParams {
   const void* data = nullptr;
   Element element = Element::Float;  // of a dense flow
   int64_t stride[4] = {0, 0, 0, 0};
@@ -32,10 +36,95 @@ struct MotionField {
 };
 
 // Warps rows [first, last) of the N * H rows of `out`. The channels of `feature` lie together.
-struct WarpTask {
-  Map feature, out;
-  MotionField motion;
-  bool past_caches = false;
+struct WarpParams {
+  Map feature, out;  // [N, C, H, W]
+  MotionParams motion;
+  bool streaming = false;  // streaming stores
 };
 
+// --- on CUDA ---------------------------------------------------------------------------------------------------------
+
+namespace gpu {
+
+struct WarpTraits {
+  static constexpr int kThreads = 256;
+  static constexpr int kMaxThreadsOfPixel = 32;  // a warp
+  static constexpr int kVectorsOfThread = 2;     // of channels, at a time
+  // Pixels of a block lie in up to four rows, whose taps share lines of the first-level cache.
+  static constexpr ARSEG_HD int tile_rows(int pixels) { return pixels >= 16 ? 4 : 1; }
+
+  // The gradient of the feature.
+  static constexpr int kSortedEntries = 128;  // of a list that one thread sorts; 2^7 for the runs of sort_list
+  static constexpr int kStrips = 256;         // of an image, for the counting sort of longer lists
+  static constexpr int kPieceEntries = 256;   // that are added up at a time
+  static constexpr int kMaxListBlocks = 1 << 20, kMaxLongListBlocks = 1024;
+};
+
+// block_of of math.h with a multiplication in place of the division: exact while 2 * size * frame and
+// 2 * size * block fit 32 bits.
+struct BlockIndex {
+  uint64_t reciprocal = 0;  // 2^64 / (2 * size * block), rounded up
+  uint32_t frame = 0;
+  int last = 0;
+
+  BlockIndex() = default;
+  explicit BlockIndex(const BlockAxis& axis)
+      : reciprocal(~uint64_t{0} / static_cast<uint64_t>(2 * axis.size * axis.block) + 1),
+        frame(static_cast<uint32_t>(axis.frame)),
+        last(static_cast<int>(axis.blocks - 1)) {}
+
+  ARSEG_HD int of(int pixel) const {
+    const uint64_t scaled = (2 * static_cast<uint32_t>(pixel) + 1) * frame;
+    const uint64_t low = scaled * static_cast<uint32_t>(reciprocal) >> 32;
+    const int block = static_cast<int>((scaled * (reciprocal >> 32) + low) >> 32);
+    return block < last ? block : last;
+  }
+};
+
+// Feature pixels for one quarter of a video pixel, in the precision that a kernel works in.
+struct QuarterPel {
+  double wide = 0;
+  float single = 0;
+
+  template <typename A>
+  ARSEG_HD A as() const {
+    if constexpr (std::is_same_v<A, double>) return wide;
+    return single;
+  }
+};
+
+// A block field (int16 [N, Hb, Wb, 2] in quarter video pixels) or a dense flow ([N, H, W, 2] in feature pixels) for
+// maps of height x width. Strides in elements.
+struct MotionParams {
+  const void* data = nullptr;
+  bool dense = false;
+  Element element = Element::Float;  // of a dense flow
+  int64_t stride[4] = {0, 0, 0, 0};
+  BlockIndex block_row, block_column;  // of a block field
+  QuarterPel y_scale, x_scale;
+  int height = 0, width = 0;
+  Grid grid = Grid::Aligned;
+};
+
+// Maps are dense channels-last.
+template <typename T>
+struct WarpParams {
+  const T* feature;  // [N, H, W, C]; forward: what is warped; backward: the gradient of the result
+  T* out;            // [N, H, W, C]; forward: the result; backward: the gradient of what was warped
+  int64_t batch;
+  int channels;
+  MotionParams motion;
+};
+
+template <typename T, typename F>
+struct FlowGradientParams {
+  const T* grad;     // [N, H, W, C]
+  const T* feature;  // [N, H, W, C]
+  F* out;            // [N, H, W, 2]
+  int64_t batch;
+  int channels;
+  MotionParams motion;
+};
+
+}  // namespace gpu
 }  // namespace arseg

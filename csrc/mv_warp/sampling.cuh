@@ -3,56 +3,9 @@
 
 #include "../common/device.cuh"
 #include "math.h"
+#include "params.h"
 
 namespace arseg::gpu {
-
-// block_of of math.h with a multiplication in place of the division: exact while 2 * size * frame and
-// 2 * size * block fit 32 bits.
-struct BlockIndex {
-  uint64_t reciprocal = 0;  // 2^64 / (2 * size * block), rounded up
-  uint32_t frame = 0;
-  int last = 0;
-
-  BlockIndex() = default;
-  explicit BlockIndex(const BlockAxis& axis)
-      : reciprocal(~uint64_t{0} / static_cast<uint64_t>(2 * axis.size * axis.block) + 1),
-        frame(static_cast<uint32_t>(axis.frame)),
-        last(static_cast<int>(axis.blocks - 1)) {}
-
-  ARSEG_DEVICE int of(int pixel) const {
-    const uint64_t scaled = (2 * static_cast<uint32_t>(pixel) + 1) * frame;
-    const uint64_t low = scaled * static_cast<uint32_t>(reciprocal) >> 32;
-    return min(static_cast<int>((scaled * (reciprocal >> 32) + low) >> 32), last);
-  }
-};
-
-// Feature pixels for one quarter of a video pixel, in the precision that a kernel works in.
-struct QuarterPel {
-  double wide = 0;
-  float single = 0;
-
-  QuarterPel() = default;
-  explicit QuarterPel(const BlockAxis& axis) : wide(quarter_pel<double>(axis)), single(quarter_pel<float>(axis)) {}
-
-  template <typename A>
-  ARSEG_DEVICE A as() const {
-    if constexpr (std::is_same_v<A, double>) return wide;
-    return single;
-  }
-};
-
-// A block field (int16 [N, Hb, Wb, 2] in quarter video pixels) or a dense flow ([N, H, W, 2] in feature pixels) for
-// maps of height x width. Strides in elements.
-struct Motion {
-  const void* data = nullptr;
-  bool dense = false;
-  Element element = Element::Float;  // of a dense flow
-  int64_t stride[4] = {0, 0, 0, 0};
-  BlockIndex block_row, block_column;  // of a block field
-  QuarterPel y_scale, x_scale;
-  int height = 0, width = 0;
-  Grid grid = Grid::Aligned;
-};
 
 // The four pixels around a sampling position: upper left, upper right, lower left, lower right.
 template <typename A>
@@ -81,7 +34,7 @@ ARSEG_DEVICE void set_weights(PixelTaps<A>& taps) {
 
 // The displacement of pixel (y, x) in feature pixels.
 template <typename A>
-ARSEG_DEVICE void displacement_of(const Motion& motion, int64_t n, int y, int x, A& dx, A& dy) {
+ARSEG_DEVICE void displacement_of(const MotionParams& motion, int64_t n, int y, int x, A& dx, A& dy) {
   if (!motion.dense) {
     const int64_t row = motion.block_row.of(y), column = motion.block_column.of(x);
     const int16_t* vector = static_cast<const int16_t*>(motion.data) + n * motion.stride[0] + row * motion.stride[1] +
@@ -110,7 +63,7 @@ ARSEG_DEVICE void displacement_of(const Motion& motion, int64_t n, int y, int x,
 }
 
 template <typename A>
-ARSEG_DEVICE PixelTaps<A> taps_of(const Motion& motion, int64_t n, int y, int x) {
+ARSEG_DEVICE PixelTaps<A> taps_of(const MotionParams& motion, int64_t n, int y, int x) {
   A dx, dy;
   displacement_of<A>(motion, n, y, x, dx, dy);
   const auto h = sample_taps<A, int>(x, sample_shift<A>(x, dx, motion.width, motion.grid), motion.width);

@@ -33,7 +33,7 @@ struct Taps {
 };
 
 template <typename T>
-void read_flow(const MotionField& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx, double* dy) {
+void read_flow(const MotionParams& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx, double* dy) {
   const T* vector =
       static_cast<const T*>(motion.data) + n * motion.stride[0] + y * motion.stride[1] + x * motion.stride[2];
   for (int64_t i = 0; i < count; ++i, vector += motion.stride[2]) {
@@ -48,7 +48,7 @@ void read_flow(const MotionField& motion, int64_t n, int64_t y, int64_t x, int64
 }
 
 // Displacements of `count` pixels of row y, inside the map, in its pixels.
-inline void read_motion(const MotionField& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx,
+inline void read_motion(const MotionParams& motion, int64_t n, int64_t y, int64_t x, int64_t count, double* dx,
                         double* dy) {
   if (!motion.block_column) {
     switch (motion.element) {
@@ -134,7 +134,7 @@ inline int64_t element_bytes(Element element) {
 
 // Taps of `count` pixels of row y from column x on, all inside the map.
 template <typename A>
-void motion_taps(const MotionField& motion, const Map& feature, int64_t n, int64_t y, int64_t x, int64_t count,
+void motion_taps(const MotionParams& motion, const Map& feature, int64_t n, int64_t y, int64_t x, int64_t count,
                  Taps<A>& taps) {
   constexpr int lanes = kLanes<double>;
   taps.every = false;

@@ -6,7 +6,7 @@ namespace arseg::ARSEG_TARGET {
 constexpr int64_t kWarpPixels = 64;
 
 template <typename T>
-ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool past_caches) {
+ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool streaming) {
   constexpr int64_t vector = ARSEG_VECTOR_BYTES;
   const char* source = reinterpret_cast<const char*>(from);
   char* target = reinterpret_cast<char*>(to);
@@ -14,8 +14,8 @@ ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool past_c
   int64_t i = 0;
   for (; i + vector <= bytes; i += vector) {
     const Vec<int8_t> value = load(reinterpret_cast<const int8_t*>(source + i));
-    if (past_caches) {
-      store_past_caches(reinterpret_cast<int8_t*>(target + i), value);
+    if (streaming) {
+      store_streaming(reinterpret_cast<int8_t*>(target + i), value);
     } else {
       store(reinterpret_cast<int8_t*>(target + i), value);
     }
@@ -26,14 +26,14 @@ ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool past_c
 // Straight to a map with the same element and channels together.
 template <typename A, typename T>
 ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t channels, int64_t ahead, T* to,
-                                  int64_t stride, bool past_caches) {
+                                  int64_t stride, bool streaming) {
   constexpr int lanes = kLanes<A>;
   const int64_t whole = channels / lanes * lanes;
   for (int64_t i = 0; i < count; ++i, to += stride) {
     const T* first = reinterpret_cast<const T*>(taps.address[0][i]);
     fetch_ahead(first + ahead, channels);
     if (on_a_pixel(taps, i)) {
-      copy_pixel(first, channels, to, past_caches);
+      copy_pixel(first, channels, to, streaming);
       continue;
     }
     const T* from[4];
@@ -41,8 +41,8 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
     pixel_taps(taps, i, from, weight);
     int64_t c = 0;
     if constexpr (sizeof(T) == sizeof(A)) {
-      if (past_caches) {
-        for (; c < whole; c += lanes) store_past_caches(to + c, sample<A>(from, weight, c));
+      if (streaming) {
+        for (; c < whole; c += lanes) store_streaming(to + c, sample<A>(from, weight, c));
       }
     }
     if constexpr (std::is_same_v<T, BFloat16>) {
@@ -50,19 +50,19 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
         Vec<float> even, odd;
         sample_pairs(from, weight, c, even, odd);
         uint32_t* words = reinterpret_cast<uint32_t*>(to + c);
-        if (past_caches) {
-          store_past_caches(words, pairs_of(even, odd));
+        if (streaming) {
+          store_streaming(words, pairs_of(even, odd));
         } else {
           store(words, pairs_of(even, odd));
         }
       }
     }
     if constexpr (std::is_same_v<T, Half>) {
-      if (past_caches) {
+      if (streaming) {
         for (; c + 2 * lanes <= channels; c += 2 * lanes) {
           const HalfBits low = narrow(T{}, sample<A>(from, weight, c));
           const HalfBits high = narrow(T{}, sample<A>(from, weight, c + lanes));
-          store_past_caches(reinterpret_cast<uint16_t*>(to + c), join(low, high));
+          store_streaming(reinterpret_cast<uint16_t*>(to + c), join(low, high));
         }
       }
     }
@@ -72,8 +72,8 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
 }
 
 template <typename A, typename T>
-void warp_rows(const WarpTask& task, int64_t first, int64_t last, Arena& arena) {
-  const Map& feature = task.feature;
+void warp_rows(const WarpParams& params, int64_t first, int64_t last, Arena& arena) {
+  const Map& feature = params.feature;
   const int64_t channels = feature.channels(), width = feature.width();
   const int64_t stride = round_up(channels, kLanes<A>);
   Taps<A> taps(kWarpPixels, channels, arena);
@@ -84,37 +84,37 @@ void warp_rows(const WarpTask& task, int64_t first, int64_t last, Arena& arena) 
     const int64_t n = row / feature.height(), y = row % feature.height();
     for (int64_t x = 0; x < width; x += kWarpPixels) {
       const int64_t count = std::min(kWarpPixels, width - x);
-      motion_taps(task.motion, feature, n, y, x, count, taps);
-      if (task.out.stride[1] == 1) {
-        sample_to_map<A, T>(taps, count, channels, ahead, task.out.at<T>(n, 0, y, x), task.out.stride[3],
-                            task.past_caches);
+      motion_taps(params.motion, feature, n, y, x, count, taps);
+      if (params.out.stride[1] == 1) {
+        sample_to_map<A, T>(taps, count, channels, ahead, params.out.at<T>(n, 0, y, x), params.out.stride[3],
+                            params.streaming);
       } else {
         sample_pixels<A, T>(taps, count, channels, ahead, staged, stride);
-        store_pixels<A, T>(task.out, n, y, x, count, staged, stride);
+        store_pixels<A, T>(params.out, n, y, x, count, staged, stride);
       }
     }
   }
-  if (task.past_caches) stores_done();
+  if (params.streaming) stores_done();
 }
 
-inline int64_t warp_scratch(const WarpTask& task) {
+inline int64_t warp_scratch(const WarpParams& params) {
   Arena measure;
-  Taps<double> taps(kWarpPixels, task.feature.channels(), measure);
-  measure.take<double>(kWarpPixels * round_up(task.feature.channels(), 16));
+  Taps<double> taps(kWarpPixels, params.feature.channels(), measure);
+  measure.take<double>(kWarpPixels * round_up(params.feature.channels(), 16));
   return measure.used();
 }
 
-inline void warp_task(const WarpTask& task, int64_t first, int64_t last, void* scratch) {
+inline void warp_task(const WarpParams& params, int64_t first, int64_t last, void* scratch) {
   Arena arena(scratch);
-  switch (task.feature.element) {
+  switch (params.feature.element) {
     case Element::Float:
-      return warp_rows<float, float>(task, first, last, arena);
+      return warp_rows<float, float>(params, first, last, arena);
     case Element::Double:
-      return warp_rows<double, double>(task, first, last, arena);
+      return warp_rows<double, double>(params, first, last, arena);
     case Element::Half:
-      return warp_rows<float, Half>(task, first, last, arena);
+      return warp_rows<float, Half>(params, first, last, arena);
     case Element::BFloat16:
-      return warp_rows<float, BFloat16>(task, first, last, arena);
+      return warp_rows<float, BFloat16>(params, first, last, arena);
   }
 }
 

@@ -1,8 +1,8 @@
 #include <vector>
 
-#include "../common/door.cuh"
+#include "../common/torch_utils.cuh"
 #include "checks.h"
-#include "cuda.cuh"
+#include "forward.cuh"
 
 namespace arseg {
 namespace {
@@ -12,10 +12,10 @@ Tensor resize_labels(const Tensor& logits, std::vector<int64_t> size, bool align
   Tensor labels =
       torch::stable::empty({logits.size(0), size[0], size[1]}, ScalarType::Byte, std::nullopt, logits.device());
   if (logits.size(0) * size[0] * size[1] == 0) return labels;
-  const OnDevice device(logits);
+  const DeviceGuard device(logits);
   dispatch_device(logits.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    gpu::ResizeLabelsArguments<T> a;
+    gpu::ResizeLabelsParams<T> a;
     a.logits = data_of<T>(logits);
     for (int i = 0; i < 4; ++i) a.stride[i] = logits.stride(i);
     a.batch = logits.size(0);

@@ -4,7 +4,7 @@
 
 #include "../common/checks.h"
 #include "../cpu/tensors.h"
-#include "axis.h"
+#include "params.h"
 
 namespace arseg {
 
@@ -13,8 +13,7 @@ inline void check_upsample_backward(const torch::stable::Tensor& grad, const std
   constexpr const char* op = "_upsample_backward";
   check_dims(op, "grad", grad, 4, "[N, C, H, W]");
   check_floating(op, "grad", grad);
-  check(size.size() == 2 && size[0] > 0 && size[1] > 0, op, ": size must be (height, width), both positive, got ",
-        list_text(size));
+  require<Message::positive_size>(size.size() == 2 && size[0] > 0 && size[1] > 0, op, size);
 }
 
 // Two passes, rows then columns, each over an array of [outer, axis, inner] in memory.

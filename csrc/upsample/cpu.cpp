@@ -39,7 +39,7 @@ Tensor upsample_backward(const Tensor& grad, std::vector<int64_t> size) {
   UpsampleBackward of(grad, size);
   dispatch_floating(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    using A = accumulator_t<T>;
+    using A = accumulator<T>;
     A* rows = static_cast<A*>(of.rows.mutable_data_ptr());
     transpose_axis<A>({size[0], grad.size(2)}, of.along_y, static_cast<const T*>(of.grad.const_data_ptr()), rows);
     transpose_axis<A>({size[1], grad.size(3)}, of.along_x, rows, static_cast<T*>(of.out.mutable_data_ptr()));

@@ -1,15 +1,15 @@
 #include <vector>
 
-#include "../common/door.cuh"
+#include "../common/torch_utils.cuh"
+#include "backward.cuh"
 #include "checks.h"
-#include "cuda.cuh"
 
 namespace arseg {
 namespace {
 
 Tensor upsample_backward(const Tensor& grad, std::vector<int64_t> size) {
   check_upsample_backward(grad, size);
-  const OnDevice device(grad);
+  const DeviceGuard device(grad);
   UpsampleBackward of(grad, size);
   dispatch_device(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);

@@ -12,7 +12,7 @@ import torch
 from gpu_models import Shape
 from gpu_versions import MAKERS, Inputs
 
-from arseg_ext import reference
+from arseg_ext import oracle
 
 SHAPE = Shape(8, 14, 19)
 ON_THE_CPU = {"warp": ("ours", "eager", "chain"), "attention": ("ours", "eager", "chain", "flex")}
@@ -29,12 +29,12 @@ def reference_of(op: str, x: Inputs):
     doubles = [each.double() for each in (x.reference, x.low_res, *x.parameters)]
     maps = [each.double() for each in (x.query, x.key, x.value)]
     if op == "warp":
-        return functools.partial(reference.mv_warp, motion=x.motion, **x.options), doubles[:1], [0]
+        return functools.partial(oracle.mv_warp, motion=x.motion, **x.options), doubles[:1], [0]
     if op == "attention":
-        return functools.partial(reference.local_attention, window=7), maps, [0, 1, 2]
+        return functools.partial(oracle.local_attention, window=7), maps, [0, 1, 2]
 
     def creff(feature, low_res, *parameters):
-        return reference.creff(feature, low_res, x.motion, *parameters, **x.options)
+        return oracle.creff(feature, low_res, x.motion, *parameters, **x.options)
 
     return creff, doubles, list(range(1, len(doubles)))
 

@@ -274,7 +274,7 @@ inline Gradients attention_backward(const Array& grad, const Array& q, const Arr
 struct Motion {
   std::vector<int32_t> rows, columns;
   Memory memory;
-  MotionField field;
+  MotionParams field;
   Array displacement;
 };
 

@@ -105,14 +105,14 @@ struct Cut {
 };
 
 // Runs a kernel over all tiles, each with fresh scratch of the exact size.
-template <typename Task>
-void run(const TileKernel<Task>& kernel, const Task& task, Cut cut, const Map& map) {
-  Memory scratch(kernel.scratch(task, cut.pixels), 64);
+template <typename Params>
+void run(const TileKernel<Params>& kernel, const Params& params, Cut cut, const Map& map) {
+  Memory scratch(kernel.scratch(params, cut.pixels), 64);
   for (int64_t n = 0; n < map.size[0]; ++n) {
     for (int64_t y = 0; y < map.height(); y += cut.rows) {
       for (int64_t x = 0; x < map.width(); x += cut.pixels) {
         scratch.spoil();
-        kernel.run(task, cut.pixels, Tile{n, x, y, std::min(y + cut.rows, map.height())}, scratch.data());
+        kernel.run(params, cut.pixels, Tile{n, x, y, std::min(y + cut.rows, map.height())}, scratch.data());
       }
     }
   }
@@ -125,35 +125,35 @@ std::vector<Cut> cuts(const Engine& engine) {
 }
 
 // As operators do: a tile writes the map itself if it can. Memory of these maps is aligned to cache lines.
-void set_direct(AttentionTask& task, const AttentionKernels& kernels, bool past_caches) {
-  const int64_t bytes = bytes_of(task.out.element);
-  task.direct =
-      task.out.element == kernels.stored && task.out.stride[1] == 1 && task.out.channels() % kernels.lanes == 0;
-  task.past_caches = past_caches && task.direct && task.out.channels() % (2 * kernels.lanes) == 0 &&
-                     task.out.stride[2] * bytes % 64 == 0 && task.out.stride[3] * bytes % 64 == 0 &&
-                     task.out.stride[0] * bytes % 64 == 0;
+void set_direct(AttentionParams& params, const AttentionKernels& kernels, bool streaming) {
+  const int64_t bytes = bytes_of(params.out.element);
+  params.direct =
+      params.out.element == kernels.stored && params.out.stride[1] == 1 && params.out.channels() % kernels.lanes == 0;
+  params.streaming = streaming && params.direct && params.out.channels() % (2 * kernels.lanes) == 0 &&
+                     params.out.stride[2] * bytes % 64 == 0 && params.out.stride[3] * bytes % 64 == 0 &&
+                     params.out.stride[0] * bytes % 64 == 0;
 }
 
 // Runs an attention or fusion with all cuts. The first is compared with what is expected, the others with the first.
-template <typename Task>
-void check_features(const std::string& name, const Engine& engine, const TileKernel<Task>& kernel, Task task,
+template <typename Params>
+void check_features(const std::string& name, const Engine& engine, const TileKernel<Params>& kernel, Params params,
                     const Array& expected, Element element, Layout layout, double tolerance) {
   Memory first(1);
-  bool past_caches = false;
+  bool streaming = false;
   for (const Cut& cut : cuts(engine)) {
     Buffer out(expected.n, expected.c, expected.h, expected.w, element, layout, 64);
-    task.out = out.map;
-    set_direct(task, engine.kernels, past_caches);
-    run(kernel, task, cut, out.map);
+    params.out = out.map;
+    set_direct(params, engine.kernels, streaming);
+    run(kernel, params, cut, out.map);
     CHECK(out.gaps_untouched());
-    if (!past_caches) {
+    if (!streaming) {
       check_close(engine.name + name, out.read(), expected, tolerance);
       first = std::move(out.memory);
     } else if (!(first == out.memory)) {
       std::fprintf(stderr, "%s%s: the cut into tiles changes bits\n", engine.name.c_str(), name.c_str());
       ++check::failures;
     }
-    past_caches = true;
+    streaming = true;
   }
 }
 
@@ -189,15 +189,15 @@ void attention_of(const AttentionCase& of, Element element, Array q, Array k, Ar
   for (const Engine& engine : engines(element)) {
     const Element computes = element == Element::Double ? element : Element::Float;
     Buffer logsumexp(of.n, 1, of.h, of.w, computes, kFirst);
-    MapAttentionTask task;
-    task.window = of.window;
-    task.outside = of.outside;
-    task.logsumexp = logsumexp.map.data;
-    task.query = query.map;
-    task.key = key.map;
-    task.value = value.map;
-    task.scale = of.scale;
-    check_features(what + text(of), engine, engine.kernels.attention, task, expected.out, element, of.out,
+    MapAttentionParams params;
+    params.window = of.window;
+    params.outside = of.outside;
+    params.logsumexp = logsumexp.map.data;
+    params.query = query.map;
+    params.key = key.map;
+    params.value = value.map;
+    params.scale = of.scale;
+    check_features(what + text(of), engine, engine.kernels.attention, params, expected.out, element, of.out,
                    engine.pairs ? kPairsAttention : tolerance_of(element));
     check_close(engine.name + " logsumexp" + text(of), logsumexp.read(), expected.logsumexp, tolerance_of(computes));
   }
@@ -247,10 +247,10 @@ void backward_of(const AttentionCase& of, Element element, double spread, double
     for (const Cut& cut : cuts(engine)) {
       Buffer dq(of.n, of.c, of.h, of.w, element, of.query), dk(of.n, of.c, of.h, of.w, element, of.key);
       Buffer dv(of.n, v.c, of.h, of.w, element, of.value), delta(of.n, 1, of.h, of.w, computes, kFirst);
-      AttentionBackwardTask task{grad.map, query.map, key.map, value.map, logsumexp.map, delta.map,
-                                 dq.map,   dk.map,    dv.map,  of.window, of.outside,    of.scale};
-      run(engine.kernels.backward_query, task, cut, dq.map);
-      run(engine.kernels.backward_key, task, cut, dq.map);
+      AttentionBackwardParams params{grad.map, query.map, key.map, value.map, logsumexp.map, delta.map,
+                                     dq.map,   dk.map,    dv.map,  of.window, of.outside,    of.scale};
+      run(engine.kernels.backward_query, params, cut, dq.map);
+      run(engine.kernels.backward_key, params, cut, dq.map);
       CHECK(dq.gaps_untouched() && dk.gaps_untouched() && dv.gaps_untouched());
       if (first.empty()) {
         const std::string name = engine.name + text(of);
@@ -279,11 +279,11 @@ void warp_of(const Array& feature, const Motion& motion, Element element, Layout
   const Array expected = warp(from.read(), motion.displacement, motion.field.grid);
   for (const CpuKernels& target : targets()) {
     Buffer out(feature.n, feature.c, feature.h, feature.w, element, to, 64);
-    WarpTask task{from.map, out.map, motion.field, to == kLast && feature.c % 32 == 0};
+    WarpParams params{from.map, out.map, motion.field, to == kLast && feature.c % 32 == 0};
     const int64_t rows = feature.n * feature.h;
     for (int64_t row = 0; row < rows; row += 3) {
-      Memory scratch(target.warp_scratch(task), 64);
-      target.warp(task, row, std::min(row + 3, rows), scratch.data());
+      Memory scratch(target.warp_scratch(params), 64);
+      target.warp(params, row, std::min(row + 3, rows), scratch.data());
     }
     check_close(std::string(target.name) + " warp, element " + std::to_string(static_cast<int>(element)) + ", " +
                     std::to_string(feature.c) + " channels",
@@ -360,38 +360,38 @@ void fusion_of(const FusionCase& of, Element element, const Array& reference_map
                                      resize(low_logits.read(), of.h, of.w)),
                                  bias);
   for (const Engine& engine : engines(element)) {
-    FusionTask task;
-    task.window = of.window;
-    task.outside = of.outside;
-    task.reference = reference.map;
-    task.low_res = low.map;
-    task.motion = motion.field;
-    task.padded_channels = round_up(of.c, engine.kernels.block_channels);
+    FusionParams params;
+    params.window = of.window;
+    params.outside = of.outside;
+    params.reference = reference.map;
+    params.low_res = low.map;
+    params.motion = motion.field;
+    params.padded_channels = round_up(of.c, engine.kernels.block_channels);
     std::vector<Memory> convolutions;
-    for (const Array& each : weights) convolutions.push_back(packed(each, 10, task.padded_channels, element));
-    task.query_weights = convolutions[0].data();
-    task.key_weights = convolutions[1].data();
-    task.value_weights = convolutions[2].data();
+    for (const Array& each : weights) convolutions.push_back(packed(each, 10, params.padded_channels, element));
+    params.query_weights = convolutions[0].data();
+    params.key_weights = convolutions[1].data();
+    params.value_weights = convolutions[2].data();
     const std::string size = ": " + std::to_string(of.c) + " channels, " + std::to_string(of.h) + " x " +
                              std::to_string(of.w) + ", " + std::to_string(of.classes) + " classes";
-    check_features(" fusion" + size, engine, engine.kernels.fusion, task, features, element, of.out,
+    check_features(" fusion" + size, engine, engine.kernels.fusion, params, features, element, of.out,
                    engine.pairs ? kPairsFusion : tolerance_of(element));
 
     const int64_t padded_classes = round_up(of.classes, engine.kernels.lanes);
-    const Memory classes = packed(classifier, task.padded_channels, padded_classes, element);
+    const Memory classes = packed(classifier, params.padded_channels, padded_classes, element);
     const Memory biases = packed(bias, 1, padded_classes, element);
-    task.classifier = classes.data();
-    task.classifier_bias = biases.data();
-    task.low_res_logits = low_logits.map;
+    params.classifier = classes.data();
+    params.classifier_bias = biases.data();
+    params.low_res_logits = low_logits.map;
     const double tolerance = engine.pairs ? kPairsLogits : tolerance_of(element);
-    check_features(" logits" + size, engine, engine.kernels.fusion, task, logits, element, of.out, tolerance);
+    check_features(" logits" + size, engine, engine.kernels.fusion, params, logits, element, of.out, tolerance);
 
     // The chosen class is the largest or as good as that.
     Memory labels(of.n * of.h * of.w);
-    task.out = shape_of(of.n, of.classes, of.h, of.w, element, kLast);
-    task.labels = labels.data();
-    task.direct = task.past_caches = false;
-    run(engine.kernels.fusion, task, cuts(engine)[1], task.out);
+    params.out = shape_of(of.n, of.classes, of.h, of.w, element, kLast);
+    params.labels = labels.data();
+    params.direct = params.streaming = false;
+    run(engine.kernels.fusion, params, cuts(engine)[1], params.out);
     bool best = true;
     for (int64_t i = 0; i < labels.bytes(); ++i) {
       const int64_t n = i / (of.h * of.w), y = i / of.w % of.h, x = i % of.w, label = labels.data()[i];
@@ -424,10 +424,10 @@ void copies_are_exact(Element element) {
       const Buffer from(random_array(2, channels, 3, 65, 1), element, Layout(i / 4));
       for (const CpuKernels& target : targets()) {
         Buffer to(2, channels, 3, 65, element, Layout(i % 4));
-        const CopyTask task{from.map, to.map};
-        Memory scratch(target.copy_scratch(task), 64);
-        target.copy(task, 0, 4, scratch.data());
-        target.copy(task, 4, 6, scratch.data());
+        const CopyParams params{from.map, to.map};
+        Memory scratch(target.copy_scratch(params), 64);
+        target.copy(params, 0, 4, scratch.data());
+        target.copy(params, 4, 6, scratch.data());
         check_close(std::string(target.name) + " copy", to.read(), from.read(), 0);
         CHECK(to.gaps_untouched());
       }
@@ -442,9 +442,9 @@ void resized_labels_match(Element element) {
       const Array logits = resize(from.read(), 11, 70, align_corners);
       for (const CpuKernels& target : targets()) {
         Memory labels(2 * 11 * 70);
-        const ResizeLabelsTask task{from.map, 11, 70, align_corners, labels.data()};
-        Memory scratch(target.resize_labels_scratch(task), 64);
-        target.resize_labels(task, 0, 22, scratch.data());
+        const ResizeLabelsParams params{from.map, 11, 70, align_corners, labels.data()};
+        Memory scratch(target.resize_labels_scratch(params), 64);
+        target.resize_labels(params, 0, 22, scratch.data());
         bool best = true;
         for (int64_t i = 0; i < labels.bytes(); ++i) {
           const int64_t n = i / (11 * 70), y = i / 70 % 11, x = i % 70, label = labels.data()[i];

@@ -1,5 +1,5 @@
 // Unit tests of csrc/motion without Python:
-//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,select,rings,fill,pool,step}.cpp &&
+//   g++ -std=c++17 -I csrc/motion tests/cpp/test_motion.cpp csrc/motion/{raster,select,hole_filling,pool,step}.cpp &&
 //   ./a.out
 #include <algorithm>
 #include <cstdio>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "chain.h"
-#include "fill.h"
+#include "hole_filling.h"
 #include "pool.h"
 #include "raster.h"
 #include "select.h"

@@ -113,7 +113,7 @@ uint32_t ballot(uint32_t mask, bool predicate, Site site) {
   return mine.result;
 }
 
-void load_matrices(uint32_t* to, bool transposed, const void* row, const void* address, Site site) {
+void ldmatrix_x4(uint32_t* to, bool transposed, const void* row, const void* address, Site site) {
   Worker& worker = Worker::of_this_thread();
   MatrixArguments mine{to, row, reinterpret_cast<uintptr_t>(address), transposed};
   worker.meet(kAllLanes, Operation::LoadMatrices, &mine, site, [&](void** arguments) {
@@ -143,7 +143,7 @@ void load_matrices(uint32_t* to, bool transposed, const void* row, const void* a
   });
 }
 
-void multiply_add(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool bfloat16, Site site) {
+void mma_m16n8k16(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool bfloat16, Site site) {
   Worker& worker = Worker::of_this_thread();
   ProductArguments mine{sum, a, {b0, b1}};
   worker.meet(kAllLanes, Operation::MultiplyAdd, &mine, site, [&](void** arguments) {

@@ -155,38 +155,38 @@ inline void copy16(void* to, const void* from, bool valid) {
 
 // Made now or at the wait, as the run decides. Until it is made the target is poison: the old bytes may be gone from
 // the moment the copy was issued.
-ARSEG_DEVICE void copy_async16(void* shared, const void* global, bool valid,
-                               emulator::Site site = std::source_location::current()) {
-  emulator::check_shared(shared, 16, "copy_async16", site);
+ARSEG_DEVICE void cp_async16(void* shared, const void* global, bool valid,
+                             emulator::Site site = std::source_location::current()) {
+  emulator::check_shared(shared, 16, "cp_async16", site);
   if (reinterpret_cast<uintptr_t>(global) % 16 != 0) {
-    emulator::fail(site, "copy_async16 from %p, which is no multiple of 16", global);
+    emulator::fail(site, "cp_async16 from %p, which is no multiple of 16", global);
   }
   const bool later = emulator::defer_copy({shared, global, valid, 0});
   copy16(shared, global, valid);  // also where the source is read only to have its bounds judged at this line
   if (later) std::memset(shared, 0xff, 16);
 }
 
-ARSEG_DEVICE void commit_copies() { emulator::commit_copies(); }
+ARSEG_DEVICE void cp_async_commit() { emulator::cp_async_commit(); }
 
 template <int Pending>
-ARSEG_DEVICE void wait_copies() {
+ARSEG_DEVICE void cp_async_wait() {
   emulator::Copy copy;
   while (emulator::next_copy(Pending, &copy)) copy16(copy.shared, copy.global, copy.valid);
 }
 
 template <bool Transposed>
-ARSEG_DEVICE void load_matrices(uint32_t (&to)[4], const void* row,
-                                emulator::Site site = std::source_location::current()) {
-  emulator::check_shared(row, 16, "load_matrices", site);
+ARSEG_DEVICE void ldmatrix_x4(uint32_t (&to)[4], const void* row,
+                              emulator::Site site = std::source_location::current()) {
+  emulator::check_shared(row, 16, "ldmatrix_x4", site);
   const uint4 values = *static_cast<const uint4*>(row);
-  emulator::load_matrices(to, Transposed, &values, row, site);
+  emulator::ldmatrix_x4(to, Transposed, &values, row, site);
 }
 
 template <typename T>
-ARSEG_DEVICE void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+ARSEG_DEVICE void mma_m16n8k16(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                                emulator::Site site = std::source_location::current()) {
   static_assert(std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>);
-  emulator::multiply_add(sum, a, b0, b1, std::is_same_v<T, BFloat16>, site);
+  emulator::mma_m16n8k16(sum, a, b0, b1, std::is_same_v<T, BFloat16>, site);
 }
 
 ARSEG_DEVICE float exp2_fast(float x) {
@@ -194,7 +194,7 @@ ARSEG_DEVICE float exp2_fast(float x) {
   return result < FLT_MIN ? 0.0f : result;
 }
 
-ARSEG_DEVICE int opaque(int x) { return x; }
+ARSEG_DEVICE int optimization_barrier(int x) { return x; }
 
 ARSEG_DEVICE void count_step() { emulator::count_step(); }
 

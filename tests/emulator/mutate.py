@@ -20,7 +20,7 @@ from pathlib import Path
 from emulator.emulator_build import BUILD, HERE, KINDS, ROOT, Rules, kernel_flags, run_ninja
 
 MUTANTS = BUILD / "mutants"
-SITE = re.compile(r"__syncthreads\(\)|__syncwarp\([^()]*\)|wait_copies<[^<>]*>\(\)")
+SITE = re.compile(r"__syncthreads\(\)|__syncwarp\([^()]*\)|cp_async_wait<[^<>]*>\(\)")
 SWITCH = """#pragma once
 #include <cstdlib>
 namespace arseg::emulator {

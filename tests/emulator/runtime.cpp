@@ -569,7 +569,7 @@ bool defer_copy(const Copy& copy) {
   return true;
 }
 
-void commit_copies() { ++this_worker->current->group; }
+void cp_async_commit() { ++this_worker->current->group; }
 
 bool next_copy(int pending, Copy* copy) {
   Unwatched unwatched;

@@ -54,8 +54,8 @@ void shuffle(uint32_t mask, void* value, int size, int lane, int width, Shuffle 
 uint32_t ballot(uint32_t mask, bool predicate, Site site);
 
 // `row` holds this lane's 16 bytes, read already; `address` is where they were.
-void load_matrices(uint32_t* to, bool transposed, const void* row, const void* address, Site site);
-void multiply_add(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool bfloat16, Site site);
+void ldmatrix_x4(uint32_t* to, bool transposed, const void* row, const void* address, Site site);
+void mma_m16n8k16(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool bfloat16, Site site);
 
 struct Copy {
   void* shared;
@@ -64,9 +64,9 @@ struct Copy {
   int group;
 };
 void check_shared(const void* address, size_t bytes, const char* user, Site site);
-// True where the copy is to be made by a later wait_copies.
+// True where the copy is to be made by a later cp_async_wait.
 bool defer_copy(const Copy& copy);
-void commit_copies();
+void cp_async_commit();
 // The next copy that has to be made before at most `pending` groups are under way.
 bool next_copy(int pending, Copy* copy);
 

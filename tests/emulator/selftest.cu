@@ -35,14 +35,14 @@ __global__ void sound_exit(float* out) {
 
 __global__ void sound_copies(const float* in, float* out) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + 16 * threadIdx.x, in, threadIdx.x % 2 == 0);
-  gpu::commit_copies();
-  gpu::copy_async16(shared + 16 * (blockDim.x + threadIdx.x), in + 4, true);
-  gpu::commit_copies();
-  gpu::wait_copies<1>();
+  gpu::cp_async16(shared + 16 * threadIdx.x, in, threadIdx.x % 2 == 0);
+  gpu::cp_async_commit();
+  gpu::cp_async16(shared + 16 * (blockDim.x + threadIdx.x), in + 4, true);
+  gpu::cp_async_commit();
+  gpu::cp_async_wait<1>();
   __syncthreads();
   out[threadIdx.x] = reinterpret_cast<float*>(shared)[4 * (threadIdx.x ^ 1)];
-  gpu::wait_copies<0>();
+  gpu::cp_async_wait<0>();
   __syncthreads();
   out[threadIdx.x] += reinterpret_cast<float*>(shared)[4 * (blockDim.x + (threadIdx.x ^ 1))];
 }
@@ -59,10 +59,10 @@ __global__ void sound_product(float* out) {
   __syncwarp();
   uint32_t left[4], right[4];
   const int row = lane % 8 + lane / 8 % 2 * 8, column = lane / 16 * 8;
-  gpu::load_matrices<false>(left, a + row * 16 + column);
-  gpu::load_matrices<true>(right, b + row * 16 + column);
+  gpu::ldmatrix_x4<false>(left, a + row * 16 + column);
+  gpu::ldmatrix_x4<true>(right, b + row * 16 + column);
   float sum[4] = {0, 0, 0, 0};
-  gpu::multiply_add<T>(sum, left, right[0], right[1]);
+  gpu::mma_m16n8k16<T>(sum, left, right[0], right[1]);
   float* to = out + lane / 4 * 8 + lane % 4 * 2;
   to[0] = sum[0];
   to[1] = sum[1];
@@ -164,44 +164,44 @@ __global__ void any(float*) {}
 
 __global__ void exit_with_copies(const float* in) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + threadIdx.x * 16, in, true);
-  gpu::commit_copies();
+  gpu::cp_async16(shared + threadIdx.x * 16, in, true);
+  gpu::cp_async_commit();
 }
 
 __global__ void no_wait(const float* in, float* out) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + threadIdx.x * 16, in, true);
-  gpu::commit_copies();
+  gpu::cp_async16(shared + threadIdx.x * 16, in, true);
+  gpu::cp_async_commit();
   __syncthreads();
   out[threadIdx.x] = reinterpret_cast<float*>(shared)[threadIdx.x];
-  gpu::wait_copies<0>();
+  gpu::cp_async_wait<0>();
 }
 
 // The copies of other threads are seen after a barrier only.
 __global__ void wait_without_barrier(const float* in, float* out) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + threadIdx.x * 16, in, true);
-  gpu::commit_copies();
-  gpu::wait_copies<0>();
+  gpu::cp_async16(shared + threadIdx.x * 16, in, true);
+  gpu::cp_async_commit();
+  gpu::cp_async_wait<0>();
   out[threadIdx.x] = reinterpret_cast<float*>(shared)[4 * (threadIdx.x ^ 32)];
 }
 
 __global__ void copy_misaligned(const float* in) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + 8, in, true);
+  gpu::cp_async16(shared + 8, in, true);
 }
 
 __global__ void copy_behind_shared(const float* in) {
   ARSEG_SHARED(shared);
-  gpu::copy_async16(shared + 16 * (threadIdx.x + 1), in, true);
-  gpu::commit_copies();
-  gpu::wait_copies<0>();
+  gpu::cp_async16(shared + 16 * (threadIdx.x + 1), in, true);
+  gpu::cp_async_commit();
+  gpu::cp_async_wait<0>();
 }
 
 __global__ void matrices_behind_shared(float* out) {
   ARSEG_SHARED(shared);
   uint32_t words[4];
-  gpu::load_matrices<false>(words, shared + 16 * (threadIdx.x + 1));
+  gpu::ldmatrix_x4<false>(words, shared + 16 * (threadIdx.x + 1));
   out[threadIdx.x] = static_cast<float>(words[0]);
 }
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.op_samples import OUTSIDES, TOLERANCE, channels_last, error, randn, strided
 
-from arseg_ext import reference
+from arseg_ext import oracle
 
 WINDOWS = (3, 5, 7, 9, 11, (3, 7))
 # N, C, Cv, H, W: a tile and a rest, channels of whole vectors and not, more channels than one chunk.
@@ -28,7 +28,7 @@ def run(emulated, maps, window, outside, scale=0.7):
 
 def expected_of(maps, window, outside, scale=0.7):
     leaves = [tensor.double().clone().requires_grad_() for tensor in maps]
-    return leaves, reference.local_attention(*leaves, window=window, outside=outside, scale=scale)
+    return leaves, oracle.local_attention(*leaves, window=window, outside=outside, scale=scale)
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=str)

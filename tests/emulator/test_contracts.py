@@ -5,10 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 from emulator.emulator_build import counters
+from emulator.kernel_traits import kernel_traits
 from helpers.op_samples import channels_last, creff_parameters, randn, vectors
 
-HEIGHT, WIDTH, BLOCKS = 32, 48, 12  # of tiles of 8 x 16 pixels
-WARPS = 8 * BLOCKS
+TRAITS = kernel_traits()
+TILE_HEIGHT, TILE_WIDTH = TRAITS["AttentionTraits::Mma::kTileHeight"], TRAITS["AttentionTraits::Mma::kTileWidth"]
+CHUNK = TRAITS["AttentionTraits::Mma::kLargeChunk"]
+CHANNELS_OF_FLOATS = TRAITS["AttentionTraits::Simt::kChunk"]
+HEIGHT, WIDTH = 32, 48
+BLOCKS = (HEIGHT // TILE_HEIGHT) * (WIDTH // TILE_WIDTH)
+WARPS = TRAITS["AttentionTraits::Mma::kWarps"] * BLOCKS
+
+
+def test_the_sizes_are_those_that_were_measured():
+    """What follows counts with the traits; these are the figures of docs/cuda.md."""
+    assert (TILE_HEIGHT, TILE_WIDTH, CHUNK, BLOCKS, WARPS) == (8, 16, 64, 12, 96)
+    assert TRAITS["AttentionTraits::Mma::kThreads"] == TRAITS["CreffTraits::Depthwise::kThreads"] == 256
+    assert TRAITS["AttentionTraits::Simt::forward_threads(7)"] == 128
+    assert TRAITS["AttentionTraits::Simt::kTileHeight"] == TRAITS["CreffTraits::Depthwise::kTile"] == 16
+    assert TRAITS["AttentionTraits::Simt::kTileWidth"] == 16 and TRAITS["AttentionTraits::Simt::kChunk"] == 8
+    assert TRAITS["CreffTraits::Depthwise::kShared"] == 41_472
 
 
 @pytest.fixture
@@ -25,14 +41,18 @@ def key_blocks(window):
 def halo_bytes(window, channels):
     """What the tiles of a map read of it, borders included; nothing is read outside the image."""
     reach = window // 2
-    rows = sum(min(HEIGHT, y + 8 + reach) - max(0, y - reach) for y in range(0, HEIGHT, 8))
-    columns = sum(min(WIDTH, x + 16 + reach) - max(0, x - reach) for x in range(0, WIDTH, 16))
+    rows = sum(min(HEIGHT, y + TILE_HEIGHT + reach) - max(0, y - reach) for y in range(0, HEIGHT, TILE_HEIGHT))
+    columns = sum(min(WIDTH, x + TILE_WIDTH + reach) - max(0, x - reach) for x in range(0, WIDTH, TILE_WIDTH))
     return 2 * channels * rows * columns
 
 
+def halo_pixels(window):
+    return (TILE_HEIGHT + window - 1) * (TILE_WIDTH + window - 1)
+
+
 def chunk_bytes(window, channels):
-    """Two chunks of the tile of 8 x 16 pixels and its borders."""
-    return 2 * (8 + window - 1) * (16 + window - 1) * min(channels, 64) * 2
+    """Two chunks of the tile and its borders."""
+    return 2 * halo_pixels(window) * min(channels, CHUNK) * 2
 
 
 def maps(channels):
@@ -57,9 +77,11 @@ def test_attention(emulated, channels, window):
     backward = counters()
     # Logits and the gradients of probabilities for queries and for keys; sums for the query, the key and the value.
     assert backward["mma"] == 4 * logits + 3 * sums
-    again = 0 if channels <= 64 else 1  # more than one chunk is read a second time
+    again = 0 if channels <= CHUNK else 1  # more than one chunk is read a second time
     assert backward["copy_bytes"] == (4 + 2 * again) * halo_bytes(window, channels)
-    assert backward["shared_bytes"] == chunk_bytes(window, channels) + 8 * (7 + window) * (15 + window)
+    assert backward["shared_bytes"] == chunk_bytes(window, channels) + 8 * (TILE_HEIGHT + window - 1) * (
+        TILE_WIDTH + window - 1
+    )
     for counts in (forward, backward):
         assert counts["ldmatrix_conflicts"] == 0
         assert counts["atomics"] == 0
@@ -73,7 +95,10 @@ def test_shared_memory_of_attention_in_float32(emulated, window):
     out, logsumexp = emulated._local_attention(*inputs, **options)
     emulated._local_attention_backward(out, *inputs, logsumexp, **options)
     counts = counters()
-    assert counts["shared_bytes"] == 2 * (15 + window) ** 2 * 8 * 4  # two chunks of 8 channels, tiles of 16 x 16
+    side = TRAITS["AttentionTraits::Simt::kTileHeight"]
+    assert (
+        counts["shared_bytes"] == 2 * (side + window - 1) ** 2 * TRAITS["AttentionTraits::Simt::kChunk"] * 4
+    )  # two chunks
     assert counts["atomics"] == 0
 
 
@@ -85,7 +110,8 @@ def test_fusion(emulated):
     emulated._creff(reference, low_res, vectors(1, HEIGHT // 8, WIDTH // 8, 2), *parameters, **options)
     counts = counters()
     eights, sixteens = key_blocks(7)
-    tiles = -(-HEIGHT // 16) * -(-WIDTH // 16)  # of keys and values, 16 x 16 pixels
+    side = TRAITS["CreffTraits::Depthwise::kTile"]
+    tiles = -(-HEIGHT // side) * -(-WIDTH // side)  # of keys and values
     assert counts["blocks"] == BLOCKS + tiles + 3  # and the packing of three convolutions
     assert counts["mma"] == WARPS * (eights * 4 + sixteens * 8)
     assert counts["copy_bytes"] == 2 * halo_bytes(7, 64)

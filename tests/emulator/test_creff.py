@@ -17,7 +17,7 @@ from helpers.op_samples import (
     vectors,
 )
 
-from arseg_ext import reference
+from arseg_ext import oracle
 
 # N, C, H, W, low-resolution H, W: two tiles and a rest, the low-resolution map larger than the map, one pixel of it.
 SIZES = ((1, 8, 11, 19, 6, 9), (2, 5, 5, 18, 5, 18), (1, 40, 9, 7, 12, 9), (1, 64, 10, 17, 5, 8), (1, 72, 3, 5, 1, 1))
@@ -37,7 +37,7 @@ def expected_of(maps, motion, parameters, field, **options):
     doubles = [tensor.double() for tensor in (*maps, *parameters)]
     if not field["block"]:
         field = {}
-    return reference.creff(*doubles[:2], motion, *doubles[2:], **field, **options)
+    return oracle.creff(*doubles[:2], motion, *doubles[2:], **field, **options)
 
 
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (7, 7), (9, 9), (3, 7)], ids=str)

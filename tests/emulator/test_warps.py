@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers.op_samples import GRIDS, TOLERANCE, channels_last, error, randn, strided, vectors
 from torch._prims_common import suggest_memory_format
 
-from arseg_ext import reference
+from arseg_ext import oracle
 
 # N, C, H, W: one pixel, one row, primes, no image, channels of whole vectors and not, more than a warp of vectors.
 SIZES = ((1, 1, 1, 1), (1, 3, 1, 9), (2, 5, 7, 11), (0, 3, 4, 5), (1, 8, 6, 33), (2, 64, 5, 7), (1, 300, 3, 4))
@@ -26,7 +26,7 @@ def test_mv_warp(emulated, dtype, grid):
         feature = randn(n, c, h, w, dtype=dtype)
         motion = vectors(n, h, w, 2)
         options = {"block": 8, "frame_size": [8 * h, 8 * w - 3], "grid": grid}
-        expected = reference.mv_warp(feature.double(), motion, **options)
+        expected = oracle.mv_warp(feature.double(), motion, **options)
         for layout in (torch.Tensor.contiguous, channels_last, strided):
             got = emulated.mv_warp(layout(feature), motion, **options)
             assert error(got, expected) <= TOLERANCE[dtype] and got.dtype == dtype
@@ -40,7 +40,7 @@ def test_gradient_of_the_feature(emulated, dtype, grid):
         grad, motion = randn(n, c, h, w, dtype=dtype), vectors(n, h, w, 2, reach=90)
         options = {"block": 8, "frame_size": [8 * h, 8 * w], "grid": grid}
         leaf = torch.zeros(n, c, h, w, dtype=torch.float64, requires_grad=True)
-        reference.mv_warp(leaf, motion, **options).backward(grad.double())
+        oracle.mv_warp(leaf, motion, **options).backward(grad.double())
         got = emulated._mv_warp_backward(grad, motion, **options)
         assert error(got, leaf.grad) <= TOLERANCE[dtype] * max(
             1.0, float(leaf.grad.abs().max()) if leaf.grad.numel() else 1.0
@@ -68,7 +68,7 @@ def test_flow_warp_and_its_gradients(emulated, dtype, grid):
             feature, grad = randn(n, c, h, w, dtype=dtype), randn(n, c, h, w, seed=1, dtype=dtype)
             flow = randn(n, h, w, 2, seed=2, dtype=flow_dtype, scale=3.0)
             leaf, flow_leaf = (x.double().clone().requires_grad_() for x in (feature, flow))
-            out = reference.flow_warp(leaf, flow_leaf, grid=grid)
+            out = oracle.flow_warp(leaf, flow_leaf, grid=grid)
             out.backward(grad.double())
             results = {
                 "out": (emulated.flow_warp(feature, flow, grid=grid), out),

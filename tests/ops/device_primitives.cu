@@ -32,9 +32,9 @@ dim3 blocks_for(int count) { return dim3(static_cast<unsigned>((count + kThreads
 ARSEG_DEVICE int this_index() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
 
 // A block is one product: a [16, 16], b [16, 8] and sum [16, 8], row after row. The fragments are gathered from global
-// memory as device.cuh says they lie, without load_matrices.
+// memory as device.cuh says they lie, without ldmatrix_x4.
 template <typename T>
-__global__ void multiply_add_kernel(const uint16_t* a, const uint16_t* b, float* sum) {
+__global__ void mma_m16n8k16_kernel(const uint16_t* a, const uint16_t* b, float* sum) {
   a += blockIdx.x * 256;
   b += blockIdx.x * 128;
   sum += blockIdx.x * 128;
@@ -51,39 +51,39 @@ __global__ void multiply_add_kernel(const uint16_t* a, const uint16_t* b, float*
   }
   float fragment[4];
   for (int i = 0; i < 4; ++i) fragment[i] = sum[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
-  gpu::multiply_add<T>(fragment, left, right[0], right[1]);
+  gpu::mma_m16n8k16<T>(fragment, left, right[0], right[1]);
   for (int i = 0; i < 4; ++i) sum[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fragment[i];
 }
 
 // in [32, 8]: the rows of four matrices, laid into shared memory at the slots of `slot`, five rows apart. to [32, 4].
 template <bool Transposed>
-__global__ void load_matrices_kernel(const uint16_t* in, const int* slot, uint32_t* to) {
+__global__ void ldmatrix_x4_kernel(const uint16_t* in, const int* slot, uint32_t* to) {
   ARSEG_SHARED(shared);
   const int lane = static_cast<int>(threadIdx.x);
   auto* row = reinterpret_cast<uint16_t*>(shared) + slot[lane] * 5 * 8;
   for (int i = 0; i < 8; ++i) row[i] = in[lane * 8 + i];
   __syncwarp();
   uint32_t words[4];
-  gpu::load_matrices<Transposed>(words, row);
+  gpu::ldmatrix_x4<Transposed>(words, row);
   for (int i = 0; i < 4; ++i) to[lane * 4 + i] = words[i];
 }
 
 // in and to [3, kThreads] of 16 bytes, in three groups of copies; a thread reads what its neighbour has copied. The
 // memory is full of other values before.
-__global__ void copy_async16_kernel(const uint4* in, const uint8_t* valid, uint4* to) {
+__global__ void cp_async16_kernel(const uint4* in, const uint8_t* valid, uint4* to) {
   ARSEG_SHARED(shared);
   auto* rows = reinterpret_cast<uint4*>(shared);
   const int i = static_cast<int>(threadIdx.x), neighbour = i ^ 33;
   for (int group = 0; group < 3; ++group) rows[group * kThreads + i] = {0xabababab, 0xabababab, 0xabababab, 0xabababab};
   __syncthreads();
   for (int group = 0; group < 3; ++group) {
-    gpu::copy_async16(rows + group * kThreads + i, in + group * kThreads + i, valid[group * kThreads + i] != 0);
-    gpu::commit_copies();
+    gpu::cp_async16(rows + group * kThreads + i, in + group * kThreads + i, valid[group * kThreads + i] != 0);
+    gpu::cp_async_commit();
   }
-  gpu::wait_copies<2>();
+  gpu::cp_async_wait<2>();
   __syncthreads();
   to[neighbour] = rows[neighbour];
-  gpu::wait_copies<0>();
+  gpu::cp_async_wait<0>();
   __syncthreads();
   for (int group = 1; group < 3; ++group) to[group * kThreads + neighbour] = rows[group * kThreads + neighbour];
 }
@@ -119,9 +119,9 @@ __global__ void vector_kernel(const T* in, T* to, int count) {
 #define ARSEG_TEST extern "C" __attribute__((visibility("default"))) int
 
 #define ARSEG_TEST_OF_TYPE(name, T)                                                                                    \
-  ARSEG_TEST multiply_add_##name(const uint16_t* a, const uint16_t* b, float* sum, int count) {                        \
+  ARSEG_TEST mma_m16n8k16_##name(const uint16_t* a, const uint16_t* b, float* sum, int count) {                        \
     return run([=] {                                                                                                   \
-      ARSEG_LAUNCH(multiply_add_kernel<T>, dim3(static_cast<unsigned>(count)), dim3(kLanes), 0, nullptr, a, b, sum);   \
+      ARSEG_LAUNCH(mma_m16n8k16_kernel<T>, dim3(static_cast<unsigned>(count)), dim3(kLanes), 0, nullptr, a, b, sum);   \
     });                                                                                                                \
   }                                                                                                                    \
   ARSEG_TEST pack_##name(const float* in, uint32_t* to, int count) {                                                   \
@@ -146,18 +146,17 @@ ARSEG_TEST_VECTOR(bfloat16, gpu::BFloat16)
 ARSEG_TEST_VECTOR(float32, float)
 ARSEG_TEST_VECTOR(float64, double)
 
-ARSEG_TEST load_matrices_plain(const uint16_t* in, const int* slot, uint32_t* to) {
-  return run([=] {
-    ARSEG_LAUNCH(load_matrices_kernel<false>, dim3(1), dim3(kLanes), kLanes * 5 * 16, nullptr, in, slot, to);
-  });
-}
-ARSEG_TEST load_matrices_transposed(const uint16_t* in, const int* slot, uint32_t* to) {
+ARSEG_TEST ldmatrix_x4_plain(const uint16_t* in, const int* slot, uint32_t* to) {
   return run(
-      [=] { ARSEG_LAUNCH(load_matrices_kernel<true>, dim3(1), dim3(kLanes), kLanes * 5 * 16, nullptr, in, slot, to); });
+      [=] { ARSEG_LAUNCH(ldmatrix_x4_kernel<false>, dim3(1), dim3(kLanes), kLanes * 5 * 16, nullptr, in, slot, to); });
 }
-ARSEG_TEST copy_async16(const uint4* in, const uint8_t* valid, uint4* to) {
+ARSEG_TEST ldmatrix_x4_transposed(const uint16_t* in, const int* slot, uint32_t* to) {
   return run(
-      [=] { ARSEG_LAUNCH(copy_async16_kernel, dim3(1), dim3(kThreads), 3 * kThreads * 16, nullptr, in, valid, to); });
+      [=] { ARSEG_LAUNCH(ldmatrix_x4_kernel<true>, dim3(1), dim3(kLanes), kLanes * 5 * 16, nullptr, in, slot, to); });
+}
+ARSEG_TEST cp_async16(const uint4* in, const uint8_t* valid, uint4* to) {
+  return run(
+      [=] { ARSEG_LAUNCH(cp_async16_kernel, dim3(1), dim3(kThreads), 3 * kThreads * 16, nullptr, in, valid, to); });
 }
 ARSEG_TEST exp2_fast(const float* in, float* to, int count) {
   return run([=] { ARSEG_LAUNCH(exp2_fast_kernel, blocks_for(count), dim3(kThreads), 0, nullptr, in, to, count); });

@@ -18,7 +18,7 @@ from helpers.op_samples import (
     vectors,
 )
 
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 
 def qkv(size, dtype=torch.float64, value_channels=None):
@@ -38,7 +38,7 @@ def test_meets_the_reference(window, outside):
             query, key, value = qkv(size, dtype, value_channels=size[1] + 1)
             out = ops.local_attention(query, key, value, window=window, outside=outside, scale=0.7)
             doubles = (query.double(), key.double(), value.double())
-            expected = reference.local_attention(*doubles, window=window, outside=outside, scale=0.7)
+            expected = oracle.local_attention(*doubles, window=window, outside=outside, scale=0.7)
             assert out.dtype == dtype and out.is_contiguous()
             assert error(out, expected) <= TOLERANCE[dtype], (dtype, size)
 
@@ -87,7 +87,7 @@ def test_any_strides(layout, dtype):
 def test_expanded_inputs():
     key = randn(1, 4, 1, 1).expand(2, 4, 5, 6)
     query, value = randn(2, 4, 5, 6), randn(2, 1, 5, 6).expand(2, 3, 5, 6)
-    expected = reference.local_attention(query, key, value, window=3)
+    expected = oracle.local_attention(query, key, value, window=3)
     assert error(ops.local_attention(query, key, value, window=3), expected) < 1e-12
 
 
@@ -104,13 +104,13 @@ def test_creff_meets_the_reference(grid, outside, dense):
             motion = vectors(n, -(-h // 2), -(-w // 2), 2)
             field = {"block": 16, "frame_size": (8 * h, 8 * w)}
         options = {"window": (3, 5), "grid": grid, "outside": outside, **field}
-        expected = reference.creff(*maps, motion, *parameters, **options)
+        expected = oracle.creff(*maps, motion, *parameters, **options)
         assert error(ops.creff(*maps, motion, *parameters, **options), expected) < 1e-12
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             cast = [tensor.to(dtype) for tensor in (*maps, *parameters)]
             doubles = [tensor.double() for tensor in cast]
             out = ops.creff(*cast[:2], motion, *cast[2:], **options)
-            expected = reference.creff(*doubles[:2], motion, *doubles[2:], **options)
+            expected = oracle.creff(*doubles[:2], motion, *doubles[2:], **options)
             assert out.dtype == dtype
             # Each step is rounded to the storage type.
             assert error(out, expected) <= 8 * TOLERANCE[dtype], (dtype, n, c, h, w)

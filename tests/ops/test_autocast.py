@@ -7,7 +7,7 @@ import torch
 from helpers.op_samples import creff_parameters, error, randn, vectors
 
 import arseg_ext
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 FIELD = {"block": 16, "frame_size": (40, 56)}
 F64, F32, F16, BF16 = torch.float64, torch.float32, torch.float16, torch.bfloat16
@@ -109,7 +109,7 @@ def test_the_values_are_those_of_the_cast_arguments(wanted):
     maps = [randn(1, 3, 5, 7, dtype=F32), randn(1, 3, 3, 4, dtype=F32)]
     weights, motion = creff_parameters(3, F32), vectors(1, 3, 4, 2)
     cast = [x.to(BF16) for x in (*maps, *weights)]
-    expected = reference.creff(*(x.double() for x in cast[:2]), motion, *(x.double() for x in cast[2:]), **FIELD)
+    expected = oracle.creff(*(x.double() for x in cast[:2]), motion, *(x.double() for x in cast[2:]), **FIELD)
     for weight in weights:
         weight.requires_grad_(wanted)
     with torch.autocast("cpu", dtype=BF16):

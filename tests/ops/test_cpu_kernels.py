@@ -7,7 +7,7 @@ import torch
 from helpers.op_samples import GRIDS, OUTSIDES, channels_last, creff_parameters, error, randn, strided, vectors
 
 import arseg_ext
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 CAPABILITIES = arseg_ext.build_config()["cpu_capabilities"]
 # Rounding of the result, and of queries, keys and weights where pairs of bfloat16 are multiplied.
@@ -46,7 +46,7 @@ def test_attention(dtype, window):
             maps = [(channels_last, strided, lambda x: x)[index % 3](tensor.to(dtype)) for tensor in maps]
             out = ops.local_attention(*maps, window=window, outside=outside, scale=0.7)
             doubles = [tensor.double() for tensor in maps]
-            expected = reference.local_attention(*doubles, window=window, outside=outside, scale=0.7)
+            expected = oracle.local_attention(*doubles, window=window, outside=outside, scale=0.7)
             assert_close(out, expected, dtype)
 
 
@@ -60,14 +60,14 @@ def test_fusion(dtype, grid):
         rounded, motion, options = fusion_inputs(size, low, dtype=dtype)
         options |= {"grid": grid, "outside": OUTSIDES[index % 2], "window": (7, 3, (5, 9))[index % 3]}
         doubles = [tensor.double() for tensor in rounded]
-        expected = reference.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
+        expected = oracle.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
         mine = [layout(tensor) if tensor.dim() == 4 else tensor for tensor in rounded]
         out = ops.creff(mine[0], mine[1], motion, *mine[2:], **options)
         assert_close(out, expected, dtype)
         into = torch.empty_like(out)
         assert ops.creff(mine[0], mine[1], motion, *mine[2:], **options, out=into) is into
         assert torch.equal(into, out)
-        flow = reference.block_flow(motion, size[2:], block=8, frame_size=size[2:])
+        flow = oracle.block_flow(motion, size[2:], block=8, frame_size=size[2:])
         dense = {key: value for key, value in options.items() if key not in ("block", "frame_size")}
         assert_close(ops.creff(mine[0], mine[1], flow, *mine[2:], **dense), expected, dtype)
 
@@ -78,7 +78,7 @@ def test_fusion_with_a_classifier(dtype, classes):
     for size in SIZES:
         rounded, motion, options = fusion_inputs(size, classes=classes, dtype=dtype)
         doubles = [tensor.double() for tensor in rounded]
-        fused = reference.creff(doubles[0], doubles[1], motion, *doubles[2:8], **options)
+        fused = oracle.creff(doubles[0], doubles[1], motion, *doubles[2:8], **options)
         expected = torch.nn.functional.conv2d(fused, doubles[8][:, :, None, None], doubles[9])
         assert_close(ops.creff_logits(rounded[0], rounded[1], motion, *rounded[2:], **options), expected, dtype)
         labels = ops.creff_labels(rounded[0], rounded[1], motion, *rounded[2:], **options)
@@ -116,10 +116,10 @@ def test_vectors_that_point_far_outside():
     rounded, motion, options = fusion_inputs((1, 16, 20, 40), dtype=torch.float32, reach=32767)
     motion[0, 0, 0] = torch.tensor([-32768, 32767], dtype=torch.int16)
     doubles = [tensor.double() for tensor in rounded]
-    expected = reference.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
+    expected = oracle.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
     assert_close(ops.creff(rounded[0], rounded[1], motion, *rounded[2:], **options), expected, torch.float32)
     flow = torch.tensor([float("nan"), float("inf"), -1e30, 1e30]).repeat(400).reshape(1, 20, 40, 2)
-    assert_close(ops.flow_warp(rounded[0], flow), reference.flow_warp(doubles[0], flow), torch.float32)
+    assert_close(ops.flow_warp(rounded[0], flow), oracle.flow_warp(doubles[0], flow), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
@@ -178,8 +178,8 @@ def test_sums_that_overflow_stay_within_their_window(large):
 def test_bfloat16_is_no_worse_than_eager():
     rounded, motion, options = fusion_inputs((1, 64, 40, 70), dtype=torch.bfloat16)
     doubles = [tensor.double() for tensor in rounded]
-    expected = reference.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
-    eager = reference.creff(rounded[0], rounded[1], motion, *rounded[2:], **options)
+    expected = oracle.creff(doubles[0], doubles[1], motion, *doubles[2:], **options)
+    eager = oracle.creff(rounded[0], rounded[1], motion, *rounded[2:], **options)
     mine = ops.creff(rounded[0], rounded[1], motion, *rounded[2:], **options)
 
     def rms(tensor):

@@ -132,41 +132,41 @@ def awkward() -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_multiply_add_of_small_integers_is_exact(primitives, dtype):
+def test_mma_m16n8k16_of_small_integers_is_exact(primitives, dtype):
     generator = np.random.default_rng(1)
     a, b, start = (generator.integers(-8, 9, size).astype(np.float32) for size in ((5, 16, 16), (5, 16, 8), (5, 16, 8)))
     got = start.copy()
-    primitives(f"multiply_add_{dtype}", to_bits(a, dtype), to_bits(b, dtype), got, 5)
+    primitives(f"mma_m16n8k16_{dtype}", to_bits(a, dtype), to_bits(b, dtype), got, 5)
     assert np.array_equal(got, start + a @ b)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_multiply_add_of_any_numbers(primitives, dtype):
+def test_mma_m16n8k16_of_any_numbers(primitives, dtype):
     a, b, got = to_bits(random(7, 16, 16), dtype), to_bits(random(7, 16, 8, seed=1), dtype), random(7, 16, 8, seed=2)
     start = got.astype(np.float64)
     left, right = from_bits(a, dtype).astype(np.float64), from_bits(b, dtype).astype(np.float64)
-    primitives(f"multiply_add_{dtype}", a, b, got, 7)
+    primitives(f"mma_m16n8k16_{dtype}", a, b, got, 7)
     # Products are exact; a GPU may cut each of the sums instead of rounding it.
     allowed = 17 * 2.0**-23 * (np.abs(start) + np.abs(left) @ np.abs(right))
     assert (np.abs(got - (start + left @ right)) <= allowed).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_multiply_add_carries_infinities_and_nan(primitives, dtype):
+def test_mma_m16n8k16_carries_infinities_and_nan(primitives, dtype):
     a, b, got = np.zeros((1, 16, 16)), np.ones((1, 16, 8)), np.zeros((1, 16, 8), np.float32)
     a[0, 3, 5], a[0, 9, 0] = np.inf, np.nan
-    primitives(f"multiply_add_{dtype}", to_bits(a, dtype), to_bits(b, dtype), got, 1)
+    primitives(f"mma_m16n8k16_{dtype}", to_bits(a, dtype), to_bits(b, dtype), got, 1)
     assert (got[0, 3] == np.inf).all() and np.isnan(got[0, 9]).all()
     assert np.count_nonzero(got) == 16
 
 
 @pytest.mark.parametrize("slots", ["in order", "anywhere"])
 @pytest.mark.parametrize("kind", ["plain", "transposed"])
-def test_load_matrices(primitives, kind, slots):
+def test_ldmatrix_x4(primitives, kind, slots):
     rows = np.random.default_rng(3).integers(0, 1 << 16, (32, 8)).astype(np.uint16)
     slot = np.arange(32) if slots == "in order" else np.random.default_rng(4).permutation(32)
     got = np.full((32, 4), 0xEEEEEEEE, np.uint32)
-    primitives(f"load_matrices_{kind}", rows, slot.astype(np.int32), got)
+    primitives(f"ldmatrix_x4_{kind}", rows, slot.astype(np.int32), got)
     for lane in range(32):
         for m in range(4):
             matrix = rows[8 * m : 8 * m + 8]
@@ -182,7 +182,7 @@ def test_copies_and_fills_with_zero(primitives, share):
     given = generator.integers(1, 1 << 32, (3, 128, 4), dtype=np.uint32)
     valid = (generator.random((3, 128)) < share).astype(np.uint8)
     got = np.full_like(given, 0xEEEEEEEE)
-    primitives("copy_async16", given, valid, got)
+    primitives("cp_async16", given, valid, got)
     assert np.array_equal(got, np.where(valid[..., None] != 0, given, 0))
 
 

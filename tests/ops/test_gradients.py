@@ -16,7 +16,7 @@ from helpers.op_samples import (
 )
 from torch.autograd import gradcheck
 
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 FIELD = {"block": 16, "frame_size": (40, 56)}
 
@@ -50,7 +50,7 @@ def test_large_logits_in_single_precision():
         function(*inputs, window=7).backward(grad.to(dtype))
         return [x.grad.double() for x in inputs]
 
-    exact = gradients(reference.local_attention, torch.float64)
+    exact = gradients(oracle.local_attention, torch.float64)
     for found, expected in zip(gradients(ops.local_attention, torch.float32), exact, strict=True):
         assert float((found - expected).norm() / expected.norm()) < 1e-4
 
@@ -85,9 +85,9 @@ def test_gradients_meet_the_reference(dtype, layout):
     ]
     for call, inputs in calls:
         mine = [layout(tensor).requires_grad_() for tensor in inputs]
-        oracle = leaves(*(tensor.double() for tensor in inputs))
+        exact = leaves(*(tensor.double() for tensor in inputs))
         got = torch.autograd.grad(call(ops, *mine), mine, layout(grad))
-        expected = torch.autograd.grad(call(reference, *oracle), oracle, grad.double())
+        expected = torch.autograd.grad(call(oracle, *exact), exact, grad.double())
         for mine_grad, oracle_grad, tensor in zip(got, expected, inputs, strict=True):
             assert mine_grad.dtype == tensor.dtype
             scale = max(1.0, float(oracle_grad.abs().max()))
@@ -98,9 +98,9 @@ def test_gradients_meet_the_reference(dtype, layout):
 def test_expanded_gradient():
     maps = leaves(*(randn(1, 3, 5, 6, seed=seed) for seed in range(3)))
     ops.local_attention(*maps, window=3).sum().backward()  # the gradient of sum() has strides of 0
-    oracle = leaves(*(tensor.detach() for tensor in maps))
-    reference.local_attention(*oracle, window=3).sum().backward()
-    for mine, theirs in zip(maps, oracle, strict=True):
+    exact = leaves(*(tensor.detach() for tensor in maps))
+    oracle.local_attention(*exact, window=3).sum().backward()
+    for mine, theirs in zip(maps, exact, strict=True):
         assert error(mine.grad, theirs.grad) < 1e-12
 
 
@@ -183,8 +183,8 @@ def test_masked_keys_have_no_gradient_where_all_logits_are_low():
     query = torch.full((1, 16, 5, 18), 2.5)
     key, value = -2.5 + 0.1 * randn(1, 16, 5, 18, seed=1).float(), randn(1, 5, 5, 18, seed=2).float()
     mine = leaves(query, key, value)
-    oracle = leaves(*(tensor.double() for tensor in (query, key, value)))
+    exact = leaves(*(tensor.double() for tensor in (query, key, value)))
     ops.local_attention(*mine, window=5, outside="masked").sum().backward()
-    reference.local_attention(*oracle, window=5, outside="masked").sum().backward()
-    for ours, expected in zip(mine, oracle, strict=True):
+    oracle.local_attention(*exact, window=5, outside="masked").sum().backward()
+    for ours, expected in zip(mine, exact, strict=True):
         assert error(ours.grad, expected.grad) < 1e-4 * max(1.0, float(expected.grad.abs().max()))

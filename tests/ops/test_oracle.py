@@ -9,11 +9,11 @@ import torch
 from helpers.op_samples import error
 
 import arseg_ext
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 TOLERANCE = 1e-5
 SMALL = Path(__file__).parent.parent / "fixtures" / "oracle_operators.npz"
-MODULES = (ops, reference)
+MODULES = (ops, oracle)
 
 
 @pytest.fixture(scope="module")

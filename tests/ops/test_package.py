@@ -41,6 +41,17 @@ def test_importing_is_light_and_names_are_lazy():
         _ = arseg_ext.nothing
 
 
+def test_the_old_name_of_the_oracle_warns():
+    code = (
+        "import warnings; warnings.simplefilter('error'); import arseg_ext.oracle; caught = None\n"
+        "try:\n    import arseg_ext.reference\nexcept DeprecationWarning as warning:\n    caught = str(warning)\n"
+        "assert caught and 'arseg_ext.oracle' in caught, caught\n"
+        "warnings.simplefilter('ignore'); import arseg_ext.reference as old\n"
+        "assert all(getattr(old, name) is getattr(arseg_ext.oracle, name) for name in old.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(_loader.FOLDER.parent)})
+
+
 def test_build_config():
     config = arseg_ext.build_config()
     assert config["version"] == arseg_ext.__version__, "the library is of another version: build it again"

@@ -15,7 +15,7 @@ from helpers.op_samples import (
     vectors,
 )
 
-from arseg_ext import ops, reference
+from arseg_ext import ops, oracle
 
 
 def blocks(pixels: int, block: int) -> int:
@@ -31,7 +31,7 @@ def test_flow_warp_meets_the_reference(dtype, grid):
             flow = randn(size[0], *size[2:], 2, dtype=flow_dtype, scale=3.0)
             out = ops.flow_warp(feature, flow, grid=grid)
             assert out.dtype == dtype and out.is_contiguous()
-            assert error(out, reference.flow_warp(feature.double(), flow, grid=grid)) <= TOLERANCE[dtype] * 4, size
+            assert error(out, oracle.flow_warp(feature.double(), flow, grid=grid)) <= TOLERANCE[dtype] * 4, size
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -44,7 +44,7 @@ def test_mv_warp_meets_the_reference(block, grid):
                 for unit in (block, 16):  # the frame as it is, and padded to whole macroblocks
                     motion = vectors(size[0], *(blocks(side, unit) * unit // block for side in frame), 2)
                     out = ops.mv_warp(feature, motion, block=block, frame_size=frame, grid=grid)
-                    expected = reference.mv_warp(feature.double(), motion, block=block, frame_size=frame, grid=grid)
+                    expected = oracle.mv_warp(feature.double(), motion, block=block, frame_size=frame, grid=grid)
                     assert out.dtype == dtype and out.is_contiguous()
                     assert error(out, expected) <= TOLERANCE[dtype] * 4, (size, frame)
 

@@ -22,6 +22,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from emulator.kernel_traits import REGISTERS, resident_threads  # noqa: E402
+
 BUILD = ROOT / "build" / "nvcc"
 TABLE = HERE / "kernel_budgets.csv"
 ARCHITECTURES = "8.0;9.0+PTX"
@@ -125,6 +128,9 @@ def problems(found: Report, budgets: Report) -> list[str]:
             continue
         if usage.registers > budget.registers + SLACK:
             said.append(f"{name} takes {usage.registers} registers a thread, {budget.registers} are in {TABLE.name}")
+        if usage.registers * resident_threads(key[0]) > REGISTERS:
+            threads = f"{usage.registers} registers of {resident_threads(key[0])} threads"
+            said.append(f"{name} takes {threads}, more than the {REGISTERS} that a multiprocessor has")
         if usage.spills > budget.spills:
             said.append(f"{name} spills {usage.spills} bytes, {budget.spills} are in {TABLE.name}")
     missing = (" for ".join(key) for key in sorted(set(budgets) - set(found)))
@@ -137,8 +143,8 @@ assert not torch.cuda.is_available() or sys.argv[2] == "with a GPU"
 torch.ops.load_library(sys.argv[1])
 query = torch.randn(1, 8, 9, 10)
 out = torch.ops.arseg._local_attention(query, query, query, window=[3, 3], outside="zero", scale=1.0)[0]
-from arseg_ext import reference
-assert torch.allclose(out, reference.local_attention(query, query, query, window=3), atol=1e-5)
+from arseg_ext import oracle
+assert torch.allclose(out, oracle.local_attention(query, query, query, window=3), atol=1e-5)
 print(torch.ops.arseg._build_config())
 """
 

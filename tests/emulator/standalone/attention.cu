@@ -1,11 +1,11 @@
 #include "case.h"
-#include "local_attention/cuda.cuh"
+#include "local_attention/launch.cuh"
 
 // For the fusion's kernels as well.
-template void arseg::gpu::launch_attention(const AttentionArguments<float>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<double>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::Half>&, void*);
-template void arseg::gpu::launch_attention(const AttentionArguments<arseg::gpu::BFloat16>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<float>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<double>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<arseg::gpu::Half>&, void*);
+template void arseg::gpu::launch_attention(const AttentionParams<arseg::gpu::BFloat16>&, void*);
 
 namespace standalone {
 namespace {
@@ -103,16 +103,16 @@ void few_blocks() {
   const DeviceMap<T> value(reference::random_array(1, 8, 5, 7, 3)), grad(reference::random_array(1, 8, 5, 7, 4));
   const DeviceMap<T> out(1, 8, 5, 7), logsumexp(1, 1, 5, 7), delta(1, 1, 5, 7);
   const DeviceMap<T> grad_query(1, 40, 5, 7), grad_key(1, 40, 5, 7), grad_value(1, 8, 5, 7);
-  const dim3 grid(2), block(32, gpu::kGeneralWarps);
-  const size_t bytes = sizeof(T) * gpu::kGeneralWarps * 15;
-  const gpu::AttentionArguments<T> forward{shape_of(of), 1.0f,    query.data(), key.data(),
-                                           value.data(), nullptr, out.data(),   logsumexp.data()};
-  ARSEG_LAUNCH(gpu::general_forward<T>, grid, block, bytes, nullptr, forward);
-  const gpu::AttentionGradients<T> backward{
+  const dim3 grid(2), block(32, gpu::AttentionTraits::Fallback::kWarps);
+  const size_t bytes = sizeof(T) * gpu::AttentionTraits::Fallback::kWarps * 15;
+  const gpu::AttentionParams<T> forward{shape_of(of), 1.0f,    query.data(), key.data(),
+                                        value.data(), nullptr, out.data(),   logsumexp.data()};
+  ARSEG_LAUNCH(gpu::fallback_forward<T>, grid, block, bytes, nullptr, forward);
+  const gpu::AttentionBackwardParams<T> backward{
       shape_of(of),     1.0f,         grad.data(),       query.data(),    key.data(),       value.data(),
       logsumexp.data(), delta.data(), grad_query.data(), grad_key.data(), grad_value.data()};
-  ARSEG_LAUNCH(gpu::general_backward_query<T>, grid, block, 2 * bytes, nullptr, backward);
-  ARSEG_LAUNCH(gpu::general_backward_key<T>, grid, block, 2 * bytes, nullptr, backward);
+  ARSEG_LAUNCH(gpu::fallback_backward_query<T>, grid, block, 2 * bytes, nullptr, backward);
+  ARSEG_LAUNCH(gpu::fallback_backward_key<T>, grid, block, 2 * bytes, nullptr, backward);
   const auto expected = reference::attention(query.read(), key.read(), value.read(), window, Outside::Zero, 1);
   const auto gradients =
       reference::attention_backward(grad.read(), query.read(), key.read(), value.read(), window, Outside::Zero, 1);

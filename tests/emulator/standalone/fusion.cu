@@ -1,5 +1,5 @@
 #include "case.h"
-#include "creff/cuda.cuh"
+#include "creff/forward_mma.cuh"
 #include "motion.h"
 
 namespace standalone {
@@ -27,11 +27,11 @@ struct Inputs {
       : reference_map(reference::random_array(of.size.n, of.size.c, of.size.h, of.size.w, 1)),
         low_res(reference::random_array(of.size.n, of.size.c, of.low_height, of.low_width, 2)),
         motion(random_motion(of.size, of.dense, Grid::Aligned, Element::Float)),
-        packed(3 * gpu::kDepthwiseRows * of.size.c * static_cast<int64_t>(sizeof(A))),
+        packed(3 * arseg::kDepthwiseRows * of.size.c * static_cast<int64_t>(sizeof(A))),
         classifier(reference::random_array(1, of.classes, of.size.c, 1, 6, 0.2)),
         low_res_logits(reference::random_array(of.size.n, of.classes, of.low_height, of.low_width, 7)),
         bias(reference::random_array(1, of.classes, 1, 1, 8)) {
-    gpu::PackDepthwiseAll<T> all;
+    gpu::PackDepthwiseAllParams<T> all;
     for (int i = 0; i < 3; ++i) {
       // [1, C, 10, 1]: nine taps and the bias of a channel lie together.
       convolutions.emplace_back(reference::random_array(1, of.size.c, 10, 1, 3 + static_cast<unsigned>(i), 0.3),
@@ -43,7 +43,7 @@ struct Inputs {
     gpu::launch_pack_depthwise(all, nullptr);
   }
   A* rows(int convolution) {
-    return reinterpret_cast<A*>(packed.data()) + convolution * gpu::kDepthwiseRows * reference_map.map.size[1];
+    return reinterpret_cast<A*>(packed.data()) + convolution * arseg::kDepthwiseRows * reference_map.map.size[1];
   }
 
   DeviceMap<T> reference_map, low_res;
@@ -54,8 +54,8 @@ struct Inputs {
 };
 
 template <typename T>
-gpu::FusionArguments<T> arguments_of(const FusionCase& of, Inputs<T>& inputs, T* out) {
-  gpu::FusionArguments<T> a{};
+gpu::FusionParams<T> params_of(const FusionCase& of, Inputs<T>& inputs, T* out) {
+  gpu::FusionParams<T> a{};
   a.batch = of.size.n;
   a.height = static_cast<int>(of.size.h);
   a.width = static_cast<int>(of.size.w);
@@ -64,7 +64,7 @@ gpu::FusionArguments<T> arguments_of(const FusionCase& of, Inputs<T>& inputs, T*
   a.low_width = static_cast<int>(of.low_width);
   a.row_ratio = gpu::resize_ratio<gpu::accumulator<T>>(a.low_height, a.height);
   a.column_ratio = gpu::resize_ratio<gpu::accumulator<T>>(a.low_width, a.width);
-  a.motion = motion_of(inputs.motion, of.size, of.dense, Element::Float);
+  a.motion = make_motion_params(inputs.motion, of.size, of.dense, Element::Float);
   a.window_height = a.window_width = static_cast<int>(of.window);
   a.masked = of.masked;
   a.reference = inputs.reference_map.data();
@@ -77,22 +77,22 @@ gpu::FusionArguments<T> arguments_of(const FusionCase& of, Inputs<T>& inputs, T*
 }
 
 template <typename T>
-void run_pair(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_residual) {
+void run_unfused(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_residual) {
   const Size& s = of.size;
   const DeviceMap<T> query(s.n, s.c, s.h, s.w), key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
   const DeviceMap<T> upsampled(s.n, s.c, s.h, s.w);
-  gpu::launch_fusion_pair<T>(arguments_of(of, inputs, out), {key.data(), value.data(), query.data(), upsampled.data()},
-                             with_residual, nullptr);
+  gpu::launch_unfused<T>(params_of(of, inputs, out), {key.data(), value.data(), query.data(), upsampled.data()},
+                         with_residual, nullptr);
 }
 
 // With queries made by the attention.
 template <typename T>
-void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::ClassifyArguments<T>& classes,
+void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::ClassifyParams<T>& classes,
                const T* classifier) {
   const Size& s = of.size;
   const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
-  gpu::launch_fusion<T>(arguments_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classes,
-                        classifier, nullptr);
+  gpu::launch_fused<T>(params_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classes, classifier,
+                       nullptr);
 }
 
 template <typename T>
@@ -100,7 +100,7 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logi
   using A = gpu::accumulator<T>;
   const Size& s = of.size;
   const int classes = static_cast<int>(of.classes), channels = static_cast<int>(s.c);
-  gpu::ClassifyArguments<T> a{};
+  gpu::ClassifyParams<T> a{};
   a.batch = s.n;
   a.height = static_cast<int>(s.h);
   a.width = static_cast<int>(s.w);
@@ -120,17 +120,17 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logi
   const int64_t* stride = inputs.classifier.map.stride;
   if constexpr (gpu::is_half_type<T>) {
     if (fused) {
-      const Memory rows(gpu::kFusedClasses * s.c * static_cast<int64_t>(sizeof(T)));
+      const Memory rows(gpu::CreffTraits::Mma::kClasses * s.c * static_cast<int64_t>(sizeof(T)));
       auto* to = reinterpret_cast<T*>(rows.data());
       gpu::launch_pack_classifier_rows<T>(
-          {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, channels, to}, gpu::kFusedClasses,
-          nullptr);
+          {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, channels, to},
+          gpu::CreffTraits::Mma::kClasses, nullptr);
       run_fused<T>(of, inputs, nullptr, a, to);
       return;
     }
   }
   const DeviceMap<T> sums(s.n, s.c, s.h, s.w);
-  run_pair<T>(of, inputs, sums.data(), false);
+  run_unfused<T>(of, inputs, sums.data(), false);
   const Memory packed(s.c * a.padded_classes * static_cast<int64_t>(sizeof(A)));
   auto* to = reinterpret_cast<A*>(packed.data());
   gpu::launch_pack_classifier<T>(
@@ -161,7 +161,7 @@ void fusion_case(const FusionCase& of, bool fused, Result result) {
     if constexpr (gpu::is_half_type<T>) {
       if (fused) run_fused<T>(of, inputs, out.data(), {}, nullptr);
     }
-    if (!fused) run_pair<T>(of, inputs, out.data(), true);
+    if (!fused) run_unfused<T>(of, inputs, out.data(), true);
     expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
     return;
   }
@@ -192,7 +192,7 @@ void fusions_of(const FusionCase& of, bool fused) {
   for (const Result result : {Result::Features, Result::Logits, Result::Labels}) fusion_case<T>(of, fused, result);
 }
 
-void in_pair() {
+void unfused() {
   const FusionCase wide{{1, 72, 9, 18}, 4, 7, 5, 40, false, false};
   const FusionCase small{{2, 16, 5, 7}, 3, 3, 3, 6, true, true};
   fusions_of<float>(small, false);
@@ -215,7 +215,7 @@ void with_own_queries() {
   }
 }
 
-const Registration kPair("creff", "in a pair of kernels", &in_pair);
+const Registration kPair("creff", "in a pair of kernels", &unfused);
 const Registration kFused("creff", "with queries of its own", &with_own_queries);
 
 }  // namespace

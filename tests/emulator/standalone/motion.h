@@ -10,8 +10,9 @@ struct Size {
   int64_t n, c, h, w;
 };
 
-inline gpu::Motion motion_of(const reference::Motion& from, const Size& size, bool dense, Element element) {
-  gpu::Motion motion;
+inline gpu::MotionParams make_motion_params(const reference::Motion& from, const Size& size, bool dense,
+                                            Element element) {
+  gpu::MotionParams motion;
   motion.data = from.field.data;
   motion.dense = dense;
   motion.element = element;
@@ -20,8 +21,8 @@ inline gpu::Motion motion_of(const reference::Motion& from, const Size& size, bo
   const arseg::BlockAxis horizontal{size.w, 8 * size.w, 16, (8 * size.w + 15) / 16};
   motion.block_row = gpu::BlockIndex(vertical);
   motion.block_column = gpu::BlockIndex(horizontal);
-  motion.y_scale = gpu::QuarterPel(vertical);
-  motion.x_scale = gpu::QuarterPel(horizontal);
+  motion.y_scale = {arseg::quarter_pel<double>(vertical), arseg::quarter_pel<float>(vertical)};
+  motion.x_scale = {arseg::quarter_pel<double>(horizontal), arseg::quarter_pel<float>(horizontal)};
   motion.height = static_cast<int>(size.h);
   motion.width = static_cast<int>(size.w);
   motion.grid = from.field.grid;

@@ -1,5 +1,5 @@
 #include "case.h"
-#include "upsample/cuda.cuh"
+#include "upsample/backward.cuh"
 
 namespace standalone {
 namespace {

@@ -1,7 +1,8 @@
 #include "case.h"
 #include "motion.h"
-#include "mv_warp/cuda.cuh"
-#include "resize_labels/cuda.cuh"
+#include "mv_warp/backward_feature.cuh"
+#include "mv_warp/backward_flow.cuh"
+#include "resize_labels/forward.cuh"
 
 namespace standalone {
 namespace {
@@ -27,10 +28,10 @@ template <typename T>
 void warp_case(const Size& size, bool dense, Grid grid, Element element, const reference::Motion& motion) {
   const std::string what = std::string(name_of<T>()) + (dense ? " flow" : " blocks") + " of " + std::to_string(size.h) +
                            " x " + std::to_string(size.w);
-  const gpu::Motion device_motion = motion_of(motion, size, dense, element);
+  const gpu::MotionParams device_motion = make_motion_params(motion, size, dense, element);
   const DeviceMap<T> feature(reference::random_array(size.n, size.c, size.h, size.w, 1));
   const DeviceMap<T> out(size.n, size.c, size.h, size.w);
-  gpu::WarpArguments<T> a{feature.data(), out.data(), size.n, static_cast<int>(size.c), device_motion};
+  gpu::WarpParams<T> a{feature.data(), out.data(), size.n, static_cast<int>(size.c), device_motion};
   gpu::launch_warp(a, nullptr);
   const Array values = feature.read();
   expect_close("warp, " + what, out.read(), reference::warp(values, motion.displacement, grid), kTolerance<T>);
@@ -82,7 +83,7 @@ void flow_case(const Size& size, Grid grid) {
   const DeviceMap<T> feature(reference::random_array(size.n, size.c, size.h, size.w, 2));
   const DeviceMap<F> out(size.n, 2, size.h, size.w);
   gpu::launch_flow_gradient<T, F>({grad.data(), feature.data(), out.data(), size.n, static_cast<int>(size.c),
-                                   motion_of(motion, size, true, kElement<F>)},
+                                   make_motion_params(motion, size, true, kElement<F>)},
                                   nullptr);
   const Array grads = grad.read(), values = feature.read();
   Array expected(size.n, 2, size.h, size.w);
@@ -142,7 +143,7 @@ void labels_of(bool align_corners) {
   const DeviceMap<T> logits(reference::random_array(2, 11, 4, 5, 7));
   const Array resized = reference::resize(logits.read(), 9, 133, align_corners);
   Memory labels(2 * 9 * 133);
-  gpu::ResizeLabelsArguments<T> a{};
+  gpu::ResizeLabelsParams<T> a{};
   a.logits = logits.data();
   std::copy(logits.map.stride, logits.map.stride + 4, a.stride);
   a.batch = 2;
