@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from arseg.errors import InputError
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="The network that --weights of `arseg adapt` were made from, where that is code of yours: "
-        "module.py:function or package.module:function."
-    ),
-]
-
-
-def network(weights: Path | None, model: str | None) -> Any:
-    """What `VideoSegmenter` takes: the weights, or what they make of that network."""
-    if model is None:
-        return weights
-    if weights is None:
-        raise InputError("--model: names the network of weights that `arseg adapt` made; give --weights, too")
-    from arseg.acceleration.network import AcceleratedNet
-
-    return AcceleratedNet.load(weights, model)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to `app`."""
-    app.command("adapt")(adapt)
+from .options import NETWORK_HELP, Precision, stream_option
 
 
 def adapt(
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO…", help="Videos; no labels.", show_default=False)],
     model: Annotated[
         str,
-        typer.Option(
-            help="torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or "
-            "package.module:function (called without arguments, returns a network), or a .safetensors file.",
-            show_default=False,
-        ),
+        typer.Option(help=NETWORK_HELP, show_default=False),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Weights to write, .safetensors; replaced if it exists.")
@@ -79,7 +53,7 @@ def adapt(
     mean: Annotated[str | None, typer.Option(help="R,G,B of the normalisation.", show_default="the model's")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B of the normalisation.", show_default="the model's")] = None,
     cache: Annotated[float, typer.Option(help="Gigabytes of decoded frames to keep in the run's folder.")] = 4.0,
-    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")] = "float32",
+    precision: Precision = "float32",
     device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of views and augmentation.")] = 0,
     transcode: Annotated[
@@ -87,11 +61,7 @@ def adapt(
     ] = True,
     stream: Annotated[
         int | None,
-        typer.Option(
-            help="Which video stream of each file to read, counted from 0.",
-            min=0,
-            show_default="the best one that is no cover picture",
-        ),
+        stream_option("Which video stream of each file to read, counted from 0."),
     ] = None,
 ) -> None:
     """Train the fusion around any segmentation network on videos without labels, the network being the teacher."""
@@ -101,10 +71,9 @@ def adapt(
     _refuse_paths(files, output, json)
     size = _numbers(crop, "x", 2, "--crop", "height and width such as 256x384")
 
-    from rich.console import Console
-
     from arseg.acceleration.network import accelerate
     from arseg.files import save_json
+    from arseg.terminal import out_console
     from arseg.train.adapt import AdaptRecipe
     from arseg.train.adapt import adapt as train
     from arseg.train.adapt_report import table
@@ -144,7 +113,7 @@ def adapt(
     )
     net.save(output)
     if record["agreement"]:
-        Console().print(table(record))
+        out_console().print(table(record))
     if json is not None:
         save_json(json, {"model": model, "videos": [video.name for video in files], **record})
         typer.echo(json)

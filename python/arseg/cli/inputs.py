@@ -33,6 +33,16 @@ def recipe_of(
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
 
 
+def report_line(line: str) -> None:
+    """What a long run says of itself: on stderr, once where several processes run."""
+    import typer
+
+    from arseg.train import distributed
+
+    if distributed.is_first():
+        typer.echo(line, err=True)
+
+
 def default_data(camvid: Path | None, preset: str) -> Path:
     if camvid is None:
         raise InputError(f"--camvid: preset {preset} needs CamVid; give its folder")

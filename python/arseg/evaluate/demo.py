@@ -24,9 +24,9 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.preprocess import input_size
 from arseg.segment import draw
 from arseg.segment.modes import NAMES, Mode
-from arseg.segment.run import check_size, open_video, say
+from arseg.segment.run import check_size, open_video
 from arseg.segment.segmenter import Group, VideoSegmenter
-from arseg.terminal import progress_bar
+from arseg.terminal import out_console, progress_bar, say
 from arseg.video import VideoReader, VideoWriter, encode
 from arseg.video._source import TIMEOUT
 from arseg.video.names import local_path, shown
@@ -140,7 +140,7 @@ def run_demo(
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
-    result = Console()
+    result = out_console()
     keyframes, frames = (len(ways["ar"].milliseconds[True]), ways["ar"].frames())
     name = os.path.basename(shown(video or street))
     title = f"{name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"

@@ -22,7 +22,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath, new_folder
 from arseg.interruptions import Interruptions
 from arseg.labels import CAMVID
-from arseg.terminal import progress_bar
+from arseg.terminal import progress_bar, say
 from arseg.video import ResolutionChangedError, VideoError, VideoReader, VideoWriter, encode
 from arseg.video._live import can_read_again
 from arseg.video._sink import cannot_write, size_remark
@@ -66,8 +66,7 @@ def open_video(
     if reader.choice:
         say(console, f"{reader.choice}.")
     if reader.transcoding:
-        sentence = f"{reader.transcoding}: finding vectors by transcoding while reading."
-        say(console, sentence)
+        say(console, f"{reader.transcoding}: finding vectors by transcoding while reading.")
     return reader
 
 
@@ -185,10 +184,6 @@ def all_keyframes(video: StrPath, count: int) -> str:
         f"{shown(video)}: each of its first {count} frames is a keyframe (all-intra), so that each is segmented at "
         f"full resolution and no compute is saved; to save it, {encode_hint(shown(video))}"
     )
-
-
-def say(console: Console, sentence: str) -> None:
-    console.print(sentence, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
 def render_street_file(

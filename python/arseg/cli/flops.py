@@ -1,67 +1,24 @@
-"""Commands about networks: what they compute, and weights from elsewhere."""
+"""`arseg flops`: what a network computes for a frame."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arseg.errors import InputError
 
+from .options import NETWORK_HELP
+
 if TYPE_CHECKING:
     from arseg.evaluate.flops import Cell
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands `convert` and `flops`."""
-    app.command("convert")(convert_weights)
-    app.command("flops")(flops)
-
-
-def convert_weights(
-    source: Annotated[Path, typer.Argument(help="The authors' .pth file.", show_default=False)],
-    output: Annotated[
-        Path, typer.Argument(help="The .safetensors file to write; replaced if it exists.", show_default=False)
-    ],
-    fused: Annotated[
-        Path | None,
-        typer.Option(help="The low-resolution network with its fusion; both become one file, for `arseg segment`."),
-    ] = None,
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            help="camvid-psp18, camvid-bise18, cityscapes-psp18, cityscapes-bise18, or one with a deeper ResNet.",
-            show_default="told from the keys",
-        ),
-    ] = None,
-    part: Annotated[
-        Literal["hr", "fused"] | None, typer.Option(help="Which network SOURCE is.", show_default="told from the keys")
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Of the low-resolution frames.",
-            show_default="what the fused file's name says, as in PSPNet_resnet18_0.5_…, or else 0.5",
-        ),
-    ] = None,
-    window: Annotated[int, typer.Option(help="Side of the attention, which the weights do not tell.")] = 7,
-    half: Annotated[bool, typer.Option("--half", help="Store half precision: half the size.")] = False,
-) -> None:
-    """Convert the authors' weights; with --fused into one file that `arseg segment --weights` takes."""
-    from arseg.weights.convert import convert
-
-    made = convert(source, output, fused=fused, arch=arch, part=part, scale=scale, window=window, half=half)
-    what = f"both networks, for frames at {made.scale}x" if made.part == "ar" else f"part {made.part}"
-    typer.echo(f"{output}: {made.arch}, {what}, {made.tensors} tensors")
 
 
 def flops(
     model: Annotated[
         str | None,
         typer.Option(
-            help="torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or "
-            "package.module:function (called without arguments, returns a network), or a .safetensors file.",
+            help=NETWORK_HELP,
             show_default="the paper's networks, as its table",
         ),
     ] = None,
@@ -77,7 +34,7 @@ def flops(
     """Count multiply-accumulates: the paper's table, or any network."""
     from json import dumps
 
-    from rich.console import Console
+    from arseg.terminal import out_console
 
     if model is None:
         if height is not None or width is not None:
@@ -92,7 +49,7 @@ def flops(
     if json:
         typer.echo(dumps(record, indent=2, allow_nan=False))
     else:
-        Console().print(table, highlight=False)
+        out_console().print(table, highlight=False)
 
 
 def _paper(archs: list[str] | None, window: int, gop: int) -> tuple[Any, Any]:

@@ -1,0 +1,97 @@
+"""Arguments and options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from arseg.errors import ArsegError, InputError
+
+# --- videos ---
+
+# Not a Path, which makes one slash of the two in a URL.
+Video = Annotated[str, typer.Argument(help="The video to read: a file, or a URL such as rtsp://…", show_default=False)]
+
+
+def stream_option(help: str) -> Any:
+    """--stream, for commands whose help has words of its own."""
+    return typer.Option(help=help, min=0, show_default="the best one that is no cover picture")
+
+
+Stream = Annotated[int | None, stream_option("Which of several video streams to read, counted from 0.")]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds without data after which a URL or a device counts as broken off.", min=0.1)
+]
+Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
+
+# --- results ---
+
+
+def result_path(text: str) -> Path:
+    """The parser of options that name what is written: a path, or a file:// URL."""
+    from arseg.video.names import output_path
+
+    try:
+        return output_path(text)
+    except InputError as error:  # of a ValueError, click shows the value alone
+        raise ArsegError(str(error)) from error
+
+
+OutputVideo = Annotated[
+    Path, typer.Argument(help="The H.264 file to write; its ending names the container.", parser=result_path)
+]
+
+# --- networks ---
+
+NETWORK_HELP = (
+    "torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or package.module:function (called "
+    "without arguments, returns a network), or a .safetensors file."
+)
+SegmenterWeights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused.",
+        show_default="those of the package",
+    ),
+]
+Precision = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")]
+
+# --- data sets ---
+
+Camvid = Annotated[
+    Path | None,
+    typer.Option(
+        help="CamVid: folders train, val with labels beside them (480x360 or 960x720), or the original distribution "
+        "with train.txt, val.txt.",
+        show_default=False,
+    ),
+]
+Cityscapes = Annotated[
+    Path | None,
+    typer.Option(help="Cityscapes: folders gtFine, leftImg8bit, leftImg8bit_sequence.", show_default=False),
+]
+Workers = Annotated[int, typer.Option(help="Processes that share the work.", min=1)]
+
+# --- training ---
+
+PAPER_PRESETS = "or the paper's: camvid-psp18, camvid-bise18, cityscapes-psp18, cityscapes-bise18."
+RunFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")
+]
+Config = Annotated[Path | None, typer.Option(help="TOML file with settings of the recipe.", show_default=False)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the recipe, such as crop=[360,480]; several times.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Over all processes.", show_default="the recipe's")]
+Seed = Annotated[
+    int | None, typer.Option(help="Of data order, augmentation and initial weights.", show_default="the recipe's, 0")
+]
+Start = Annotated[
+    Path | None,
+    typer.Option(help="The default recipes: weights of an earlier run to go on from.", show_default=False),
+]
+TrainingDevice = Annotated[str, typer.Option(help="cpu or cuda; with torchrun each process takes a card of its own.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")]

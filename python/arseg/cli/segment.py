@@ -1,0 +1,131 @@
+"""`arseg segment`: a video in; an overlay video, label maps, or both out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from arseg.errors import InputError
+from arseg.segment.modes import Mode
+
+from .options import Gop, Precision, SegmenterWeights, Stream, Timeout, Video, result_path
+
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(
+        help="The network that --weights of `arseg adapt` were made from, where that is code of yours: "
+        "module.py:function or package.module:function."
+    ),
+]
+
+
+def segment(
+    video: Video,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Overlay video to write; replaced if it exists. Its first frame is at 0.",
+            show_default="VIDEO-segmented.mp4, unless --labels is given",
+            parser=result_path,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="New or empty folder to write: one PNG of class ids a frame, in the coded orientation.",
+            parser=result_path,
+        ),
+    ] = None,
+    weights: SegmenterWeights = None,
+    model: OwnNetwork = None,
+    gop: Gop = 12,
+    height: Annotated[
+        str | None,
+        typer.Option(
+            help="Resize frames to this height for the network; 'video': leave them as they are.",
+            show_default="the height that the network was trained for",
+        ),
+    ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="ar: the method. To compare: hr, all frames at full resolution; lr, all at low; warp, the keyframe's "
+            "result moved by the vectors; keep, the keyframe's result as it is."
+        ),
+    ] = "ar",
+    precision: Precision = "float32",
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
+    opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
+    frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
+    ] = None,
+    transcode: Annotated[
+        bool,
+        typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
+    ] = True,
+    on_error: Annotated[
+        Literal["raise", "resync"],
+        typer.Option(
+            help="At damage of a file: stop and write nothing, or go on at the next keyframe and say what was lost."
+        ),
+    ] = "raise",
+    reconnect: Annotated[
+        int, typer.Option(help="How often in a row to connect again to a network stream or camera.", min=0)
+    ] = 5,
+    timeout: Timeout = 10.0,
+    stream: Stream = None,
+) -> None:
+    """Segment a video; write an overlay video, label maps, or both."""
+    from arseg.segment.run import segment_file
+    from arseg.segment.segmenter import VideoSegmenter
+    from arseg.terminal import err_console
+
+    if output is None and labels is None:
+        from arseg.video.names import default_stem
+
+        output = Path(f"{default_stem(video)}-segmented.mp4")
+    network = _network(weights, model)
+    rows = _height(height)
+    segmenter = VideoSegmenter(network, gop=gop, height=rows, mode=mode, precision=precision, device=device)
+    count = segment_file(
+        segmenter,
+        video,
+        overlay=output,
+        labels=labels,
+        opacity=opacity,
+        console=err_console(),
+        frames=frames,
+        transcode=transcode,
+        on_error=on_error,
+        reconnect=reconnect,
+        timeout=timeout,
+        stream=stream,
+    )
+    for path in (output, labels):
+        if path is not None:
+            typer.echo(f"{path}: {count} frames")
+
+
+def _network(weights: Path | None, model: str | None) -> Any:
+    """What `VideoSegmenter` takes: the weights, or what they make of that network."""
+    if model is None:
+        return weights
+    if weights is None:
+        raise InputError("--model: names the network of weights that `arseg adapt` made; give --weights, too")
+    from arseg.acceleration.network import AcceleratedNet
+
+    return AcceleratedNet.load(weights, model)
+
+
+def _height(text: str | None) -> int | Literal["video"] | None:
+    if text is None:
+        return None
+    if text == "video":
+        return "video"
+    if not text.isdigit() or not 16 <= int(text) <= 4320:
+        raise InputError(f"--height: expected 16 to 4320 pixels, or 'video', got {text!r}")
+    return int(text)
