@@ -18,6 +18,7 @@ import pytest
 from helpers.video_clips import pan, write_av
 
 from arseg.interruptions import SIGNALS, Interruptions, exit_on_signals
+from arseg.segment.outputs import LabelMaps, Overlay
 from arseg.segment.run import segment_file
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import ResolutionChangedError, VideoReader, _live, transcode
@@ -99,33 +100,24 @@ def test_ctrl_c_ends_a_recording(weights, recording, tmp_path):
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_what_cannot_be_read_again_is_kept(weights, recording, tmp_path, monkeypatch, stop, kind):
     """A pipe as a camera; of a file, nothing half-written is left."""
-    from rich.console import Console
-
     source = recording
     if kind == "pipe":
         source = tmp_path / "pipe"
         os.mkfifo(source)
         threading.Thread(target=lambda: source.write_bytes(recording.read_bytes()), daemon=True).start()
-    frames = VideoReader._frames
+    frames = VideoReader.__iter__
 
-    def until(self, connection):
-        for frame in frames(self, connection):
+    def until(self):
+        for frame in frames(self):
             if frame.index == 20:
                 raise stop
             yield frame
 
-    monkeypatch.setattr(VideoReader, "_frames", until)
+    monkeypatch.setattr(VideoReader, "__iter__", until)
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(stop if isinstance(stop, type) else type(stop)):
-        segment_file(
-            VideoSegmenter(weights),
-            source,
-            overlay=out / "o.mp4",
-            labels=out / "l",
-            opacity=0.5,
-            console=Console(stderr=True),
-        )
+        segment_file(VideoSegmenter(weights), source, [Overlay(out / "o.mp4"), LabelMaps(out / "l")])
     if kind == "file":
         assert os.listdir(out) == []
     else:
@@ -133,11 +125,11 @@ def test_what_cannot_be_read_again_is_kept(weights, recording, tmp_path, monkeyp
 
 
 def test_nothing_before_the_first_frame_is_kept(weights, recording, tmp_path, monkeypatch, arseg):
-    def none(self, connection):
+    def none(self):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(VideoReader, "_frames", none)
+    monkeypatch.setattr(VideoReader, "__iter__", none)
     with camera(recording, stays=False) as url:
         code, _, _ = arseg("segment", url, "-o", "o.mp4", "--labels", "l", "--weights", weights)
     assert code != 0 and os.listdir() == []

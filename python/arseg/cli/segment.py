@@ -80,6 +80,7 @@ def segment(
     stream: Stream = None,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
+    from arseg.segment.outputs import OUTPUTS
     from arseg.segment.run import segment_file
     from arseg.segment.segmenter import VideoSegmenter
     from arseg.terminal import err_console
@@ -91,12 +92,15 @@ def segment(
     network = _network(weights, model)
     rows = _height(height)
     segmenter = VideoSegmenter(network, gop=gop, height=rows, mode=mode, precision=precision, device=device)
+    outputs = []
+    if output is not None:
+        outputs.append(OUTPUTS["overlay"](output, opacity=opacity))
+    if labels is not None:
+        outputs.append(OUTPUTS["labels"](labels))
     count = segment_file(
         segmenter,
         video,
-        overlay=output,
-        labels=labels,
-        opacity=opacity,
+        outputs,
         console=err_console(),
         frames=frames,
         transcode=transcode,
@@ -105,9 +109,8 @@ def segment(
         timeout=timeout,
         stream=stream,
     )
-    for path in (output, labels):
-        if path is not None:
-            typer.echo(f"{path}: {count} frames")
+    for written in outputs:
+        typer.echo(f"{written.target}: {count} frames")
 
 
 def _network(weights: Path | None, model: str | None) -> Any:

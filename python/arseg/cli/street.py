@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import OutputVideo, result_path
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def street(
@@ -23,10 +26,29 @@ def street(
     ] = None,
 ) -> None:
     """Render a drive along a synthetic street as a video, with its true labels."""
-    from arseg.segment.run import render_street_file
-    from arseg.terminal import err_console
+    from contextlib import ExitStack
 
-    count = render_street_file(
-        output, labels, frames=frames, seed=seed, size=(height, width), rate=rate, console=err_console()
-    )
+    from arseg.data.street import StreetScene
+    from arseg.data.street.recording import record
+    from arseg.files import new_folder
+    from arseg.labels import CAMVID
+    from arseg.segment.outputs import save_labels
+    from arseg.terminal import counting, err_console, say
+    from arseg.video._sink import size_remark
+
+    console = err_console()
+    scene = StreetScene(seed, width=width, height=height, rate=rate)
+    with ExitStack() as stack:
+        folder = None if labels is None else stack.enter_context(new_folder(labels))
+        progress = stack.enter_context(counting(console, "rendering"))
+
+        def each(index: int, truth: np.ndarray) -> None:
+            if folder is not None:
+                save_labels(folder, index, truth, CAMVID.palette)
+            progress(index + 1, frames)
+
+        count = record(scene, output, frames, each=each)
+    remark = size_remark(output, height, width)
+    if remark is not None:
+        say(console, remark)
     typer.echo(f"{output}: {count} frames")

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
+from arseg.data.street.recording import record
 from arseg.errors import InputError
 from arseg.files import StrPath, filling, same_file, save_json, save_png
 from arseg.labels import LabelSet
@@ -24,10 +25,11 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.preprocess import input_size
 from arseg.segment import draw
 from arseg.segment.modes import NAMES, Mode
-from arseg.segment.run import check_size, open_video
-from arseg.segment.segmenter import Group, VideoSegmenter
+from arseg.segment.outputs import Overlay
+from arseg.segment.run import open_video
+from arseg.segment.segmenter import Group, SegmentedFrame, VideoSegmenter
 from arseg.terminal import out_console, progress_bar, say
-from arseg.video import VideoReader, VideoWriter, encode
+from arseg.video import VideoReader
 from arseg.video._source import TIMEOUT
 from arseg.video.names import local_path, shown
 from arseg.video.orientation import upright
@@ -65,17 +67,14 @@ class Way:
 
 def render_street(path: Path, frames: int, seed: int, height: int, progress: Progress) -> list[np.ndarray]:
     """Renders a synthetic drive in 4:3, encodes it to `path`, and returns its label maps."""
-    street = StreetScene(seed, width=round(height * 4 / 3), height=height)
     labels: list[np.ndarray] = []
     task = progress.add_task("rendering the street", total=frames)
 
-    def images() -> Iterator[np.ndarray]:
-        for image, label in street.frames(frames):
-            labels.append(label)
-            progress.advance(task)
-            yield image
+    def each(_: int, truth: np.ndarray) -> None:
+        labels.append(truth)
+        progress.advance(task)
 
-    encode(images(), path, rate=15, gop=GOP)
+    record(StreetScene(seed, width=round(height * 4 / 3), height=height), path, frames, each=each, gop=GOP)
     return labels
 
 
@@ -170,11 +169,11 @@ def _segment(
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)
-        with VideoWriter.like(reader, overlay) as writer:
-            if writer.remark is not None:
-                say(progress.console, writer.remark)
+        output = Overlay(overlay)
+        with output.opened(reader, model.known_labels()) as write:
+            if output.remark is not None:
+                say(progress.console, output.remark)
             for frame in reader:
-                check_size(source, frame.index, frame.image, size)
                 labels = {}
                 for mode, way in ways.items():
                     started = time.perf_counter()
@@ -182,9 +181,7 @@ def _segment(
                     way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
                     if truth is not None:
                         way.scores.add(truth[frame.index], labels[mode])
-                writer.write(
-                    draw.overlay(frame.image, labels["ar"], palette=colours), pts=frame.pts, time_base=frame.time_base
-                )
+                write(SegmentedFrame.of(frame, labels["ar"]))
                 if frame.index in wanted or frame.index == 0:
                     pictures = [frame.image] + ([draw.colour(truth[frame.index], colours)] if truth is not None else [])
                     pictures += [draw.colour(labels[mode], colours) for mode in WAYS]

@@ -57,6 +57,25 @@ class SegmentedFrame:
     rotation: int
     display_matrix: tuple[int, ...] | None = None
 
+    @classmethod
+    def of(
+        cls, frame: VideoFrame, labels: np.ndarray, rotation: int = 0, display_matrix: tuple[int, ...] | None = None
+    ) -> SegmentedFrame:
+        """What `labels`, uint8 `[H, W]`, and a frame of a reader make."""
+        return cls(
+            index=frame.index,
+            labels=labels,
+            image=frame.image,
+            frame_type=frame.frame_type,
+            keyframe=frame.keyframe,
+            distance=frame.distance,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            time=frame.time,
+            rotation=rotation,
+            display_matrix=display_matrix,
+        )
+
 
 @dataclass
 class Group:
@@ -153,19 +172,7 @@ class VideoSegmenter:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe."""
         group = Group()
         for frame in frames:
-            yield SegmentedFrame(
-                index=frame.index,
-                labels=self.segment(frame, group),
-                image=frame.image,
-                frame_type=frame.frame_type,
-                keyframe=frame.keyframe,
-                distance=frame.distance,
-                pts=frame.pts,
-                time_base=frame.time_base,
-                time=frame.time,
-                rotation=rotation,
-                display_matrix=display_matrix,
-            )
+            yield SegmentedFrame.of(frame, self.segment(frame, group), rotation, display_matrix)
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
