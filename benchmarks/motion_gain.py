@@ -32,10 +32,11 @@ from motion_clips import ENCODES, GOP, TITLES, facts, frames_of, lumas, save, sy
 
 from arseg.inspect.inspection import psnr, warp
 from arseg.video import BlockField, VideoReader
-from arseg.video._coded import Coded, H264Headers
 from arseg.video._decoding import Decoding
 from arseg.video._fields import FieldBuilder, Item
+from arseg.video._pictures import Coded
 from arseg.video._source import open_source
+from arseg.video.codecs.h264 import H264Headers
 from arseg.video.motion import RECORD, chain, rasterize
 
 CANDIDATES = 3

@@ -22,11 +22,11 @@ from arseg.video import (
     VideoError,
     VideoFrame,
     VideoReader,
-    _hevc_vectors,
     encode,
     errors,
     transcode,
 )
+from arseg.video.codecs import CODECS
 
 CLIP = pan(6, (64, 64), 2, 1)
 
@@ -145,7 +145,7 @@ def require(encoder: str) -> None:
 )
 def test_codecs_without_vectors(tmp_path: Path, codec: str, name: str, label: str) -> None:
     require(codec)
-    if codec == "libx265" and _hevc_vectors.available():
+    if codec == "libx265" and CODECS["hevc"].has_vectors:
         pytest.skip("this build reads HEVC as it is")
     options = {"libx265": {"preset": "ultrafast", "x265-params": "log-level=none"}, "libsvtav1": {"preset": "12"}}
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"

@@ -14,7 +14,8 @@ import pytest
 from helpers.annex_b import cropped
 from helpers.video_clips import busy_scene, luma, pan, psnr, write_av
 
-from arseg.video import InterlacedError, VideoFrame, VideoReader, _hevc_vectors, encode
+from arseg.video import InterlacedError, VideoFrame, VideoReader, encode
+from arseg.video.codecs import CODECS
 from arseg.video.motion import BlockField
 
 SHARP = {"crf": "4", "preset": "medium"}
@@ -347,7 +348,7 @@ OTHERS = {
 @pytest.mark.parametrize("codec", OTHERS)
 def test_transcoded_while_reading(tmp_path: Path, codec: str, size: tuple[int, int]) -> None:
     require(codec)
-    if codec == "libx265" and _hevc_vectors.available():
+    if codec == "libx265" and CODECS["hevc"].has_vectors:
         pytest.skip("this build reads HEVC as it is")
     name, options = OTHERS[codec]
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"

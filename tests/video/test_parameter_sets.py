@@ -14,8 +14,8 @@ from helpers.joined import Part, find, flv, flv_sequence_header, mp4, part, shor
 from helpers.video_clips import busy_scene, write_av
 
 from arseg.video import VideoFrame, VideoReader, transcode
-from arseg.video._coded import H264Headers
-from arseg.video._hevc_vectors import available
+from arseg.video.codecs.h264 import H264Headers
+from arseg.video.codecs.hevc import available
 
 SIZE, OTHER_SIZE = (64, 96), (96, 64)
 ONE = "scenecut=0:ref=1:weightp=0"

@@ -18,8 +18,7 @@ from arseg.cli.app import app
 from arseg.inspect.inspection import inspect
 from arseg.inspect.report import report
 from arseg.video import Discontinuity, VideoFrame, VideoReader, VideoWriter, transcode
-from arseg.video._coded import Coded
-from arseg.video._decoding import Decoded
+from arseg.video._pictures import Coded, Decoded
 from arseg.video._timeline import Timeline
 
 TICKS = Fraction(1, 1000)

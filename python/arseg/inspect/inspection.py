@@ -448,7 +448,7 @@ def _inspect(
     with source.container:
         context = source.stream.codec_context
         container, profile, pixels = source.container.format, context.profile, context.pix_fmt
-        label = source.codec_label
+        label = source.codec.label
     predicted = types["P"]
     return Inspection(
         path=source.path,

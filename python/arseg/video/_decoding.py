@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,9 +12,11 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 
-from ._coded import ANCHOR_CODECS, Coded, Headers, new_extradata
 from ._joins import Pieces, with_true_marks
+from ._pictures import Coded, Decoded
 from ._source import Source, end_of_stream
+from .codecs import Headers, new_extradata
+from .errors import VideoError
 
 # Timestamp of a packet that is there to push out another picture.
 _PUSHER = -1
@@ -27,30 +30,6 @@ def records_of(frame: av.VideoFrame) -> np.ndarray | None:
     """
     vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
     return None if vectors is None else vectors.to_ndarray()  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded frame.
-
-    Attributes:
-        frame: as PyAV gives it; its pts is the packet's number, not a time.
-        coded: of its headers.
-        records: motion vectors, `[n]` of `RECORD`; None without any.
-        pts, time_base: the container's timestamp.
-        duration: how long it is shown, in units of `time_base`; 0 where the container does not say.
-        damaged: parts of it did not arrive or could not be decoded, and were made up by the decoder.
-        hidden: decoded because others are predicted from it; an edit list does not show it.
-    """
-
-    frame: av.VideoFrame
-    coded: Coded
-    records: np.ndarray | None
-    pts: int | None
-    time_base: Fraction
-    duration: int = 0
-    damaged: bool = False
-    hidden: bool = False
 
 
 @dataclass
@@ -100,11 +79,31 @@ class Decoding:
         self._rising = True  # timestamps in decoding order
 
     def frames(self) -> Iterator[Decoded]:
-        """Every frame in presentation order.
+        """Every frame in presentation order, as soon as all is known of it.
 
         Raises:
             NoFramesError, NoKeyframeError, TruncatedStreamError: as `end_of_stream` says, after the last good frame.
         """
+        if self._headers is None:
+            yield from self._pictures()
+            return
+        waiting: deque[Decoded] = deque()
+        ended: VideoError | None = None
+        try:
+            for decoded in self._pictures():
+                waiting.append(decoded)
+                while waiting and self._headers.known(waiting[0].coded.index):
+                    yield self._headers.completed(waiting.popleft())
+        except VideoError as error:
+            ended = error
+        self._headers.flush()
+        for decoded in waiting:
+            yield self._headers.completed(decoded)
+        if ended is not None:
+            raise ended
+
+    def _pictures(self) -> Iterator[Decoded]:
+        """What the decoder gives."""
         packets = count = hidden = 0
         broken: Exception | None = None
         early: Exception | None = None  # before the first frame: how a stream that starts in mid-group begins
@@ -170,7 +169,7 @@ class Decoding:
             if packet.is_discard:
                 packet = _to_be_output(packet)
             packet.pts = index  # comes back as the frame's, whatever order frames come in
-            if packet.is_keyframe and self._source.codec in ANCHOR_CODECS:
+            if packet.is_keyframe and self._source.codec.needs_successor:
                 self._pusher = bytes(packet)
         else:
             frames += self._push_out()
@@ -179,7 +178,7 @@ class Decoding:
     def _start_afresh(self) -> list[Decoded]:
         """Go on with a new decoder, which does one frame at a time; returns the frames that the last one still held."""
         old = self._context
-        if self._source.codec == "h264" and (self._announce is None or old.thread_type.name == "SLICE"):
+        if self._source.codec.follows_parameters and (self._announce is None or old.thread_type.name == "SLICE"):
             return []
         frames = self._push_out() + self._flush()
         self._pusher = None

@@ -18,8 +18,8 @@ from av.video.frame import PictureType
 
 from arseg import _motion
 
-from ._coded import Coded
-from ._decoding import Decoded
+from ._pictures import Coded, Decoded
+from ._problems import Problem
 from .errors import Loss
 from .motion import CELL, RECORD, BlockField, Origin
 
@@ -69,14 +69,6 @@ class Item:
     done: bool = False
     dropped: bool = False
     held: bool = False
-
-
-class Problem(Exception):
-    """The stream cannot be read on at frame `number`; carries what is wrong for the reader to put into words."""
-
-    def __init__(self, kind: str, number: int, **facts: Any) -> None:
-        super().__init__(kind)
-        self.kind, self.number, self.facts = kind, number, facts
 
 
 class FieldBuilder:

@@ -12,11 +12,12 @@ from av.codec.context import Flags2
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from ._coded import Coded
 from ._colours import subsampled
-from ._decoding import Decoded, records_of
+from ._decoding import records_of
 from ._deinterlace import progressive
+from ._pictures import Coded, Decoded
 from ._sink import Settings, pixel_format
+from .codecs.h264 import ENCODER
 
 
 def recoded(frames: Iterable[Decoded], *, gop: int, rate: Fraction) -> Iterator[Decoded]:
@@ -77,7 +78,7 @@ class _Link:
         self.size = (frame.width, frame.height)
         self._format = pixel_format(frame.width, frame.height)
         settings = Settings(crf=18, preset="veryfast", gop=gop, motion=True)
-        encoder = av.CodecContext.create("libx264", "w")
+        encoder = av.CodecContext.create(ENCODER, "w")
         assert isinstance(encoder, VideoCodecContext)
         encoder.width, encoder.height = self.size
         encoder.pix_fmt = self._format

@@ -20,6 +20,7 @@ from arseg.files import PartFile
 
 from ._colours import Colours, from_rgb, subsampled
 from ._containers import check_target, container_of
+from .codecs.h264 import ENCODER
 from .errors import NoFramesError, OutputError
 from .names import ffmpeg_name, output_path
 from .orientation import Matrix, turning
@@ -209,7 +210,7 @@ class H264Sink:
             ) from error
 
     def _add_stream(self, frame: av.VideoFrame) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=self._rate, options=self._settings.options())
+        stream = self._container.add_stream(ENCODER, rate=self._rate, options=self._settings.options())
         context = stream.codec_context
         stream.width, stream.height = frame.width, frame.height
         stream.pix_fmt = frame.format.name

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from ._diagnosis import broken_off, is_timeout, not_opened, without_urls
 from ._live import may_fall_silent
 from ._stream_choice import choose
+from .codecs import Codec, codec_named
 from .errors import RESYNC_HINT, NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
 from .names import ffmpeg_name, shown
 
@@ -28,19 +29,6 @@ TIMEOUT = 10.0
 
 # AVFieldOrder: 0 unknown, 1 progressive, the rest are ways of interlacing.
 PROGRESSIVE_ORDERS = (0, 1)
-
-# FFmpeg's codec names where people know another one.
-_CODEC_NAMES = {
-    "hevc": "HEVC (H.265)",
-    "vp8": "VP8",
-    "vp9": "VP9",
-    "av1": "AV1",
-    "vvc": "VVC (H.266)",
-    "mpeg1video": "MPEG-1",
-    "mpeg2video": "MPEG-2",
-    "mpeg4": "MPEG-4 part 2",
-    "h264": "H.264",
-}
 
 
 @dataclass(eq=False)
@@ -78,14 +66,9 @@ class Source:
             yield packet
 
     @property
-    def codec(self) -> str:
-        """FFmpeg's name of the codec, such as "h264"."""
-        return self.stream.codec_context.codec.canonical_name
-
-    @property
-    def codec_label(self) -> str:
-        """The name people know the codec by."""
-        return _CODEC_NAMES.get(self.codec, self.codec)
+    def codec(self) -> Codec:
+        """What is known of the codec."""
+        return codec_named(self.stream.codec_context.codec.canonical_name)
 
     @property
     def shown_frames(self) -> int | None:
@@ -224,7 +207,7 @@ def end_of_stream(source: Source, packets: int, frames: int, broken: Exception |
     gone = source.timeout is not None and isinstance(broken, OSError | av.error.ExitError)
     if frames == 0 and packets and not gone:
         raise NoKeyframeError(
-            f"{source.path} has {packets} packets of {source.codec_label} but no keyframe that decoding could start "
+            f"{source.path} has {packets} packets of {source.codec.label} but no keyframe that decoding could start "
             "at: give a file that starts with a keyframe",
             path=source.path,
         ) from cause

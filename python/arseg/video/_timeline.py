@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import islice
 from math import ceil
 
-from ._decoding import Decoded
 from ._joins import LONGEST
+from ._pictures import Decoded
 from .errors import Discontinuity
 
 # Frames that are held back at most until one comes that has a timestamp.

@@ -13,7 +13,6 @@ import numpy as np
 from arseg.errors import InputError
 from arseg.interruptions import Interruptions
 
-from ._coded import headers_of
 from ._containers import CLOCK
 from ._decoding import Decoding
 from ._deinterlace import progressive
@@ -197,7 +196,7 @@ def _write(
 
 def _in_time(source: Source, rate: Fraction, jumps: list[Discontinuity]) -> Iterator[av.VideoFrame]:
     """The frames that are shown, with times that rise."""
-    headers = headers_of(source.codec, source.stream.codec_context.extradata)
+    headers = source.codec.reading(source.stream.codec_context.extradata, vectors=False)
     timed = source.stream.start_time is not None
     for decoded in Timeline(rate, jumps.append).follow(Decoding(source, headers).frames(), timed=timed):
         if not decoded.hidden:

@@ -1,17 +1,19 @@
-"""Exact vectors of HEVC, where the package was built with libde265 (docs/hevc.md)."""
+"""HEVC: exact vectors where the package was built with libde265 (docs/hevc.md), which FFmpeg does not export."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import av
 
-from ._coded import Coded, new_extradata
-from ._decoding import Decoded, Decoding
-from .errors import VideoError
+from arseg.video._pictures import Coded, Decoded
+
+from .base import CODECS, Codec, Headers, new_extradata
+
+# No picture is shown later than this many after it was coded: its vectors will not come any more.
+_LATEST = 64
 
 
 def available() -> bool:
@@ -27,33 +29,8 @@ def _module() -> Any:
     return _hevc
 
 
-class HevcDecoding(Decoding):
-    """Frames from FFmpeg, and for each the vectors that libde265 finds in the same packet."""
-
-    def __init__(self, source: Any, **options: Any) -> None:
-        super().__init__(source, _Pushed(source.stream.codec_context.extradata), **options)
-
-    def frames(self) -> Iterator[Decoded]:
-        vectors = self._headers
-        assert isinstance(vectors, _Pushed)
-        waiting: list[Decoded] = []
-        ended: VideoError | None = None
-        try:
-            for decoded in super().frames():
-                waiting.append(decoded)
-                while waiting and vectors.known(waiting[0].coded.index):
-                    yield vectors.joined(waiting.pop(0))
-        except VideoError as error:
-            ended = error
-        vectors.flush()
-        for decoded in waiting:
-            yield vectors.joined(decoded)
-        if ended is not None:
-            raise ended
-
-
-class _Pushed:
-    """libde265 beside FFmpeg's decoder, as headers that are known a little later."""
+class HevcVectors(Headers):
+    """libde265 beside FFmpeg's decoder: vectors and references that are known a little later than the headers."""
 
     def __init__(self, extradata: bytes | None) -> None:
         self._extradata = extradata or b""
@@ -87,10 +64,9 @@ class _Pushed:
         self._vectors = _module().HevcVectors(self._extradata)
 
     def known(self, index: int) -> bool:
-        """Whether the vectors of picture `index` are there, or are so late that they will not come."""
-        return index in self._pictures or index < self._last - 64
+        return index in self._pictures or index < self._last - _LATEST
 
-    def joined(self, decoded: Decoded) -> Decoded:
+    def completed(self, decoded: Decoded) -> Decoded:
         picture = self._pictures.pop(decoded.coded.index, None)
         if picture is None:
             return replace(decoded, coded=replace(decoded.coded, past=(), future=()))
@@ -106,3 +82,6 @@ class _Pushed:
     def _take(self) -> None:
         for picture in self._vectors.pull():
             self._pictures[picture.index] = picture
+
+
+CODECS.register("hevc", Codec("hevc", "HEVC (H.265)", library=HevcVectors, available=available))
