@@ -33,7 +33,8 @@ from motion_clips import ENCODES, GOP, TITLES, facts, frames_of, lumas, save, sy
 from arseg.inspect.inspection import psnr, warp
 from arseg.video import BlockField, VideoReader
 from arseg.video._decoding import Decoding
-from arseg.video._fields import FieldBuilder, Item
+from arseg.video._field_builder import FieldBuilder
+from arseg.video._fields import Item
 from arseg.video._pictures import Coded
 from arseg.video._source import open_source
 from arseg.video.codecs.h264 import H264Headers

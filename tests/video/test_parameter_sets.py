@@ -124,8 +124,8 @@ def test_b_frames_that_come_late(tmp_path: Path) -> None:
     first = clip(tmp_path / "first.flv", "one reference", count=180)
     second = clip(tmp_path / "second.flv", "B frames", seed=7, count=24)
     path = joined_flv(tmp_path / "joined", first, second)
-    with VideoReader(path) as reader:
-        assert not reader._open[0].stream.codec_context.has_b_frames
+    with av.open(str(path)) as container:
+        assert not container.streams.video[0].codec_context.has_b_frames
     expected = read(first), read(second)
     for _ in range(4):
         assert_same(read(path), *expected)

@@ -11,7 +11,7 @@ from av.codec.context import Flags, Flags2
 from arseg.files import StrPath
 
 from ._decoding import Decoding
-from ._fields import FieldBuilder
+from ._field_builder import FieldBuilder
 from ._pictures import Decoded
 from ._source import Source, open_source
 from .errors import InterlacedError, UnsupportedCodecError, VideoError, transcode_hint

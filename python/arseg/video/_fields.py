@@ -1,38 +1,25 @@
-"""Fields to the keyframe, frame by frame.
-
-Frames come in presentation order, but a B frame needs the frame after it: they are worked on in decoding order and
-handed out in presentation order.
-"""
+"""From frames in decoding order to groups, and to the field of each frame to its keyframe."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import av
 import numpy as np
-from av.video.frame import PictureType
 
 from arseg import _motion
 
-from ._pictures import Coded, Decoded
+from ._pictures import Decoded
 from ._problems import Problem
-from .errors import Loss
 from .motion import CELL, RECORD, BlockField, Origin
 
 # A decoded picture buffer holds 16 frames at most (H.264, A.3.1). Where headers do not say which pictures are
 # references, others lie between them.
 _KEPT = 16
 _KEPT_UNSURE = 32
-
-# No codec shows a picture later than this many after it was coded.
-_PATIENCE = 64
-
-_INTRA = (PictureType.I, PictureType.SI)
-_BIDIRECTIONAL = (PictureType.B, PictureType.BI)
 
 # A way from a frame to a keyframe: True for the keyframe itself, or vectors and mask at 4x4 cells.
 Way = Any
@@ -71,196 +58,36 @@ class Item:
     held: bool = False
 
 
-class FieldBuilder:
-    """Takes frames in presentation order, returns them with their fields in presentation order.
+class Fields:
+    """Gives each frame its field, or makes it the keyframe of a new group; keeps what later frames may refer to.
 
     Args:
         block: pixels a cell of the fields handed out.
         gop: longest group.
-        resync: drop frames after a loss up to the next I frame; else the loss is a `Problem`.
-        report: called with each loss.
-
-    Attributes:
-        count: number of frames taken that are shown.
-        problem: why nothing more comes, None while all is well.
-        transcoded: the vectors come from a stream made for them; may be set until the first frame.
     """
 
-    def __init__(
-        self,
-        block: int,
-        gop: int,
-        *,
-        resync: bool = False,
-        report: Callable[[Loss], None],
-    ) -> None:
+    def __init__(self, block: int, gop: int) -> None:
         self._block = block
         self._gop = gop
-        self._resync = resync
-        self.transcoded = False
-        self._report = report
-        self.count = 0
-        self._number = 0
-        self.problem: Problem | None = None
-        self.restart()
-
-    def restart(self) -> None:
-        """The next frame starts a new stream: nothing before it may be pointed to."""
-        self._expected: dict[int, Coded] = {}
-        self._lost: list[Coded] = []
-        self._waiting: dict[int, Item] = {}
-        self._line: deque[Item] = deque()
         self._pictures: OrderedDict[int, Item] = OrderedDict()
         self._anchors: list[Item] = []
         self._keys: dict[int, Item] = {}  # keyframes by number, the last few
         self._step = 1  # frames from anchor to anchor, the most so far
         self._held: Item | None = None
         self._size: tuple[int, int] | None = None
-        self._started = False
-        self._entry: tuple[int, int] | None = None  # order of the picture that decoding started at
-        self._gone: tuple[int, str] | None = None  # dropping from this frame on, and why
-        self._missing = 0
-        self._resumed = -1
 
-    def announce(self, coded: Coded) -> None:
-        """A coded picture on its way through the decoder."""
-        self._expected[coded.index] = coded
-
-    def add(self, decoded: Decoded) -> list[Item]:
-        """Take the next frame; returns those that are finished."""
-        kind = PictureType(decoded.frame.pict_type)
-        item = Item(
-            decoded, self._number, self.count, "I" if kind in _INTRA else "B" if kind in _BIDIRECTIONAL else "P"
-        )
-        self._number += 1
-        self.count += not decoded.hidden
-        self._line.append(item)
-        self._waiting[decoded.coded.index] = item
-        self._expected.pop(decoded.coded.index, None)
-        self._give_up_before(item)
-        return self._work()
-
-    def flush(self, *, cut: bool = False) -> list[Item]:
-        """No more frames come; returns the rest.
+    def add(self, item: Item, *, transcoded: bool) -> None:
+        """Work on the next frame in decoding order.
 
         Args:
-            cut: something else is wrong that the caller tells: pictures missing at the end are part of it.
+            transcoded: its vectors come from a stream made for them.
+
+        Raises:
+            Problem: it is interlaced, or of another size than the frames that it is predicted from.
+            ValueError: a vector that no decoder writes.
         """
-        self._lost += self._expected.values()
-        self._expected = {}
-        finished = self._work()
-        self._release(None)
-        finished += self._work()
-        if self._gone is not None:
-            self._missing += len(self._lost)
-            self._close_loss()
-        elif self._lost and self._started and self.problem is None and not cut:
-            missing = sum(other.reference and not self._leads(other) for other in self._lost)
-            if missing and not self._resync:
-                self.problem = Problem("end", self.count, missing=missing)
-            else:
-                self._report(Loss(self.count, len(self._lost), "not decodable"))
-        self._lost = []
-        return finished
-
-    def _give_up_before(self, item: Item) -> None:
-        """Pictures that should have been shown before `item` will not come any more."""
-        coded = item.decoded.coded
-        for other in list(self._expected.values()):
-            if coded.order is not None and other.order is not None:
-                late = other.order < coded.order
-            else:
-                late = other.index < coded.index and item.kind != "B"
-            if late or other.index < coded.index - _PATIENCE:
-                self._lost.append(self._expected.pop(other.index))
-
-    def _work(self) -> list[Item]:
-        """Work on the frames whose turn has come in decoding order."""
-        while self._waiting and self.problem is None:
-            index = min(self._waiting)
-            if self._expected and next(iter(self._expected)) < index:
-                break
-            item = self._waiting.pop(index)
-            try:
-                self._count_losses(item)
-                self._process(item)
-            except Problem as problem:
-                self.problem = problem
-                self._release(None)
-                break
-            item.done = True
-        finished = []
-        while self._line and self._line[0].done and not self._line[0].held:
-            item = self._line.popleft()
-            if not (item.dropped or item.decoded.hidden):
-                finished.append(item)
-        return finished
-
-    def _count_losses(self, item: Item) -> None:
-        """What is missing before `item` in decoding order."""
-        coded = item.decoded.coded
-        lost = [other for other in self._lost if other.index < coded.index]
-        self._lost = [other for other in self._lost if other.index >= coded.index]
-        entry = coded if not self._started else next((other for other in (*lost, coded) if other.entry), None)
-        if entry is not None:
-            self._entry = entry.order
-            # What is not shown may be there for the decoder to recover by (gradual refresh): it gives no frames then.
-            lost = [other for other in lost if not other.hidden]
-        if not self._started:
-            self._started = True
-            if lost:
-                self._broken(item, "start", len(lost))
-            return
-        gap = 0 if entry is not None else coded.gap
-        missing = gap + sum(other.reference and not self._leads(other) for other in lost)
-        if missing and self._gone is None and item.kind != "I":
-            self._broken(item, "gap", missing)
-        elif lost:
-            self._report(Loss(item.index, len(lost), "not decodable"))
-
-    def _leads(self, coded: Coded) -> bool:
-        """Shown before the picture that decoding started at: nothing shown after that one is predicted from it."""
-        return self._entry is not None and coded.order is not None and coded.order < self._entry
-
-    def _broken(self, item: Item, kind: str, missing: int) -> None:
-        if not self._resync:
-            raise Problem(kind, item.index, missing=missing)
-        if item.kind == "I" or kind == "start":  # decoding starts here, nothing to drop
-            self._report(Loss(item.index, missing, "before the first keyframe" if kind == "start" else "missing"))
-        else:
-            self._gone = (item.index, "after missing reference frames")
-            self._missing = missing
-
-    def _close_loss(self) -> None:
-        assert self._gone is not None
-        self._report(Loss(self._gone[0], self._missing, self._gone[1]))
-        self._gone = None
-        self._missing = 0
-
-    def _process(self, item: Item) -> None:
         frame, coded = item.decoded.frame, item.decoded.coded
-        damaged = item.decoded.damaged
-        if damaged and self._gone is None:
-            if not self._resync:
-                raise Problem("damaged", item.index)
-            if item.kind == "B" and not (coded.reference and coded.past is not None):  # nothing is predicted from it
-                item.dropped = True
-                self._report(Loss(item.index, 1, "damaged"))
-                return
-            self._gone = (item.index, "damaged, or predicted from what is")
-        if self._gone is not None:
-            if item.kind != "I" or damaged:
-                self._missing += not item.decoded.hidden
-                self._gone = (min(item.index, self._gone[0]), self._gone[1])
-                item.dropped = True
-                return
-            self._close_loss()
-            self._resumed = item.number
-        elif item.kind == "B" and item.number < self._resumed:
-            item.dropped = True  # shown before the keyframe that reading resumed at, predicted from what was lost
-            self._report(Loss(item.index, 1, "after missing reference frames"))
-            return
-        if not self.transcoded and (coded.interlaced or frame.interlaced_frame):
+        if not transcoded and (coded.interlaced or frame.interlaced_frame):
             raise Problem("interlaced", item.index)
         size = (frame.width, frame.height)
         if self._size is not None and size != self._size:
@@ -271,26 +98,19 @@ class FieldBuilder:
             self._keys.clear()
         self._size = size
         if item.kind != "B":
-            self._release(item)
+            self.release(item)
             if self._anchors:
                 self._step = max(self._step, item.number - self._anchors[-1].number)
         key = max((number for number in self._keys if number <= item.number), default=None)
         if item.kind == "I":
             self._start_group(item)
         elif key is not None and not self._keys[key].decoded.hidden:
-            self._field(item, key)
+            self._field(item, key, transcoded)
         elif not item.decoded.hidden:
             self._start_group(item)  # the first that is shown of a group whose start is not
         self._remember(item)
 
-    def _start_group(self, item: Item) -> None:
-        item.keyframe, item.distance, item.motion = True, 0, None
-        item.ways[item.number] = (True, True)
-        self._keys[item.number] = item
-        while len(self._keys) > 3:
-            del self._keys[min(self._keys)]
-
-    def _release(self, anchor: Item | None) -> None:
+    def release(self, anchor: Item | None) -> None:
         """Decide on the anchor that is held, now that the next one is known: the B frames between need a near one."""
         held, self._held = self._held, None
         if held is None:
@@ -299,7 +119,14 @@ class FieldBuilder:
         if anchor is not None and anchor.index - (held.index - held.distance) > self._gop:
             self._start_group(held)
 
-    def _field(self, item: Item, key: int) -> None:
+    def _start_group(self, item: Item) -> None:
+        item.keyframe, item.distance, item.motion = True, 0, None
+        item.ways[item.number] = (True, True)
+        self._keys[item.number] = item
+        while len(self._keys) > 3:
+            del self._keys[min(self._keys)]
+
+    def _field(self, item: Item, key: int, transcoded: bool) -> None:
         past, future = self._references(item)
         others = [other for other in (*past, *future) if other is not None]
         if any(o.decoded.hidden for o in others) and not any(key in o.ways for o in others):
@@ -325,7 +152,7 @@ class FieldBuilder:
         if item.keyframe:
             item.distance, item.motion = 0, None
             return
-        origin: Origin = "transcoded" if self.transcoded else "exact" if exact else "inferred"
+        origin: Origin = "transcoded" if transcoded else "exact" if exact else "inferred"
         if self._block != CELL:
             vectors, valid = _motion.pool(vectors, valid, self._block // CELL)
         # The arrays handed out at block 4 are read for the frames after this one.

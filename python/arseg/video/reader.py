@@ -15,7 +15,8 @@ from arseg.errors import InputError
 
 from ._colours import Colours
 from ._connection import Connection, Connector
-from ._fields import FieldBuilder, Item
+from ._field_builder import FieldBuilder
+from ._fields import Item
 from ._live import is_live, pauses
 from ._pictures import Decoded
 from ._recoding import recoded
