@@ -135,7 +135,7 @@ class VideoSegmenter:
             raise InputError(f"gop: expected at least 1 frame, got {gop!r}")
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
-        refuse_device(device)
+        check_device(device)
         if isinstance(model, torch.nn.Module) and not isinstance(model, ARSegNet):
             raise InputError(
                 f"model: expected an ARSegNet or the path of its weights, got a {type(model).__name__}; "
@@ -234,7 +234,7 @@ def _size(frame: VideoFrame) -> tuple[int, int]:
     return frame.image.shape[0], frame.image.shape[1]
 
 
-def refuse_device(name: str | torch.device) -> None:
+def check_device(name: str | torch.device) -> None:
     """Raises `InputError` where the operators cannot run on that device."""
     try:
         device = torch.device(name)

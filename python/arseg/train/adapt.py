@@ -27,7 +27,7 @@ from arseg.evaluate.agreement import Way, measure
 from arseg.evaluate.flops import gmacs
 from arseg.files import StrPath, save_json
 from arseg.preprocess import normalise
-from arseg.segment.segmenter import refuse_device
+from arseg.segment.segmenter import check_device
 from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
 
@@ -119,7 +119,7 @@ def adapt(
     files = [video_file(video) for video in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
     recipe = recipe or AdaptRecipe()
     recipe = replace(recipe, height=recipe.height or net.input_height)
-    refuse_device(device)
+    check_device(device)
     device = torch.device(device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
     training, measured = _decoded(files, folder, recipe, transcode, stream, report)
