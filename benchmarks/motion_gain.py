@@ -30,7 +30,7 @@ import numpy as np
 from av.codec.context import Flags2
 from motion_clips import ENCODES, GOP, TITLES, facts, frames_of, lumas, save, synthetic, write
 
-from arseg.inspect.inspection import psnr, warp
+from arseg.inspect.likeness import psnr, warp
 from arseg.video import BlockField, VideoReader
 from arseg.video._decoding import Decoding
 from arseg.video._field_builder import FieldBuilder

@@ -44,7 +44,7 @@ MODULES = {
         "engine.train_low": "train.default.low",
         "engine.train_paper": "train.paper.train",
         "engine.validation": "train.paper.validation",
-        "inspection": "inspect.inspection",
+        "inspection": "inspect.reading",
         "inspection_report": "inspect.report",
         "models.accelerated": "acceleration.network",
         "models.arseg_net": "networks.arseg_net",

@@ -13,8 +13,11 @@ from helpers.video_clips import busy_scene, pan, write_av, write_sound
 from PIL import Image
 
 from arseg.errors import InputError
-from arseg.inspect.inspection import Sample, frame_numbers, inspect, psnr, samples, warp
-from arseg.inspect.sheet import arrows, error_colours, field_colours, mask, sheet
+from arseg.inspect.likeness import psnr, warp
+from arseg.inspect.reading import inspect
+from arseg.inspect.samples import Sample, frame_numbers, samples
+from arseg.inspect.sheet import sheet
+from arseg.inspect.views import arrows, error_colours, field_colours, mask
 from arseg.video import VideoReader, encode
 from arseg.video.motion import BlockField
 

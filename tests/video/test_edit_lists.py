@@ -12,7 +12,7 @@ import pytest
 from helpers.mp4_edits import with_edits
 from helpers.video_clips import busy_scene, pan, write_av
 
-from arseg.inspect.inspection import inspect
+from arseg.inspect.reading import inspect
 from arseg.video import NoFramesError, TruncatedStreamError, VideoFrame, VideoReader, transcode
 
 COUNT, RATE, TICK = 48, 30, 512

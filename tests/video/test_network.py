@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.video_clips import write_av
 
-from arseg.inspect.inspection import inspect
+from arseg.inspect.reading import inspect
 from arseg.video import NotAVideoError, TruncatedStreamError, UnsupportedCodecError, VideoError, VideoReader, transcode
 from arseg.video import _diagnosis as diagnosis
 from arseg.video.errors import encode_hint

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from helpers.video_clips import pan
 
 from arseg.errors import InputError
-from arseg.inspect.inspection import inspect
+from arseg.inspect.reading import inspect
 from arseg.video import NotAVideoError, VideoReader, transcode
 
 

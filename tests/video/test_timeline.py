@@ -15,7 +15,7 @@ from helpers.video_clips import busy_scene
 from typer.testing import CliRunner
 
 from arseg.cli.app import app
-from arseg.inspect.inspection import inspect
+from arseg.inspect.reading import inspect
 from arseg.inspect.report import report
 from arseg.video import Discontinuity, VideoFrame, VideoReader, VideoWriter, transcode
 from arseg.video._pictures import Coded, Decoded

@@ -38,9 +38,9 @@ def inspect(
     from json import dumps
 
     from arseg.files import check_writable, same_file, save_png
-    from arseg.inspect.inspection import frame_numbers, samples
-    from arseg.inspect.inspection import inspect as read
+    from arseg.inspect.reading import inspect as read
     from arseg.inspect.report import report
+    from arseg.inspect.samples import frame_numbers, samples
     from arseg.terminal import counting, err_console, out_console
     from arseg.video.names import local_path
 

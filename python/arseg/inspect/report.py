@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .inspection import Gain, Inspection, mean
+from .inspection import Inspection
+from .likeness import Gain, mean
 
 # Distances that have a row of their own in the table.
 _ROWS = 11
