@@ -16,7 +16,7 @@ from ._colours import subsampled
 from ._decoding import records_of
 from ._deinterlace import progressive
 from ._pictures import Coded, Decoded
-from ._sink import Settings, pixel_format
+from ._settings import Settings, pixel_format
 from .codecs.h264 import ENCODER
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 
@@ -15,38 +14,15 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from arseg.errors import InputError
 from arseg.files import PartFile
 
 from ._colours import Colours, from_rgb, subsampled
 from ._containers import check_target, container_of
+from ._settings import Settings, pixel_format
 from .codecs.h264 import ENCODER
 from .errors import NoFramesError, OutputError
 from .names import ffmpeg_name, output_path
 from .orientation import Matrix, turning
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the encoder is asked for.
-
-    `motion` makes a stream whose vectors the reader can use: one reference frame, no B frames, keyframes at a fixed
-    distance, no weighted prediction. `bitrate`, in bits a second, takes the place of `crf`.
-    """
-
-    crf: float
-    preset: str
-    gop: int | None = None
-    motion: bool = False
-    bitrate: int | None = None
-
-    def options(self) -> dict[str, str]:
-        options = {"preset": self.preset}
-        if self.bitrate is None:
-            options["crf"] = str(self.crf)
-        if self.motion:
-            options |= {"refs": "1", "x264-params": "scenecut=0:weightp=0"}
-        return options
 
 
 class H264Sink:
@@ -272,25 +248,6 @@ class H264Sink:
                 path=self.path,
                 frame=self.frames,
             ) from error
-
-
-def as_rate(rate: Fraction | float) -> Fraction:
-    """Frames per second as a fraction.
-
-    Raises:
-        ValueError: not a positive number.
-    """
-    try:
-        fraction = Fraction(rate).limit_denominator(100_000)
-    except (ValueError, OverflowError, TypeError):
-        fraction = Fraction(0)
-    if fraction <= 0:
-        raise InputError(f"rate: expected frames per second above 0, got {rate!r}")
-    return fraction
-
-
-def pixel_format(width: int, height: int) -> str:
-    return "yuv444p" if width % 2 or height % 2 else "yuv420p"
 
 
 def cannot_write(error: BaseException) -> bool:

@@ -17,7 +17,8 @@ from ._containers import CLOCK
 from ._decoding import Decoding
 from ._deinterlace import progressive
 from ._live import can_read_again, is_live
-from ._sink import H264Sink, Settings, as_rate, cannot_write, size_remark
+from ._settings import PRESETS, as_rate, motion_settings
+from ._sink import H264Sink, cannot_write, size_remark
 from ._source import TIMEOUT, Source, open_source
 from ._timeline import Timeline
 from .errors import Discontinuity, ResolutionChangedError
@@ -25,20 +26,6 @@ from .names import shown
 from .orientation import display_matrix, turned
 
 __all__ = ["PRESETS", "encode", "transcode"]
-
-PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
-"""x264's presets, fastest first."""
 
 
 def encode(
@@ -78,7 +65,7 @@ def encode(
         OutputError: `path` cannot be written.
     """
     fps = as_rate(rate)
-    settings = _settings(gop, crf, preset, bitrate)
+    settings = motion_settings(gop, crf, preset, bitrate)
     time_base = CLOCK if times is not None else None
     with H264Sink(path, settings, rate=fps, matrix=turned(rotation), time_base=time_base) as sink:
         stamps = itertools.repeat(None) if times is None else iter(times)
@@ -127,7 +114,7 @@ def transcode(
         OutputError: `path` cannot be written.
         ValueError: a setting out of range.
     """
-    settings = _settings(gop, crf, preset)
+    settings = motion_settings(gop, crf, preset)
     opened = open_source(source, stream=stream, timeout=timeout)
     try:
         if opened.choice is not None and remark is not None:
@@ -202,18 +189,6 @@ def _in_time(source: Source, rate: Fraction, jumps: list[Discontinuity]) -> Iter
         if not decoded.hidden:
             decoded.frame.pts, decoded.frame.time_base = decoded.pts, decoded.time_base
             yield decoded.frame
-
-
-def _settings(gop: int, crf: float, preset: str, bitrate: int | None = None) -> Settings:
-    if gop < 1:
-        raise InputError(f"gop: expected at least 1, got {gop!r}")
-    if not 0 <= crf <= 51:
-        raise InputError(f"crf: expected 0..51, got {crf!r}")
-    if bitrate is not None and bitrate < 1000:
-        raise InputError(f"bitrate: expected at least 1000 bits a second, got {bitrate!r}")
-    if preset not in PRESETS:
-        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    return Settings(crf=crf, preset=preset, gop=gop, motion=True, bitrate=bitrate)
 
 
 def _same_size(frames: Iterable[av.VideoFrame], source: Source) -> Iterator[av.VideoFrame]:

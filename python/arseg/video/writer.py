@@ -11,7 +11,8 @@ import numpy as np
 from arseg.errors import InputError
 
 from ._colours import Colours
-from ._sink import H264Sink, Settings, as_rate, size_remark
+from ._settings import Settings, as_rate
+from ._sink import H264Sink, size_remark
 from .orientation import Matrix, checked, turned
 from .reader import VideoReader
 
