@@ -34,7 +34,7 @@ from arseg.inspect.likeness import psnr, warp
 from arseg.video import BlockField, VideoReader
 from arseg.video._decoding import Decoding
 from arseg.video._field_builder import FieldBuilder
-from arseg.video._fields import Item
+from arseg.video._fields import PendingFrame
 from arseg.video._pictures import Coded
 from arseg.video._source import open_source
 from arseg.video.codecs.h264 import H264Headers
@@ -63,7 +63,7 @@ class Blind(H264Headers):
         return replace(coded, past=past)
 
 
-def items(path: Path, headers: type[H264Headers] = H264Headers) -> Iterator[Item]:
+def items(path: Path, headers: type[H264Headers] = H264Headers) -> Iterator[PendingFrame]:
     """Frames with their fields at 4x4, one thread, no RGB: the reader without its last step."""
     builder = FieldBuilder(4, 4 * GOP, report=print)
     source = open_source(path, {"ignore_editlist": "1"})

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 __all__ = ["Interruptions", "exit_on_signals"]
 
-Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -94,7 +94,7 @@ class Interruptions:
         finally:
             self._waiting = False
 
-    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+    def each(self, items: Iterable[Value]) -> Iterator[Value]:
         """The items; signals are let through while the next one is waited for."""
         iterator, end = iter(items), object()
         while True:

@@ -15,7 +15,7 @@ from PIL import Image
 from arseg.errors import InputError
 from arseg.inspect.likeness import psnr, warp
 from arseg.inspect.reading import inspect
-from arseg.inspect.samples import Sample, frame_numbers, samples
+from arseg.inspect.samples import DrawnFrame, frame_numbers, samples
 from arseg.inspect.sheet import sheet
 from arseg.inspect.views import arrows, error_colours, field_colours, mask
 from arseg.video import VideoReader, encode
@@ -310,7 +310,7 @@ def test_sheet_of_a_keyframe_is_one_panel(clip):
     one = sheet("t", samples(found, [0]))
     three = sheet("a title that is much longer than there is room for " * 9, samples(found, [1]))
     assert one.dtype == np.uint8 and one.shape[1] < three.shape[1] <= 2400
-    assert isinstance(next(iter(samples(found, [0]))), Sample)
+    assert isinstance(next(iter(samples(found, [0]))), DrawnFrame)
 
 
 def test_a_pipe_is_not_waited_for(arseg, tmp_path):

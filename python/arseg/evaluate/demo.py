@@ -43,7 +43,7 @@ OUTPUTS = ("overlay.mp4", "contact-sheet.png", "table.json", "street.mp4")
 
 
 @dataclass
-class Way:
+class Measured:
     """What is collected of one way to segment the video."""
 
     segmenter: VideoSegmenter
@@ -157,12 +157,12 @@ def _segment(
     truth: list[np.ndarray] | None,
     progress: Progress,
     **options: Any,
-) -> tuple[dict[Mode, Way], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
+) -> tuple[dict[Mode, Measured], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
     """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
 
     Returns what was collected of each, pictures for the contact sheet, and the video's (height, width).
     """
-    ways = {mode: Way(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
+    ways = {mode: Measured(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
     colours = model.known_labels().palette
     with open_video(source, GOP, progress.console, **options) as reader:
@@ -209,7 +209,7 @@ def _save_sheet(path: Path, samples: list[tuple[str, list[np.ndarray]]], with_tr
 
 
 def _rows(
-    model: ARSegNet, ways: dict[Mode, Way], size: tuple[int, int], with_truth: bool
+    model: ARSegNet, ways: dict[Mode, Measured], size: tuple[int, int], with_truth: bool
 ) -> list[dict[str, str | float | None]]:
     """The table's rows: mIoU (None without truth), GMACs and milliseconds, each a frame, over the whole video."""
     macs = gmacs(model, *input_size(size, model.input_height))

@@ -42,7 +42,7 @@ class Inspection:
         intra: mean share of cells without a vector in frames that are not I frames; None without any.
         gains: by distance.
         total: over all distances; None without a field.
-        pixel_step: likeness is measured on every so manieth pixel of a row, and row.
+        pixel_step: likeness is measured on one pixel in so many of a row, and on one row in so many.
         needs_transcoding: why, None where the vectors are the stream's own.
         ended: what ended the reading before its time, None where nothing did.
         losses: what the reader lost.

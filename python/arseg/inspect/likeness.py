@@ -72,8 +72,8 @@ def warp(reference: np.ndarray, motion: BlockField, step: int = 1) -> np.ndarray
     """`reference` float32 `[H, W]`, read bilinearly at p + vector(p), clamped to the frame.
 
     Args:
-        step: give every so manieth pixel of a row, and row, alone, beginning with the one at `step // 2`, or at the
-            last one of a frame without that.
+        step: give each `step`-th row and column alone, beginning with number `step // 2`, or with the last one of a
+            frame without that.
     """
     height, width = reference.shape
     rows, columns = grid(height, step), grid(width, step)
@@ -99,5 +99,5 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def grid(length: int, step: int) -> np.ndarray:
-    """Every so manieth place of `length`, at least one."""
+    """Each `step`-th place of `length`, at least one."""
     return np.arange(min(step // 2, length - 1), length, step)

@@ -18,7 +18,7 @@ _MOST_DRAWN = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class DrawnFrame:
     """A frame to be drawn.
 
     Attributes:
@@ -32,7 +32,7 @@ class Sample:
     keyframe_index: int
 
 
-def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
+def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[DrawnFrame]:
     """The frames at the indices `at`, for `arseg.inspect.sheet`; reads the video again up to the last of them.
 
     Raises:
@@ -62,7 +62,7 @@ def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[Sample]:
             if frame.keyframe:
                 keyframe, place = luma(frame.image), frame.index
             if frame.index == wanted[0]:
-                yield Sample(frame, keyframe, place)
+                yield DrawnFrame(frame, keyframe, place)
                 del wanted[0]
             if not wanted:
                 return

@@ -11,7 +11,7 @@ from arseg.segment.draw import Font
 from arseg.video.motion import BlockField
 
 from .likeness import luma, psnr, warp
-from .samples import Sample
+from .samples import DrawnFrame
 from .views import (
     EDGE,
     ERROR_FULL,
@@ -46,7 +46,7 @@ _PAPER = (250, 250, 250)
 _INK = (20, 20, 20)
 
 
-def sheet(title: str, samples: Iterable[Sample]) -> np.ndarray:
+def sheet(title: str, samples: Iterable[DrawnFrame]) -> np.ndarray:
     """The chosen frames below each other, each with its field in several views; uint8 `[H, W, 3]`.
 
     Args:
@@ -67,7 +67,7 @@ def sheet(title: str, samples: Iterable[Sample]) -> np.ndarray:
     return np.asarray(out)
 
 
-def _block(sample: Sample, font: Font) -> Picture:
+def _block(sample: DrawnFrame, font: Font) -> Picture:
     """A frame's heading and panels."""
     panels = list(_panels(sample))
     width = max(_NARROWEST, panels[0][1].width)
@@ -87,7 +87,7 @@ def _block(sample: Sample, font: Font) -> Picture:
     return out
 
 
-def _heading(sample: Sample) -> str:
+def _heading(sample: DrawnFrame) -> str:
     frame = sample.frame
     time = "" if frame.time is None else f", at {frame.time:.2f} s"
     if frame.motion is None:
@@ -98,7 +98,7 @@ def _heading(sample: Sample) -> str:
     )
 
 
-def _panels(sample: Sample) -> Iterable[Panel]:
+def _panels(sample: DrawnFrame) -> Iterable[Panel]:
     frame, motion = sample.frame, sample.frame.motion
     height, width = frame.image.shape[:2]
     size = _shown_size(width, height)

@@ -26,7 +26,7 @@ def records_of(frame: av.VideoFrame) -> np.ndarray | None:
     """The frame's motion vectors, `[n]` of `RECORD`; None without any.
 
     `frame.side_data` would keep the container in the frame, which it refers to: a cycle, and decoded pictures would
-    pile up until the garbage collector comes by.
+    pile up until the garbage collector runs.
     """
     vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
     return None if vectors is None else vectors.to_ndarray()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from av.video.frame import PictureType
 
-from ._fields import Fields, Item
+from ._fields import Fields, PendingFrame
 from ._pictures import Coded, Decoded
 from ._problems import Problem
 from .errors import Loss
@@ -60,8 +60,8 @@ class FieldBuilder:
         self._fields = Fields(self._block, self._gop)
         self._expected: dict[int, Coded] = {}
         self._lost: list[Coded] = []
-        self._waiting: dict[int, Item] = {}
-        self._line: deque[Item] = deque()
+        self._waiting: dict[int, PendingFrame] = {}
+        self._line: deque[PendingFrame] = deque()
         self._started = False
         self._entry: tuple[int, int] | None = None  # order of the picture that decoding started at
         self._gone: tuple[int, str] | None = None  # dropping from this frame on, and why
@@ -72,10 +72,10 @@ class FieldBuilder:
         """A coded picture on its way through the decoder."""
         self._expected[coded.index] = coded
 
-    def add(self, decoded: Decoded) -> list[Item]:
+    def add(self, decoded: Decoded) -> list[PendingFrame]:
         """Take the next frame; returns those that are finished."""
         kind = PictureType(decoded.frame.pict_type)
-        item = Item(
+        item = PendingFrame(
             decoded, self._number, self.count, "I" if kind in _INTRA else "B" if kind in _BIDIRECTIONAL else "P"
         )
         self._number += 1
@@ -86,7 +86,7 @@ class FieldBuilder:
         self._give_up_before(item)
         return self._work()
 
-    def flush(self, *, cut: bool = False) -> list[Item]:
+    def flush(self, *, cut: bool = False) -> list[PendingFrame]:
         """No more frames come; returns the rest.
 
         Args:
@@ -109,7 +109,7 @@ class FieldBuilder:
         self._lost = []
         return finished
 
-    def _give_up_before(self, item: Item) -> None:
+    def _give_up_before(self, item: PendingFrame) -> None:
         """Pictures that should have been shown before `item` will not come any more."""
         coded = item.decoded.coded
         for other in list(self._expected.values()):
@@ -120,7 +120,7 @@ class FieldBuilder:
             if late or other.index < coded.index - _PATIENCE:
                 self._lost.append(self._expected.pop(other.index))
 
-    def _work(self) -> list[Item]:
+    def _work(self) -> list[PendingFrame]:
         """Work on the frames whose turn has come in decoding order."""
         while self._waiting and self.problem is None:
             index = min(self._waiting)
@@ -142,7 +142,7 @@ class FieldBuilder:
                 finished.append(item)
         return finished
 
-    def _count_losses(self, item: Item) -> None:
+    def _count_losses(self, item: PendingFrame) -> None:
         """What is missing before `item` in decoding order."""
         coded = item.decoded.coded
         lost = [other for other in self._lost if other.index < coded.index]
@@ -168,7 +168,7 @@ class FieldBuilder:
         """Shown before the picture that decoding started at: nothing shown after that one is predicted from it."""
         return self._entry is not None and coded.order is not None and coded.order < self._entry
 
-    def _broken(self, item: Item, kind: str, missing: int) -> None:
+    def _broken(self, item: PendingFrame, kind: str, missing: int) -> None:
         if not self._resync:
             raise Problem(kind, item.index, missing=missing)
         if item.kind == "I" or kind == "start":  # decoding starts here, nothing to drop
@@ -183,7 +183,7 @@ class FieldBuilder:
         self._gone = None
         self._missing = 0
 
-    def _process(self, item: Item) -> None:
+    def _process(self, item: PendingFrame) -> None:
         coded, damaged = item.decoded.coded, item.decoded.damaged
         if damaged and self._gone is None:
             if not self._resync:

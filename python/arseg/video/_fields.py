@@ -21,12 +21,12 @@ from .motion import CELL, RECORD, BlockField, Origin
 _KEPT = 16
 _KEPT_UNSURE = 32
 
-# A way from a frame to a keyframe: True for the keyframe itself, or vectors and mask at 4x4 cells.
-Way = Any
+# A chain of vectors from a frame to a keyframe: True for the keyframe itself, or vectors and mask at 4x4 cells.
+Chain = Any
 
 
 @dataclass(eq=False)
-class Item:
+class PendingFrame:
     """A frame on its way through.
 
     Attributes:
@@ -37,7 +37,7 @@ class Item:
         keyframe, distance, motion: the result.
         references: number of frames its vectors may point to.
         holes: share of its cells without a vector.
-        ways: from this frame to keyframes, by their number, and whether each link of the way is certain.
+        chains: from this frame to keyframes, by their number, and whether each link of the chain is certain.
         done: worked on.
         dropped: not to be handed out.
         held: not to be handed out yet: whether it starts a group depends on the anchor that follows.
@@ -52,7 +52,7 @@ class Item:
     motion: BlockField | None = None
     references: int = 0
     holes: float = 1.0
-    ways: dict[int, tuple[Way, bool]] = field(default_factory=dict)
+    chains: dict[int, tuple[Chain, bool]] = field(default_factory=dict)
     done: bool = False
     dropped: bool = False
     held: bool = False
@@ -69,14 +69,14 @@ class Fields:
     def __init__(self, block: int, gop: int) -> None:
         self._block = block
         self._gop = gop
-        self._pictures: OrderedDict[int, Item] = OrderedDict()
-        self._anchors: list[Item] = []
-        self._keys: dict[int, Item] = {}  # keyframes by number, the last few
+        self._pictures: OrderedDict[int, PendingFrame] = OrderedDict()
+        self._anchors: list[PendingFrame] = []
+        self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
         self._step = 1  # frames from anchor to anchor, the most so far
-        self._held: Item | None = None
+        self._held: PendingFrame | None = None
         self._size: tuple[int, int] | None = None
 
-    def add(self, item: Item, *, transcoded: bool) -> None:
+    def add(self, item: PendingFrame, *, transcoded: bool) -> None:
         """Work on the next frame in decoding order.
 
         Args:
@@ -110,7 +110,7 @@ class Fields:
             self._start_group(item)  # the first that is shown of a group whose start is not
         self._remember(item)
 
-    def release(self, anchor: Item | None) -> None:
+    def release(self, anchor: PendingFrame | None) -> None:
         """Decide on the anchor that is held, now that the next one is known: the B frames between need a near one."""
         held, self._held = self._held, None
         if held is None:
@@ -119,17 +119,17 @@ class Fields:
         if anchor is not None and anchor.index - (held.index - held.distance) > self._gop:
             self._start_group(held)
 
-    def _start_group(self, item: Item) -> None:
+    def _start_group(self, item: PendingFrame) -> None:
         item.keyframe, item.distance, item.motion = True, 0, None
-        item.ways[item.number] = (True, True)
+        item.chains[item.number] = (True, True)
         self._keys[item.number] = item
         while len(self._keys) > 3:
             del self._keys[min(self._keys)]
 
-    def _field(self, item: Item, key: int, transcoded: bool) -> None:
+    def _field(self, item: PendingFrame, key: int, transcoded: bool) -> None:
         past, future = self._references(item)
         others = [other for other in (*past, *future) if other is not None]
-        if any(o.decoded.hidden for o in others) and not any(key in o.ways for o in others):
+        if any(o.decoded.hidden for o in others) and not any(key in o.chains for o in others):
             if not item.decoded.hidden:
                 self._start_group(item)  # predicted only from what is not shown
             return
@@ -139,7 +139,7 @@ class Fields:
         else:
             between = None
         vectors, valid, exact = between or self._step_field(item, past, future, key)
-        item.ways[key] = ((vectors, valid), exact)
+        item.chains[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
         item.distance = item.index - self._keys[key].index
         # A B frame beyond the longest group stands alone: the anchor that follows starts a group, too.
@@ -160,11 +160,11 @@ class Fields:
         valid.setflags(write=False)
         item.motion = BlockField(vectors, valid, self._block, origin)
 
-    def _references(self, item: Item) -> tuple[list[Item | None], list[Item | None]]:
+    def _references(self, item: PendingFrame) -> tuple[list[PendingFrame | None], list[PendingFrame | None]]:
         """The frames that the vectors of `item` may point to: list 0, list 1; None for one that is not there."""
         coded = item.decoded.coded
         if coded.past is None or coded.future is None:
-            last: list[Item | None] = [*self._anchors[-2:]]
+            last: list[PendingFrame | None] = [*self._anchors[-2:]]
             return (last[:1], last[1:]) if item.kind == "B" and len(last) == 2 else (last[-1:], [])
         if not coded.past and not coded.future:  # headers that could not be read
             latest = list(self._pictures.values())[:-4:-1]
@@ -175,18 +175,18 @@ class Fields:
         return [other for other in past if other], [other for other in future if other]
 
     def _step_field(
-        self, item: Item, past: list[Item | None], future: list[Item | None], key: int
+        self, item: PendingFrame, past: list[PendingFrame | None], future: list[PendingFrame | None], key: int
     ) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Vectors and mask at 4x4 cells, and whether every link of the way is certain."""
+        """Vectors and mask at 4x4 cells, and whether every link of the chain is certain."""
         coded, frame = item.decoded.coded, item.decoded.frame
         choice = len(past) + len(future) > 1  # pixels decide
 
-        def given(other: Item | None) -> tuple[Way, Any, int]:
+        def given(other: PendingFrame | None) -> tuple[Chain, Any, int]:
             if other is None:
                 return None, None, -1
-            way = other.ways.get(key)
+            chain = other.chains.get(key)
             return (
-                None if way is None else way[0],
+                None if chain is None else chain[0],
                 _luma(other.decoded.frame) if choice else None,
                 other.number - item.number or -1,
             )
@@ -206,11 +206,11 @@ class Fields:
         here = [other for other in (*past, *future) if other is not None]
         complete = coded.past is None or len(past) == len(coded.past)
         sure = coded.told or (item.kind != "B" and complete and len(here) == 1 and not future)
-        ways = [other.ways[key] for other in here if key in other.ways]
-        exact = sure and bool(ways) and all(certain for _, certain in ways)
+        chains = [other.chains[key] for other in here if key in other.chains]
+        exact = sure and bool(chains) and all(certain for _, certain in chains)
         return vectors, valid, exact
 
-    def _remember(self, item: Item) -> None:
+    def _remember(self, item: PendingFrame) -> None:
         """Keep what later frames may refer to."""
         if item.kind != "B":
             self._anchors = [*self._anchors[-1:], item]
@@ -220,15 +220,17 @@ class Fields:
                 self._pictures.popitem(last=False)
 
 
-def _between(item: Item, others: list[Item | None], key: int) -> tuple[np.ndarray, np.ndarray, bool] | None:
+def _between(
+    item: PendingFrame, others: list[PendingFrame | None], key: int
+) -> tuple[np.ndarray, np.ndarray, bool] | None:
     """A field for a frame without vectors, from those of the frames on its two sides; None without them."""
-    there = [other for other in others if other is not None and key in other.ways]
+    there = [other for other in others if other is not None and key in other.chains]
     before = max((o for o in there if o.number < item.number), key=lambda o: o.number, default=None)
     after = min((o for o in there if o.number > item.number), key=lambda o: o.number, default=None)
-    if before is None or after is None or after.ways[key][0] is True:
+    if before is None or after is None or after.chains[key][0] is True:
         return None
-    later: np.ndarray = after.ways[key][0][0]
-    earlier = np.zeros_like(later) if before.ways[key][0] is True else before.ways[key][0][0]
+    later: np.ndarray = after.chains[key][0][0]
+    earlier = np.zeros_like(later) if before.chains[key][0] is True else before.chains[key][0][0]
     share = (item.number - before.number) / (after.number - before.number)
     vectors = np.rint(earlier + (later.astype(np.float32) - earlier) * share).astype(np.int16)
     return vectors, np.zeros(vectors.shape[:2], np.bool_), False

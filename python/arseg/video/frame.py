@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from ._colours import rgb
-from ._fields import Item
+from ._fields import PendingFrame
 from .errors import UnsupportedStreamError
 from .motion import BlockField
 
@@ -50,7 +50,7 @@ class VideoFrame:
     stream: str | None = field(default=None, repr=False, compare=False)
 
 
-def video_frame(item: Item, stream: str, path: str | os.PathLike[str]) -> VideoFrame:
+def video_frame(item: PendingFrame, stream: str, path: str | os.PathLike[str]) -> VideoFrame:
     """The frame that a picture with its field is for users; `path` is for messages."""
     decoded = item.decoded
     try:

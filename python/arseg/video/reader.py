@@ -16,7 +16,7 @@ from arseg.errors import InputError
 from ._colours import Colours
 from ._connection import Connection, Connector
 from ._field_builder import FieldBuilder
-from ._fields import Item
+from ._fields import PendingFrame
 from ._live import is_live, pauses
 from ._pictures import Decoded
 from ._recoding import recoded
@@ -223,7 +223,7 @@ class VideoReader:
             self._connector.disconnect(connection.source)
             connection = self._again(builder) if self._live else None
 
-    def _with_fields(self, frames: Iterator[Decoded], builder: FieldBuilder) -> Iterator[Item]:
+    def _with_fields(self, frames: Iterator[Decoded], builder: FieldBuilder) -> Iterator[PendingFrame]:
         """The frames that are shown, with their fields to the keyframe; what is wrong with the stream comes last."""
         if self.transcoding is not None:
             builder.transcoded = True
@@ -245,7 +245,7 @@ class VideoReader:
         if ended is not None:
             raise ended
 
-    def _added(self, builder: FieldBuilder, decoded: Decoded) -> list[Item]:
+    def _added(self, builder: FieldBuilder, decoded: Decoded) -> list[PendingFrame]:
         try:
             return builder.add(decoded)
         except ValueError as error:
