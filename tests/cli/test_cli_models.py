@@ -22,7 +22,7 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     assert (code, err) == (0, "")
     assert out == "both.safetensors: cityscapes-bise18, both networks, for frames at 0.5x, 348 tensors\n"
     encode((image for image, _ in StreetScene(2, width=96, height=72).frames(3)), tmp_path / "street.mp4", rate=15)
-    code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "--labels", "labels")
+    code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "--labels", "labels", "--height", 72)
     assert code == 0
     with Image.open(tmp_path / "labels" / "000002.png") as picture:
         assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
@@ -32,7 +32,9 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     assert code == 0 and found["hr"] > found["average"] > found["ar"] > found["lr"] > 0
     code, _, err = arseg("demo", "--weights", "both.safetensors")
     assert code == 2 and "CamVid's 11 classes, and these weights know Cityscapes's 19 classes; give a video" in err
-    assert arseg("demo", "street.mp4", "--weights", "both.safetensors", "-o", "d")[0] == 0, "its own classes, drawn"
+    assert arseg("demo", "street.mp4", "--weights", "both.safetensors", "-o", "d", "--height", 72)[0] == 0, (
+        "its own classes, drawn"
+    )
     for split in ("val", "valannot"):
         (tmp_path / "camvid" / split).mkdir(parents=True)
         Image.new("RGB" if split == "val" else "L", (32, 32)).save(tmp_path / "camvid" / split / "a.png")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from arseg.data.street import StreetScene
+from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import encode
 
@@ -43,7 +44,7 @@ def test_memory_that_is_out_is_one_line(arseg, weights, video, tmp_path, monkeyp
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     with monkeypatch.context() as patch:
-        patch.setattr(VideoSegmenter, "_logits", full)
+        patch.setattr(ARSegNet, "keyframe", full)
         code, out, err = arseg("segment", video, "-o", "o.mp4", "--weights", weights)
     assert (code, out) == (2, "") and not (tmp_path / "o.mp4").exists()
     (line,) = [line for line in err.splitlines() if line.startswith("arseg: ")]

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +14,14 @@ from pathlib import Path
 
 import av
 import pytest
+from helpers.told import that_tells_of_frame
 from helpers.video_clips import pan, write_av
 
 from arseg.interruptions import SIGNALS, Interruptions, exit_on_signals
 from arseg.segment.outputs import LabelMaps, Overlay
 from arseg.segment.run import segment_file
 from arseg.segment.segmenter import VideoSegmenter
-from arseg.video import ResolutionChangedError, VideoReader, _live, transcode
+from arseg.video import ResolutionChangedError, VideoReader, transcode
 
 FRAMES = 48
 
@@ -63,7 +63,7 @@ def frames_in(path: Path) -> int:
 
 
 def test_a_source_that_goes_away_leaves_what_was_recorded(arseg, weights, recording, monkeypatch):
-    monkeypatch.setattr(_live.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     with camera(recording, stays=False) as url:
         code, out, err = arseg("segment", url, "-o", "o.mp4", "--labels", "l", "--weights", weights, "--reconnect", 1)
     assert (code, out) == (2, ""), err
@@ -76,20 +76,17 @@ def test_a_source_that_goes_away_leaves_what_was_recorded(arseg, weights, record
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_recording(weights, recording, tmp_path):
-    command = [sys.executable, "-m", "arseg.cli", "segment", "URL", "-o", "o.mp4", "--labels", "l"]
-    command += ["--weights", str(weights), "--timeout", "1"]
+    options = ("-o", "o.mp4", "--labels", "l", "--weights", str(weights), "--timeout", "1")
     with camera(recording, stays=True) as url:
-        command[4] = url
-        running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while not (tmp_path / f".l.part/{FRAMES - 9:06d}.png").exists() and time.monotonic() < deadline:
-            assert running.poll() is None
-            time.sleep(0.05)
+        command = that_tells_of_frame(FRAMES - 9, "segment", url, *options)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        running = subprocess.Popen(command, cwd=tmp_path, text=True, **pipes)
+        assert running.stdout.readline() == f"frame {FRAMES - 9}\n"
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     count = len(os.listdir(tmp_path / "l"))
-    assert FRAMES - 8 <= count <= FRAMES and frames_in(tmp_path / "o.mp4") == count
+    assert FRAMES - 9 <= count <= FRAMES and frames_in(tmp_path / "o.mp4") == count
     assert f"ended early; what there was until then is kept, {count} frames" in err and "Traceback" not in err
     assert sorted(os.listdir(tmp_path)) == ["l", "o.mp4"]
 

@@ -9,6 +9,7 @@ import pytest
 
 from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
+from arseg.data.street.world import World
 
 pytestmark = pytest.mark.slow  # renders
 
@@ -122,8 +123,11 @@ def test_same_moment_at_another_rate() -> None:
 def test_texture_moves_with_the_road(seed: int) -> None:
     """A patch of road, looked up where the camera's motion says it was, is the same patch."""
     street = StreetScene(seed, width=240, height=180, speed=6.0)
+    world = World(street.seed, street.speed)
     before, after = street.frame(40), street.frame(41)
-    view_before, view_after = street._view(40 / street.rate), street._view(41 / street.rate)
+    view_before, view_after = (
+        world.drive.view(frame / street.rate, world.course, street.width, street.height) for frame in (40, 41)
+    )
     rows, columns = np.mgrid[125:160, 90:150]
     depth = view_after.focal * view_after.height / (rows + 0.5 - view_after.horizon)
     across = (columns + 0.5 - view_after.centre_x) * depth / view_after.focal + view_after.across
@@ -131,7 +135,7 @@ def test_texture_moves_with_the_road(seed: int) -> None:
     old_depth = depth + view_after.along - view_before.along
     x = view_before.x(across, old_depth) - 0.5
     y = view_before.y(0.0, old_depth) - 0.5
-    flip = (lambda image: image[:, ::-1]) if street._world.mirror else (lambda image: image)
+    flip = (lambda image: image[:, ::-1]) if world.mirror else (lambda image: image)
     old, new = flip(before[0]).astype(float).mean(-1), flip(after[0]).astype(float).mean(-1)
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     fx, fy = x - x0, y - y0

@@ -10,7 +10,7 @@ from arseg_ext import oracle
 
 WINDOWS = (3, 5, 7, 9, 11, (3, 7))
 # N, C, Cv, H, W: a tile and a rest, channels of whole vectors and not, more channels than one chunk.
-SIZES = ((1, 8, 8, 19, 35), (2, 40, 24, 9, 21), (1, 64, 64, 10, 18), (1, 72, 136, 5, 17), (1, 5, 3, 7, 6))
+SIZES = ((1, 8, 8, 19, 35), (2, 40, 24, 5, 21), (1, 64, 64, 5, 18), (1, 72, 136, 5, 17), (1, 5, 3, 7, 6))
 # For the kernel that takes everything, and has no tiles.
 SMALL = ((1, 8, 8, 9, 13), (2, 5, 3, 6, 7), (1, 40, 72, 3, 5))
 GRADIENT_TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}

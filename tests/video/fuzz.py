@@ -209,8 +209,8 @@ def check(path: Path, on_error: str) -> str:
     """
     last, time = -1, None
     try:
-        with VideoReader(path, on_error=on_error, gop=GOP, block=4 + 4 * (on_error == "resync")) as reader:  # type: ignore[arg-type]
-            block = reader._block
+        block = 4 + 4 * (on_error == "resync")
+        with VideoReader(path, on_error=on_error, gop=GOP, block=block) as reader:  # type: ignore[arg-type]
             for frame in reader:
                 assert frame.index > last, f"index {frame.index} after {last}"
                 last = frame.index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -14,7 +15,7 @@ import av
 import pytest
 from helpers.video_clips import pan, write_av
 
-from arseg.video import ConnectionLostError, NotAVideoError, VideoFrame, VideoReader, _live
+from arseg.video import ConnectionLostError, NotAVideoError, VideoFrame, VideoReader
 from arseg.video._live import is_live, pauses
 
 GOP = 12
@@ -25,7 +26,7 @@ PACKET = 188
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between attempts take no time; the list tells how long they would have been."""
     taken: list[float] = []
-    monkeypatch.setattr(_live.time, "sleep", taken.append)
+    monkeypatch.setattr(time, "sleep", taken.append)
     return taken
 
 

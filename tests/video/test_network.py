@@ -176,7 +176,10 @@ def test_no_such_protocol_no_tls_no_video(host: str) -> None:
 
 
 def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_resolves", lambda host: False)
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     error = av.error.OSError(5, "Input/output error", "http://alice:hunter2@nosuch.invalid/")
     text = diagnosis.not_opened("http://alice:hunter2@nosuch.invalid/", error)
     assert text == (
