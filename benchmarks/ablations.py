@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from arseg.camvid_classes import CLASSES
 from arseg.data.camvid import CamVid
 from arseg.evaluate.by_distance import Scores, run_passes
 from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
+from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import make_fusion
 from arseg.segment.segmenter import Group, VideoSegmenter
@@ -103,7 +103,7 @@ def score(
     data = CamVid(camvid, "val")
     frames = [data[index] for index in range(len(data))]
     segmenter = VideoSegmenter(model, mode=mode, gop=GOP)  # type: ignore[arg-type]
-    scores = {name: Scores([ConfusionMatrix(len(CLASSES)) for _ in range(GOP)]) for name in changes}
+    scores = {name: Scores([ConfusionMatrix(len(CAMVID.classes)) for _ in range(GOP)]) for name in changes}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.mp4"
         for one in run_passes(frames, gop=GOP, rate=15, crf=23, offsets=offsets):

@@ -21,14 +21,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import arseg
-from arseg import camvid_classes as camvid
 from arseg.acceleration.cut_network import logits_of
 from arseg.acceleration.network_source import network_from
 from arseg.data.augment import jitter, random_view
 from arseg.data.stills import Still, camvid_stills, fingerprint
 from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
-from arseg.labels import CAMVID, LabelSet
+from arseg.labels import CAMVID, IGNORED, LabelSet, targets
 from arseg.preprocess import normalise
 from arseg.train.adapt import AdaptRecipe, adapt
 from arseg.train.default.hr import class_weights
@@ -53,7 +52,7 @@ TEACHERS = (
     Teacher("timm:efficientnet_lite0?num_classes=11", "encoder with ImageNet weights", 500),
 )
 RECIPE = AdaptRecipe(steps=600, batch=4, crop=(192, 256), height=270, measured=16)
-COUNT = len(camvid.CLASSES)
+COUNT = len(CAMVID.classes)
 
 
 def new_network(teacher: Teacher) -> nn.Module:
@@ -88,12 +87,12 @@ def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
         (image,) = jitter([torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)], rng, 0.3)
         return {
             "image": normalise(image, label_set.mean, label_set.std),
-            "label": torch.from_numpy(np.stack(labels)).long(),
+            "label": torch.from_numpy(targets(np.stack(labels), COUNT)),
         }
 
     def loss(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = logits_of(network(batch["image"]))
-        return {"segmentation": F.cross_entropy(logits, batch["label"], weights, ignore_index=camvid.IGNORE)}
+        return {"segmentation": F.cross_entropy(logits, batch["label"], weights, ignore_index=IGNORED)}
 
     state = train(
         network,

@@ -19,11 +19,12 @@ import av
 import numpy as np
 from motion_clips import GOP, TITLES, facts, save, write
 
-from arseg.camvid_classes import CLASSES, IGNORE
 from arseg.data.camvid import CamVid
+from arseg.labels import CAMVID, CAMVID_VOID
 from arseg.video import BlockField, VideoReader, encode
 
 RATE = 15
+COUNT = len(CAMVID_VOID.classes)
 
 
 def moved(labels: np.ndarray, motion: BlockField) -> np.ndarray:
@@ -38,15 +39,15 @@ def moved(labels: np.ndarray, motion: BlockField) -> np.ndarray:
 
 def counted(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """int64 `[12, 12]`: pixels by true and by given label."""
-    pairs = truth.astype(np.int64) * (IGNORE + 1) + labels
-    return np.bincount(pairs.ravel(), minlength=(IGNORE + 1) ** 2).reshape(IGNORE + 1, IGNORE + 1)
+    pairs = truth.astype(np.int64) * COUNT + labels
+    return np.bincount(pairs.ravel(), minlength=COUNT**2).reshape(COUNT, COUNT)
 
 
 def scores(counts: np.ndarray) -> dict[str, float]:
     """Pixel accuracy and mIoU in percent, of pixels whose true label is not void."""
-    known = counts[: len(CLASSES)]
+    known = counts[: len(CAMVID.classes)]
     hits = known.diagonal()
-    union = known.sum(1) + known.sum(0)[: len(CLASSES)] - hits
+    union = known.sum(1) + known.sum(0)[: len(CAMVID.classes)] - hits
     return {"pixels": 100 * hits.sum() / known.sum(), "miou": 100 * float(np.mean(hits[union > 0] / union[union > 0]))}
 
 
@@ -63,7 +64,7 @@ def write_run(images: list[np.ndarray], path: Path, name: str) -> None:
 
 
 def measure(images: list[np.ndarray], labels: list[np.ndarray], name: str) -> dict:
-    counts = np.zeros((2, GOP, IGNORE + 1, IGNORE + 1), np.int64)
+    counts = np.zeros((2, GOP, COUNT, COUNT), np.int64)
     origins: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.mp4"

@@ -1,4 +1,4 @@
-"""What a network's class ids mean, and what its input is normalised with: travels with its weights."""
+"""Label sets: what a network's class ids mean, and what its input is normalised with; they travel with its weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from arseg import camvid_classes as camvid
 from arseg.errors import InputError
 
 RGB = tuple[float, float, float]
+
+IGNORED = 255
+"""The id of pixels that count in no loss and no score.
+
+The one rule, for whatever reads labels: an id that is no class of the label set is ignored. Readers of data sets and
+`arseg prepare` write 255 for it; losses ignore 255 alone, and `targets` makes it of every other id past the classes;
+scores leave out all of them. CamVid's Void (11) is a class of `CAMVID_VOID` and, by this rule, ignored under `CAMVID`.
+"""
+
+VOID = "void"
+"""Name of a class that means "none of the others": networks may predict it, and scores may leave it out."""
 
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
@@ -80,6 +90,11 @@ class LabelSet:
         return f"{whose}{len(self.classes)} classes"
 
     @property
+    def void(self) -> int | None:
+        """The id of the class `VOID`; None where there is none."""
+        return self.classes.index(VOID) if VOID in self.classes else None
+
+    @property
     def named(self) -> bool:
         """Whether the classes have names of their own."""
         return self.classes != _unnamed(len(self.classes))
@@ -108,6 +123,11 @@ class LabelSet:
             raise InputError(f"labels: not a label set ({error!r})") from error
 
 
+def targets(label: np.ndarray, num_classes: int) -> np.ndarray:
+    """A label map as a loss takes it: uint8 `[..., H, W]` -> int64, ids from `num_classes` on made `IGNORED`."""
+    return np.where(label < num_classes, label, IGNORED).astype(np.int64)
+
+
 def _unnamed(count: int) -> tuple[str, ...]:
     return tuple(f"class {label}" for label in range(count))
 
@@ -121,6 +141,37 @@ def voc_palette(count: int) -> list[tuple[int, ...]]:
     return [tuple(shade(label, channel) for channel in range(3)) for label in range(count)]
 
 
+_CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+_CAMVID_PALETTE = np.array(
+    [
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+        (0, 0, 0),
+    ],
+    dtype=np.uint8,
+)
+_CAMVID_NORMALIZATION: tuple[RGB, RGB] = (0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)
 _CITYSCAPES_CLASSES = (
     "road",
     "sidewalk",
@@ -168,10 +219,10 @@ _CITYSCAPES_PALETTE = np.array(
     dtype=np.uint8,
 )
 
-CAMVID = LabelSet("CamVid", camvid.CLASSES, camvid.PALETTE, camvid.MEAN, camvid.STD)
-"""CamVid's 11 classes: of the default network."""
+CAMVID = LabelSet("CamVid", _CAMVID_CLASSES, _CAMVID_PALETTE, *_CAMVID_NORMALIZATION)
+"""CamVid's 11 classes, those of the default network; colours and statistics of RGB are the data set's own."""
 
-CAMVID_VOID = LabelSet("CamVid", (*camvid.CLASSES, "void"), camvid.PALETTE, camvid.MEAN, camvid.STD)
+CAMVID_VOID = LabelSet("CamVid", (*_CAMVID_CLASSES, VOID), _CAMVID_PALETTE, *_CAMVID_NORMALIZATION)
 """CamVid's 11 classes and Void, which the paper's networks predict as well."""
 
 CITYSCAPES = LabelSet("Cityscapes", _CITYSCAPES_CLASSES, _CITYSCAPES_PALETTE, IMAGENET_MEAN, IMAGENET_STD)
@@ -181,3 +232,10 @@ CITYSCAPES_BISENET = LabelSet(
     "Cityscapes", _CITYSCAPES_CLASSES, _CITYSCAPES_PALETTE, (0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)
 )
 """Cityscapes' 19 train ids; the data set's own statistics, as the paper's BiSeNet takes them."""
+
+NORMALIZATIONS: Mapping[str, tuple[RGB, RGB]] = {
+    "camvid": (CAMVID.mean, CAMVID.std),
+    "imagenet": (CITYSCAPES.mean, CITYSCAPES.std),
+    "cityscapes-bise": (CITYSCAPES_BISENET.mean, CITYSCAPES_BISENET.std),
+}
+"""RGB mean and standard deviation of values in 0..1, by the names that recipes use."""

@@ -3,11 +3,10 @@ import pytest
 from helpers.dataset_trees import save, street
 from PIL import Image
 
-from arseg.camvid_classes import CLASSES
-from arseg.camvid_classes import PALETTE as SMALL_PALETTE
 from arseg.data.camvid import PALETTE, CamVid
 from arseg.data.stills import ROWS, camvid_stills
 from arseg.errors import InputError
+from arseg.labels import CAMVID
 
 
 def write(root, name, value, annotated=True):
@@ -55,10 +54,10 @@ def test_every_layout_gives_the_same(tmp_path, kind):
     np.testing.assert_array_equal(data[0][1], label)
 
 
-@pytest.mark.parametrize("colours", [PALETTE, SMALL_PALETTE])
+@pytest.mark.parametrize("colours", [PALETTE, CAMVID.palette])
 def test_colours_of_either_distribution(tmp_path, colours):
     image, label = street(1)[0]
-    assert (label == CLASSES.index("pavement")).any(), "whose colour differs"
+    assert (label == CAMVID.classes.index("pavement")).any(), "whose colour differs"
     save(image, tmp_path / "train" / "a.png")
     save(colours[label], tmp_path / "train_labels" / "a_L.png")
     np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
@@ -127,8 +126,8 @@ def test_a_broken_label_is_a_sentence(tmp_path):
 
 
 def test_a_colour_for_each_class():
-    assert len(CLASSES) == 11 and SMALL_PALETTE.shape == (12, 3)
-    assert len({tuple(c) for c in SMALL_PALETTE.tolist()}) == 12
+    assert len(CAMVID.classes) == 11 and CAMVID.palette.shape == (12, 3)
+    assert len({tuple(c) for c in CAMVID.palette.tolist()}) == 12
 
 
 def test_the_distribution_we_train_on(shared):

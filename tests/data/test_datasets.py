@@ -9,7 +9,6 @@ from PIL import Image
 
 from arseg.data.camvid import NUMBERING, PALETTE, camvid_frames, frame_number, ids_of_colours, labelled_run
 from arseg.data.cityscapes import CLASSES, LABEL_IDS, cityscapes_frames, train_ids
-from arseg.data.datasets import STATISTICS
 from arseg.errors import InputError
 
 
@@ -119,13 +118,6 @@ def test_faults_name_what_is_missing(tmp_path):
     data = camvid_frames(tmp_path / "camvid")
     with pytest.raises(InputError, match=r"_L\.png: expected the size of .*, 96x72, got 4x3"):
         [data[i] for i in range(2)]
-
-
-def test_three_ways_to_normalise():
-    assert set(STATISTICS) == {"camvid", "imagenet", "cityscapes-bise"}
-    assert STATISTICS["cityscapes-bise"] == ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115))
-    assert STATISTICS["imagenet"] == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert STATISTICS["camvid"][0] == (0.39068785, 0.40521392, 0.41434407)
 
 
 def test_the_distribution_at_480(shared):

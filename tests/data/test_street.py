@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
 from arseg.data.street.world import World
+from arseg.labels import CAMVID
 
 pytestmark = pytest.mark.slow  # renders
 
-SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CLASSES))
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CAMVID.classes))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_shapes_and_ids(clip: list[tuple[np.ndarray, np.ndarray]]) -> None:
     for rgb, labels in clip:
         assert rgb.shape == (180, 240, 3) and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
         assert labels.shape == (180, 240) and labels.dtype == np.uint8 and labels.flags.c_contiguous
-        assert labels.max() < len(CLASSES)
+        assert labels.max() < len(CAMVID.classes)
 
 
 def test_same_bits_in_any_order(clip: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -66,7 +66,7 @@ def test_every_class_appears(seed: int) -> None:
     street = StreetScene(seed, width=240, height=180)
     counts = sum(np.bincount(street.frame(index)[1].ravel(), minlength=11) for index in range(0, 240, 12))
     shares = np.asarray(counts) / np.sum(counts)
-    assert (shares > 0).all(), dict(zip(CLASSES, shares, strict=True))
+    assert (shares > 0).all(), dict(zip(CAMVID.classes, shares, strict=True))
     assert 0.15 < shares[ROAD] < 0.5 and 0.04 < shares[SKY] < 0.35 and 0.05 < shares[BUILDING] < 0.5
     assert shares[[POLE, SIGN, PEDESTRIAN, BICYCLIST]].max() < 0.08
 
@@ -155,7 +155,7 @@ def test_odd_and_tiny_sizes(width: int, height: int) -> None:
     for index in (0, 33):
         rgb, labels = street.frame(index)
         assert rgb.shape == (height, width, 3) and labels.shape == (height, width)
-        assert labels.max() < len(CLASSES)
+        assert labels.max() < len(CAMVID.classes)
 
 
 def test_standing_camera_and_late_frames() -> None:

@@ -9,7 +9,6 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from arseg.camvid_classes import IGNORE
 from arseg.train import distributed, losses
 from arseg.train.default.hr import segmentation_loss
 from arseg.train.loop import Schedule, train
@@ -39,7 +38,7 @@ def fit(folder: Path, *, accumulate: int = 1, stop: int | None = None) -> dict[s
         if stop is not None and calls > stop:
             raise KeyboardInterrupt
         logits, label = model(batch["x"]), batch["label"]
-        ours = segmentation_loss(logits, label.where(label != 255, IGNORE), torch.tensor([1.0, 2.0, 3.0, 0.5]), 0.5)
+        ours = segmentation_loss(logits, label, torch.tensor([1.0, 2.0, 3.0, 0.5]), 0.5)
         return {**ours, "hard": ohem_loss(logits, label), "plain": losses.segmentation_loss(logits, label)}
 
     return train(

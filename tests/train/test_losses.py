@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from arseg.labels import IGNORED
 from arseg.train import losses
 
 
 def sample(classes=5, size=(8, 12), batch=2):
     labels = torch.randint(0, classes, (batch, *size))
-    labels[:, :2] = losses.IGNORE
+    labels[:, :2] = IGNORED
     return torch.randn(batch, classes, *size, requires_grad=True), labels
 
 
@@ -33,7 +34,7 @@ def test_small_logits_are_resized_with_the_corners_in_place():
 @pytest.mark.parametrize("loss", [losses.segmentation_loss, losses.ohem_loss])
 def test_no_labelled_pixel_gives_zero_and_zero_gradient(loss):
     logits, labels = sample()
-    value = loss(logits, torch.full_like(labels, losses.IGNORE))
+    value = loss(logits, torch.full_like(labels, IGNORED))
     value.backward()
     assert value == 0 and not logits.grad.any()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
 from arseg.evaluate.metrics import ConfusionMatrix
+from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import encode
@@ -31,7 +31,7 @@ def test_a_street_is_segmented(model, tmp_path):
     encode((image for image, _ in frames), tmp_path / "street.mp4", rate=15)
     miou = {}
     for mode in ("hr", "lr", "ar"):
-        scores = ConfusionMatrix(len(CLASSES))
+        scores = ConfusionMatrix(len(CAMVID.classes))
         for result in VideoSegmenter(model, mode=mode).stream(tmp_path / "street.mp4"):
             scores.add(frames[result.index][1], result.labels)
         miou[mode] = scores.miou()

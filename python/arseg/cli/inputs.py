@@ -108,10 +108,10 @@ def passes_of(
     camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool
 ) -> tuple[list[Any], int, tuple[str, tuple[str, ...]]]:
     """The videos to score, frames from keyframe to keyframe, and what the labels are: the data's name and classes."""
-    from arseg.camvid_classes import CLASSES
     from arseg.data.camvid import CamVid
     from arseg.data.prepared import Prepared
     from arseg.evaluate.by_distance import prepared_passes, run_passes
+    from arseg.labels import CAMVID
 
     if (camvid is None) == (prepared is None):
         raise InputError("--camvid, --prepared: give one of them")
@@ -122,7 +122,7 @@ def passes_of(
     split = CamVid(camvid, "val")
     frames = [split[index] for index in range(len(split))]
     passes = list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None))
-    return passes, gop, ("CamVid", CLASSES)
+    return passes, gop, (CAMVID.name, CAMVID.classes)
 
 
 def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

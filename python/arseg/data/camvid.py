@@ -12,18 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from arseg import camvid_classes as camvid
 from arseg.errors import InputError
 from arseg.files import StrPath
-from arseg.labels import CAMVID_VOID
+from arseg.labels import CAMVID_VOID, IGNORED
 
-from .datasets import IGNORE, Labelled, LabelledFrames, Void, picture_files
+from .datasets import Labelled, LabelledFrames, Void, picture_files
 from .extract import extract, video_files
 
 CLASSES = CAMVID_VOID.classes
 VOID = 11
 
-PALETTE = camvid.PALETTE.copy()
+PALETTE = CAMVID_VOID.palette.copy()
 PALETTE[CLASSES.index("pavement")] = (0, 0, 192)
 """uint8 [12, 3]: the colours of the original label pictures (pavement has another in the 480x360 distribution)."""
 
@@ -42,10 +41,10 @@ def ids_of_colours(label: np.ndarray, void: Void = "count") -> np.ndarray:
     if label.ndim == 3 and label.shape[2] >= 3:
         key = np.array([1 << 16, 1 << 8, 1], np.int64)
         packed = label[..., :3].astype(np.int64) @ key
-        known = np.concatenate([PALETTE, camvid.PALETTE]).astype(np.int64) @ key  # pavement has two colours
+        known = np.concatenate([PALETTE, CAMVID_VOID.palette]).astype(np.int64) @ key  # pavement has two colours
         order = np.argsort(known, kind="stable")
         place = np.minimum(np.searchsorted(known[order], packed), len(known) - 1)
-        ids = np.where(known[order][place] == packed, order[place] % len(PALETTE), IGNORE).astype(np.uint8)
+        ids = np.where(known[order][place] == packed, order[place] % len(PALETTE), IGNORED).astype(np.uint8)
         grey = (label[..., :3] == label[..., :1]).all()
         if grey and label[..., 0].max() < 64 and label[..., 0].any():
             raise InputError(
@@ -54,10 +53,10 @@ def ids_of_colours(label: np.ndarray, void: Void = "count") -> np.ndarray:
     elif label.dtype == np.bool_:
         raise InputError("expected ids of classes or colours, got a picture of one bit")
     elif label.ndim == 2:
-        ids = np.where(label < len(CLASSES), label, IGNORE).astype(np.uint8)
+        ids = np.where(label < len(CLASSES), label, IGNORED).astype(np.uint8)
     else:
         raise InputError(f"expected colours [H, W, 3] or ids [H, W], got {list(label.shape)}")
-    return np.where(ids == VOID, np.uint8(IGNORE), ids) if void == "ignore" else ids
+    return np.where(ids == VOID, np.uint8(IGNORED), ids) if void == "ignore" else ids
 
 
 def camvid_frames(
@@ -218,7 +217,7 @@ class CamVid:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, label = self._frames[index]
-        return image, np.minimum(label, np.uint8(camvid.IGNORE))
+        return image, np.minimum(label, np.uint8(VOID))
 
 
 def labelled_run(data: LabelledFrames) -> LabelledFrames:

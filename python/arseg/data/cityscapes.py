@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from arseg.errors import InputError
-from arseg.labels import CITYSCAPES
+from arseg.labels import CITYSCAPES, IGNORED
 
-from .datasets import IGNORE, Labelled, LabelledFrames
+from .datasets import Labelled, LabelledFrames
 
 CLASSES = CITYSCAPES.classes
 
@@ -26,7 +26,7 @@ SNIPPET = 30
 LABELLED = 19
 """Frames of a snippet, and the place of the labelled one in it, from 0."""
 
-_TRAIN_IDS = np.full(256, IGNORE, np.uint8)
+_TRAIN_IDS = np.full(256, IGNORED, np.uint8)
 _TRAIN_IDS[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
 
 

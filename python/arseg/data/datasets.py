@@ -1,11 +1,11 @@
 """Labelled frames of the published data sets, as ids of classes, with the frames before them.
 
-Labels are read as uint8 ids of the data set's classes; 255 (`IGNORE`) is every pixel that counts in nothing.
+Labels are read as uint8 ids of the data set's classes; 255 (`arseg.labels.IGNORED`) is every pixel without one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,21 +14,9 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import InputError
-from arseg.labels import CAMVID, CITYSCAPES, CITYSCAPES_BISENET, RGB
-
-IGNORE = 255
-"""Label of pixels that count in no loss and no score."""
 
 Void = Literal["count", "ignore"]
 """What becomes of CamVid's Void, class 11: a class as the others, as in the paper, or ignored."""
-
-
-STATISTICS: Mapping[str, tuple[RGB, RGB]] = {
-    "camvid": (CAMVID.mean, CAMVID.std),
-    "imagenet": (CITYSCAPES.mean, CITYSCAPES.std),
-    "cityscapes-bise": (CITYSCAPES_BISENET.mean, CITYSCAPES_BISENET.std),
-}
-"""RGB mean and standard deviation, of values in 0..1: of CamVid, of PSPNet and of BiSeNet on Cityscapes."""
 
 
 @dataclass(frozen=True)

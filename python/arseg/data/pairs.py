@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from arseg.camvid_classes import IGNORE
+from arseg.labels import IGNORED
 from arseg.video import VideoReader, encode
 from arseg.video.names import video_file
 
@@ -31,7 +31,7 @@ class Clip:
     Attributes:
         key: uint8 `[H, W, 3]`, the decoded keyframe.
         images: uint8 `[K, H, W, 3]`, decoded frames at `distances`.
-        labels: uint8 `[K, H, W]`; all `IGNORE` in clips of unlabelled video.
+        labels: uint8 `[K, H, W]`; all `IGNORED` in clips of unlabelled video.
         vectors: int16 `[K, Hb, Wb, 2]`, quarter-pel, frame -> keyframe, at blocks of 4 pixels.
         distances: int64 `[K]`, frames since the keyframe, 1..11.
     """
@@ -125,7 +125,7 @@ def _windows(frames: Sequence[np.ndarray], size: tuple[int, int], rng: np.random
     h, w = size[0] * scale, size[1] * scale
     left, top = rng.random() * (width - w), rng.random() * (height - h)
     box = (left, top, min(left + w, width), min(top + h, height))
-    label = np.full(size, IGNORE, np.uint8)
+    label = np.full(size, IGNORED, np.uint8)
     return [
         (np.asarray(Image.fromarray(f).resize(size[::-1], Image.Resampling.BICUBIC, box=box)), label) for f in frames
     ]

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from arseg import camvid_classes as camvid
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError
-from arseg.labels import LabelSet
+from arseg.labels import CAMVID, VOID, LabelSet
 from arseg.memory import workers_ended
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.modes import Mode
@@ -24,8 +23,6 @@ from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoReader, encode
 
 from .metrics import ConfusionMatrix
-
-VOID = "void"
 
 
 @dataclass
@@ -39,7 +36,7 @@ class Scores:
     """
 
     by_distance: list[ConfusionMatrix] = field(default_factory=list)
-    classes: tuple[str, ...] = camvid.CLASSES
+    classes: tuple[str, ...] = CAMVID.classes
     void: int | None = None
     count_void: bool = False
 
@@ -209,7 +206,7 @@ def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
     if VOID in names:
         return names, names.index(VOID)
     # CamVid's labels know Void even where the network does not.
-    return (*names, VOID) if names == camvid.CLASSES else names, len(names) if names == camvid.CLASSES else None
+    return (*names, VOID) if names == CAMVID.classes else names, len(names) if names == CAMVID.classes else None
 
 
 def _outputs(model: ARSegNet) -> int:

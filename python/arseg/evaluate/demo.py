@@ -15,12 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from arseg.camvid_classes import CLASSES
 from arseg.data.street import StreetScene
 from arseg.data.street.recording import record
 from arseg.errors import InputError
 from arseg.files import StrPath, filling, same_file, save_json, save_png
-from arseg.labels import LabelSet
+from arseg.labels import CAMVID, LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.preprocess import input_size
 from arseg.segment import draw
@@ -48,7 +47,7 @@ class Measured:
 
     segmenter: VideoSegmenter
     group: Group = field(default_factory=Group)
-    scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASSES)))
+    scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CAMVID.classes)))
     milliseconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})  # keyframe or not
 
     def frames(self) -> int:
@@ -124,9 +123,9 @@ def run_demo(
         # What is no video is said before a folder is made.
         with VideoReader(video, stream=stream, timeout=timeout):
             pass
-    elif labels.classes != CLASSES:
+    elif labels.classes != CAMVID.classes:
         raise InputError(
-            f"video: the synthetic street has CamVid's {len(CLASSES)} classes, and these weights know "
+            f"video: the synthetic street has CamVid's {len(CAMVID.classes)} classes, and these weights know "
             f"{labels}; give a video of your own"
         )
     with results(out) as folder, progress_bar(console) as progress:

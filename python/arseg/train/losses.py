@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import distributed
+from arseg.labels import IGNORED
 
-IGNORE = 255
-"""Label of pixels that count in no loss."""
+from . import distributed
 
 
 def at_size(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -26,7 +25,7 @@ def at_size(x: Tensor, size: Sequence[int]) -> Tensor:
     return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORED) -> Tensor:
     """Cross-entropy, the mean over the labelled pixels; 0 where there is none.
 
     Args:
@@ -43,21 +42,21 @@ def segmentation_loss(logits: Tensor, labels: Tensor, *, weight: Tensor | None =
     return distributed.mean_of(summed, total.float())
 
 
-def classes_present(labels: Tensor, classes: int, *, ignore: int = IGNORE) -> Tensor:
+def classes_present(labels: Tensor, classes: int, *, ignore: int = IGNORED) -> Tensor:
     """`[N, H, W]` labels -> float32 `[N, classes]`: 1 where a class occurs in the image."""
     flat = labels.flatten(1)
     seen = torch.zeros(len(flat), classes + 1, device=labels.device)
     return seen.scatter_(1, flat.masked_fill(flat == ignore, classes), 1.0)[:, :classes]
 
 
-def presence_loss(logits: Tensor, labels: Tensor, *, ignore: int = IGNORE) -> Tensor:
+def presence_loss(logits: Tensor, labels: Tensor, *, ignore: int = IGNORED) -> Tensor:
     """Binary cross-entropy of an image-wide head: which classes occur. Logits `[N, K]`, labels `[N, H, W]`."""
     wanted = classes_present(labels, logits.shape[1], ignore=ignore)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted)
 
 
 def ohem_loss(
-    logits: Tensor, labels: Tensor, *, threshold: float = 0.7, least: float = 1 / 16, ignore: int = IGNORE
+    logits: Tensor, labels: Tensor, *, threshold: float = 0.7, least: float = 1 / 16, ignore: int = IGNORED
 ) -> Tensor:
     """Cross-entropy over hard pixels only: those whose own class has a probability below `threshold`.
 
@@ -90,7 +89,7 @@ def similarity_loss(feature: Tensor, teacher: Tensor) -> Tensor:
 
 
 def psp_camvid_loss(
-    logits: Tensor, auxiliary: Sequence[Tensor], labels: Tensor, *, share: float = 1.0, ignore: int = IGNORE
+    logits: Tensor, auxiliary: Sequence[Tensor], labels: Tensor, *, share: float = 1.0, ignore: int = IGNORED
 ) -> dict[str, Tensor]:
     """PSPNet on CamVid: likelihood, and `share` times the presence of classes. Parts to be summed."""
     (presence,) = auxiliary
@@ -101,7 +100,7 @@ def psp_camvid_loss(
 
 
 def psp_cityscapes_loss(
-    logits: Tensor, auxiliary: Sequence[Tensor], labels: Tensor, *, share: float = 0.4, ignore: int = IGNORE
+    logits: Tensor, auxiliary: Sequence[Tensor], labels: Tensor, *, share: float = 0.4, ignore: int = IGNORED
 ) -> dict[str, Tensor]:
     """PSPNet on Cityscapes: cross-entropy, and `share` times that of the head on layer 3. Parts to be summed."""
     (early,) = auxiliary
@@ -118,7 +117,7 @@ def bisenet_loss(
     *,
     threshold: float = 0.7,
     least: float = 1 / 16,
-    ignore: int = IGNORE,
+    ignore: int = IGNORED,
 ) -> dict[str, Tensor]:
     """BiSeNet: hard pixels of the output and of the heads at strides 8 and 16, all alike. Parts to be summed."""
     names = ("segmentation", "auxiliary8", "auxiliary16")

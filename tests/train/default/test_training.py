@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from arseg import camvid_classes as camvid
 from arseg.data.augment import paste
 from arseg.data.pairs import GOP, cached_clips, cached_video_clips, still_clip
 from arseg.data.stills import compressed
 from arseg.data.street import StreetScene
 from arseg.errors import InputError
+from arseg.labels import IGNORED
 from arseg.networks.arseg_net import ARSegNet
 from arseg.train.default.ar import ArRecipe, Pairs, fst_loss, sample_pairs, train_ar
 from arseg.train.default.hr import Donors, HrRecipe, class_weights, segmentation_loss, soft_overlap_loss, train_hr
@@ -240,7 +240,7 @@ def test_clips_of_unlabelled_video(video, tmp_path):
     """They lead to their keyframe, count in no score, and are cut and encoded once."""
     (clip,) = cached_video_clips(tmp_path, [video], keep=3)  # every second frame of 24
     assert clip.key.shape == (360, 480, 3) and clip.vectors.shape == (3, 90, 120, 2)
-    assert (clip.labels == camvid.IGNORE).all()
+    assert (clip.labels == IGNORED).all()
     made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     (again,) = cached_video_clips(tmp_path, [video], keep=3)
     np.testing.assert_array_equal(clip.images, again.images)
@@ -266,19 +266,19 @@ def test_compressed_stills_keep_their_labels(stills):
 def test_the_overlap_loss_is_one_minus_the_mean_soft_iou():
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(0, 4, (2, 5, 6), generator=generator)
-    label[label == 3] = camvid.IGNORE
+    label[label == 3] = IGNORED
     probability = torch.randn(2, 5, 5, 6, generator=generator).softmax(1)
-    counted, scores = label != camvid.IGNORE, []
+    counted, scores = label != IGNORED, []
     for c in range(3):  # classes 3 and 4 are absent
         shared = (probability[:, c] * (label == c)).sum()
         scores.append(shared / ((probability[:, c] * counted).sum() + (label == c).sum() - shared))
-    loss = soft_overlap_loss(probability, label, camvid.IGNORE)
+    loss = soft_overlap_loss(probability, label, IGNORED)
     torch.testing.assert_close(loss, 1 - torch.stack(scores).mean())
 
 
 def test_a_batch_without_labels_adds_nothing_to_the_supervised_loss():
     logits = torch.randn(2, 3, 4, 5, requires_grad=True)
-    label = torch.full((2, 4, 5), camvid.IGNORE)
+    label = torch.full((2, 4, 5), IGNORED)
     terms = segmentation_loss(logits, label, torch.ones(3), overlap=1.0)
     assert [term.item() for term in terms.values()] == [0, 0]
     sum(terms.values()).backward()

@@ -17,8 +17,6 @@ Modules: `lanes` packed pixel arithmetic, `light` weather, `textures` tools for 
 
 from __future__ import annotations
 
-from arseg.camvid_classes import CLASSES
-
 from .scene import StreetScene
 
-__all__ = ["CLASSES", "StreetScene"]
+__all__ = ["StreetScene"]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from arseg.camvid_classes import CLASSES
+from arseg.labels import CAMVID
 
 from .camera import View
 from .lanes import ALPHA_SHIFT, EIGHT, FULL, MASK, Floats, Pixels, over, pack, pack_colour
 from .light import Colour, Light
 
-SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CLASSES))
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CAMVID.classes))
 
 NEAR = 0.45
 """What comes closer than this (metres) is cut off or painted as if it were here."""

@@ -82,7 +82,7 @@ class StreetScene:
         """The frame ``index`` (from 0) as ``(rgb, labels)``.
 
         ``rgb`` is uint8 ``[height, width, 3]``; ``labels`` is uint8 ``[height, width]`` with ids 0..10, the classes
-        of `arseg.camvid_classes.CLASSES`. The same index always gives the same bits.
+        of `arseg.labels.CAMVID`. The same index always gives the same bits.
 
         Raises:
             ValueError: ``index`` is not a whole number from 0.

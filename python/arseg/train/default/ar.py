@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from arseg import camvid_classes as camvid
 from arseg.data.augment import jitter, random_view
 from arseg.data.pairs import GOP, Clip, cached_clips, cached_video_clips
 from arseg.data.stills import ROWS, Still, camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
+from arseg.labels import CAMVID, targets
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.folding import fold_batch_norm
 from arseg.preprocess import normalise
@@ -105,9 +105,9 @@ def sample_pairs(sources: Sequence[tuple[Pairs, int]], recipe: ArRecipe, rng: np
             distances.append(clip.distances[k])
     key, image = jitter([torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)], rng, 0.3)
     return {
-        "key": normalise(key, camvid.MEAN, camvid.STD),
-        "image": normalise(image, camvid.MEAN, camvid.STD),
-        "label": torch.from_numpy(np.stack(labels)).long(),
+        "key": normalise(key, CAMVID.mean, CAMVID.std),
+        "image": normalise(image, CAMVID.mean, CAMVID.std),
+        "label": torch.from_numpy(targets(np.stack(labels), len(CAMVID.classes))),
         "motion": torch.from_numpy(np.stack(motion)),
         "distance": torch.tensor(np.array(distances)),
         "frame_size": (shape.height, shape.width),

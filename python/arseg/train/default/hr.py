@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from arseg import camvid_classes as camvid
 from arseg.data.augment import jitter, paste, random_view
 from arseg.data.stills import ROWS, Still, camvid_stills, compressed, fingerprint, street_stills
 from arseg.errors import InputError
 from arseg.files import StrPath
+from arseg.labels import CAMVID, IGNORED, targets
 from arseg.networks.pyramid import PyramidNet
 from arseg.preprocess import normalise
 from arseg.train import distributed
@@ -51,7 +51,7 @@ class HrRecipe:
 LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), rate=6e-4, height=576, seed=1)
 """Goes on from the weights of a first run; the two made those that the package ships."""
 
-RARE = tuple(camvid.CLASSES.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
+RARE = tuple(CAMVID.classes.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
 """Classes that are pasted from one training image into another."""
 
 
@@ -91,8 +91,8 @@ def segmentation_loss(logits: Tensor, label: Tensor, weights: Tensor, overlap: f
     """Weighted cross-entropy, and `overlap` times `soft_overlap_loss`."""
     log_probability = logits.float().log_softmax(1)
     return {
-        "segmentation": distributed.nll_loss(log_probability, label, weights, ignore=camvid.IGNORE),
-        "overlap": overlap * soft_overlap_loss(log_probability.exp(), label, camvid.IGNORE),
+        "segmentation": distributed.nll_loss(log_probability, label, weights, ignore=IGNORED),
+        "overlap": overlap * soft_overlap_loss(log_probability.exp(), label, IGNORED),
     }
 
 
@@ -136,7 +136,10 @@ def sample_stills(
             labels.append(view.label(label, recipe.crop))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     (jittered,) = jitter([stacked], rng, 0.4)
-    return {"image": normalise(jittered, camvid.MEAN, camvid.STD), "label": torch.from_numpy(np.stack(labels)).long()}
+    return {
+        "image": normalise(jittered, CAMVID.mean, CAMVID.std),
+        "label": torch.from_numpy(targets(np.stack(labels), len(CAMVID.classes))),
+    }
 
 
 def rate_groups(net: nn.Module) -> list[dict[str, Any]]:
@@ -180,7 +183,7 @@ def train_hr(
     def sample(_: int, rng: np.random.Generator) -> Batch:
         return sample_stills(sources, donors, recipe, rng)
 
-    classes = len(camvid.CLASSES)
+    classes = len(CAMVID.classes)
     device = torch.device(device)
     weights = class_weights(real, classes).to(device)
     config: dict[str, Any] = {"classes": classes, "channels": recipe.channels, "wide": recipe.wide}

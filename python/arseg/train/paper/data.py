@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ import torch
 from torch import Tensor
 
 from arseg.data.augment import jitter
-from arseg.data.camvid import VOID
-from arseg.data.datasets import IGNORE, STATISTICS, LabelledFrames
+from arseg.data.datasets import LabelledFrames
 from arseg.data.pairs import Clip, cached_clips
 from arseg.data.placement import Placement, random_placement
 from arseg.data.prepared import Pair, Prepared, read_pair
 from arseg.data.stills import camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
+from arseg.labels import CAMVID, IGNORED, NORMALIZATIONS, VOID
 from arseg.preprocess import normalise
 from arseg.train import distributed
 from arseg.train.sampling import Sample
@@ -53,7 +54,7 @@ def _label(placement: Placement, label: np.ndarray) -> Tensor:
 
 def normalised(image: Tensor, recipe: PaperHrRecipe) -> Tensor:
     """RGB 0..255, `[N, 3, H, W]` -> the network's input."""
-    return normalise(image, *STATISTICS[recipe.statistics])
+    return normalise(image, *NORMALIZATIONS[recipe.statistics])
 
 
 class Pairs:
@@ -78,21 +79,18 @@ def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> Pairs:
     for item in items:
         by_name.setdefault(item.name, []).append(item)
     names = sorted(by_name)
+    void = data.classes.index(VOID) if recipe.void == "ignore" and VOID in data.classes else None
     if not names:
         raise InputError(f"{folder}: no labelled frame at the distances {list(recipe.distances)}")
 
     def read(index: int, rng: np.random.Generator) -> Pair:
         choice = by_name[names[index]]
         pair = read_pair(choice[rng.integers(len(choice))], decoded=recipe.images == "decoded")
-        if recipe.void == "ignore" and data.dataset == "camvid":
-            pair = Pair(pair.key, pair.image, np.where(pair.label == VOID, np.uint8(IGNORE), pair.label), *_rest(pair))
-        return pair
+        if void is None:
+            return pair
+        return replace(pair, label=np.where(pair.label == void, np.uint8(IGNORED), pair.label))
 
     return Pairs(len(names), read, f"{data.dataset}, {len(items)} pairs")
-
-
-def _rest(pair: Pair) -> tuple[np.ndarray, int]:
-    return pair.vectors, pair.distance
 
 
 def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> Pairs:
@@ -103,7 +101,7 @@ def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> Pairs:
         k = int(rng.integers(len(clip.distances)))
         label = clip.labels[k]
         if recipe.void == "ignore":
-            label = np.where(label >= VOID, np.uint8(IGNORE), label)
+            label = np.where(label < len(CAMVID.classes), label, np.uint8(IGNORED))
         return Pair(clip.key, clip.images[k], label, clip.vectors[k], int(clip.distances[k]))
 
     return Pairs(len(clips), read, f"{len(clips)} clips")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arseg.data.datasets import STATISTICS
 from arseg.errors import InputError
+from arseg.labels import NORMALIZATIONS
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.base import SplitNetwork
 from arseg.networks.fused import FusedNetwork
@@ -92,11 +92,11 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
 def labels_record(arch: str, statistics: str = "") -> dict[str, Any]:
     """The classes of an architecture's data set and its input statistics, for a weights file.
 
-    `statistics`: a name of `STATISTICS`; the architecture's own where empty.
+    `statistics`: a name of `NORMALIZATIONS`; the architecture's own where empty.
     """
     record = architecture(arch).labels.to_json()
     if statistics:
-        mean, std = STATISTICS[statistics]
+        mean, std = NORMALIZATIONS[statistics]
         record |= {"mean": list(mean), "std": list(std)}
     return record
 
@@ -117,7 +117,7 @@ def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, 
         found = config.get("arch", "the default network") if kind == "hr" else f'kind "{kind}"'
         raise InputError(f"{path}: expected phase-1 weights of {arch} (from `arseg train hr --preset …`), got {found}")
     labels = config["labels"]
-    if (tuple(labels["mean"]), tuple(labels["std"])) != STATISTICS[statistics]:
+    if (tuple(labels["mean"]), tuple(labels["std"])) != NORMALIZATIONS[statistics]:
         raise InputError(f"statistics: {path} was trained with others than {statistics}; give those of phase 1")
     network = build(kind, config)
     assert isinstance(network, SplitNetwork)
