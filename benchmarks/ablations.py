@@ -100,8 +100,7 @@ def score(
 
     `offsets`: places of the first keyframe; with fewer than all, distances are scored on different frames.
     """
-    data = CamVid(camvid, "val")
-    frames = [data[index] for index in range(len(data))]
+    frames = CamVid().stills(camvid, "val")
     segmenter = VideoSegmenter(model, mode=mode, gop=GOP)  # type: ignore[arg-type]
     scores = {name: Scores([ConfusionMatrix(len(CAMVID.classes)) for _ in range(GOP)]) for name in changes}
     with tempfile.TemporaryDirectory() as folder:

@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("camvid", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    images, labels = zip(*CamVid(arguments.camvid, "val"), strict=True)
+    images, labels = zip(*CamVid().stills(arguments.camvid, "val"), strict=True)
     report: dict = {"frames": len(images), "rate": RATE, **facts(), "encodes": {}}
     for name in ("refs1", "refs3", "default"):
         report["encodes"][name] = found = measure(list(images), list(labels), name)

@@ -20,7 +20,7 @@ def write(root, name, value, annotated=True):
 def test_pairs_in_order_of_names(tmp_path):
     write(tmp_path, "b", 5)
     write(tmp_path, "a", 200)
-    data = CamVid(tmp_path, "train")
+    data = CamVid().stills(tmp_path, "train")
     image, label = data[0]
     assert len(data) == 2
     assert image.shape == (4, 6, 3) and image[0, 0, 0] == 200
@@ -49,7 +49,7 @@ def test_every_layout_gives_the_same(tmp_path, kind):
     label = label.copy()
     label[:5, :7] = 11
     layout(tmp_path, kind, image, label)
-    data = CamVid(tmp_path, "train")
+    data = CamVid().stills(tmp_path, "train")
     np.testing.assert_array_equal(data[0][0], image)
     np.testing.assert_array_equal(data[0][1], label)
 
@@ -60,7 +60,7 @@ def test_colours_of_either_distribution(tmp_path, colours):
     assert (label == CAMVID.classes.index("pavement")).any(), "whose colour differs"
     save(image, tmp_path / "train" / "a.png")
     save(colours[label], tmp_path / "train_labels" / "a_L.png")
-    np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+    np.testing.assert_array_equal(CamVid().stills(tmp_path)[0][1], label)
 
 
 def test_palette_pictures_mean_their_colours(tmp_path):
@@ -72,7 +72,7 @@ def test_palette_pictures_mean_their_colours(tmp_path):
         picture = Image.frombytes("P", label.shape[::-1], stored.tobytes())
         picture.putpalette(table.ravel().tolist())
         picture.save(tmp_path / "trainannot" / "a.png")
-        np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+        np.testing.assert_array_equal(CamVid().stills(tmp_path)[0][1], label)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_pictures_that_are_no_labels_are_refused(tmp_path, mode, sentence):
     (tmp_path / "trainannot").mkdir()
     Image.fromarray(label).convert(mode).save(tmp_path / "trainannot" / "a.png")
     with pytest.raises(InputError, match=sentence):
-        CamVid(tmp_path)[0]
+        CamVid().stills(tmp_path)[0]
 
 
 def test_what_lies_beside_is_passed_over(tmp_path):
     image, label = street(1)[0]
     layout(tmp_path, "trainannot", image, label)
     (tmp_path / "train_labels").mkdir()
-    np.testing.assert_array_equal(CamVid(tmp_path)[0][1], label)
+    np.testing.assert_array_equal(CamVid().stills(tmp_path)[0][1], label)
     layout(tmp_path / "first", "701_StillsRaw_full", image, label)
     (tmp_path / "first" / "train.txt").write_bytes(b"\xef\xbb\xbf0001TP_006690\r\n")
-    np.testing.assert_array_equal(CamVid(tmp_path / "first")[0][1], label)
+    np.testing.assert_array_equal(CamVid().stills(tmp_path / "first")[0][1], label)
 
 
 def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):
@@ -112,17 +112,17 @@ def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):
 
 def test_faults_name_the_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train: no such folder; expected CamVid's images of this split"):
-        CamVid(tmp_path)
+        CamVid().stills(tmp_path)
     write(tmp_path, "a", 1, annotated=False)
     with pytest.raises(FileNotFoundError, match=r"1 label pictures are missing, the first is a\.png"):
-        CamVid(tmp_path)
+        CamVid().stills(tmp_path)
 
 
 def test_a_broken_label_is_a_sentence(tmp_path):
     write(tmp_path, "a", 1)
     (tmp_path / "trainannot" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
-        CamVid(tmp_path)[0]
+        CamVid().stills(tmp_path)[0]
 
 
 def test_a_colour_for_each_class():
@@ -131,7 +131,7 @@ def test_a_colour_for_each_class():
 
 
 def test_the_distribution_we_train_on(shared):
-    data = CamVid(shared / "data" / "camvid480", "val")
+    data = CamVid().stills(shared / "data" / "camvid480", "val")
     assert len(data) == 101
     image, label = data[50]
     assert image.shape == (360, 480, 3) and label.shape == (360, 480) and label.max() <= 11

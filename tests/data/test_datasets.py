@@ -7,8 +7,9 @@ import pytest
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save, street
 from PIL import Image
 
-from arseg.data.camvid import NUMBERING, PALETTE, camvid_frames, frame_number, ids_of_colours, labelled_run
+from arseg.data.camvid import NUMBERING, PALETTE, camvid_frames, frame_number, ids_of_colours
 from arseg.data.cityscapes import CLASSES, LABEL_IDS, cityscapes_frames, train_ids
+from arseg.data.datasets import labelled_run
 from arseg.errors import InputError
 
 

@@ -11,8 +11,9 @@ import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree
 
 from arseg.data import prepare as module
-from arseg.data.camvid import camvid_frames, labelled_run
+from arseg.data.camvid import camvid_frames
 from arseg.data.cityscapes import cityscapes_frames
+from arseg.data.datasets import labelled_run
 from arseg.data.extract import extract, video_files
 from arseg.data.prepare import Encoding, make, prepare, run_jobs, snippet_jobs
 from arseg.data.prepared import Prepared, read_label, read_pair

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arseg.errors import InputError
 
 if TYPE_CHECKING:
-    from arseg.data.datasets import LabelledFrames
+    from arseg.data.datasets import DataSet, LabelledFrames
     from arseg.train.paper.data import Pairs
     from arseg.train.paper.recipes import PaperArRecipe
 
@@ -49,25 +49,30 @@ def default_data(camvid: Path | None, preset: str) -> Path:
     return camvid
 
 
-def frames_of(
-    camvid: Path | None, cityscapes: Path | None, arch: str, split: str, void: Any, sequences: Path | None = None
-) -> LabelledFrames:
-    """A split of the data set that the preset is made for."""
-    from arseg.data.camvid import camvid_frames
-    from arseg.data.cityscapes import cityscapes_frames
+def one_of(**roots: Path | None) -> tuple[DataSet, Path]:
+    """The data set whose folder was given, of options named as in `DATA_SETS`, and that folder."""
+    from arseg.data.registry import DATA_SETS
+
+    given = [(DATA_SETS[name], root) for name, root in roots.items() if root is not None]
+    if len(given) != 1:
+        raise InputError(f"{', '.join(f'--{name}' for name in roots)}: give one of them")
+    return given[0]
+
+
+def frames_of(camvid: Path | None, cityscapes: Path | None, arch: str, split: str, void: Any) -> LabelledFrames:
+    """A split of the data set that the preset is made for: the first word of its architecture's name."""
+    from arseg.data.registry import DATA_SETS
 
     name = arch.split("-")[0]
     root = {"camvid": camvid, "cityscapes": cityscapes}.get(name)
     if root is None:
         raise InputError(f"--{name}: {arch} needs it; give the folder of the data set")
-    if name == "camvid":
-        return camvid_frames(root, split, sequences=sequences, void=void)
-    return cityscapes_frames(root, split, sequences=sequences)
+    return DATA_SETS[name].frames(root, split, void=void)
 
 
 def sequences_of(
-    camvid: Path | None,
-    cityscapes: Path | None,
+    data: DataSet,
+    root: Path,
     split: str,
     sequences: Path | None,
     consecutive: bool,
@@ -76,20 +81,10 @@ def sequences_of(
     stream: int | None,
     report: Callable[[str], None],
 ) -> LabelledFrames:
-    from arseg.data.camvid import camvid_frames, extracted, labelled_run
-    from arseg.data.cityscapes import cityscapes_frames
-
-    if (camvid is None) == (cityscapes is None):
-        raise InputError("--camvid, --cityscapes: give one of them")
-    if cityscapes is not None:
-        return cityscapes_frames(cityscapes, split, sequences=sequences)
-    assert camvid is not None
+    """The labelled frames that `arseg prepare` encodes, with those around them."""
     if consecutive:
-        return labelled_run(camvid_frames(camvid, split))
-    if sequences is None:
-        raise InputError("--sequences: CamVid's videos are needed, as files or as folders of frames")
-    cut = extracted(camvid, split, sequences, output, gop, stream=stream, report=report)
-    return camvid_frames(camvid, split, sequences=cut)
+        return data.labelled_run(root, split)
+    return data.frames_in_videos(root, split, sequences, folder=output, gop=gop, stream=stream, report=report)
 
 
 def pairs_of(
@@ -108,21 +103,19 @@ def passes_of(
     camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool
 ) -> tuple[list[Any], int, tuple[str, tuple[str, ...]]]:
     """The videos to score, frames from keyframe to keyframe, and what the labels are: the data's name and classes."""
-    from arseg.data.camvid import CamVid
     from arseg.data.prepared import Prepared
     from arseg.evaluate.by_distance import prepared_passes, run_passes
-    from arseg.labels import CAMVID
+    from arseg.labels import VOID
 
     if (camvid is None) == (prepared is None):
         raise InputError("--camvid, --prepared: give one of them")
     if prepared is not None:
-        data = Prepared(prepared)
-        return prepared_passes(data), data.gop, (data.dataset, data.classes)
-    assert camvid is not None
-    split = CamVid(camvid, "val")
-    frames = [split[index] for index in range(len(split))]
-    passes = list(run_passes(frames, gop=gop, rate=15, crf=crf, offsets=[0] if quick else None))
-    return passes, gop, (CAMVID.name, CAMVID.classes)
+        made = Prepared(prepared)
+        return prepared_passes(made), made.gop, (made.dataset, made.classes)
+    data, root = one_of(camvid=camvid)
+    frames = data.stills(root, "val")
+    passes = list(run_passes(frames, gop=gop, rate=data.run_rate, crf=crf, offsets=[0] if quick else None))
+    return passes, gop, (data.labels.name, tuple(name for name in data.labels.classes if name != VOID))
 
 
 def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

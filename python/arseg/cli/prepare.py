@@ -9,7 +9,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .inputs import distances_of, report_line, sequences_of
+from .inputs import distances_of, one_of, report_line, sequences_of
 from .options import Camvid, Cityscapes, Workers, stream_option
 
 
@@ -57,15 +57,16 @@ def prepare(
     if crf is not None and bitrate is not None:
         raise InputError("--crf, --bitrate: give one of them")
     chosen = distances_of(distances, gop)
+    source, root = one_of(camvid=camvid, cityscapes=cityscapes)
     if rate is None:
-        rate = 17 if cityscapes is not None else 15 if consecutive else 30
+        rate = source.run_rate if consecutive else source.rate
     if bitrate is None and crf is None:
-        bitrate = 5 if cityscapes is not None else 3
+        bitrate = source.bitrate / 1e6
     encoding = Encoding(
         gop, rate, None if bitrate is None else round(bitrate * 1e6), 23 if crf is None else crf, preset
     )
     with counting(err_console(), "encoding") as progress:
-        data = sequences_of(camvid, cityscapes, split, sequences, consecutive, output, gop, stream, report_line)
+        data = sequences_of(source, root, split, sequences, consecutive, output, gop, stream, report_line)
         manifest = run(
             data,
             output,

@@ -16,7 +16,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import CAMVID_VOID, IGNORED
 
-from .datasets import Labelled, LabelledFrames, Void, picture_files
+from .datasets import DataSet, Labelled, LabelledFrames, Void, picture_files
 from .extract import extract, video_files
 
 CLASSES = CAMVID_VOID.classes
@@ -197,31 +197,31 @@ def extracted(
     return cut
 
 
-class CamVid:
-    """Images and labels of one split with the 11 classes, in the order of their names (which is the order of time).
+class CamVid(DataSet):
+    """CamVid; `stills` are those of its 11 classes, with every other pixel 11, which is ignored then."""
 
-    Indexing gives `(image, label)`: uint8 `[H, W, 3]` RGB and uint8 `[H, W]` with ids 0..10, 11 = ignore.
+    labels = CAMVID_VOID
 
-    Args:
-        root: a folder in one of the layouts of `camvid_frames`.
-        split: "train", "val", "test".
+    def frames(
+        self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
+    ) -> LabelledFrames:
+        return camvid_frames(root, split, sequences=sequences, void=void)
 
-    Raises `FileNotFoundError` that names the folder where the layout is another one.
-    """
+    def frames_in_videos(
+        self,
+        root: StrPath,
+        split: str,
+        sequences: StrPath | None,
+        *,
+        folder: Path,
+        gop: int,
+        stream: int | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> LabelledFrames:
+        if sequences is None:
+            raise InputError("--sequences: CamVid's videos are needed, as files or as folders of frames")
+        cut = extracted(Path(root), split, Path(sequences), folder, gop, stream=stream, report=report)
+        return camvid_frames(root, split, sequences=cut)
 
-    def __init__(self, root: StrPath, split: str = "train"):
-        self._frames = camvid_frames(root, split, void="ignore")
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image, label = self._frames[index]
-        return image, np.minimum(label, np.uint8(VOID))
-
-
-def labelled_run(data: LabelledFrames) -> LabelledFrames:
-    """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
-    paths = tuple(frame.image for frame in data.frames)
-    frames = [Labelled(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
-    return LabelledFrames(data.name, data.classes, data.palette, frames, data._to_ids)
+    def stills(self, root: StrPath, split: str = "train") -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(image, np.minimum(label, np.uint8(VOID))) for image, label in super().stills(root, split)]

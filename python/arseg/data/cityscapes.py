@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from arseg.errors import InputError
+from arseg.files import StrPath
 from arseg.labels import CITYSCAPES, IGNORED
 
-from .datasets import Labelled, LabelledFrames
+from .datasets import DataSet, Labelled, LabelledFrames, Void
 
 CLASSES = CITYSCAPES.classes
 
@@ -37,7 +38,7 @@ def train_ids(label: np.ndarray) -> np.ndarray:
     return _TRAIN_IDS[label]
 
 
-def cityscapes_frames(root: str | Path, split: str = "train", *, sequences: str | Path | None = None) -> LabelledFrames:
+def cityscapes_frames(root: StrPath, split: str = "train", *, sequences: StrPath | None = None) -> LabelledFrames:
     """A split of Cityscapes.
 
     Args:
@@ -80,3 +81,16 @@ def _labelled(label: Path, images: Path, snippets: Path) -> Labelled:
     while stop < SNIPPET and run[stop].is_file():
         stop += 1
     return Labelled(name, image if image.is_file() else run[LABELLED], label, tuple(run[start:stop]), LABELLED - start)
+
+
+class Cityscapes(DataSet):
+    """Cityscapes; its snippets have 17 frames a second."""
+
+    labels = CITYSCAPES
+    rate = run_rate = 17
+    bitrate = 5e6
+
+    def frames(
+        self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
+    ) -> LabelledFrames:
+        return cityscapes_frames(root, split, sequences=sequences)

@@ -5,6 +5,7 @@ Labels are read as uint8 ids of the data set's classes; 255 (`arseg.labels.IGNOR
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 from arseg.errors import InputError
+from arseg.files import StrPath
+from arseg.labels import LabelSet
 
 Void = Literal["count", "ignore"]
 """What becomes of CamVid's Void, class 11: a class as the others, as in the paper, or ignored."""
@@ -98,6 +101,74 @@ class LabelledFrames:
             return self._to_ids(stored)
         except InputError as error:
             raise InputError(f"{frame.label}: {error}") from None
+
+
+class DataSet(ABC):
+    """A data set: an entry of `arseg.data.registry.DATA_SETS`. A new one is a subclass with `labels` and `frames`.
+
+    Attributes:
+        labels: its classes; the name in it is the one that messages use.
+        rate: frames a second of the videos that `arseg prepare` makes of it.
+        bitrate: bits a second of them.
+        run_rate: frames a second of a split that is a video labelled frame by frame.
+    """
+
+    labels: LabelSet
+    rate: float = 30
+    bitrate: float = 3e6
+    run_rate: float = 15
+
+    @abstractmethod
+    def frames(
+        self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
+    ) -> LabelledFrames:
+        """The labelled frames of a split.
+
+        Args:
+            root: the data set's folder.
+            split: "train", "val", "test".
+            sequences: folder with the frames around the labelled ones; None: where the data set has them itself.
+            void: what becomes of the class `arseg.labels.VOID`, where there is one.
+
+        Raises `FileNotFoundError` that names what is missing and what was expected.
+        """
+
+    def frames_in_videos(
+        self,
+        root: StrPath,
+        split: str,
+        sequences: StrPath | None,
+        *,
+        folder: Path,
+        gop: int,
+        stream: int | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> LabelledFrames:
+        """`frames` with the frames around them, as `arseg prepare` needs them.
+
+        Args:
+            folder: frames that are cut out of video files lie beside it.
+            gop: how many frames before and after a labelled one are needed.
+            stream: which of several video streams, as for `VideoReader`.
+            report: called with a sentence where one of several was taken.
+        """
+        return self.frames(root, split, sequences=sequences)
+
+    def labelled_run(self, root: StrPath, split: str = "val") -> LabelledFrames:
+        """`frames` of a split that is a video labelled frame by frame."""
+        return labelled_run(self.frames(root, split))
+
+    def stills(self, root: StrPath, split: str = "train") -> list[tuple[np.ndarray, np.ndarray]]:
+        """A whole split in memory: `(image, label)`, uint8 `[H, W, 3]` RGB and uint8 `[H, W]`."""
+        data = self.frames(root, split)
+        return [data[index] for index in range(len(data))]
+
+
+def labelled_run(data: LabelledFrames) -> LabelledFrames:
+    """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
+    paths = tuple(frame.image for frame in data.frames)
+    frames = [Labelled(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
+    return LabelledFrames(data.name, data.classes, data.palette, frames, data._to_ids)
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -30,8 +30,7 @@ def camvid_stills(root: StrPath, split: str = "train", *, rows: int | None = Non
     Args:
         rows: frames that are higher are shrunk to so many; None: all stay as they are.
     """
-    data = CamVid(root, split)
-    return [_shrunk(*data[index], rows) for index in range(len(data))]
+    return [_shrunk(image, label, rows) for image, label in CamVid().stills(root, split)]
 
 
 def _shrunk(image: np.ndarray, label: np.ndarray, rows: int | None) -> Still:

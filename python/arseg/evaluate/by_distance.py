@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from arseg.data.prepared import Prepared
+from arseg.data.registry import DATA_SETS
 from arseg.errors import InputError
 from arseg.labels import CAMVID, VOID, LabelSet
 from arseg.memory import workers_ended
@@ -205,8 +206,10 @@ def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
     names = model.known_labels().classes
     if VOID in names:
         return names, names.index(VOID)
-    # CamVid's labels know Void even where the network does not.
-    return (*names, VOID) if names == CAMVID.classes else names, len(names) if names == CAMVID.classes else None
+    # A data set's labels know Void even where the network does not.
+    if any(DATA_SETS[name].labels.classes == (*names, VOID) for name in DATA_SETS):
+        return (*names, VOID), len(names)
+    return names, None
 
 
 def _outputs(model: ARSegNet) -> int:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree
 
-from arseg.data.camvid import camvid_frames, labelled_run
+from arseg.data.camvid import camvid_frames
 from arseg.data.cityscapes import cityscapes_frames
+from arseg.data.datasets import labelled_run
 from arseg.data.prepare import Encoding, prepare
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError

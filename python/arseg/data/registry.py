@@ -1,0 +1,15 @@
+"""The table of data sets. A new one is a file of this folder and a line here, or a line of your own script."""
+
+from __future__ import annotations
+
+from arseg.registry import Registry
+
+from .camvid import CamVid
+from .cityscapes import Cityscapes
+from .datasets import DataSet
+
+DATA_SETS: Registry[DataSet] = Registry("data set")
+"""By the name that manifests, presets and options have."""
+
+DATA_SETS.register("camvid", CamVid())
+DATA_SETS.register("cityscapes", Cityscapes())
