@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.dataset_trees import save, street
 
-from arseg.data.datasets import DataSet, Labelled, LabelledFrames, picture_files
+from arseg.data.datasets import DataSet, LabelledFrame, LabelledFrames, picture_files
 from arseg.data.prepare import Encoding, prepare
 from arseg.data.prepared import Prepared
 from arseg.data.registry import DATA_SETS
@@ -29,7 +29,7 @@ class Roads(DataSet):
 
     def frames(self, root, split="train", **_):
         images = picture_files(Path(root) / split, "the pictures of this split")
-        frames = [Labelled(image.stem, image, Path(root) / f"{split}-labels" / image.name) for image in images]
+        frames = [LabelledFrame(image.stem, image, Path(root) / f"{split}-labels" / image.name) for image in images]
         return LabelledFrames("roads", self.labels.classes, self.labels.palette[:2], frames, np.asarray)
 
 

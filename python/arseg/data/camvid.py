@@ -16,7 +16,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import CAMVID_VOID, IGNORED
 
-from .datasets import DataSet, Labelled, LabelledFrames, Void, picture_files
+from .datasets import DataSet, LabelledFrame, LabelledFrames, Void, picture_files
 from .extract import extract, video_files
 
 CLASSES = CAMVID_VOID.classes
@@ -140,23 +140,23 @@ def frame_number(name: str) -> int:
     return int(match.group(1))
 
 
-def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | None) -> Labelled:
+def _labelled(image: Path, label: Path, videos: Mapping[str, Sequence[Path]] | None) -> LabelledFrame:
     name = image.stem
     sequence = name.rsplit("_", 1)[0]
     if videos is None or sequence not in videos:
-        return Labelled(name, image, label)
+        return LabelledFrame(name, image, label)
     known, counted = NUMBERING.get(sequence, (0, 0))
     wanted = frame_number(name) - known + counted
     frames = {frame_number(path.stem): path for path in videos[sequence]}
     if wanted not in frames:
-        return Labelled(name, image, label)
+        return LabelledFrame(name, image, label)
     # Where some frames are missing, what hangs together around the labelled one is kept.
     first = last = wanted
     while first - 1 in frames:
         first -= 1
     while last + 1 in frames:
         last += 1
-    return Labelled(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
+    return LabelledFrame(name, image, label, tuple(frames[n] for n in range(first, last + 1)), wanted - first)
 
 
 def extracted(

@@ -13,7 +13,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import CITYSCAPES, IGNORED
 
-from .datasets import DataSet, Labelled, LabelledFrames, Void
+from .datasets import DataSet, LabelledFrame, LabelledFrames, Void
 
 CLASSES = CITYSCAPES.classes
 
@@ -63,7 +63,7 @@ def cityscapes_frames(root: StrPath, split: str = "train", *, sequences: StrPath
     return LabelledFrames("cityscapes", CLASSES, PALETTE, frames, train_ids)
 
 
-def _labelled(label: Path, images: Path, snippets: Path) -> Labelled:
+def _labelled(label: Path, images: Path, snippets: Path) -> LabelledFrame:
     name = label.name.removesuffix("_gtFine_labelIds.png")
     parts = name.split("_")
     if len(parts) != 3 or not parts[2].isdigit():
@@ -73,14 +73,16 @@ def _labelled(label: Path, images: Path, snippets: Path) -> Labelled:
     run = [snippets / city / f"{city}_{sequence}_{first + i:06d}_leftImg8bit.png" for i in range(SNIPPET)]
     image = images / city / f"{name}_leftImg8bit.png"
     if not run[LABELLED].is_file():
-        return Labelled(name, image, label)
+        return LabelledFrame(name, image, label)
     # A snippet may have been cut: what is consecutive around the labelled frame is kept.
     start, stop = LABELLED, LABELLED + 1
     while start > 0 and run[start - 1].is_file():
         start -= 1
     while stop < SNIPPET and run[stop].is_file():
         stop += 1
-    return Labelled(name, image if image.is_file() else run[LABELLED], label, tuple(run[start:stop]), LABELLED - start)
+    return LabelledFrame(
+        name, image if image.is_file() else run[LABELLED], label, tuple(run[start:stop]), LABELLED - start
+    )
 
 
 class Cityscapes(DataSet):

@@ -23,7 +23,7 @@ Void = Literal["count", "ignore"]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledFrame:
     """One labelled frame.
 
     Attributes:
@@ -58,7 +58,7 @@ class LabelledFrames:
         name: str,
         classes: Sequence[str],
         palette: np.ndarray,
-        frames: Sequence[Labelled],
+        frames: Sequence[LabelledFrame],
         to_ids: Callable[[np.ndarray], np.ndarray],
     ):
         self.name, self.classes, self.palette = name, tuple(classes), palette
@@ -90,7 +90,7 @@ class LabelledFrames:
         meant = [known.get(tuple(table[index].tolist())) for index in used]
         return None not in meant and meant != used
 
-    def label(self, frame: Labelled) -> np.ndarray:
+    def label(self, frame: LabelledFrame) -> np.ndarray:
         """uint8 `[H, W]`, ids of classes and 255."""
         try:
             with Image.open(frame.label) as file:
@@ -167,7 +167,7 @@ class DataSet(ABC):
 def labelled_run(data: LabelledFrames) -> LabelledFrames:
     """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
     paths = tuple(frame.image for frame in data.frames)
-    frames = [Labelled(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
+    frames = [LabelledFrame(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
     return LabelledFrames(data.name, data.classes, data.palette, frames, data._to_ids)
 
 

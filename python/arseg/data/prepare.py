@@ -24,7 +24,7 @@ from arseg.files import StrPath, replacing, save_json, working_in
 from arseg.memory import workers_ended
 from arseg.video import VideoError, VideoReader, encode
 
-from .datasets import Labelled, LabelledFrames, read_image
+from .datasets import LabelledFrame, LabelledFrames, read_image
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -237,7 +237,7 @@ def _save_labels(data: LabelledFrames, folder: Path) -> None:
                 Image.fromarray(data.label(frame)).save(part, format="PNG")
 
 
-def _items(job: Job, labels: dict[str, Labelled], gop: int) -> Iterator[dict[str, Any]]:
+def _items(job: Job, labels: dict[str, LabelledFrame], gop: int) -> Iterator[dict[str, Any]]:
     for name, place in job.labelled:
         yield {
             "name": name,

@@ -18,7 +18,7 @@ from .prepare import BLOCK, MANIFEST, VERSION
 
 
 @dataclass(frozen=True)
-class Item:
+class PreparedFrame:
     """A labelled frame in a video.
 
     Attributes:
@@ -96,9 +96,9 @@ class Prepared:
                 raise
             raise InputError(f"{path}: cannot be read ({error!r}); prepare the data again") from error
 
-    def _item(self, record: dict) -> Item:
+    def _item(self, record: dict) -> PreparedFrame:
         vectors = record["vectors"]
-        return Item(
+        return PreparedFrame(
             record["name"],
             self.folder / record["video"],
             record["frame"],
@@ -109,15 +109,15 @@ class Prepared:
             Path(record["key_image"]),
         )
 
-    def by_video(self) -> Iterator[tuple[Path, list[Item]]]:
+    def by_video(self) -> Iterator[tuple[Path, list[PreparedFrame]]]:
         """Each video with its labelled frames, in the order of time."""
-        found: dict[Path, list[Item]] = {}
+        found: dict[Path, list[PreparedFrame]] = {}
         for item in self.items:
             found.setdefault(item.video, []).append(item)
         for video, items in found.items():
             yield video, sorted(items, key=lambda item: item.frame)
 
-    def at(self, distances: Sequence[int] | None) -> list[Item]:
+    def at(self, distances: Sequence[int] | None) -> list[PreparedFrame]:
         """Items at these distances; None: at all but 0."""
         wanted = set(range(1, self.gop)) if distances is None else set(distances)
         have = {item.distance for item in self.items}
@@ -128,13 +128,13 @@ class Prepared:
         return [item for item in self.items if item.distance in wanted]
 
 
-def read_label(item: Item) -> np.ndarray:
+def read_label(item: PreparedFrame) -> np.ndarray:
     """uint8 `[H, W]`, ids and 255."""
     with Image.open(item.label) as file:
         return np.asarray(file)
 
 
-def read_pair(item: Item, *, decoded: bool = False) -> Pair:
+def read_pair(item: PreparedFrame, *, decoded: bool = False) -> Pair:
     """A training pair; pictures before compression, as the paper trains, or decoded ones."""
     if decoded or item.vectors is None:
         from arseg.video import VideoReader

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from arseg.data.datasets import LabelledFrames
-from arseg.data.prepared import Item, Prepared, read_pair
+from arseg.data.prepared import Prepared, PreparedFrame, read_pair
 from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.networks.arseg_net import ARSegNet
 from arseg.train import distributed
@@ -102,7 +102,7 @@ def pair_scores(
 
     `fusing`: with its fusion.
     """
-    items: list[Item] = data.at(recipe.distances or None)
+    items: list[PreparedFrame] = data.at(recipe.distances or None)
 
     def predict(index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = read_pair(items[index], decoded=True)
