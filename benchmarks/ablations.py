@@ -29,7 +29,8 @@ from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import make_fusion
 from arseg.segment.segmenter import Group, VideoSegmenter
-from arseg.train.default.ar import ArRecipe, train_ar
+from arseg.train.default.ar import train_ar
+from arseg.train.default.recipes import ArRecipe
 from arseg.video import BlockField, VideoFrame, VideoReader, encode
 from arseg.weights.files import load_checkpoint
 

@@ -30,8 +30,9 @@ from arseg.files import save_json
 from arseg.labels import CAMVID, IGNORED, LabelSet, targets
 from arseg.preprocess import normalise
 from arseg.train.adapt import AdaptRecipe, adapt
-from arseg.train.default.hr import class_weights
-from arseg.train.loop import Schedule, train
+from arseg.train.loop import train
+from arseg.train.losses import class_weights
+from arseg.train.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train_teacher(teacher: Teacher, stills: list[Still], folder: Path) -> Path:
         return path
     network = new_network(teacher).to(memory_format=torch.channels_last).train()
     label_set = network.label_set
-    weights = class_weights(stills, COUNT)
+    weights = class_weights((label for _, label in stills), COUNT)
 
     def sample(_: int, rng: np.random.Generator) -> dict[str, Tensor]:
         images, labels = [], []

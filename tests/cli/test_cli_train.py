@@ -196,4 +196,4 @@ def test_tensorboard_gets_the_curves(arseg, root):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator("run/tensorboard").Reload()
-    assert {"segmentation", "auxiliary8", "auxiliary16", "rate"} <= set(events.Tags()["scalars"])
+    assert {"segmentation", "auxiliary8", "auxiliary16", "lr"} <= set(events.Tags()["scalars"])

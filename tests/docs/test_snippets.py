@@ -26,9 +26,7 @@ from arseg.cli import app as cli
 from arseg.cli.inputs import recipe_of
 from arseg.data.street import StreetScene
 from arseg.train import adapt
-from arseg.train.default.ar import ArRecipe
-from arseg.train.default.hr import LARGE, HrRecipe
-from arseg.train.paper.recipes import AR_PRESETS, HR_PRESETS
+from arseg.train.recipes import RECIPES
 from arseg.video import encode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,10 +34,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "py
 RUN = ("convert", "encode", "flops", "inspect", "segment", "street")
 """Commands that are run; the others train, or want the data sets."""
 NOT_OURS = ("git", "pip", "python")
-PRESETS = {
-    "hr": {"default": HrRecipe(), "default-large": LARGE, **HR_PRESETS},
-    "ar": {"default": ArRecipe(), **AR_PRESETS},
-}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -61,7 +55,7 @@ def found(arguments: list[str]) -> tuple[list[str], Any, list[str]]:
 def check_recipe(phase: str, options: dict) -> None:
     names = ("steps", "batch", "seed", "scale")
     flags = {name: options[name] for name in names if options.get(name) is not None}
-    recipe_of(phase, options["preset"], options["config"], options["settings"], PRESETS[phase], **flags)
+    recipe_of(phase, options["preset"], options["config"], options["settings"], **flags)
 
 
 def run_shell(example: Example) -> None:
@@ -90,8 +84,8 @@ def run_shell(example: Example) -> None:
 
 def keep_settings(example: Example) -> None:
     Path("mine.toml").write_text(example.parsed)
-    for phase in PRESETS:
-        recipe_of(phase, None, Path("mine.toml"), None, PRESETS[phase])
+    for phase in RECIPES:
+        recipe_of(phase, None, Path("mine.toml"), None)
 
 
 PARSERS = [

@@ -10,9 +10,9 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from arseg.train import distributed, losses
-from arseg.train.default.hr import segmentation_loss
-from arseg.train.loop import Schedule, train
-from arseg.train.losses import ohem_loss
+from arseg.train.loop import train
+from arseg.train.losses import ohem_loss, weighted_iou_loss
+from arseg.train.schedule import Schedule
 
 
 def network() -> nn.Module:
@@ -38,7 +38,8 @@ def fit(folder: Path, *, accumulate: int = 1, stop: int | None = None) -> dict[s
         if stop is not None and calls > stop:
             raise KeyboardInterrupt
         logits, label = model(batch["x"]), batch["label"]
-        ours = segmentation_loss(logits, label, torch.tensor([1.0, 2.0, 3.0, 0.5]), 0.5)
+        class_weight = torch.tensor([1.0, 2.0, 3.0, 0.5])
+        ours = weighted_iou_loss(logits, label, class_weight, iou_loss_weight=0.5)
         return {**ours, "hard": ohem_loss(logits, label), "plain": losses.segmentation_loss(logits, label)}
 
     return train(
@@ -63,5 +64,5 @@ if __name__ == "__main__":
             "accumulated": fit(folder / "accumulated", accumulate=2),
             "resumed": fit(folder / "resumed"),
         }
-        if distributed.is_first():
+        if distributed.is_main_process():
             torch.save(results, folder / "results.pt")

@@ -22,14 +22,14 @@ from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.train.adapt import AdaptRecipe, adapt, adaptation_loss
 from arseg.train.adapt_report import table
 from arseg.train.calibration import KEYFRAMES, keyframe_agreement
-from arseg.train.loop import Schedule
+from arseg.train.schedule import Schedule
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 
 pytestmark = pytest.mark.slow  # trains
 
 TINY = AdaptRecipe(steps=1, batch=1, crop=(64, 96), scales=(1.0, 1.0), measured=1)
-RECIPE = AdaptRecipe(steps=40, batch=4, crop=(64, 96), scales=(1.0, 1.0), rate=3e-2)
+RECIPE = AdaptRecipe(steps=40, batch=4, crop=(64, 96), scales=(1.0, 1.0), lr=3e-2)
 
 
 def silent(line: str) -> None:
@@ -246,10 +246,12 @@ def test_short_videos(tmp_path):
     [
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"gop": 1}, "gop: expected at least 2, got 1"),
-        ({"crop": (8, 96)}, "crop: expected sides of at least 16 pixels, got 8x96"),
-        ({"held_out": 1.0}, r"held_out: expected a share in \[0, 1\), got 1.0"),
-        ({"precision": "int8"}, "precision: expected float32 or bfloat16, got 'int8'"),
-        ({"temperature": 0}, "temperature, rate and budget: expected positive numbers"),
+        ({"crop": (8, 96)}, "crop: expected at least 16, got 8"),
+        ({"held_out": 1.0}, "held_out: expected a number below 1, got 1.0"),
+        ({"precision": "int8"}, "precision: expected one of float32, bfloat16, got 'int8'"),
+        ({"temperature": 0}, "temperature: expected a number above 0, got 0"),
+        ({"lr": -1.0}, r"lr: expected a number above 0, got -1\.0"),
+        ({"budget": 0.0}, r"budget: expected a number above 0, got 0\.0"),
     ],
 )
 def test_bad_settings(settings, sentence):

@@ -60,7 +60,7 @@ def test_parts_of_a_batch():
 def test_one_process_joins_nothing(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with distributed.processes() as device:
-        assert device.type == "cpu" and distributed.world() == 1 and distributed.is_first()
+        assert device.type == "cpu" and distributed.world() == 1 and distributed.is_main_process()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with (
         pytest.raises(InputError, match="device: torch finds no CUDA device here, got cuda; use cpu"),

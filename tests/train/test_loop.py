@@ -1,10 +1,13 @@
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from arseg.train.loop import Ema, Schedule, train
+from arseg.train.averaging import averaged_model
+from arseg.train.loop import train
+from arseg.train.schedule import Schedule
 
 
 def run(folder, steps, *, stop_at=None, seed=0, lines=None):
@@ -57,7 +60,7 @@ def test_other_settings_do_not_continue_a_run(tmp_path):
         run(tmp_path, 20)
 
 
-def test_the_rate_warms_up_and_falls_to_zero():
+def test_the_learning_rate_warms_up_and_falls_to_zero():
     schedule = Schedule(100, 1.0, warmup=10)
     factors = [schedule.factor(step) for step in range(101)]
     assert factors[0] == pytest.approx(0.1) and max(factors) == pytest.approx(1.0)
@@ -65,11 +68,50 @@ def test_the_rate_warms_up_and_falls_to_zero():
     assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
-def test_the_mean_follows_the_weights():
-    model = nn.BatchNorm1d(2)
-    ema = Ema(model, decay=0.5)
-    with torch.no_grad():
-        model.weight.fill_(3.0)
-    model.num_batches_tracked.fill_(7)
-    ema.update(model, step=1000)
-    assert ema.state["weight"].tolist() == [2.0, 2.0] and ema.state["num_batches_tracked"] == 7
+@pytest.mark.parametrize("first", [0, 7, 60])
+def test_the_scheduler_follows_the_formula(first):
+    """To the bit, in each group, from any step on."""
+    parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimiser = torch.optim.SGD([{"params": [parameter], "lr": 9.0} for parameter in parameters])
+    schedule, scales = Schedule(100, 3e-3, warmup=10), (0.3, 1.0)
+    scheduler = schedule.scheduler(optimiser, scales, first)
+    for step in range(first, 100):
+        factor = (step + 1) / 10 if step < 10 else 0.5 * (1 + math.cos(math.pi * (step - 10) / 90))
+        assert [group["lr"] for group in optimiser.param_groups] == [3e-3 * scale * factor for scale in scales]
+        optimiser.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
+def test_the_average_follows_the_formula(decay):
+    """To the bit: floats by the decay, which begins small; integers are copied."""
+    model = nn.BatchNorm1d(3)
+    averaged = averaged_model(model, decay)
+    expected = {key: value.clone() for key, value in model.state_dict().items()}
+    for step in range(1200):
+        with torch.no_grad():
+            for value in (model.weight, model.bias, model.running_mean):
+                value.copy_(torch.randn(3))
+        model.num_batches_tracked.add_(7)
+        averaged.update_parameters(model)
+        now = min(decay, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            keeps = decay == 0 or not value.is_floating_point()
+            expected[key] = value.clone() if keeps else expected[key].lerp(value, 1 - now)
+    for key, value in averaged.module.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_the_average_goes_on_where_it_was():
+    torch.manual_seed(0)
+    models = [nn.Linear(2, 2) for _ in range(8)]
+    whole, first = averaged_model(models[0], 0.99), averaged_model(models[0], 0.99)
+    for model in models:
+        whole.update_parameters(model)
+    for model in models[:5]:
+        first.update_parameters(model)
+    second = averaged_model(models[0], 0.99, steps=5)
+    second.module.load_state_dict(first.module.state_dict())
+    for model in models[5:]:
+        second.update_parameters(model)
+    assert torch.equal(whole.module.weight, second.module.weight)

@@ -83,7 +83,7 @@ def adapt(
         batch=batch,
         crop=(int(size[0]), int(size[1])),
         height=height,
-        rate=rate,
+        lr=rate,
         gop=gop,
         held_out=held_out,
         budget=cache,

@@ -10,43 +10,21 @@ from arseg.errors import InputError
 
 if TYPE_CHECKING:
     from arseg.data.datasets import DataSet, LabelledFrames
-    from arseg.train.paper.data import Pairs
-    from arseg.train.paper.recipes import PaperArRecipe
 
 
 def recipe_of(
-    phase: str,
-    preset: str | None,
-    config: Path | None,
-    settings: list[str] | None,
-    presets: dict[str, Any],
-    **flags: Any,
+    phase: str, preset: str | None, config: Path | None, settings: list[str] | None, **flags: Any
 ) -> tuple[str, Any]:
-    """The preset's recipe; changed by the file, then by --set, then by options of their own."""
-    from arseg.train.settings import changed, preset_named, read_recipe_file, read_settings
+    """The name of a preset, and its recipe as changed by the file, then by --set, then by options of their own."""
+    from arseg.train.recipes import RECIPES
+    from arseg.train.settings import changed, read_recipe_file, read_settings
 
     named, from_file = (None, {}) if config is None else read_recipe_file(config, phase)
     name = preset or named or "default"
-    recipe = preset_named(presets, name)
-    recipe = changed(recipe, from_file, str(config))
-    recipe = changed(recipe, read_settings(settings or []), "--set")
+    recipe = RECIPES[phase][name].recipe
+    recipe = changed(recipe, from_file, str(config), report_line)
+    recipe = changed(recipe, read_settings(settings or []), "--set", report_line)
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
-
-
-def report_line(line: str) -> None:
-    """What a long run says of itself: on stderr, once where several processes run."""
-    import typer
-
-    from arseg.train import distributed
-
-    if distributed.is_first():
-        typer.echo(line, err=True)
-
-
-def default_data(camvid: Path | None, preset: str) -> Path:
-    if camvid is None:
-        raise InputError(f"--camvid: preset {preset} needs CamVid; give its folder")
-    return camvid
 
 
 def one_of(**roots: Path | None) -> tuple[DataSet, Path]:
@@ -59,15 +37,29 @@ def one_of(**roots: Path | None) -> tuple[DataSet, Path]:
     return given[0]
 
 
-def frames_of(camvid: Path | None, cityscapes: Path | None, arch: str, split: str, void: Any) -> LabelledFrames:
-    """A split of the data set that the preset is made for: the first word of its architecture's name."""
-    from arseg.data.registry import DATA_SETS
+def run_recipe(phase: str, given: dict[str, Any], device: str, **inputs: Any) -> None:
+    """Trains by what `given` chooses (see `recipe_of`) on `inputs` (those of `RunInputs`); prints the weights' path."""
+    import typer
 
-    name = arch.split("-")[0]
-    root = {"camvid": camvid, "cityscapes": cityscapes}.get(name)
-    if root is None:
-        raise InputError(f"--{name}: {arch} needs it; give the folder of the data set")
-    return DATA_SETS[name].frames(root, split, void=void)
+    from arseg.train import distributed
+    from arseg.train.inputs import RunInputs
+    from arseg.train.recipes import RECIPES
+
+    name, recipe = recipe_of(phase, **given)
+    with distributed.processes(device) as mine:
+        path = RECIPES[phase][name].run(recipe, RunInputs(preset=name, device=mine, report=report_line, **inputs))
+        if distributed.is_main_process():
+            typer.echo(path)
+
+
+def report_line(line: str) -> None:
+    """What a long run says of itself: on stderr, once where several processes run."""
+    import typer
+
+    from arseg.train import distributed
+
+    if distributed.is_main_process():
+        typer.echo(line, err=True)
 
 
 def sequences_of(
@@ -85,18 +77,6 @@ def sequences_of(
     if consecutive:
         return data.labelled_run(root, split)
     return data.frames_in_videos(root, split, sequences, folder=output, gop=gop, stream=stream, report=report)
-
-
-def pairs_of(
-    prepared: Path | None, camvid: Path | None, output: Path, recipe: PaperArRecipe, report: Callable[[str], None]
-) -> Pairs:
-    from arseg.train.paper.data import prepared_pairs, still_pairs
-
-    if prepared is not None:
-        return prepared_pairs(prepared, recipe)
-    if camvid is None:
-        raise InputError("--prepared: give a folder made by `arseg prepare`, or --camvid to make pairs from its stills")
-    return still_pairs(camvid, output / "pairs", recipe, report)
 
 
 def passes_of(

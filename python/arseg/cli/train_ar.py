@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arseg.errors import InputError
-
-from .inputs import default_data, pairs_of, recipe_of, report_line
+from .inputs import run_recipe
 from .options import (
     PAPER_PRESETS,
     Batch,
@@ -68,42 +66,7 @@ def train_ar(
     tensorboard: TensorBoard = False,
 ) -> None:
     """Phase 2: the low-resolution branch and CReFF, under the frozen network of phase 1."""
-    from arseg.train import distributed
-    from arseg.train.default.ar import ArRecipe
-    from arseg.train.default.ar import train_ar as run
-    from arseg.train.paper.recipes import AR_PRESETS
-
-    name, recipe = recipe_of(
-        "ar",
-        preset,
-        config,
-        settings,
-        {"default": ArRecipe(), **AR_PRESETS},
-        steps=steps,
-        batch=batch,
-        seed=seed,
-        scale=scale,
-    )
-    with distributed.processes(device) as mine:
-        if isinstance(recipe, ArRecipe):
-            options: dict[str, Any] = {"report": report_line, "device": mine, "tensorboard": tensorboard}
-            options.update(videos=videos or (), start=start, branch=branch)
-            path = run(default_data(camvid, name), teacher, output, recipe, **options)
-            if distributed.is_first():
-                typer.echo(path)
-            return
-        for option, given in (("--start", start), ("--branch", branch)):
-            if given is not None:
-                raise InputError(
-                    f"{option}: the default recipe goes on from weights; the paper's take --set start=teacher"
-                )
-        from arseg.data.prepared import Prepared
-        from arseg.train.paper.train import train_paper_ar
-
-        pairs = pairs_of(prepared, camvid, output, recipe, report_line)
-        checked = Prepared(validation) if validation is not None and recipe.validate_every else None
-        path = train_paper_ar(
-            pairs, checked, teacher, output, recipe, device=mine, tensorboard=tensorboard, report=report_line
-        )
-        if distributed.is_first():
-            typer.echo(path)
+    given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
+    sources: dict[str, Any] = {"camvid": camvid, "prepared": prepared, "validation": validation, "teacher": teacher}
+    sources |= {"videos": videos or (), "start": start, "branch": branch}
+    run_recipe("ar", {**given, "scale": scale}, device, output=output, tensorboard=tensorboard, **sources)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from arseg.errors import ArsegError, InputError
+from arseg.errors import ArsegError, InputError, refuse_other_settings
 from arseg.files import StrPath, replacing, save_json, working_in
 from arseg.memory import workers_ended
 from arseg.video import VideoError, VideoReader, encode
@@ -173,10 +173,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     else:
         if any(folder.iterdir()):
             raise InputError(f"{folder}: exists already and is no prepared data; give the name of a new folder")
-    if found is not None and found != settings:
-        keys = [key for key in sorted({*found, *settings}) if found.get(key) != settings.get(key)]
-        other = ", ".join(f"{key} {found.get(key)} (asked for {settings.get(key)})" for key in keys)
-        raise InputError(f"{folder}: made with {other}; give the same settings to go on, or another folder")
+    if found is not None:
+        refuse_other_settings(folder, found, settings)
     save_json(claim, settings)
     for name in ("videos", "vectors", "labels"):
         (folder / name).mkdir(exist_ok=True)

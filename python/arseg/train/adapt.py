@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from arseg.acceleration.network import AcceleratedNet
@@ -31,10 +32,16 @@ from arseg.segment.segmenter import check_device
 from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
 
+from .batches import Batch
 from .calibration import keyframe_agreement
-from .loop import Batch, Schedule, train
+from .loop import train
+from .schedule import Schedule
+from .settings import AtLeast1, Positive, check, with_new_names
 
 Report = Callable[[str], None]
+
+Side = Annotated[int, Field(ge=16)]
+"""In pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,47 +51,36 @@ class AdaptRecipe:
     Attributes:
         crop: height and width of training views, in pixels as the network sees them.
         scales: range of the views' random magnification.
-        rate: AdamW's, of the fusion; `low_rate` times that for the low-resolution branch, which is trained already.
+        lr: AdamW's learning rate, of the fusion; `low_lr_scale` times that for the low-resolution branch, which is
+            trained already.
         similarity, prediction: weights of the two losses.
         temperature: both networks' logits are divided by it before they are compared.
         height: of the frames as the network sees them; None: its `input_height`, or the videos'. It becomes that.
         gop: longest group; distances 1 … gop-1 are trained alike.
-        held_out: the share at the end of each video that is measured and not trained on; 0: nothing is measured.
+        held_out: the fraction at the end of each video that is measured and not trained on; 0: nothing is measured.
         measured: at most so many held-out groups are measured, evenly spread.
         budget: gigabytes of decoded frames to keep on disk.
     """
 
-    steps: int = 1000
-    batch: int = 4
-    crop: tuple[int, int] = (256, 384)
+    steps: AtLeast1 = 1000
+    batch: AtLeast1 = 4
+    crop: tuple[Side, Side] = (256, 384)
     scales: tuple[float, float] = (0.8, 1.5)
-    rate: float = 1e-3
-    low_rate: float = 0.3
+    lr: Positive = 1e-3
+    low_lr_scale: float = 0.3
     similarity: float = 1.0
     prediction: float = 1.0
-    temperature: float = 2.0
-    height: int | None = None
-    gop: int = 12
-    held_out: float = 0.2
-    measured: int = 24
-    budget: float = 4.0
+    temperature: Positive = 2.0
+    height: Side | None = None
+    gop: Annotated[int, Field(ge=2)] = 12
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    measured: AtLeast1 = 24
+    budget: Positive = 4.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("gop", 2), ("measured", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: expected at least {least}, got {getattr(self, name)}")
-        if min(self.crop) < 16:
-            raise InputError(f"crop: expected sides of at least 16 pixels, got {self.crop[0]}x{self.crop[1]}")
-        if self.height is not None and self.height < 16:
-            raise InputError(f"height: expected at least 16 pixels, got {self.height}")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out: expected a share in [0, 1), got {self.held_out}")
-        if self.temperature <= 0 or self.rate <= 0 or self.budget <= 0:
-            raise InputError("temperature, rate and budget: expected positive numbers")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"precision: expected float32 or bfloat16, got {self.precision!r}")
+        check(self)
 
 
 def adapt(
@@ -142,12 +138,12 @@ def adapt(
     averaged = train(
         part,
         [
-            {"params": list(net.low.parameters()), "scale": recipe.low_rate},
+            {"params": list(net.low.parameters()), "lr_scale": recipe.low_lr_scale},
             {"params": list(net.fusion.parameters())},
         ],
         lambda _, rng: sample_groups(training, rng, batch=recipe.batch, crop=recipe.crop, scales=recipe.scales),
         lambda batch: adaptation_loss(net, batch, recipe, autocast),
-        Schedule(recipe.steps, recipe.rate, warmup=min(50, max(1, recipe.steps // 10))),
+        Schedule(recipe.steps, recipe.lr, warmup=min(50, max(1, recipe.steps // 10))),
         folder,
         settings=settings,
         seed=recipe.seed,
@@ -314,7 +310,7 @@ def _before(
     made = json.loads(json.dumps({**settings, "measured": [[str(g.path.name), g.first] for g in groups]}))
     if path.is_file():
         stored = json.loads(path.read_text())
-        if stored["settings"] == made:
+        if with_new_names(stored["settings"], made) == made:
             return stored["agreement"]
     found = _measured(net, groups, ("lr", "warp", "ar"), recipe, autocast, report)
     save_json(path, {"settings": made, "agreement": found})

@@ -23,7 +23,7 @@ from arseg.networks.keyframe import joined
 from arseg.preprocess import normalise
 from arseg.segment.ways import see
 
-from .loop import Batch
+from .batches import Batch
 
 GAINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """0 tells what the result is without the fusion; it is not to be chosen, for no training would come back from it."""
@@ -42,7 +42,7 @@ def gain_losses(
     Args:
         net: in eval mode.
         teacher: image -> the fusion feature of the frozen keyframe network.
-        batches: of pairs, see `train_ar.sample_pairs`.
+        batches: of pairs, see `default.pairs.sample_pairs`.
     """
     losses: dict[float, list[float]] = {gain: [] for gain in GAINS}
     before = copy.deepcopy(net.fusion.state_dict())

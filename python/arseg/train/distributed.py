@@ -30,7 +30,7 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes the files and the progress."""
     return rank() == 0
 
@@ -58,12 +58,12 @@ def processes(device: str = "cpu") -> Iterator[torch.device]:
 
 
 @contextmanager
-def first_alone() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The first process goes through it before the others, which find what it made."""
-    if world() > 1 and not is_first():
+    if world() > 1 and not is_main_process():
         dist.barrier()
     yield
-    if world() > 1 and is_first():
+    if world() > 1 and is_main_process():
         dist.barrier()
 
 
@@ -108,23 +108,6 @@ def mean_of(summed: Tensor, count: Tensor) -> Tensor:
     if world() > 1:
         dist.all_reduce(whole)
     return summed * world() / whole.clamp(min=torch.finfo(torch.float32).tiny)
-
-
-def nll_loss(log_probability: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore: int = 255) -> Tensor:
-    """`F.nll_loss` (mean over pixels, weighted) whose mean is over the batch of all processes; 0 where none counts.
-
-    Args:
-        log_probability: `[N, classes, H, W]`.
-        label: int64 `[N, H, W]`.
-        weight: `[classes]`.
-        ignore: label of pixels that do not count.
-    """
-    if world() == 1 and bool((label != ignore).any()):
-        return F.nll_loss(log_probability, label, weight, ignore_index=ignore)
-    summed = F.nll_loss(log_probability, label, weight, ignore_index=ignore, reduction="sum")
-    valid = label[label != ignore]
-    count = torch.tensor(float(valid.numel()), device=label.device) if weight is None else weight[valid].sum()
-    return mean_of(summed, count)
 
 
 def part_of(batch: Mapping[str, Any], index: int, parts: int) -> dict[str, Any]:

@@ -7,13 +7,11 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import distributed
 from .events import Events, TensorBoardEvents
-
-if TYPE_CHECKING:
-    from .loop import Schedule
+from .schedule import Schedule
 
 
 class RunLog:
@@ -27,7 +25,7 @@ class RunLog:
         self._started = time.monotonic()
         self._events: Events | None = None
         self._file: Any = None
-        if not distributed.is_first():
+        if not distributed.is_main_process():
             return
         if tensorboard:
             self._events = TensorBoardEvents(folder / "tensorboard", first)
@@ -43,7 +41,7 @@ class RunLog:
         if self._events is not None:
             self._events.close()
 
-    def add(self, done: int, terms: Mapping[str, float], rate: float) -> None:
+    def add(self, done: int, terms: Mapping[str, float], lr: float) -> None:
         """A step's terms; a line every `log_every` steps."""
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -53,7 +51,7 @@ class RunLog:
         means = {name: round(value / every, 4) for name, value in self._sums.items()}
         self._sums = {}
         pace = (time.monotonic() - self._started) / (done - self._first)
-        self._write({"step": done, **means, "seconds_a_step": round(pace, 3)}, {**means, "rate": rate})
+        self._write({"step": done, **means, "seconds_a_step": round(pace, 3)}, {**means, "lr": lr})
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
         left = duration(pace * (self._schedule.steps - done))
         self._report_first(f"step {done}/{self._schedule.steps}  {shown}  {pace:.2f} s a step, {left} left")
@@ -72,7 +70,7 @@ class RunLog:
             self._events.write(line["step"], figures)
 
     def _report_first(self, line: str) -> None:
-        if distributed.is_first():
+        if distributed.is_main_process():
             self._report(line)
 
 

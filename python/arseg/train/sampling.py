@@ -14,7 +14,7 @@ from torch import Tensor
 from arseg.errors import InputError
 
 from . import distributed
-from .loop import Batch
+from .batches import Batch
 
 Sample = dict[str, Any]
 """Tensors of one frame, without a batch dimension."""
@@ -42,7 +42,7 @@ class EpochOrder:
 
 
 class Sampler:
-    """Batches for `loop.train(..., divided=True)`: each process loads its own frames only.
+    """Batches for `loop.train(..., sharded=True)`: each process loads its own frames only.
 
     Args:
         load: (index of a frame, random generator) -> its tensors.

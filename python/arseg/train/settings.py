@@ -1,14 +1,21 @@
-"""Recipes from presets, TOML files and `key=value` on the command line; what is unknown or unfit is refused."""
+"""Recipes from TOML files and `key=value` on the command line; what is unknown or unfit is refused.
+
+Recipes are dataclasses. Their fields' types say what is allowed; ranges stand in `Annotated`, as pydantic has them.
+"""
 
 from __future__ import annotations
 
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from arseg.errors import InputError
 from arseg.files import StrPath
@@ -18,9 +25,31 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Recipe = TypeVar("Recipe")
+Settings = TypeVar("Settings")
+"""A recipe: a dataclass of settings."""
+
+AtLeast0 = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 PHASES = ("hr", "ar")
+
+RENAMED: Mapping[str, tuple[str, ...]] = {
+    "rate": ("lr",),
+    "low_rate": ("low_lr", "low_lr_scale"),
+    "branch_rate": ("branch_lr_scale",),
+    "overlap": ("iou_loss_weight",),
+    "average": ("ema_decay",),
+    "clip": ("max_grad_norm",),
+    "statistics": ("normalization",),
+}
+"""Names of settings in files and runs of version 0.1, and what they are now: the one that the recipe has."""
+
+
+def with_new_names(settings: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    """`settings` with names of version 0.1 replaced by those of today that are among `names`."""
+    new = {key: next((name for name in RENAMED[key] if name in names), key) for key in RENAMED if key not in names}
+    return {new.get(key, key): value for key, value in settings.items()}
 
 
 def read_recipe_file(path: StrPath, phase: str) -> tuple[str | None, dict[str, Any]]:
@@ -59,51 +88,75 @@ def read_settings(given: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def changed(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
+def _warn(line: str) -> None:
+    warnings.warn(line, DeprecationWarning, stacklevel=3)
+
+
+def changed(
+    recipe: Settings, settings: Mapping[str, Any], where: str, report: Callable[[str], object] = _warn
+) -> Settings:
     """The recipe with `settings` in place of its own.
 
-    Raises `InputError`, which starts with `where`, for a key that the recipe does not have (it names the nearest one)
-    and for a value of another type.
+    Args:
+        where: the beginning of messages, such as the name of a file.
+        report: is given a line for each setting that stands under a name of version 0.1.
+
+    Raises `InputError` for a key that the recipe does not have (it names the nearest one) and for a value of another
+    type or out of range.
     """
-    types = typing.get_type_hints(type(recipe))
     names = [field.name for field in fields(recipe)]  # type: ignore[arg-type]
+    types = _types(recipe)
     taken = {}
-    for key, value in settings.items():
+    for given, value in settings.items():
+        (key,) = with_new_names({given: None}, names)
+        if key != given:
+            if key in settings:
+                raise InputError(f"{where}: {given} is {key} now; give {key} alone")
+            report(f"{where}: {given} is {key} now; the old name goes in version 0.3")
         if key not in names:
             near = get_close_matches(key, names, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
             raise InputError(f"{where}: unknown key {key!r}; {hint}")
-        taken[key] = _fitting(value, types[key], f"{where}: {key}")
+        taken[key] = _fitting(value, types[key], f"{where}: {given}")
     return replace(recipe, **taken)  # type: ignore[type-var]
 
 
-def _fitting(value: Any, wanted: Any, what: str) -> Any:
-    """`value` as the type `wanted` of a recipe's field: a number, a string, one of several, or a tuple of these."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise InputError(f"{what}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
-        return value
-    if origin is tuple:
-        each = arguments[0]
-        count = None if arguments[-1] is Ellipsis else len(arguments)
-        if not isinstance(value, list | tuple) or (count is not None and len(value) != count):
-            named = f"{count} values" if count is not None else "values"
-            raise InputError(f"{what}: expected a list of {named}, such as [1, 2], got {value!r}")
-        return tuple(_fitting(item, each, what) for item in value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # An int is no float and no bool here, as in TOML.
-    if type(value) is not wanted:
-        names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise InputError(f"{what}: expected {names.get(wanted, wanted)}, got {value!r}")
-    return value
+def check(recipe: Any) -> None:
+    """Raises `InputError` where a setting's value is of another type, or out of range."""
+    for name, kind in _types(recipe).items():
+        _fitting(getattr(recipe, name), kind, name)
 
 
-def preset_named(presets: Mapping[str, Recipe], name: str) -> Recipe:
-    """The recipe of that name; raises `InputError` that names the nearest."""
-    if name not in presets:
-        near = get_close_matches(name, presets, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"preset: expected one of {', '.join(presets)}, got {name!r}{hint}")
-    return presets[name]
+def _types(recipe: Any) -> dict[str, Any]:
+    return typing.get_type_hints(type(recipe), include_extras=True)
+
+
+def _fitting(value: Any, kind: Any, what: str) -> Any:
+    """`value` as a field's type has it; as in TOML, lists do for tuples, and whole numbers for others."""
+    try:
+        return TypeAdapter(kind).validate_json(to_json(value, inf_nan_mode="constants"), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        expected, got = _expected(first["type"], first.get("ctx", {}), kind), first["input"]
+        if expected is None:
+            count = sum(part is not Ellipsis for part in typing.get_args(kind))
+            named = "values" if Ellipsis in typing.get_args(kind) else f"{count} values"
+            expected, got = f"a list of {named}, such as [1, 2]", value
+        raise InputError(f"{what}: expected {expected}, got {got!r}") from None
+
+
+def _expected(fault: str, context: Mapping[str, Any], kind: Any) -> str | None:
+    """What pydantic expected, by its names of faults; None: a list of another length, or none at all."""
+    if fault == "literal_error":
+        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
+    ranges = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
+    ranges |= {"greater_than": ("a number above", "gt"), "less_than": ("a number below", "lt")}
+    if fault in ranges:
+        words, bound = ranges[fault]
+        return f"{words} {context[bound]:g}"
+    return {
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "string_type": "a string",
+        "bool_type": "true or false",
+    }.get(fault)

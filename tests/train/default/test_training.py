@@ -18,9 +18,12 @@ from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.labels import IGNORED
 from arseg.networks.arseg_net import ARSegNet
-from arseg.train.default.ar import ArRecipe, Pairs, fst_loss, sample_pairs, train_ar
-from arseg.train.default.hr import Donors, HrRecipe, class_weights, segmentation_loss, soft_overlap_loss, train_hr
-from arseg.train.default.low import counts
+from arseg.train.default.ar import fst_loss, train_ar
+from arseg.train.default.hr import train_hr
+from arseg.train.default.pairs import frames_at, places_in_batch, sample_pairs
+from arseg.train.default.recipes import ArRecipe, HrRecipe
+from arseg.train.default.stills import Donors
+from arseg.train.losses import class_weights, soft_iou_loss, weighted_iou_loss
 from arseg.video import encode
 from arseg.weights.files import load_checkpoint
 from arseg_ext import ops
@@ -74,7 +77,7 @@ def phases(root, video, tmp_path_factory):
 
 def test_a_second_run_of_phase_1_goes_on_from_the_first(phases, root, tmp_path):
     small = {"steps": 1, "batch": 2, "crop": (64, 96), "street_share": 0.0, "qualities": (), "height": 64}
-    recipe = HrRecipe(**small, street_scenes=0, rate=1e-9, channels=16, wide=16)
+    recipe = HrRecipe(**small, street_scenes=0, lr=1e-9, channels=16, wide=16)
     pytest.importorskip("tensorboard")
     path = train_hr(root, tmp_path, recipe, lambda line: None, start=phases[0], tensorboard=True)
     first, second = (load_checkpoint(at) for at in (phases[0], path))
@@ -90,7 +93,7 @@ def test_a_second_run_of_phase_1_goes_on_from_the_first(phases, root, tmp_path):
 
 def test_a_second_run_of_phase_2_goes_on_from_the_first(phases, root, tmp_path):
     high, fused = phases
-    recipe = ArRecipe(steps=1, batch=3, crop=(64, 96), streets=0, rate=1e-9)
+    recipe = ArRecipe(steps=1, batch=3, crop=(64, 96), streets=0, lr=1e-9)
     path = train_ar(root, high, tmp_path, recipe, lambda line: None, start=fused)
     first, second = (load_checkpoint(at) for at in (fused, path))
     for (name, before), after in zip(first.named_parameters(), second.parameters(), strict=True):
@@ -101,7 +104,7 @@ def test_a_second_run_of_phase_2_goes_on_from_the_first(phases, root, tmp_path):
 
 def test_another_scale_starts_from_the_branch_of_the_first(phases, root, tmp_path):
     high, fused = phases
-    recipe = ArRecipe(low_steps=1, low_batch=2, low_rate=1e-9, steps=1, batch=3, crop=(64, 96), streets=0, rate=1e-9)
+    recipe = ArRecipe(low_steps=1, low_batch=2, low_lr=1e-9, steps=1, batch=3, crop=(64, 96), streets=0, lr=1e-9)
     path = train_ar(root, high, tmp_path, replace(recipe, scale=0.3), lambda line: None, branch=fused)
     first, second = (load_checkpoint(at) for at in (fused, path))
     assert (first.scale, second.scale) == (0.5, 0.3)
@@ -133,7 +136,7 @@ def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_ther
     shutil.copytree(fused.parent / "low", tmp_path / "low")
     state = (tmp_path / "low" / "state.pt").read_bytes()
     learned = torch.load(tmp_path / "low" / "state.pt", weights_only=True)["ema"]
-    path = train_ar(root, high, tmp_path, ArRecipe(**small, steps=1, rate=1e-9, window=5), lambda line: None, [video])
+    path = train_ar(root, high, tmp_path, ArRecipe(**small, steps=1, lr=1e-9, window=5), lambda line: None, [video])
     assert (tmp_path / "low" / "state.pt").read_bytes() == state
     copied, low = load_checkpoint(high).state_dict(), load_checkpoint(path).low.state_dict()
     for key, value in learned.items():
@@ -141,8 +144,8 @@ def test_the_low_branch_learns_alone_first_and_another_fusion_takes_it_from_ther
     assert sum(not torch.equal(copied[key], value) for key, value in learned.items()) > 50
     statistics = [key for key in learned if "running" in key]
     assert statistics and all(torch.equal(copied[key], learned[key]) for key in statistics), "the teacher's are kept"
-    with pytest.raises(InputError, match=r"low_rate 0.0006 \(asked for 0.1\)"):
-        train_ar(root, high, tmp_path, ArRecipe(**small, low_rate=0.1), lambda line: None, [video])
+    with pytest.raises(InputError, match=r"low_lr 0.0006 \(asked for 0.1\)"):
+        train_ar(root, high, tmp_path, ArRecipe(**small, low_lr=0.1), lambda line: None, [video])
 
 
 def test_phase_2_stopped_between_its_stages_ends_with_the_same_bits(phases, root, video, tmp_path, monkeypatch):
@@ -192,8 +195,8 @@ def test_videos_that_are_not_there_or_too_short_are_named(phases, root, video, t
 
 def test_the_places_in_a_batch():
     clips = {"still": [1], "street": [1], "video": []}
-    assert counts(8, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 7, "street": 1}
-    assert counts(2, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 2}
+    assert places_in_batch(8, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 7, "street": 1}
+    assert places_in_batch(2, {"street": 1 / 8, "video": 1 / 4}, clips) == {"still": 2}
 
 
 def test_without_its_first_stage_phase_2_begins_with_pairs(phases, root, tmp_path):
@@ -207,9 +210,9 @@ def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
     net.high.requires_grad_(False)
     rng = np.random.default_rng(0)
     recipe = ArRecipe(crop=(64, 96))
-    batch = sample_pairs([(Pairs([still_clip(stills[0], rng, keep=3)], recipe.distances), 2)], recipe, rng)
+    batch = sample_pairs([(frames_at([still_clip(stills[0], rng, keep=3)], recipe.distances), 2)], recipe, rng)
     terms = fst_loss(net, net.high.features, batch, torch.ones(11), recipe)
-    assert set(terms) == {"segmentation", "overlap", "similarity", "distillation"}
+    assert set(terms) == {"segmentation", "iou", "similarity", "distillation"}
     assert all(term.item() > 0 for term in terms.values())
     sum(terms.values()).backward()
     assert all(p.grad is None for p in net.high.parameters())
@@ -252,9 +255,9 @@ def test_clips_of_unlabelled_video(video, tmp_path):
 
 def test_pairs_at_chosen_distances(stills):
     clip = still_clip(stills[0], np.random.default_rng(0), keep=GOP - 1)
-    assert [k for _, k in Pairs([clip], (2, 11)).all] == [1, 10]
+    assert [k for _, k in frames_at([clip], (2, 11))] == [1, 10]
     with pytest.raises(InputError, match="distances"):
-        Pairs([clip], (12,))
+        frames_at([clip], (12,))
 
 
 def test_compressed_stills_keep_their_labels(stills):
@@ -263,7 +266,7 @@ def test_compressed_stills_keep_their_labels(stills):
         assert 0 < np.abs(seen.astype(int) - image).mean() < 10
 
 
-def test_the_overlap_loss_is_one_minus_the_mean_soft_iou():
+def test_the_iou_loss_is_one_minus_the_mean_soft_iou():
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(0, 4, (2, 5, 6), generator=generator)
     label[label == 3] = IGNORED
@@ -272,14 +275,14 @@ def test_the_overlap_loss_is_one_minus_the_mean_soft_iou():
     for c in range(3):  # classes 3 and 4 are absent
         shared = (probability[:, c] * (label == c)).sum()
         scores.append(shared / ((probability[:, c] * counted).sum() + (label == c).sum() - shared))
-    loss = soft_overlap_loss(probability, label, IGNORED)
+    loss = soft_iou_loss(probability, label)
     torch.testing.assert_close(loss, 1 - torch.stack(scores).mean())
 
 
 def test_a_batch_without_labels_adds_nothing_to_the_supervised_loss():
     logits = torch.randn(2, 3, 4, 5, requires_grad=True)
     label = torch.full((2, 4, 5), IGNORED)
-    terms = segmentation_loss(logits, label, torch.ones(3), overlap=1.0)
+    terms = weighted_iou_loss(logits, label, torch.ones(3), iou_loss_weight=1.0)
     assert [term.item() for term in terms.values()] == [0, 0]
     sum(terms.values()).backward()
     assert torch.equal(logits.grad, torch.zeros_like(logits))
@@ -304,5 +307,5 @@ def test_rare_classes_weigh_more():
     label = np.zeros((10, 10), np.uint8)
     label[0, 0] = 1
     label[1] = 11
-    weights = class_weights([(np.zeros((10, 10, 3), np.uint8), label)], 3)
+    weights = class_weights([label], 3)
     assert weights[0] < weights[1] < weights[2] and weights.mean() == pytest.approx(1)

@@ -21,15 +21,15 @@ from arseg.networks.paper.resnet import ResNet
 from arseg.train.paper import train as train_paper
 from arseg.train.paper.data import frame_sample, pair_sample, prepared_pairs
 from arseg.train.paper.networks import load_backbone, load_teacher, new_network
-from arseg.train.paper.recipes import AR_PRESETS, HR_PRESETS
+from arseg.train.paper.recipes import AR_RECIPES, HR_RECIPES
 from arseg.train.paper.train import train_paper_ar, train_paper_hr
 from arseg.weights.files import load_checkpoint
 
 pytestmark = pytest.mark.slow  # trains
 
 TINY = {"batch": 2, "crop": (64, 64), "log_every": 1, "save_every": 2, "workers": 1, "scales": (1.0, 1.5)}
-HR = replace(HR_PRESETS["camvid-bise18"], **TINY, steps=4)
-AR = replace(AR_PRESETS["camvid-bise18"], **TINY, steps=4)
+HR = replace(HR_RECIPES["camvid-bise18"], **TINY, steps=4)
+AR = replace(AR_RECIPES["camvid-bise18"], **TINY, steps=4)
 FAST = Encoding(preset="ultrafast")
 
 
@@ -88,7 +88,7 @@ def bits(path):
 
 
 def test_phase_1_resumes_to_the_same_bits(data, root, tmp_path, monkeypatch):
-    recipe = replace(HR, validate_every=2, average=0.9)
+    recipe = replace(HR, validate_every=2, ema_decay=0.9)
     validation = camvid_frames(root, "train")
     quiet = {"report": lambda line: None}
     whole = bits(train_paper_hr(data, validation, tmp_path / "whole", recipe, **quiet))
@@ -127,7 +127,7 @@ def new_fused(teacher):
     from arseg.train.paper.networks import new_fused
 
     torch.manual_seed(AR.seed)
-    high, _ = load_teacher(teacher, AR.arch, AR.statistics)
+    high, _ = load_teacher(teacher, AR.arch, AR.normalization)
     return new_fused(AR.arch, high, window=7, fusion="attention", start=AR.start, backbone="")
 
 
@@ -151,7 +151,7 @@ def test_each_preset_learns_a_batch_by_heart(name, tmp_path):
     else:
         data = camvid_frames(camvid_tree(tmp_path / "data", before=0, size=(48, 64)))
     still = {"scales": (1.0,), "flip": 0.0, "jitter": 0.0, "crop": data[0][1].shape, "save_every": 100}
-    recipe = replace(HR_PRESETS[name], **{**TINY, **still}, steps=10)
+    recipe = replace(HR_RECIPES[name], **{**TINY, **still}, steps=10)
     train_paper_hr(data, None, tmp_path / "run", recipe, report=lambda line: None)
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [sum(v for k, v in x.items() if k not in ("step", "seconds_a_step")) for x in log]
@@ -200,16 +200,16 @@ def test_what_does_not_fit_is_said(data, prepared, teacher, tmp_path):
     with pytest.raises(InputError, match=r"expected phase-1 weights of camvid-psp18 .*, got camvid-bise18"):
         train_paper_ar(pairs, None, teacher, tmp_path, replace(AR, arch="camvid-psp18"))
     with pytest.raises(
-        InputError, match=r"statistics: .* was trained with others than imagenet; give those of phase 1"
+        InputError, match=r"normalization: .* was trained with another one than imagenet; give that of phase 1"
     ):
-        train_paper_ar(pairs, None, teacher, tmp_path, replace(AR, statistics="imagenet"))
-    with pytest.raises(InputError, match=r"made with rate 0\.001 \(asked for 0\.1\), steps 2 \(asked for 4\)"):
-        train_paper_hr(data, None, teacher.parent, replace(HR, rate=0.1))
+        train_paper_ar(pairs, None, teacher, tmp_path, replace(AR, normalization="imagenet"))
+    with pytest.raises(InputError, match=r"made with lr 0\.001 \(asked for 0\.1\), steps 2 \(asked for 4\)"):
+        train_paper_hr(data, None, teacher.parent, replace(HR, lr=0.1))
 
 
 def test_bfloat16_and_accumulation_run(data, tmp_path):
-    recipe = replace(HR, precision="bfloat16", batch=4, accumulate=2, steps=2, clip=1.0, optimiser="adamw")
-    recipe = replace(recipe, statistics="imagenet")
+    recipe = replace(HR, precision="bfloat16", batch=4, accumulate=2, steps=2, max_grad_norm=1.0, optimiser="adamw")
+    recipe = replace(recipe, normalization="imagenet")
     path = train_paper_hr(data, None, tmp_path, recipe, report=lambda line: None)
     assert load_checkpoint(path).label_set.mean == (0.485, 0.456, 0.406), "it says how its input is normalised"
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,29 +18,29 @@ from arseg.data.pairs import Clip
 from arseg.data.stills import Still, compressed
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import enlarged
-from arseg.train.loop import Batch, Schedule, train
+from arseg.train.batches import Batch
+from arseg.train.loop import train
+from arseg.train.losses import weighted_iou_loss
+from arseg.train.schedule import Schedule
 
-from .hr import Donors, HrRecipe, rate_groups, sample_stills, segmentation_loss
-
-if TYPE_CHECKING:
-    from .ar import ArRecipe
+from .hr import EMA_DECAY, lr_groups
+from .pairs import Clips, places_in_batch
+from .recipes import ArRecipe, HrRecipe
+from .stills import Donors, sample_stills
 
 SHARES = {"street": 1 / 8, "video": 1 / 4}
 """Of a batch; the rest are labelled stills."""
-
-Clips = Mapping[str, list[Clip]]
-"""Of "still", "street" and "video"."""
 
 # What the stage depends on; another fusion after it does not make it another one.
 _SETTINGS = (
     "low_steps",
     "low_batch",
-    "low_rate",
+    "low_lr",
     "crop",
     "scales",
     "streets",
     "scale",
-    "overlap",
+    "iou_loss_weight",
     "similarity",
     "distillation",
     "seed",
@@ -61,7 +61,7 @@ def imitation_loss(
         classes = net.classifier(wanted).float().softmax(1)
     large = F.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
     return {
-        **segmentation_loss(large, label, weights, recipe.overlap),
+        **weighted_iou_loss(large, label, weights, iou_loss_weight=recipe.iou_loss_weight),
         "similarity": recipe.similarity * F.mse_loss(feature.float(), wanted.float()),
         "distillation": recipe.distillation * F.cross_entropy(logits.float(), classes),
     }
@@ -77,12 +77,6 @@ def low_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     return imitation_loss(net, feature, logits, wanted, batch["label"], weights, recipe)
 
 
-def counts(batch: int, shares: Mapping[str, float], clips: Clips) -> dict[str, int]:
-    """How many of a batch are of each kind: "still" first, which takes what kinds without clips or places leave."""
-    others = {kind: round(batch * share) for kind, share in shares.items() if clips[kind]}
-    return {"still": batch - sum(others.values()), **{kind: count for kind, count in others.items() if count}}
-
-
 def train_low(
     net: ARSegNet,
     teacher: Teacher,
@@ -94,7 +88,7 @@ def train_low(
     made_from: Mapping[str, Any],
     **options: Any,
 ) -> None:
-    """Trains `net.low` for `recipe.low_steps`, and leaves it with the running mean of its weights.
+    """Trains `net.low` for `recipe.low_steps`, and leaves it with the average of its weights.
 
     Args:
         stills: labelled frames, shown as they are and as keyframes of H.264; rare things are pasted among them.
@@ -105,7 +99,7 @@ def train_low(
     """
     views = HrRecipe(crop=recipe.crop, scales=recipe.scales)
     versions = [stills, *(compressed(stills, crf) for crf in views.qualities)]
-    places = counts(recipe.low_batch, SHARES, clips)
+    places = places_in_batch(recipe.low_batch, SHARES, clips)
     sources: list[tuple[Sequence[Sequence[Still]], int]] = [(versions, places.pop("still"))]
     sources += [([_frames(clips[kind])], count) for kind, count in places.items()]
     donors = Donors(stills)
@@ -116,10 +110,10 @@ def train_low(
     net.low.load_state_dict(
         train(
             net.low,
-            rate_groups(net.low),
+            lr_groups(net.low),
             sample,
             lambda batch: low_loss(net, teacher, batch, weights, recipe),
-            Schedule(recipe.low_steps, recipe.low_rate, averaging=0.998),
+            Schedule(recipe.low_steps, recipe.low_lr, ema_decay=EMA_DECAY),
             folder,
             settings={**{name: getattr(recipe, name) for name in _SETTINGS}, "shares": SHARES, **made_from},
             seed=recipe.seed,

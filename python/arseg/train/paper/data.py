@@ -54,10 +54,10 @@ def _label(placement: Placement, label: np.ndarray) -> Tensor:
 
 def normalised(image: Tensor, recipe: PaperHrRecipe) -> Tensor:
     """RGB 0..255, `[N, 3, H, W]` -> the network's input."""
-    return normalise(image, *NORMALIZATIONS[recipe.statistics])
+    return normalise(image, *NORMALIZATIONS[recipe.normalization])
 
 
-class Pairs:
+class PairDataset:
     """Pairs by number, from a prepared folder or from clips in memory."""
 
     def __init__(self, count: int, read: Callable[[int, np.random.Generator], Pair], fingerprint: str):
@@ -71,7 +71,7 @@ class Pairs:
         return self._read(index, rng)
 
 
-def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> Pairs:
+def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> PairDataset:
     """Each labelled frame once an epoch, at one of the recipe's distances."""
     data = Prepared(folder)
     items = data.at(recipe.distances or None)
@@ -90,10 +90,10 @@ def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> Pairs:
             return pair
         return replace(pair, label=np.where(pair.label == void, np.uint8(IGNORED), pair.label))
 
-    return Pairs(len(names), read, f"{data.dataset}, {len(items)} pairs")
+    return PairDataset(len(names), read, f"{data.dataset}, {len(items)} pairs")
 
 
-def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> Pairs:
+def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> PairDataset:
     """Of clips made from labelled stills; their ignored label, 11, is Void where Void counts."""
 
     def read(index: int, rng: np.random.Generator) -> Pair:
@@ -104,23 +104,23 @@ def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> Pairs:
             label = np.where(label < len(CAMVID.classes), label, np.uint8(IGNORED))
         return Pair(clip.key, clip.images[k], label, clip.vectors[k], int(clip.distances[k]))
 
-    return Pairs(len(clips), read, f"{len(clips)} clips")
+    return PairDataset(len(clips), read, f"{len(clips)} clips")
 
 
-def still_pairs(root: StrPath, folder: StrPath, recipe: PaperArRecipe, report: Callable[[str], None]) -> Pairs:
+def still_pairs(root: StrPath, folder: StrPath, recipe: PaperArRecipe, report: Callable[[str], None]) -> PairDataset:
     """Pairs from CamVid's stills, for want of its videos: a window that drifts over each, encoded (see `data.pairs`).
 
     They are made in `folder`, once; of several processes the first makes them.
     """
     stills = camvid_stills(root)
     clips: list[Clip] = []
-    with distributed.first_alone():
+    with distributed.main_process_first():
         for _, clip in cached_clips(Path(folder), stills, 0, seed=recipe.seed):
             clips.append(clip)
-            if distributed.is_first() and (len(clips) % 50 == 0 or len(clips) == len(stills)):
+            if distributed.is_main_process() and (len(clips) % 50 == 0 or len(clips) == len(stills)):
                 report(f"pairs: {len(clips)} of {len(stills)} clips")
     pairs = clip_pairs(clips, recipe)
-    return Pairs(len(pairs), pairs.read, f"clips of stills {fingerprint(stills)}")
+    return PairDataset(len(pairs), pairs.read, f"clips of stills {fingerprint(stills)}")
 
 
 def data_fingerprint(data: LabelledFrames) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,24 @@ from arseg.networks.base import SplitNetwork
 from arseg.networks.fused import FusedNetwork
 from arseg.networks.paper.bisenet import BiSeNet
 from arseg.networks.paper.pspnet import PSPNet
+from arseg.networks.paper.pspnet_cityscapes import CityscapesPSPNet
 from arseg.networks.paper.published import architecture, make_published
-from arseg.train.losses import bisenet_loss, psp_camvid_loss, psp_cityscapes_loss
+from arseg.train.losses import LOSSES, SegmentationLoss
 from arseg.weights.build import build
 from arseg.weights.files import load_into, read_checkpoint, save_checkpoint
 
-SegmentationLoss = Callable[[Tensor, Sequence[Tensor], Tensor], dict[str, Tensor]]
-"""(logits, auxiliary outputs, labels) -> named terms."""
+from .recipes import PaperHrRecipe
+
+_LOSSES: Mapping[Callable[..., SplitNetwork], str] = {
+    PSPNet: "psp-camvid",
+    CityscapesPSPNet: "psp-cityscapes",
+    BiSeNet: "bisenet",
+}
 
 
-def loss_of(arch: str, auxiliary: float) -> SegmentationLoss:
-    """The published loss of an architecture; `auxiliary` weighs the PSPNets' heads."""
-    network = architecture(arch).network
-    if network is BiSeNet:
-        return bisenet_loss
-    return partial(psp_camvid_loss if network is PSPNet else psp_cityscapes_loss, share=auxiliary)
+def loss_of(recipe: PaperHrRecipe) -> SegmentationLoss:
+    """The recipe's loss, or else the published one of its architecture."""
+    return LOSSES[recipe.loss or _LOSSES[architecture(recipe.arch).network]](recipe.auxiliary)
 
 
 def new_network(arch: str, backbone: str = "") -> SplitNetwork:
@@ -89,14 +91,14 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
         raise InputError(f"backbone: {path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
-def labels_record(arch: str, statistics: str = "") -> dict[str, Any]:
-    """The classes of an architecture's data set and its input statistics, for a weights file.
+def labels_record(arch: str, normalization: str = "") -> dict[str, Any]:
+    """The classes of an architecture's data set and its input's normalisation, for a weights file.
 
-    `statistics`: a name of `NORMALIZATIONS`; the architecture's own where empty.
+    `normalization`: a name of `NORMALIZATIONS`; the architecture's own where empty.
     """
     record = architecture(arch).labels.to_json()
-    if statistics:
-        mean, std = NORMALIZATIONS[statistics]
+    if normalization:
+        mean, std = NORMALIZATIONS[normalization]
         record |= {"mean": list(mean), "std": list(std)}
     return record
 
@@ -107,7 +109,7 @@ def save_hr(state: Mapping[str, Tensor], path: Path, arch: str, labels: Mapping[
     save_checkpoint(state, path, kind="hr", config=config, half=False)
 
 
-def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, dict[str, Any]]:
+def load_teacher(path: Path, arch: str, normalization: str) -> tuple[SplitNetwork, dict[str, Any]]:
     """A network that `save_hr` wrote, frozen and in eval mode, and its label set as JSON.
 
     Raises `InputError` where it is another network or takes images that are normalised in another way.
@@ -117,8 +119,10 @@ def load_teacher(path: Path, arch: str, statistics: str) -> tuple[SplitNetwork, 
         found = config.get("arch", "the default network") if kind == "hr" else f'kind "{kind}"'
         raise InputError(f"{path}: expected phase-1 weights of {arch} (from `arseg train hr --preset …`), got {found}")
     labels = config["labels"]
-    if (tuple(labels["mean"]), tuple(labels["std"])) != NORMALIZATIONS[statistics]:
-        raise InputError(f"statistics: {path} was trained with others than {statistics}; give those of phase 1")
+    if (tuple(labels["mean"]), tuple(labels["std"])) != NORMALIZATIONS[normalization]:
+        raise InputError(
+            f"normalization: {path} was trained with another one than {normalization}; give that of phase 1"
+        )
     network = build(kind, config)
     assert isinstance(network, SplitNetwork)
     load_into(network, state, path)

@@ -24,13 +24,16 @@ from arseg.files import StrPath
 from arseg.networks.base import SplitNetwork
 from arseg.networks.paper.published import architecture
 from arseg.train import distributed
-from arseg.train.loop import Batch, Schedule, Validate, train
+from arseg.train.batches import Batch
+from arseg.train.loop import Validate, train
 from arseg.train.losses import similarity_loss
 from arseg.train.optimisers import make_optimiser
 from arseg.train.sampling import Sample, Sampler
+from arseg.train.schedule import Schedule
+from arseg.train.settings import check
 from arseg.weights.files import save_checkpoint
 
-from .data import Pairs, data_fingerprint, frame_sample, pair_sample
+from .data import PairDataset, data_fingerprint, frame_sample, pair_sample
 from .networks import ar_state, labels_record, load_teacher, loss_of, new_fused, new_network, save_hr, step_network
 from .recipes import PaperArRecipe, PaperHrRecipe
 from .validation import autocast, frame_scores, pair_scores
@@ -56,7 +59,7 @@ def train_paper_hr(
     _check(recipe, device, data.classes)
     torch.manual_seed(recipe.seed)
     net = new_network(recipe.arch, recipe.backbone).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    terms = loss_of(recipe.arch, recipe.auxiliary)
+    terms = loss_of(recipe)
 
     def load(index: int, rng: np.random.Generator) -> Sample:
         return frame_sample(*data[index], recipe, rng)
@@ -84,13 +87,13 @@ def train_paper_hr(
         report,
     )
     path = folder / "hr.safetensors"
-    if distributed.is_first():
-        save_hr(_best(folder, "hr", state), path, recipe.arch, labels_record(recipe.arch, recipe.statistics))
+    if distributed.is_main_process():
+        save_hr(_best(folder, "hr", state), path, recipe.arch, labels_record(recipe.arch, recipe.normalization))
     return path
 
 
 def train_paper_ar(
-    pairs: Pairs,
+    pairs: PairDataset,
     validation: Prepared | None,
     teacher: StrPath,
     folder: StrPath,
@@ -107,16 +110,16 @@ def train_paper_ar(
     `folder/ar.safetensors`: both networks, of the second stage's best validation, or its end where there is none.
     """
     teacher, folder = Path(teacher), Path(folder)
-    classes = len(architecture(recipe.arch).labels.classes)
+    num_classes = len(architecture(recipe.arch).labels.classes)
     _check(recipe, device, None if validation is None else validation.classes)
     torch.manual_seed(recipe.seed)
-    high, labels = load_teacher(teacher, recipe.arch, recipe.statistics)
+    high, labels = load_teacher(teacher, recipe.arch, recipe.normalization)
     high = high.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = new_fused(
         recipe.arch, high, window=recipe.window, fusion=recipe.fusion, start=recipe.start, backbone=recipe.backbone
     )
     net = net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    terms = loss_of(recipe.arch, recipe.auxiliary)
+    terms = loss_of(recipe)
     grid = _feature_size(high, recipe.crop, device)
     plain = plain_steps(recipe, len(pairs))
 
@@ -142,7 +145,7 @@ def train_paper_ar(
     def validate(done: int, state: Mapping[str, Tensor]) -> tuple[str, Mapping[str, float]]:
         assert validation is not None
         stage = "fused" if done > plain else "plain"
-        return stage, pair_scores(both, net, state, validation, recipe, device, stage == "fused", classes)
+        return stage, pair_scores(both, net, state, validation, recipe, device, stage == "fused", num_classes)
 
     settings = {"data": pairs.fingerprint, "teacher": zlib.crc32(teacher.read_bytes())}
     state = _run(
@@ -159,7 +162,7 @@ def train_paper_ar(
         report,
     )
     path = folder / "ar.safetensors"
-    if distributed.is_first():
+    if distributed.is_main_process():
         config = {
             "arch": recipe.arch,
             "auxiliary": False,
@@ -179,9 +182,9 @@ def total_steps(recipe: PaperHrRecipe, count: int) -> int:
 
 
 def plain_steps(recipe: PaperArRecipe, count: int) -> int:
-    """Steps before fusion begins; where `steps` is given, the same share of them."""
-    share = min(1.0, recipe.plain_epochs / max(1, recipe.epochs))
-    return round(total_steps(recipe, count) * share)
+    """Steps before fusion begins; where `steps` is given, the same fraction of them."""
+    fraction = min(1.0, recipe.plain_epochs / max(1, recipe.epochs))
+    return round(total_steps(recipe, count) * fraction)
 
 
 def _run(
@@ -199,17 +202,19 @@ def _run(
 ) -> dict[str, Tensor]:
     steps = total_steps(recipe, count)
     every = max(1, recipe.validate_every * count // recipe.batch) if recipe.validate_every else 0
-    schedule = Schedule(steps, recipe.rate, recipe.warmup, recipe.log_every, recipe.save_every, every, recipe.average)
+    schedule = Schedule(steps, recipe.lr, recipe.warmup, recipe.log_every, recipe.save_every, every, recipe.ema_decay)
     sampler = Sampler(load, count, recipe.batch, accumulate=recipe.accumulate, seed=recipe.seed, workers=recipe.workers)
-    if distributed.is_first():
+    if distributed.is_main_process():
         shared = f", on {distributed.world()} processes" if distributed.world() > 1 else ""
         report(f"{recipe.arch}: {count} frames, {steps} steps of {recipe.batch}{shared}")
     optimiser = partial(
-        make_optimiser, recipe.optimiser, rate=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        make_optimiser, recipe.optimiser, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
     # How the work is done does not change what comes out.
     free = ("workers", "log_every", "save_every")
     kept = {key: value for key, value in asdict(recipe).items() if key not in free}
+    if not recipe.loss:  # runs of before the setting go on
+        del kept["loss"]
     return train(
         net,
         [{"params": [p for p in net.parameters() if p.requires_grad]}],
@@ -222,31 +227,25 @@ def _run(
         report=report,
         optimiser=optimiser,
         accumulate=recipe.accumulate,
-        clip=recipe.clip or None,
+        max_grad_norm=recipe.max_grad_norm or None,
         device=device,
-        half=recipe.precision == "float16",
-        divided=True,
+        grad_scaler=recipe.precision == "float16",
+        sharded=True,
         validate=validate,
         tensorboard=tensorboard,
-        unused=isinstance(recipe, PaperArRecipe) and recipe.plain_epochs > 0,
+        find_unused_parameters=isinstance(recipe, PaperArRecipe) and recipe.plain_epochs > 0,
     )
 
 
 def _check(recipe: PaperHrRecipe, device: torch.device | str, classes: Sequence[str] | None) -> None:
-    wanted = len(architecture(recipe.arch).labels.classes)
-    if classes is not None and len(classes) != wanted:
-        raise InputError(f"{recipe.arch}: a network of {wanted} classes, but the data has {len(classes)}")
+    num_classes = len(architecture(recipe.arch).labels.classes)
+    if classes is not None and len(classes) != num_classes:
+        raise InputError(f"{recipe.arch}: a network of {num_classes} classes, but the data has {len(classes)}")
     if recipe.precision == "float16" and torch.device(device).type != "cuda":
         raise InputError("precision: float16 needs --device cuda; on the CPU use bfloat16")
-    if isinstance(recipe, PaperArRecipe) and not 0 < recipe.scale <= 1:
-        raise InputError(f"scale: expected a factor in (0, 1], got {recipe.scale}")
-    for name in ("batch", "epochs", "log_every", "save_every"):
-        if getattr(recipe, name) < 1:
-            raise InputError(f"{name}: expected at least 1, got {getattr(recipe, name)}")
-    if min(recipe.crop) < 32 or not recipe.scales or min(recipe.scales) <= 0:
-        raise InputError(
-            f"crop, scales: expected sides of at least 32 and scales above 0, got {recipe.crop}, {recipe.scales}"
-        )
+    check(recipe)
+    if not recipe.scales:
+        raise InputError("scales: expected at least one factor, got none")
 
 
 def _best(folder: Path, stage: str, last: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,13 +22,13 @@ from .recipes import PaperArRecipe, PaperHrRecipe
 
 
 def validation_scores(
-    count: int, predict: Callable[[int], tuple[np.ndarray, np.ndarray]], classes: int, device: torch.device
+    count: int, predict: Callable[[int], tuple[np.ndarray, np.ndarray]], num_classes: int, device: torch.device
 ) -> ConfusionMatrix:
     """The confusion matrix of `count` frames.
 
     `predict(index)` gives a frame's labels, true and predicted, uint8 `[H, W]`; each process calls it for its share.
     """
-    matrix = ConfusionMatrix(classes)
+    matrix = ConfusionMatrix(num_classes)
     for index in range(distributed.rank(), count, distributed.world()):
         matrix.add(*predict(index))
     if distributed.world() > 1:
@@ -96,7 +96,7 @@ def pair_scores(
     recipe: PaperArRecipe,
     device: torch.device | str,
     fusing: bool,
-    classes: int,
+    num_classes: int,
 ) -> dict[str, float]:
     """mIoU on decoded frames of `both` networks with the weights `state` of `net`, the one of the shrunken frames.
 
@@ -117,4 +117,4 @@ def pair_scores(
         return pair.label, both.labels(logits.float(), (height, width))[0].cpu().numpy()
 
     with _evaluating(net, state):
-        return {"miou": validation_scores(len(items), predict, classes, torch.device(device)).miou()}
+        return {"miou": validation_scores(len(items), predict, num_classes, torch.device(device)).miou()}

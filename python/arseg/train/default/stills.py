@@ -1,0 +1,65 @@
+"""Batches of single frames: labelled stills as random views, rare things pasted among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from arseg.data.augment import jitter, paste, random_view
+from arseg.data.stills import Still
+from arseg.labels import CAMVID, targets
+from arseg.preprocess import normalise
+from arseg.train.batches import Batch
+
+from .recipes import HrRecipe
+
+RARE = tuple(CAMVID.classes.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
+"""Classes that are pasted from one training image into another."""
+
+
+class Donors:
+    """For each rare class the stills that show it, to be pasted from."""
+
+    def __init__(self, stills: Sequence[Still], classes: Sequence[int] = RARE, least: int = 100):
+        counts = np.stack([np.bincount(label.ravel(), minlength=256) for _, label in stills])
+        self.shown = {c: np.flatnonzero(counts[:, c] >= least) for c in classes}
+        self.shown = {c: where for c, where in self.shown.items() if len(where)}
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, list[int]] | None:
+        """A still's index, and which of its classes to paste: the one it was drawn for, and others by chance."""
+        if not self.shown:
+            return None
+        classes = sorted(self.shown)
+        chosen = classes[rng.integers(len(classes))]
+        return int(rng.choice(self.shown[chosen])), [c for c in classes if c == chosen or rng.random() < 0.5]
+
+
+def sample_stills(
+    sources: Sequence[tuple[Sequence[Sequence[Still]], int]],
+    donors: Donors,
+    recipe: HrRecipe,
+    rng: np.random.Generator,
+) -> Batch:
+    """A batch of random views: `count` frames of each `(versions, count)`; versions are the same stills, or one list.
+
+    The donors' numbers are those of the first source.
+    """
+    images, labels = [], []
+    for source, (versions, count) in enumerate(sources):
+        for _ in range(count):
+            stills = versions[int(rng.integers(len(versions)))]
+            image, label = stills[int(rng.integers(len(stills)))]
+            drawn = donors.draw(rng) if source == 0 and rng.random() < recipe.pasted else None
+            if drawn is not None:
+                image, label = paste(image, label, stills[drawn[0]], drawn[1])
+            view = random_view(rng, label.shape, recipe.crop, recipe.scales)
+            images.append(view.image(image, recipe.crop))
+            labels.append(view.label(label, recipe.crop))
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    (jittered,) = jitter([stacked], rng, 0.4)
+    return {
+        "image": normalise(jittered, CAMVID.mean, CAMVID.std),
+        "label": torch.from_numpy(targets(np.stack(labels), len(CAMVID.classes))),
+    }

@@ -1,0 +1,42 @@
+"""What a training is given besides its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """Data, weights to begin with, and where to work; None for what was not given. A recipe takes what it needs.
+
+    Attributes:
+        output: folder of state, log and weights; a run that is there is gone on with.
+        preset: the recipe's name, for messages.
+        camvid, cityscapes: folders of the data sets.
+        prepared, validation: folders of `arseg prepare`, to train on and to score.
+        teacher: weights of phase 1, for phase 2.
+        videos: without labels.
+        start: weights of an earlier run of the same phase to go on from.
+        branch: weights of an earlier phase 2 whose low-resolution branch is taken.
+        device: of this process, see `distributed.processes`.
+        tensorboard: also write the curves for TensorBoard.
+        report: is given a line now and then.
+    """
+
+    output: Path
+    preset: str = "default"
+    camvid: Path | None = None
+    cityscapes: Path | None = None
+    prepared: Path | None = None
+    validation: Path | None = None
+    teacher: Path | None = None
+    videos: Sequence[str] = ()
+    start: Path | None = None
+    branch: Path | None = None
+    device: torch.device | str = "cpu"
+    tensorboard: bool = False
+    report: Callable[[str], None] = print

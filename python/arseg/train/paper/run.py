@@ -1,0 +1,67 @@
+"""The paper's trainings as presets: from what the command line was given to their data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arseg.errors import InputError
+from arseg.train.inputs import RunInputs
+
+from .recipes import PaperArRecipe, PaperHrRecipe
+
+if TYPE_CHECKING:
+    from arseg.data.datasets import LabelledFrames
+
+    from .data import PairDataset
+
+
+def run_paper_hr(recipe: PaperHrRecipe, inputs: RunInputs) -> Path:
+    """Phase 1 on the labelled frames of the data set that the architecture is made for."""
+    from .train import train_paper_hr
+
+    if inputs.start is not None:
+        raise InputError("--start: the default recipes go on from weights; the paper's take --set backbone=FILE")
+    data = _frames(recipe, inputs, "train")
+    validation = _frames(recipe, inputs, "val") if recipe.validate_every else None
+    return train_paper_hr(data, validation, inputs.output, recipe, **_options(inputs))
+
+
+def run_paper_ar(recipe: PaperArRecipe, inputs: RunInputs) -> Path:
+    """Phase 2 on prepared pairs, or on pairs made from CamVid's stills."""
+    from arseg.data.prepared import Prepared
+
+    from .train import train_paper_ar
+
+    for option, given in (("--start", inputs.start), ("--branch", inputs.branch)):
+        if given is not None:
+            raise InputError(f"{option}: the default recipe goes on from weights; the paper's take --set start=teacher")
+    if inputs.teacher is None:
+        raise InputError("--teacher: give the weights of phase 1 (from `arseg train hr`)")
+    pairs = _pairs(recipe, inputs)
+    validation = Prepared(inputs.validation) if inputs.validation is not None and recipe.validate_every else None
+    return train_paper_ar(pairs, validation, inputs.teacher, inputs.output, recipe, **_options(inputs))
+
+
+def _options(inputs: RunInputs) -> dict[str, Any]:
+    return {"report": inputs.report, "device": inputs.device, "tensorboard": inputs.tensorboard}
+
+
+def _frames(recipe: PaperHrRecipe, inputs: RunInputs, split: str) -> LabelledFrames:
+    from arseg.data.registry import DATA_SETS
+
+    name = recipe.arch.split("-")[0]
+    root = {"camvid": inputs.camvid, "cityscapes": inputs.cityscapes}.get(name)
+    if root is None:
+        raise InputError(f"--{name}: {recipe.arch} needs it; give the folder of the data set")
+    return DATA_SETS[name].frames(root, split, void=recipe.void)
+
+
+def _pairs(recipe: PaperArRecipe, inputs: RunInputs) -> PairDataset:
+    from .data import prepared_pairs, still_pairs
+
+    if inputs.prepared is not None:
+        return prepared_pairs(inputs.prepared, recipe)
+    if inputs.camvid is None:
+        raise InputError("--prepared: give a folder made by `arseg prepare`, or --camvid to make pairs from its stills")
+    return still_pairs(inputs.camvid, inputs.output / "pairs", recipe, inputs.report)

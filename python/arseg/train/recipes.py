@@ -1,0 +1,43 @@
+"""Trainings by phase and name: what `--preset` chooses from. A script adds its own with `register`.
+
+>>> RECIPES["hr"].register("mine", Training(MyRecipe(), run))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arseg.registry import Registry
+
+from .default.recipes import LARGE, ArRecipe, HrRecipe
+from .default.run import run_ar, run_hr
+from .inputs import RunInputs
+from .paper.recipes import AR_RECIPES, HR_RECIPES
+from .paper.run import run_paper_ar, run_paper_hr
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe and what trains by it.
+
+    Attributes:
+        recipe: the settings, a dataclass; files and options change its fields (see `settings.changed`).
+        run: trains by the settings as they were changed, and returns the path of the weights.
+    """
+
+    recipe: Any
+    run: Callable[[Any, RunInputs], Path]
+
+
+RECIPES: Mapping[str, Registry[Training]] = {"hr": Registry("preset"), "ar": Registry("preset")}
+"""Of phase 1, the network of the keyframes ("hr"), and phase 2, the low-resolution branch and its fusion ("ar")."""
+
+RECIPES["hr"].register("default", Training(HrRecipe(), run_hr))
+RECIPES["hr"].register("default-large", Training(LARGE, run_hr))
+RECIPES["ar"].register("default", Training(ArRecipe(), run_ar))
+for _name in HR_RECIPES:
+    RECIPES["hr"].register(_name, Training(HR_RECIPES[_name], run_paper_hr))
+    RECIPES["ar"].register(_name, Training(AR_RECIPES[_name], run_paper_ar))
