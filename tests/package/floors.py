@@ -40,6 +40,8 @@ TESTS = (
     "tests/video",
     "tests/cli",
 )
+WITH_THEIR_OWN = ("pydantic",)
+"""Packages that take exactly one version of another one, which is installed with them."""
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)\s*(?:>=\s*(?P<floor>[0-9.]+))?\s*(?:;\s*(?P<marker>.+))?$")
 
 
@@ -73,8 +75,10 @@ def install(wanted: dict[str, str]) -> Path:
     pins = [f"{name}=={floor}" for name, floor in sorted(wanted.items())]
     if not note.exists() or note.read_text(encoding="utf-8").split() != pins:
         BUILD.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--upgrade"]
-        subprocess.run([*pip, "--target", folder, *pins], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade"]
+        whole = [pin for pin in pins if pin.partition("==")[0] in WITH_THEIR_OWN]
+        subprocess.run([*pip, "--target", folder, *whole], check=True)
+        subprocess.run([*pip, "--no-deps", "--target", folder, *sorted({*pins} - {*whole})], check=True)
         note.write_text("\n".join(pins), encoding="utf-8")
     return folder
 

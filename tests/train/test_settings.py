@@ -107,7 +107,7 @@ def test_settings_out_of_range_are_refused_wherever_they_come_from():
         changed(PaperHrRecipe(), {"batch": 0}, "mine")
     with pytest.raises(InputError, match=r"^scale: expected at most 1, got 1\.5"):
         check(PaperArRecipe(scale=1.5))
-    with pytest.raises(InputError, match="^crop: expected at least 32, got 16"):
+    with pytest.raises(InputError, match=r"^crop: expected at least 32, got \d+$"):
         check(PaperHrRecipe(crop=(64, 16)))
     for recipe in (HrRecipe(), ArRecipe(), PaperHrRecipe(), PaperArRecipe()):
         check(recipe)
