@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from functools import partial
 
+import pytest
 import torch.nn.functional as F
 from helpers.dataset_trees import camvid_tree
 
@@ -31,6 +32,7 @@ def smooth(auxiliary_weight):
 # --- its end
 
 
+@pytest.mark.slow  # trains
 def test_a_recipe_takes_it_by_its_name(tmp_path):
     training = RECIPES["hr"]["camvid-bise18"]
     small = {"steps": 1, "batch": 2, "crop": [64, 64], "log_every": 1, "validate_every": 0, "workers": 1}

@@ -174,16 +174,16 @@ def adaptation_loss(
     key, image = (normalise(batch[name].to(device), net.label_set.mean, net.label_set.std) for name in ("key", "image"))
     with autocast():
         with torch.no_grad():
-            reference, wanted = net.keyframe(torch.cat([key, image])).chunk(2)
-            expected = net.classifier(wanted)
+            reference, target = net.keyframe(torch.cat([key, image])).chunk(2)
+            expected = net.classifier(target)
         motion, distance = batch["motion"].to(device), batch["distance"].to(device)
         where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
         logits, fused, _ = net.step_outputs(image, reference, motion, distance, **where)
-    variance = wanted.float().var().clamp_min(1e-12)
+    variance = target.float().var().clamp_min(1e-12)
     log_teacher, log_student = (F.log_softmax(x.float() / recipe.temperature, 1) for x in (expected, logits))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1).mean()
     return {
-        "similarity": recipe.similarity * F.mse_loss(fused.float(), wanted.float()) / variance,
+        "similarity": recipe.similarity * F.mse_loss(fused.float(), target.float()) / variance,
         "prediction": recipe.prediction * recipe.temperature**2 * divergence,
     }
 

@@ -48,8 +48,8 @@ def gain_losses(
     before = copy.deepcopy(net.fusion.state_dict())
     for batch in batches:
         where = {"block": block, "frame_size": batch["frame_size"]}
-        reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-        classes, kept = net.classifier(wanted).softmax(1), net.classifier(reference)
+        reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
+        classes, kept = net.classifier(target).softmax(1), net.classifier(reference)
         for gain, found in losses.items():
             scale_fusion(net, gain)
             try:

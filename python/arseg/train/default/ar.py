@@ -46,9 +46,9 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
-            reference, wanted = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
+            reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
         logits, fused, _ = net.step_outputs(batch["image"], reference, batch["motion"], batch["distance"], **where)
-    return imitation_loss(net, fused, logits, wanted, batch["label"], weights, recipe)
+    return imitation_loss(net, fused, logits, target, batch["label"], weights, recipe)
 
 
 def train_ar(

@@ -51,18 +51,18 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def imitation_loss(
-    net: ARSegNet, feature: Tensor, logits: Tensor, wanted: Tensor, label: Tensor, weights: Tensor, recipe: ArRecipe
+    net: ARSegNet, feature: Tensor, logits: Tensor, target: Tensor, label: Tensor, weights: Tensor, recipe: ArRecipe
 ) -> dict[str, Tensor]:
-    """A frame's logits against its label; its feature and logits against the teacher's feature `wanted` (FST).
+    """A frame's logits against its label; its feature and logits against the teacher's feature `target` (FST).
 
     Unlabelled frames count in the latter two alone.
     """
-    with torch.no_grad(), torch.autocast(wanted.device.type, torch.bfloat16):
-        classes = net.classifier(wanted).float().softmax(1)
+    with torch.no_grad(), torch.autocast(target.device.type, torch.bfloat16):
+        classes = net.classifier(target).float().softmax(1)
     large = F.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
     return {
         **weighted_iou_loss(large, label, weights, iou_loss_weight=recipe.iou_loss_weight),
-        "similarity": recipe.similarity * F.mse_loss(feature.float(), wanted.float()),
+        "similarity": recipe.similarity * F.mse_loss(feature.float(), target.float()),
         "distillation": recipe.distillation * F.cross_entropy(logits.float(), classes),
     }
 
@@ -71,10 +71,10 @@ def low_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     """`imitation_loss` of what the low-resolution branch finds by itself, enlarged."""
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
-            wanted = teacher(batch["image"])
-        feature = enlarged(net.low_res(batch["image"]), wanted)
+            target = teacher(batch["image"])
+        feature = enlarged(net.low_res(batch["image"]), target)
         logits = net.classifier(feature)
-    return imitation_loss(net, feature, logits, wanted, batch["label"], weights, recipe)
+    return imitation_loss(net, feature, logits, target, batch["label"], weights, recipe)
 
 
 def train_low(

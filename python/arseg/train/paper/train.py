@@ -132,15 +132,15 @@ def train_paper_ar(
         with autocast(recipe, device):
             if batch["step"] < plain:
                 with torch.no_grad():
-                    wanted = high.features(batch["image"])
+                    target = high.features(batch["image"])
                 logits, auxiliary, feature = net.forward_train(both.shrink(batch["image"]))
             else:
                 with torch.no_grad():
-                    wanted, reference = high.features(torch.cat([batch["image"], batch["key"]])).chunk(2)
+                    target, reference = high.features(torch.cat([batch["image"], batch["key"]])).chunk(2)
                 scores, feature, auxiliary = both.step_outputs(batch["image"], reference, batch["flow"])
                 logits = net.network.finish(scores)
         found = terms(logits, auxiliary, batch["label"])
-        return {**found, "similarity": recipe.similarity * similarity_loss(feature, wanted)}
+        return {**found, "similarity": recipe.similarity * similarity_loss(feature, target)}
 
     def validate(done: int, state: Mapping[str, Tensor]) -> tuple[str, Mapping[str, float]]:
         assert validation is not None
