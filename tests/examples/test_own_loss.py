@@ -10,6 +10,7 @@ import pytest
 import torch.nn.functional as F
 from helpers.dataset_trees import camvid_tree
 
+from arseg.labels import IGNORED
 from arseg.train import losses
 from arseg.train.inputs import RunInputs
 from arseg.train.recipes import RECIPES
@@ -22,7 +23,7 @@ def smooth(auxiliary_weight):
     """What makes the loss; `auxiliary_weight` is the recipe's `auxiliary`."""
 
     def loss(logits, auxiliary, labels):
-        cross_entropy = partial(F.cross_entropy, ignore_index=losses.IGNORE_INDEX, label_smoothing=0.1)
+        cross_entropy = partial(F.cross_entropy, ignore_index=IGNORED, label_smoothing=0.1)
         own, *heads = (cross_entropy(losses.at_size(x, labels.shape[1:]), labels) for x in (logits, *auxiliary))
         return {"smooth": own, "heads": auxiliary_weight * sum(heads)}
 
