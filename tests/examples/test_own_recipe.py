@@ -22,7 +22,6 @@ from arseg.train.schedule import Schedule
 class LineRecipe:
     steps: int = 400
     lr: float = 0.1
-    seed: int = 0
 
 
 def run(recipe: LineRecipe, inputs: RunInputs) -> Path:
@@ -35,7 +34,6 @@ def run(recipe: LineRecipe, inputs: RunInputs) -> Path:
         schedule=Schedule(recipe.steps, recipe.lr, ema_decay=0.9),
         folder=inputs.output,
         settings=vars(recipe),
-        report=inputs.report,
     )
     torch.save(weights, inputs.output / "line.pt")
     return inputs.output / "line.pt"
