@@ -255,7 +255,7 @@ ARSEG_DEVICE bool all_finite(const typename P::Sums& sums, bool upper, bool lowe
 // Products become logits in base 2, and then weights, not yet divided by their sum.
 template <typename P>
 struct Softmax {
-  float row_max[2];     // of the logits, in base 2
+  float row_max[2];  // of the logits, in base 2
   float row_sum[2];  // of the weights
 
   // scale: of the logits, times log2(e).
