@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.op_samples import GRIDS, OUTSIDES, channels_last, error, randn, strided, transposed, vectors
 
-from arseg_ext import ops
+from arseg_ext import ops, oracle
 
 # Where it is missing this file is skipped, and the others of the folder are still collected.
 hypothesis = pytest.importorskip("hypothesis", exc_type=ImportError)
@@ -33,14 +33,14 @@ def test_mv_warp(n, c, h, w, block, frame, padded, reach, grid, layout, seed):
     feature = layout(randn(n, c, h, w, seed=seed)).requires_grad_()
     unit = 16 if padded else block
     motion = vectors(n, *(-(-side // unit) * unit // block for side in frame), 2, seed=seed, reach=reach)
-    oracle = feature.detach().clone().requires_grad_()
+    exact = feature.detach().clone().requires_grad_()
     out = ops.mv_warp(feature, motion, block=block, frame_size=frame, grid=grid)
-    expected = oracle.mv_warp(oracle, motion, block=block, frame_size=frame, grid=grid)
+    expected = oracle.mv_warp(exact, motion, block=block, frame_size=frame, grid=grid)
     grad = layout(randn(n, c, h, w, seed=seed + 1))
     out.backward(grad)
     expected.backward(grad)
     assert error(out, expected) < 1e-9
-    assert error(feature.grad, oracle.grad) < 1e-9
+    assert error(feature.grad, exact.grad) < 1e-9
 
 
 @SETTINGS
@@ -59,11 +59,11 @@ def test_mv_warp(n, c, h, w, block, frame, padded, reach, grid, layout, seed):
 def test_local_attention(n, c, value_channels, h, w, window, outside, scale, layout, seed):
     maps = [randn(n, c, h, w, seed=seed), randn(n, c, h, w, seed=seed + 1), randn(n, value_channels, h, w, seed=seed)]
     mine = [layout(tensor).requires_grad_() for tensor in maps]
-    oracle = [tensor.clone().requires_grad_() for tensor in maps]
+    exact = [tensor.clone().requires_grad_() for tensor in maps]
     options = {"window": window, "outside": outside, "scale": scale}
-    out, expected = ops.local_attention(*mine, **options), oracle.local_attention(*oracle, **options)
+    out, expected = ops.local_attention(*mine, **options), oracle.local_attention(*exact, **options)
     grad = randn(n, value_channels, h, w, seed=seed + 2)
     got = torch.autograd.grad(out, mine, layout(grad))
-    wanted = torch.autograd.grad(expected, oracle, grad)
+    wanted = torch.autograd.grad(expected, exact, grad)
     assert error(out, expected) < 1e-12
     assert all(error(a, b) < 1e-10 for a, b in zip(got, wanted, strict=True))
