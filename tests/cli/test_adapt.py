@@ -83,7 +83,7 @@ def test_the_same_command_again_goes_on(arseg, video):
     again = load_file("net.safetensors")
     assert first.keys() == again.keys() and all(torch.equal(first[key], again[key]) for key in first)
     code, _, err = arseg(*command, "--rate", 0.01)
-    assert code == 2 and "made with rate 0.001 (asked for 0.01)" in err.splitlines()[-1]
+    assert code == 2 and "made with lr 0.001 (asked for 0.01)" in err.splitlines()[-1]
 
 
 def test_weights_of_phase_1_are_a_model(arseg, video):

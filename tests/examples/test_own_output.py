@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from arseg import VideoSegmenter
-from arseg.data.street import CLASSES, StreetScene
+from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.files import replacing
 from arseg.labels import CAMVID
@@ -61,7 +61,7 @@ def here(tmp_path, monkeypatch):
 def test_an_output_of_one_s_own(segmenter, clip):
     assert segment_file(segmenter, clip, [OUTPUTS["class shares"]("shares.csv"), LabelMaps("labels")]) == 6
     head, *rows = csv.reader(Path("shares.csv").read_text().splitlines())
-    assert head == ["frame", *CLASSES] and [row[0] for row in rows] == [str(index) for index in range(6)]
+    assert head == ["frame", *CAMVID.classes] and [row[0] for row in rows] == [str(index) for index in range(6)]
     shares = np.array(rows, dtype=float)[:, 1:]
     labels = [result.labels for result in segmenter.stream(clip)]
     np.testing.assert_allclose(shares, [[(map_ == label).mean() for label in range(11)] for map_ in labels])
