@@ -41,7 +41,8 @@ def make(kind: str) -> ARSegNet:
         net = ARSegNet(high, channels=high.channels, grid="legacy")
     else:
         fusion = kind if kind in FUSIONS else "attention"
-        high, weight = PyramidNet(classes=11, channels=8, wide=8), 0.7 if kind == "joined with the keyframe" else 0.0
+        weight = 0.7 if kind == "joined with the keyframe" else 0.0
+        high = PyramidNet(num_classes=11, channels=8, wide=8)
         net = ARSegNet(high, channels=8, fusion=fusion, keyframe_weight=weight, keyframe_detail=weight)
     if net.label_set is None:
         net.label_set = LabelSet.of(net.classifier.out_channels)

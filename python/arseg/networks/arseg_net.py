@@ -15,9 +15,10 @@ from arseg_ext import ops
 from arseg_ext._torch_private import has_hooks
 from arseg_ext.nn import CReFF
 
-from .base import SplitNetwork, with_corners
+from .base import SplitNetwork
 from .fusion import make_fusion
 from .keyframe import with_keyframe
+from .layers import resize
 from .motion import dense_motion, resize_motion
 
 
@@ -40,7 +41,7 @@ class StepOutputs(NamedTuple):
     """What training needs of frames that are not keyframes.
 
     Attributes:
-        logits: as `ARSegNet.step` gives them, `[N, classes, h, w]`.
+        logits: as `ARSegNet.step` gives them, `[N, num_classes, h, w]`.
         feature: the fused one, `[N, C, h, w]`, for feature similarity.
         auxiliary: one tensor for each auxiliary head of the low-resolution branch, of the shrunken image; empty
             without heads.
@@ -55,7 +56,7 @@ class ARSegNet(nn.Module):
     """Keyframes at full resolution; other frames at `scale`, repaired by what the keyframe saw.
 
     Args:
-        high: the network of the keyframes, with `features(image)` and a 1x1 `classifier`, which both branches share.
+        high: the network of the keyframes, a `SegmentationNetwork`; both branches share its `classifier`.
         channels: channels of its fusion feature.
         scale: resolution of the other frames, 0 < scale <= 1. The resized image is `int(H * scale)` high.
         window: side of the local attention, odd.
@@ -72,7 +73,7 @@ class ARSegNet(nn.Module):
 
         label_set: what the classes are and how the input is normalised; None: that of `high`, where it has one.
 
-    `high` may say how its scores reach the frame (see `SplitNetwork`): by `upsampling` and `align_corners`.
+    `high` may say how its scores reach the frame (see `SegmentationNetwork`): by `upsampling` and `align_corners`.
 
     Attributes:
         label_set: as above; None where nobody has said it, and then `VideoSegmenter` refuses the network.
@@ -143,14 +144,14 @@ class ARSegNet(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """The shared 1x1 classifier `[N, C, h, w] -> [N, classes, h, w]`."""
+        """The shared 1x1 classifier `[N, C, h, w] -> [N, num_classes, h, w]`."""
         return self.high.classifier  # type: ignore[return-value]
 
     def shrink(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` -> `[N, 3, int(H*scale), int(W*scale)]`, filtered so that fine texture does not alias."""
         size = (max(1, int(image.shape[2] * self.scale)), max(1, int(image.shape[3] * self.scale)))
         if self.grid == "legacy":
-            return with_corners(image, size)
+            return resize(image, size, align_corners=True)
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
     def keyframe(self, image: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class ARSegNet(nn.Module):
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """Frames that are not keyframes: their logits at the fusion feature's resolution, `[N, classes, h, w]`.
+        """Frames that are not keyframes: their logits at the fusion feature's resolution, `[N, num_classes, h, w]`.
 
         Args:
             image: `[N, 3, H, W]` normalised RGB.
@@ -215,7 +216,9 @@ class ARSegNet(nn.Module):
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """Frames that are not keyframes, as `VideoSegmenter` has them: logits `[N, classes, H, W]`, the image's size.
+        """Frames that are not keyframes, as `VideoSegmenter` has them: logits at the image's size.
+
+        Returns `[N, num_classes, H, W]`.
 
         Arguments and errors: see `step`.
         """
@@ -307,23 +310,23 @@ class ARSegNet(nn.Module):
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
     ) -> Tensor:
-        """`classifier(fuse(...))`, `[N, classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
+        """`classifier(fuse(...))`, `[N, num_classes, h, w]`, in one pass where the classifier is a 1x1 convolution."""
         if not (isinstance(self.fusion, CReFF) and _is_pointwise(self.classifier)):
             return self.classifier(self.fuse(low_res, reference, motion, block=block, frame_size=frame_size))
         motion, options = self._motion(motion, reference, block, frame_size)
         return self.fusion.logits(reference, low_res, motion, self.classifier, **options)
 
-    def classify(self, feature: Tensor, like: Tensor) -> Tensor:
-        """A fusion feature -> logits at the size of the image `like`, `[N, classes, H, W]`."""
-        return self.enlarge(self.classifier(feature), like)
+    def classify(self, feature: Tensor, size_of: Tensor) -> Tensor:
+        """A fusion feature -> logits at the size of the image `size_of`, `[N, num_classes, H, W]`."""
+        return self.enlarge(self.classifier(feature), size_of)
 
-    def enlarge(self, logits: Tensor, like: Tensor) -> Tensor:
-        """Logits at the feature's resolution `[N, classes, h, w]` -> at the size of the image `like`."""
-        scores, size, corners = self._upsampled(logits), (like.shape[2], like.shape[3]), self._align_corners
+    def enlarge(self, logits: Tensor, size_of: Tensor) -> Tensor:
+        """Logits at the feature's resolution `[N, num_classes, h, w]` -> at the size of the image `size_of`."""
+        scores, size, corners = self._upsampled(logits), (size_of.shape[2], size_of.shape[3]), self._align_corners
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=corners)
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits at the feature's resolution `[N, classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
+        """Logits at the feature's resolution `[N, num_classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
         step = getattr(self.high, "upsampling", 1)
         if step > 1 and (logits.shape[2] * step, logits.shape[3] * step) == tuple(size):
             return ops.resize_labels(logits, size)  # the upsampling itself

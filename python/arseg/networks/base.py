@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.labels import LabelSet
@@ -84,11 +83,6 @@ class Outputs(NamedTuple):
     feature: Tensor
 
 
-def with_corners(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear to `size` with the corner pixels in place (align_corners=True), as the published networks resize."""
-    return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-
-
 class SplitNetwork(nn.Module):
     """A network of the paper, in the parts that the fusion and the paper's training need; a `SegmentationNetwork`.
 
@@ -113,7 +107,7 @@ class SplitNetwork(nn.Module):
         raise NotImplementedError
 
     def finish(self, scores: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """The classifier's scores `[N, classes, h, w]` -> the main output, for an image of `size`.
+        """The classifier's scores `[N, num_classes, h, w]` -> the main output, for an image of `size`.
 
         None: as the fused network gives it.
         """

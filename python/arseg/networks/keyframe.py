@@ -11,7 +11,7 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg_ext import ops
 
-from .base import with_corners
+from .layers import resize
 
 
 def with_keyframe(
@@ -32,7 +32,7 @@ def with_keyframe(
     To the own logits the details of the warped ones are added before (`detail / sqrt(distance)`).
 
     Args:
-        logits, kept: the frame's and the keyframe's, `[N, classes, h, w]`.
+        logits, kept: the frame's and the keyframe's, `[N, num_classes, h, w]`.
         motion, block, frame_size: those of `arseg_ext.ops.creff`.
         distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
         low_size: height and width of the low-resolution feature, which holds no finer detail.
@@ -56,7 +56,7 @@ def with_keyframe(
 def warped_logits(
     kept: Tensor, motion: Tensor, block: int | None = None, frame_size: tuple[int, int] | None = None
 ) -> Tensor:
-    """A keyframe's logits `[N, classes, h, w]` moved to a later frame.
+    """A keyframe's logits `[N, num_classes, h, w]` moved to a later frame.
 
     `motion`, `block`, `frame_size`: those of `arseg_ext.ops.creff`, vectors of blocks or dense.
     """
@@ -77,7 +77,7 @@ def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:
     0 to 1, on the grid: where vectors lead astray, the details would be those of something else.
 
     Args:
-        warped, logits: the keyframe's, and the frame's own, `[N, classes, h, w]`.
+        warped, logits: the keyframe's, and the frame's own, `[N, num_classes, h, w]`.
     """
     # torch shrinks no bfloat16 on the CPU.
     fine, own = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (warped, logits.detach()))
@@ -85,8 +85,8 @@ def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:
         F.interpolate(x, size=tuple(grid), mode="bilinear", align_corners=False, antialias=True) for x in (fine, own)
     )
     overlap = torch.minimum(coarse.softmax(1), seen.softmax(1)).sum(1, keepdim=True)
-    size = (warped.shape[2], warped.shape[3])
-    return ((fine - with_corners(coarse, size)) * with_corners(overlap, size)).to(warped.dtype)
+    coarse, overlap = (resize(x, warped.shape[2:], align_corners=True) for x in (coarse, overlap))
+    return ((fine - coarse) * overlap).to(warped.dtype)
 
 
 def joined(logits: Tensor, warped: Tensor, weight: float | Tensor) -> Tensor:
