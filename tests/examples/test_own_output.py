@@ -41,7 +41,7 @@ class ClassShares(Output):
 
 @pytest.fixture(scope="module")
 def segmenter() -> VideoSegmenter:
-    net = ARSegNet(PyramidNet(classes=11, channels=8, wide=8), channels=8)
+    net = ARSegNet(PyramidNet(num_classes=11, channels=8, wide=8), channels=8)
     net.label_set = CAMVID
     return VideoSegmenter(net)
 

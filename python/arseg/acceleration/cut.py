@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from arseg.errors import InputError
 
-from .cut_network import Cut, CutNetwork, logits_of, preset_of
+from .cut_network import Cut, CutNetwork, known_cut, logits_of
 
-Part = str | nn.Module | Callable[[Any, Tensor], Tensor] | None
+CutPoint = str | nn.Module | Callable[[Any, Tensor], Tensor] | None
 """A submodule's name, the submodule itself, a function of the network and its input, or what is to be found."""
 
 
@@ -39,8 +39,8 @@ def own_logits(network: nn.Module, image: Tensor, size: tuple[int, int]) -> Tens
 @torch.no_grad()
 def cut(
     whole: nn.Module,
-    features: Part,
-    classifier: Part,
+    features: CutPoint,
+    classifier: CutPoint,
     original: nn.Module,
     image: Tensor,
     output: Tensor,
@@ -55,7 +55,7 @@ def cut(
     if features is None and classifier is None:
         if isinstance(whole, CutNetwork):
             return whole
-        preset = preset_of(whole)
+        preset = known_cut(whole)
         if preset is not None:
             with suppress(Exception):  # members of the same names that are something else: look on
                 compare(CutNetwork(whole, preset), image, output)

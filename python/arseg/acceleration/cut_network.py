@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from arseg.errors import InputError
 from arseg.networks.base import SplitNetwork
+from arseg.registry import Registry
 
 Features = Callable[[nn.Module, Tensor], Tensor]
 """`(network, image [N, 3, H, W]) -> feature [N, C, h, w]`"""
 Classifier = Callable[[nn.Module, Tensor], Tensor]
-"""`(network, feature [N, C, h, w]) -> logits [N, classes, h', w']`"""
+"""`(network, feature [N, C, h, w]) -> logits [N, num_classes, h', w']`"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Cut:
             function of the network and the image.
         classifier: the submodule that makes logits of the feature, by name, or a function of the network and the
             feature.
-        preset: name in `PRESETS`, for cuts by functions of ours.
+        preset: name in `KNOWN_CUTS`, for cuts by functions of ours.
     """
 
     features: str | Features | None
@@ -186,19 +187,31 @@ def _lraspp_classifier(network: Any, feature: Tensor) -> Tensor:
     return head.low_classifier(low) + head.high_classifier(high)
 
 
-PRESETS = {
-    "own": Cut(_own_features, "classifier", "own"),
-    "lraspp": Cut(_lraspp_features, _lraspp_classifier, "lraspp"),
-}
-"""Cuts that need functions: networks with `features` and `classifier` of their own, torchvision's LR-ASPP."""
-
-
-def preset_of(network: nn.Module) -> Cut | None:
-    """The preset that fits the network's class or members, None where none does."""
+def _is_lraspp(network: nn.Module) -> bool:
     from torchvision.models.segmentation.lraspp import LRASPP
 
-    if isinstance(network, LRASPP):
-        return PRESETS["lraspp"]
-    if callable(getattr(network, "features", None)) and isinstance(getattr(network, "classifier", None), nn.Module):
-        return PRESETS["own"]
-    return None
+    return isinstance(network, LRASPP)
+
+
+def _has_parts(network: nn.Module) -> bool:
+    return callable(getattr(network, "features", None)) and isinstance(getattr(network, "classifier", None), nn.Module)
+
+
+@dataclass(frozen=True)
+class KnownCut:
+    """A cut by functions, which a weights file names, and whether it fits a network's class or members."""
+
+    cut: Cut
+    fits: Callable[[nn.Module], bool]
+
+
+KNOWN_CUTS: Registry[KnownCut] = Registry("preset")
+"""Cuts that need functions: torchvision's LR-ASPP, networks with `features` and `classifier` of their own."""
+
+KNOWN_CUTS.register("lraspp", KnownCut(Cut(_lraspp_features, _lraspp_classifier, "lraspp"), _is_lraspp))
+KNOWN_CUTS.register("own", KnownCut(Cut(_own_features, "classifier", "own"), _has_parts))
+
+
+def known_cut(network: nn.Module) -> Cut | None:
+    """The first of `KNOWN_CUTS` that fits the network, None where none does."""
+    return next((KNOWN_CUTS[name].cut for name in KNOWN_CUTS if KNOWN_CUTS[name].fits(network)), None)

@@ -17,8 +17,8 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.pyramid import PyramidNet
 from arseg.weights.files import CheckpointError, building, load_into, load_state, read_checkpoint, save_checkpoint
 
-from .cut import Part, compare, cut, first_line, own_logits, random_image
-from .cut_network import PRESETS, Cut, CutNetwork
+from .cut import CutPoint, compare, cut, first_line, own_logits, random_image
+from .cut_network import KNOWN_CUTS, Cut, CutNetwork
 from .network_source import Source, is_code, network_from, portable
 
 KIND = "accelerated"
@@ -110,8 +110,8 @@ class AcceleratedNet(ARSegNet):
 
 def accelerate(
     model: nn.Module | str,
-    features: Part = None,
-    classifier: Part = None,
+    features: CutPoint = None,
+    classifier: CutPoint = None,
     *,
     weights: str | Path | None = None,
     scale: float = 0.5,
@@ -222,7 +222,7 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         )
     else:
         preset = config["preset"]
-        high = CutNetwork(network, PRESETS[preset] if preset else Cut(config["features"], config["classifier"]))
+        high = CutNetwork(network, KNOWN_CUTS[preset].cut if preset else Cut(config["features"], config["classifier"]))
     high.align_corners = config["align_corners"]
     high.eval().requires_grad_(False)
     net = AcceleratedNet(
