@@ -31,7 +31,7 @@ class AcceleratedNet(ARSegNet):
     Attributes:
         label_set: normalisation, class names and colours of the network's data; always known.
         channels, stride: of the fusion feature; the stride is that of the height, and may not be whole.
-        spec: how to build the network again, None where that is not known.
+        source: how to build the network again, None where that is not known.
     """
 
     high: CutNetwork
@@ -49,7 +49,7 @@ class AcceleratedNet(ARSegNet):
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 0.5,
         keyframe_detail: float = 0.0,
-        spec: Source | None = None,
+        source: Source | None = None,
     ):
         super().__init__(
             high,
@@ -60,7 +60,7 @@ class AcceleratedNet(ARSegNet):
             keyframe_decay=keyframe_decay,
             keyframe_detail=keyframe_detail,
         )
-        self.channels, self.stride, self.label_set, self.spec = channels, stride, label_set, spec
+        self.channels, self.stride, self.label_set, self.source = channels, stride, label_set, source
         self.window = window
         self.start_fusion()
 
@@ -68,7 +68,7 @@ class AcceleratedNet(ARSegNet):
         """Weights in full precision, so that keyframes stay the network's own, and what `load` needs besides."""
         where = self.high.cut
         config = {
-            "model": self.spec,
+            "model": self.source,
             "features": where.features if isinstance(where.features, str) else None,
             "classifier": where.classifier if isinstance(where.classifier, str) else None,
             "preset": where.preset,
@@ -149,9 +149,9 @@ def accelerate(
     Raises `InputError` (a `ValueError`), one sentence, where a name leads nowhere, the network does not run, or
     `classifier(features(image))` is not what the network itself gives.
     """
-    spec: Source | None = None
+    source: Source | None = None
     if not isinstance(model, nn.Module):
-        spec = portable(model)
+        source = portable(model)
         model = network_from(model, pretrained=weights is None)
     known = _known_labels(model)
     input_height = getattr(model, "input_height", None) if isinstance(model, (PyramidNet, ARSegNet)) else None
@@ -180,7 +180,7 @@ def accelerate(
         window=window,
         keyframe_weight=keyframe_weight,
         keyframe_detail=keyframe_detail,
-        spec=spec,
+        source=source,
     )
     net.input_height = input_height
     net.to(device=image.device)
@@ -199,19 +199,19 @@ def _known_labels(model: nn.Module) -> LabelSet | None:
 
 def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> AcceleratedNet:
     """An `AcceleratedNet` as the metadata of its weights file describes it, with fresh weights."""
-    spec = config["model"]
-    if model is None and spec is None:
+    source = config["model"]
+    if model is None and source is None:
         raise InputError("made from a network that the file does not name; give it: AcceleratedNet.load(path, model=…)")
-    if model is None and is_code(spec):
+    if model is None and is_code(source):
         raise InputError(
-            f"made with --model {spec}, which is code of yours and is not run because a file names it; give it again: "
-            "--model, or AcceleratedNet.load(path, model=…)"
+            f"made with --model {source}, which is code of yours and is not run because a file names it; give it "
+            "again: --model, or AcceleratedNet.load(path, model=…)"
         )
     network: nn.Module
     if isinstance(model, nn.Module):
         network = copy.deepcopy(model)
     else:
-        network = network_from(spec if model is None else model)
+        network = network_from(source if model is None else model)
     network = network.high if isinstance(network, ARSegNet) else network
     if isinstance(network, CutNetwork):
         high = network
@@ -235,7 +235,7 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         keyframe_weight=config.get("keyframe_weight", 0.0),  # files of earlier versions have none
         keyframe_decay=config.get("keyframe_decay", 0.5),
         keyframe_detail=config.get("keyframe_detail", 0.0),
-        spec=spec,
+        source=source,
     )
     net.input_height = config.get("height")
     return net
