@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from arseg.labels import LabelSet
@@ -48,3 +49,18 @@ def network_input(picture: np.ndarray, size: tuple[int, int], label_set: LabelSe
 def as_tensor(array: np.ndarray) -> Tensor:
     """A tensor on the array's memory, or on a copy where that is read-only, as a decoder's may be: torch writes."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def resized(
+    picture: np.ndarray,
+    size: tuple[int, int],
+    how: Image.Resampling = Image.Resampling.BILINEAR,
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """A uint8 picture `[H, W, 3]` or label map `[H, W]` at `size` = (height, width), filtered where it shrinks.
+
+    `box`: left, top, right, bottom of the part of it that is taken; it sees the pixels beside the part.
+    """
+    if box is None and picture.shape[:2] == tuple(size):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), how, box=box))

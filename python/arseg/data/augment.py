@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from arseg.preprocess import resized
+
 
 @dataclass(frozen=True)
 class View:
@@ -47,7 +49,7 @@ class View:
 
     def _resize(self, array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
         part = array[self.top : self.top + self.height, self.left : self.left + self.width]
-        out = np.array(Image.fromarray(part).resize((size[1], size[0]), how))
+        out = np.array(resized(part, size, how))  # to be drawn on
         return np.ascontiguousarray(out[:, ::-1]) if self.flip else out
 
 

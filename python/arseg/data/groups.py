@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from arseg.errors import InputError
 from arseg.files import StrPath, new_folder, save_json
-from arseg.preprocess import input_size
+from arseg.preprocess import input_size, resized
 from arseg.video import VideoFrame, VideoReader
 from arseg.video.names import shown, video_file
 
@@ -138,7 +137,7 @@ def _stored(
             return  # the container did not say how long the video is
         coded = (frames[0].image.shape[0], frames[0].image.shape[1])
         stored = input_size(coded, height)
-        arrays = {f"image{d}": _resize(frame.image, stored) for d, frame in enumerate(frames)}
+        arrays = {f"image{d}": resized(frame.image, stored) for d, frame in enumerate(frames)}
         arrays |= {f"vectors{d}": f.motion.vectors for d, f in enumerate(frames) if f.motion is not None}
         path = folder / f"{frames[0].index:06d}.npz"
         save_arrays(path, **arrays)
@@ -155,12 +154,6 @@ def _groups(reader: VideoReader) -> Iterator[list[VideoFrame]]:
         frames.append(frame)
     if frames:
         yield frames
-
-
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def held_out(groups: Sequence[StoredGroup], share: float) -> tuple[list[StoredGroup], list[StoredGroup]]:
@@ -212,5 +205,5 @@ def _cut(image: np.ndarray, view: View, crop: tuple[int, int], group: StoredGrou
     """The view, which counts in pixels of the coded frame, out of an image at another size."""
     y, x = (stored / coded for stored, coded in zip(group.stored, group.coded, strict=True))
     box = (view.left * x, view.top * y, (view.left + view.width) * x, (view.top + view.height) * y)
-    part = np.asarray(Image.fromarray(image).resize((crop[1], crop[0]), Image.Resampling.BILINEAR, box=box))
+    part = resized(image, crop, box=box)
     return part[:, ::-1] if view.flip else part

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.labels import IGNORED
+from arseg.preprocess import resized
 from arseg.video import VideoReader, encode
 from arseg.video.names import video_file
 
@@ -94,8 +95,8 @@ def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
         box = (max(left, 0), max(top, 0), min(left + w, width), min(top + h, height))
         frames.append(
             (
-                np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box)),
-                np.asarray(Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST, box=box)),
+                resized(image, (height, width), Image.Resampling.BICUBIC, box),
+                resized(label, (height, width), Image.Resampling.NEAREST, box),
             )
         )
     return compress(frames, rng, keep)
@@ -126,9 +127,7 @@ def _windows(frames: Sequence[np.ndarray], size: tuple[int, int], rng: np.random
     left, top = rng.random() * (width - w), rng.random() * (height - h)
     box = (left, top, min(left + w, width), min(top + h, height))
     label = np.full(size, IGNORED, np.uint8)
-    return [
-        (np.asarray(Image.fromarray(f).resize(size[::-1], Image.Resampling.BICUBIC, box=box)), label) for f in frames
-    ]
+    return [(resized(frame, size, Image.Resampling.BICUBIC, box), label) for frame in frames]
 
 
 def cached_video_clips(folder: Path, videos: Sequence[str | Path], *, keep: int = 4, seed: int = 0) -> Iterator[Clip]:

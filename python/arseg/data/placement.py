@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from arseg.preprocess import resized
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -74,7 +76,7 @@ class Placement:
         left, top, right, bottom = (
             min(max(side / self.scale, 0.0), float(limit)) for side, limit in zip(corners, limits, strict=True)
         )
-        out = np.asarray(Image.fromarray(array).resize((width, height), how, box=(left, top, right, bottom)))
+        out = resized(array, self.size, how, (left, top, right, bottom))
         return np.ascontiguousarray(out[:, ::-1] if self.flip else out)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from arseg.files import StrPath, replacing
+from arseg.preprocess import resized
 from arseg.video import VideoReader, encode
 
 from .camvid import CamVid
@@ -37,9 +38,8 @@ def _shrunk(image: np.ndarray, label: np.ndarray, rows: int | None) -> Still:
     height, width = label.shape
     if rows is None or height <= rows:
         return image, label
-    size = (round(width * rows / height), rows)
-    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))  # filtered: no aliasing
-    return small, np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+    size = (rows, round(width * rows / height))
+    return resized(image, size), resized(label, size, Image.Resampling.NEAREST)
 
 
 def street_stills(folder: Path, scenes: int, *, per_scene: int = 4, seed: int = 1000) -> list[Still]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from arseg.labels import LabelSet
+from arseg.preprocess import resized
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -37,8 +38,8 @@ def thumbnail(picture: np.ndarray, width: int = 480) -> np.ndarray:
     """A uint8 `[H, W, 3]` picture made narrower where it is wider than `width`."""
     if picture.shape[1] <= width:
         return picture
-    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    size = (max(1, round(picture.shape[0] * width / picture.shape[1])), width)
+    return resized(picture, size, Image.Resampling.LANCZOS)
 
 
 def contact_sheet(

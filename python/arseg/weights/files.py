@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from arseg.errors import ArsegError, InputError
 from arseg.files import replacing
+from arseg.networks.state_dict import misfit
 
 from .build import build
 
@@ -112,16 +113,9 @@ def load_state(network: nn.Module, path: str | Path) -> None:
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
-    own = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    if missing or unknown or shapes:
-        found = [
-            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-            for what, keys in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes)))
-            if keys
-        ]
-        raise CheckpointError(f"{path}: the weights do not fit the network: {'; '.join(found)}")
+    found = misfit(state, module.state_dict())
+    if found is not None:
+        raise CheckpointError(f"{path}: the weights do not fit the network: {found}")
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -175,11 +175,11 @@ def test_misfits_name_their_keys(bise):
         return {key: value for key, value in state.items() if value is not None}
 
     assert "1 missing (cp.arm16.bn_atten.bias)" in refused(but(module__cp__arm16__bn_atten__bias=None))
-    assert "1 unexpected (surplus)" in refused(but(module__surplus=torch.zeros(2)))
+    assert "1 unknown (surplus)" in refused(but(module__surplus=torch.zeros(2)))
     wrong = refused(but(module__conv_out16__conv_out__bias=torch.zeros(7)))
-    assert "1 of a wrong shape (conv_out16.conv_out.bias [7], expected [19])" in wrong
+    assert "1 of another shape (conv_out16.conv_out.bias [7], expected [19])" in wrong
     both = refused(but(module__sp__conv1__bn__bias=None, module__surplus=torch.zeros(2)))
-    assert "1 missing (sp.conv1.bn.bias); 1 unexpected (surplus), for cityscapes-bise18, part fused" in both
+    assert "1 missing (sp.conv1.bn.bias); 1 unknown (surplus), for cityscapes-bise18, part fused" in both
     assert "1 missing (final_conv.bias)" in refused(but(module__final_conv__bias=None))
     assert "conv_out.conv_out.bias" in refused(but(module__conv_out__conv_out__bias=None))
     twofold = refused(but(module__final_conv__bias=torch.zeros(19)))
@@ -188,7 +188,7 @@ def test_misfits_name_their_keys(bise):
     assert "something else under module.epoch" in refused(but(module__epoch=3))
     assert "fuse_attention.hr_key_conv.bias" in refused(bise, part="hr")
     assert "its keys are those of part fused" in refused(bise, part="hr")
-    assert "missing" in refused(bise, arch="camvid-psp18") and "wrong shape" in refused(bise, arch="camvid-bise18")
+    assert "missing" in refused(bise, arch="camvid-psp18") and "another shape" in refused(bise, arch="camvid-bise18")
     assert refused({}).startswith("state_dict: the keys do not fit: 192 missing (cp.resnet.conv1.weight")
 
 

@@ -187,7 +187,7 @@ def test_a_backbone_of_a_file(tmp_path):
     torch.save({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.pth")
     with pytest.raises(InputError, match=r"bad\.pth: expected the weights of torchvision's resnet18; \d+ keys"):
         load_backbone(encoder, str(tmp_path / "bad.pth"), 18)
-    with pytest.raises(InputError, match=r"backbone: .*none\.pth: no such file; expected a ResNet's weights"):
+    with pytest.raises(InputError, match=r"backbone: .*none\.pth: no such file; expected a .pth or .safetensors file"):
         load_backbone(encoder, str(tmp_path / "none.pth"), 18)
 
 

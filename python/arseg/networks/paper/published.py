@@ -14,6 +14,7 @@ from arseg.errors import InputError
 from arseg.labels import CAMVID_VOID, CITYSCAPES, CITYSCAPES_BISENET, LabelSet
 from arseg.networks.base import SplitNetwork
 from arseg.networks.fused import FusedNetwork
+from arseg.networks.state_dict import counted, listed, misfit
 
 from .bisenet import BiSeNet
 from .pspnet import PSPNet
@@ -194,11 +195,11 @@ def their_key(key: str, keys: Mapping[str, str]) -> str:
 def _without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     wrong = [key for key, value in state_dict.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if wrong:
-        raise InputError(f"state_dict: expected tensors under names, got something else under {_listed(wrong)}")
+        raise InputError(f"state_dict: expected tensors under names, got something else under {listed(wrong)}")
     given = {key.removeprefix("module."): value for key, value in state_dict.items()}
     if len(given) < len(state_dict):
         twice = [key for key in state_dict if f"module.{key}" in state_dict]
-        raise InputError(f"state_dict: the same keys with and without module.: {_listed(twice)}; keep one of each")
+        raise InputError(f"state_dict: the same keys with and without module.: {listed(twice)}; keep one of each")
     return given
 
 
@@ -211,11 +212,11 @@ def _without_second_names(
     }
     named = given.keys() & pairs.keys()
     if named and named != pairs.keys() and given.keys() >= set(pairs.values()):
-        raise InputError(_misfit([("missing", sorted(pairs.keys() - named))]))
+        raise InputError(_REFUSED + counted([("missing", sorted(pairs.keys() - named))]))
     other = [key for key in named if pairs[key] in given and not torch.equal(given[key], given[pairs[key]])]
     if other:
         both = [f"{key} and {pairs[key]}" for key in sorted(other)]
-        raise InputError(_misfit([("pairs with two values for one parameter", both)]))
+        raise InputError(_REFUSED + counted([("pairs with two values for one parameter", both)]))
     return {key: value for key, value in given.items() if key not in pairs}
 
 
@@ -224,31 +225,16 @@ def _without_idle_fusion(given: dict[str, Tensor]) -> dict[str, Tensor]:
     given = _without_second_names(given, _SEMSEG_TWICE, ("cls.4.weight", "cls.4.bias"))
     idle = [key for key in given if key.startswith("fuse_attention.")]
     if idle:
-        warnings.warn(f"state_dict: part hr has no fusion; left out {_listed(idle)}", stacklevel=3)
+        warnings.warn(f"state_dict: part hr has no fusion; left out {listed(idle)}", stacklevel=3)
     return {key: value for key, value in given.items() if key not in idle}
 
 
 def _check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    missing = [key for key in wanted if key not in given]
-    counters = [key for key in wanted if key.endswith("num_batches_tracked")]
-    if not any(key in given for key in counters):  # weights older than the counters have none
-        missing = [key for key in missing if key not in counters]
-    unexpected = [key for key in given if key not in wanted]
-    shapes = [
-        f"{key} {list(given[key].shape)}, expected {list(value.shape)}"
-        for key, value in wanted.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    if missing or unexpected or shapes:
-        kinds = [("missing", missing), ("unexpected", unexpected), ("of a wrong shape", shapes)]
-        hint = "; its keys are those of part fused" if any(k.startswith("fuse_attention.") for k in unexpected) else ""
-        raise InputError(f"{_misfit(kinds)}, for {what}{hint}")
+    found = misfit(given, wanted, counters=True)
+    if found is not None:
+        fused = any(key.startswith("fuse_attention.") and key not in wanted for key in given)
+        hint = "; its keys are those of part fused" if fused else ""
+        raise InputError(f"{_REFUSED}{found}, for {what}{hint}")
 
 
-def _misfit(kinds: list[tuple[str, list[str]]]) -> str:
-    found = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in kinds if keys]
-    return f"state_dict: the keys do not fit: {'; '.join(found)}"
-
-
-def _listed(keys: list[Any], most: int = 8) -> str:
-    return ", ".join(map(str, keys[:most])) + (f", and {len(keys) - most} more" if len(keys) > most else "")
+_REFUSED = "state_dict: the keys do not fit: "

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from arseg.errors import InputError
@@ -18,9 +17,10 @@ from arseg.networks.paper.bisenet import BiSeNet
 from arseg.networks.paper.pspnet import PSPNet
 from arseg.networks.paper.pspnet_cityscapes import CityscapesPSPNet
 from arseg.networks.paper.published import architecture, make_published
+from arseg.networks.state_dict import misfit
 from arseg.train.losses import LOSSES, SegmentationLoss
 from arseg.weights.build import build
-from arseg.weights.files import load_into, read_checkpoint, save_checkpoint
+from arseg.weights.files import load_into, read_checkpoint, read_state_dict, save_checkpoint
 
 from .recipes import PaperHrRecipe
 
@@ -61,34 +61,17 @@ def load_backbone(encoder: nn.Module, source: str, depth: int) -> None:
 
         state = get_model_weights(f"resnet{depth}").IMAGENET1K_V1.get_state_dict(progress=False)  # type: ignore[attr-defined]
     else:
-        state = _state_dict(Path(source))
+        try:
+            state = read_state_dict(Path(source))
+        except InputError as error:
+            raise InputError(f"backbone: {error}") from error
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    own = encoder.state_dict()
-    unfit = sorted(
-        key
-        for key in {*own, *state}
-        if not key.endswith("num_batches_tracked")
-        and (key not in own or key not in state or own[key].shape != state[key].shape)
-    )
-    if unfit:
+    found = misfit(state, encoder.state_dict())
+    if found is not None:
         raise InputError(
-            f"backbone: {source}: expected the weights of torchvision's resnet{depth}; {len(unfit)} keys do not fit, "
-            f"the first is {unfit[0]}"
+            f"backbone: {source}: expected the weights of torchvision's resnet{depth}; its keys do not fit: {found}"
         )
     encoder.load_state_dict(state, strict=False)
-
-
-def _state_dict(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"backbone: {path}: no such file; expected a ResNet's weights, or the word imagenet")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"backbone: {path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 def labels_record(arch: str, normalization: str = "") -> dict[str, Any]:
