@@ -32,13 +32,13 @@ from motion_clips import ENCODES, GOP, TITLES, facts, frames_of, lumas, save, sy
 
 from arseg.inspect.likeness import psnr, warp
 from arseg.video import BlockField, VideoReader
-from arseg.video._decoding import Decoding
-from arseg.video._field_builder import FieldBuilder
-from arseg.video._fields import PendingFrame
-from arseg.video._pictures import Coded
-from arseg.video._source import open_source
 from arseg.video.codecs.h264 import H264Headers
+from arseg.video.decoding import Decoding
+from arseg.video.field_builder import FieldBuilder
+from arseg.video.fields import PendingFrame
 from arseg.video.motion import RECORD, chain, rasterize
+from arseg.video.pictures import Coded
+from arseg.video.source import open_source
 
 CANDIDATES = 3
 

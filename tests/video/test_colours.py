@@ -11,7 +11,7 @@ import pytest
 from helpers.video_clips import write_av
 
 from arseg.video import UnsupportedStreamError, VideoReader, VideoWriter, transcode
-from arseg.video._colours import rgb, subsampled
+from arseg.video.colours import rgb, subsampled
 
 GBR, BT709, UNSAID, FCC, BT601, SMPTE240M, YCGCO, BT2020, BT2020_CL, ICTCP = 0, 1, 2, 4, 6, 7, 8, 9, 10, 14
 LIMITED, FULL = 1, 2

@@ -16,7 +16,7 @@ import pytest
 from helpers.video_clips import pan, write_av
 
 from arseg.video import ConnectionLostError, NotAVideoError, VideoFrame, VideoReader
-from arseg.video._live import is_live, pauses
+from arseg.video.live import is_live, pauses
 
 GOP = 12
 PACKET = 188

@@ -16,8 +16,15 @@ import pytest
 from helpers.video_clips import write_av
 
 from arseg.inspect.reading import inspect
-from arseg.video import NotAVideoError, TruncatedStreamError, UnsupportedCodecError, VideoError, VideoReader, transcode
-from arseg.video import _diagnosis as diagnosis
+from arseg.video import (
+    NotAVideoError,
+    TruncatedStreamError,
+    UnsupportedCodecError,
+    VideoError,
+    VideoReader,
+    diagnosis,
+    transcode,
+)
 from arseg.video.errors import encode_hint
 
 SECRETS = ("alice", "hunter2", "t0ken")

@@ -18,8 +18,8 @@ from arseg.cli.app import app
 from arseg.inspect.reading import inspect
 from arseg.inspect.report import report
 from arseg.video import Discontinuity, VideoFrame, VideoReader, VideoWriter, transcode
-from arseg.video._pictures import Coded, Decoded
-from arseg.video._timeline import Timeline
+from arseg.video.pictures import Coded, Decoded
+from arseg.video.timeline import Timeline
 
 TICKS = Fraction(1, 1000)
 PICTURE = av.VideoFrame(16, 16, "gray")

@@ -34,7 +34,7 @@ def street(
     from arseg.labels import CAMVID
     from arseg.segment.outputs import save_labels
     from arseg.terminal import counting, err_console, say
-    from arseg.video._sink import size_remark
+    from arseg.video.sink import size_remark
 
     console = err_console()
     scene = StreetScene(seed, width=width, height=height, rate=rate)

@@ -39,8 +39,8 @@ def extract(
     Raises the errors of `arseg.video` for a video that cannot be read, or breaks off before the last of them; those
     before the break are written.
     """
-    from arseg.video._source import decode, open_source
     from arseg.video.names import video_file
+    from arseg.video.source import decode, open_source
 
     video, folder = video_file(video), Path(folder)
     paths = {number: folder / f"{video.stem}_{number:06d}.png" for number in wanted}

@@ -29,9 +29,9 @@ from arseg.segment.run import open_video
 from arseg.segment.segmenter import Group, SegmentedFrame, VideoSegmenter
 from arseg.terminal import out_console, progress_bar, say
 from arseg.video import VideoReader
-from arseg.video._source import TIMEOUT
 from arseg.video.names import local_path, shown
 from arseg.video.orientation import upright
+from arseg.video.source import TIMEOUT
 
 from .flops import gmacs
 from .metrics import ConfusionMatrix

@@ -15,9 +15,9 @@ from av.video.frame import PictureType
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.video import UnsupportedStreamError, VideoError, VideoFrame, VideoReader
-from arseg.video._source import TIMEOUT, decode, open_source
 from arseg.video.motion import BlockField
 from arseg.video.names import local_path
+from arseg.video.source import TIMEOUT, decode, open_source
 
 from .inspection import Inspection
 from .likeness import Gain, gain_of, grid, luma, mean, psnr, warp

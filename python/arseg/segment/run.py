@@ -19,10 +19,10 @@ from arseg.files import StrPath
 from arseg.interruptions import Interruptions
 from arseg.terminal import err_console, progress_bar, say
 from arseg.video import VideoError, VideoReader
-from arseg.video._live import can_read_again
-from arseg.video._sink import cannot_write
 from arseg.video.errors import encode_hint
+from arseg.video.live import can_read_again
 from arseg.video.names import local_path, shown
+from arseg.video.sink import cannot_write
 
 from .modes import FROM_KEYFRAME
 from .outputs import Output

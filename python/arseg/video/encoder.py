@@ -13,17 +13,17 @@ import numpy as np
 from arseg.errors import InputError
 from arseg.interruptions import Interruptions
 
-from ._containers import CLOCK
-from ._decoding import Decoding
-from ._deinterlace import progressive
-from ._live import can_read_again, is_live
-from ._settings import PRESETS, as_rate, motion_settings
-from ._sink import H264Sink, cannot_write, size_remark
-from ._source import TIMEOUT, Source, open_source
-from ._timeline import Timeline
+from .containers import CLOCK
+from .decoding import Decoding
+from .deinterlace import progressive
 from .errors import Discontinuity, ResolutionChangedError
+from .live import can_read_again, is_live
 from .names import shown
 from .orientation import display_matrix, turned
+from .settings import PRESETS, as_rate, motion_settings
+from .sink import H264Sink, cannot_write, size_remark
+from .source import TIMEOUT, Source, open_source
+from .timeline import Timeline
 
 __all__ = ["PRESETS", "encode", "transcode"]
 

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from ._colours import rgb
-from ._fields import PendingFrame
+from .colours import rgb
 from .errors import UnsupportedStreamError
+from .fields import PendingFrame
 from .motion import BlockField
 
 

@@ -13,15 +13,8 @@ import av
 
 from arseg.errors import InputError
 
-from ._colours import Colours
-from ._connection import Connection, Connector
-from ._field_builder import FieldBuilder
-from ._fields import PendingFrame
-from ._live import is_live, pauses
-from ._pictures import Decoded
-from ._recoding import recoded
-from ._source import TIMEOUT
-from ._timeline import Timeline
+from .colours import Colours
+from .connection import Connection, Connector
 from .errors import (
     ConnectionLostError,
     Discontinuity,
@@ -31,10 +24,17 @@ from .errors import (
     VideoError,
     encode_hint,
 )
+from .field_builder import FieldBuilder
+from .fields import PendingFrame
 from .frame import VideoFrame, video_frame
+from .live import is_live, pauses
 from .motion import BLOCKS
 from .names import shown
 from .orientation import display_matrix, orientation
+from .pictures import Decoded
+from .recoding import recoded
+from .source import TIMEOUT
+from .timeline import Timeline
 
 __all__ = ["VideoFrame", "VideoReader"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from arseg.errors import InputError
 
-from ._colours import Colours
-from ._settings import Settings, as_rate
-from ._sink import H264Sink, size_remark
+from .colours import Colours
 from .orientation import Matrix, checked, turned
 from .reader import VideoReader
+from .settings import Settings, as_rate
+from .sink import H264Sink, size_remark
 
 __all__ = ["VideoWriter"]
 

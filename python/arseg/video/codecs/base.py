@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import av
 
 from arseg.registry import Registry
-from arseg.video._pictures import Coded, Decoded
+from arseg.video.pictures import Coded, Decoded
 
 
 class Headers(ABC):

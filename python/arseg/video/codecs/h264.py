@@ -7,7 +7,7 @@ from typing import Final
 import av
 
 from arseg import _motion
-from arseg.video._pictures import Coded
+from arseg.video.pictures import Coded
 
 from .base import CODECS, Codec, Headers, new_extradata
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from arseg.video._pictures import Coded, Decoded
+from arseg.video.pictures import Coded, Decoded
 
 from .base import CODECS, Codec, Headers, new_extradata
 

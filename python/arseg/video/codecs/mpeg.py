@@ -8,7 +8,7 @@ from functools import partial
 
 import av
 
-from arseg.video._pictures import Coded
+from arseg.video.pictures import Coded
 
 from .base import CODECS, Codec, Headers, new_extradata
 

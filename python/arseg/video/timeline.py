@@ -13,9 +13,9 @@ from fractions import Fraction
 from itertools import islice
 from math import ceil
 
-from ._joins import LONGEST
-from ._pictures import Decoded
 from .errors import Discontinuity
+from .joins import LONGEST
+from .pictures import Decoded
 
 # Frames that are held back at most until one comes that has a timestamp.
 _HELD = 16

@@ -16,13 +16,13 @@ from av.video.stream import VideoStream
 
 from arseg.files import PartFile
 
-from ._colours import Colours, from_rgb, subsampled
-from ._containers import check_target, container_of
-from ._settings import Settings, pixel_format
 from .codecs.h264 import ENCODER
+from .colours import Colours, from_rgb, subsampled
+from .containers import check_target, container_of
 from .errors import NoFramesError, OutputError
 from .names import ffmpeg_name, output_path
 from .orientation import Matrix, turning
+from .settings import Settings, pixel_format
 
 
 class H264Sink:
@@ -32,7 +32,7 @@ class H264Sink:
     are no B frames: not every container keeps their order, nor every reader their times.
 
     Args:
-        path: target; its ending names the container (`arseg.video._containers`).
+        path: target; its ending names the container (`arseg.video.containers`).
         settings: for the encoder.
         rate: frames per second, for frames without a timestamp and the container's hint.
         matrix: how a player turns the frames, written as metadata; None: not at all.

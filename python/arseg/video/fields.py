@@ -12,9 +12,9 @@ import numpy as np
 
 from arseg import _motion
 
-from ._pictures import Decoded
-from ._problems import Problem
 from .motion import CELL, RECORD, BlockField, Origin
+from .pictures import Decoded
+from .problems import Problem
 
 # A decoded picture buffer holds 16 frames at most (H.264, A.3.1). Where headers do not say which pictures are
 # references, others lie between them.

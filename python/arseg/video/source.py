@@ -12,12 +12,12 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from ._diagnosis import broken_off, is_timeout, not_opened, without_urls
-from ._live import may_fall_silent
-from ._stream_choice import choose
 from .codecs import Codec, codec_named
+from .diagnosis import broken_off, is_timeout, not_opened, without_urls
 from .errors import RESYNC_HINT, NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
+from .live import may_fall_silent
 from .names import ffmpeg_name, shown
+from .stream_choice import choose
 
 # Demuxers that take any text file for an animation.
 _TEXT_FORMATS = {"tty", "ansi"}

@@ -12,12 +12,12 @@ from av.codec.context import Flags2
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from ._colours import subsampled
-from ._decoding import records_of
-from ._deinterlace import progressive
-from ._pictures import Coded, Decoded
-from ._settings import Settings, pixel_format
 from .codecs.h264 import ENCODER
+from .colours import subsampled
+from .decoding import records_of
+from .deinterlace import progressive
+from .pictures import Coded, Decoded
+from .settings import Settings, pixel_format
 
 
 def recoded(frames: Iterable[Decoded], *, gop: int, rate: Fraction) -> Iterator[Decoded]:

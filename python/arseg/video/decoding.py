@@ -12,11 +12,11 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 
-from ._joins import Pieces, with_true_marks
-from ._pictures import Coded, Decoded
-from ._source import Source, end_of_stream
 from .codecs import Headers, new_extradata
 from .errors import VideoError
+from .joins import Pieces, with_true_marks
+from .pictures import Coded, Decoded
+from .source import Source, end_of_stream
 
 # Timestamp of a packet that is there to push out another picture.
 _PUSHER = -1

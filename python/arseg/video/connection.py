@@ -10,12 +10,12 @@ from av.codec.context import Flags, Flags2
 
 from arseg.files import StrPath
 
-from ._decoding import Decoding
-from ._field_builder import FieldBuilder
-from ._pictures import Decoded
-from ._source import Source, open_source
+from .decoding import Decoding
 from .errors import InterlacedError, UnsupportedCodecError, VideoError, transcode_hint
+from .field_builder import FieldBuilder
 from .names import shown
+from .pictures import Decoded
+from .source import Source, open_source
 
 
 @dataclass(eq=False)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from av.video.frame import PictureType
 
-from ._fields import Fields, PendingFrame
-from ._pictures import Coded, Decoded
-from ._problems import Problem
 from .errors import Loss
+from .fields import Fields, PendingFrame
+from .pictures import Coded, Decoded
+from .problems import Problem
 
 # No codec shows a picture later than this many after it was coded.
 _PATIENCE = 64
