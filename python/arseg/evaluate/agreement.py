@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +13,10 @@ from torch import Tensor
 from arseg.data.groups import BLOCK, StoredGroup
 from arseg.networks.arseg_net import ARSegNet
 from arseg.preprocess import normalise
+from arseg.segment.modes import Mode
 from arseg.segment.ways import see
 
 from .metrics import ConfusionMatrix
-
-Way = Literal["lr", "warp", "ar"]
 
 
 class Agreement:
@@ -49,12 +48,12 @@ class Agreement:
 def measure(
     net: ARSegNet,
     groups: Sequence[StoredGroup],
-    ways: Sequence[Way],
+    ways: Sequence[Mode],
     *,
     gop: int = 12,
     autocast: Callable[[], AbstractContextManager[Any]],
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[Way, Agreement]:
+) -> dict[Mode, Agreement]:
     """Segments each frame of `groups` at full resolution and in each of `ways`.
 
     Args:

@@ -244,9 +244,9 @@ class ARSegNet(nn.Module):
         """
         low, auxiliary = self._branch(image) if training else (self.low_res(image), ())
         joins = self.keyframe_weight or self.keyframe_detail
-        given, reference = reference, _one_each("reference", reference, len(image))
-        kept = self.classifier(given) if joins and key_logits is None else key_logits
-        kept = None if kept is None else _one_each("key_logits", kept, len(image))
+        if joins and key_logits is None:
+            key_logits = self.classifier(reference)
+        reference = _one_each("reference", reference, len(image))
         where: dict[str, Any] = {"block": block, "frame_size": frame_size}
         feature = None
         if training:
@@ -255,13 +255,14 @@ class ARSegNet(nn.Module):
         else:
             logits = self.fused_logits(low, reference, motion, **where)
         if joins:
-            assert kept is not None
+            assert key_logits is not None
+            key_logits = _one_each("key_logits", key_logits, len(image))
             counts: dict[str, Any] = {
                 "weight": self.keyframe_weight,
                 "decay": self.keyframe_decay,
                 "detail": self.keyframe_detail,
             }
-            logits = with_keyframe(logits, kept, motion, distance, **counts, **where, low_size=low.shape[2:])
+            logits = with_keyframe(logits, key_logits, motion, distance, **counts, **where, low_size=low.shape[2:])
         return logits, feature, auxiliary
 
     def _branch(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

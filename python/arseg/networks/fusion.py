@@ -12,6 +12,7 @@ from arseg_ext import ops
 from arseg_ext.nn import CReFF
 
 from .layers import resize
+from .motion import warp
 
 
 def enlarged(low_res: Tensor, size_of: Tensor) -> Tensor:
@@ -58,12 +59,7 @@ class WarpedFusion(nn.Module):
         `motion`, `block`, `frame_size` are those of `arseg_ext.ops.creff`. Raises `InputError` where vectors of blocks
         come without either of the latter.
         """
-        if motion.is_floating_point():
-            return self.join(ops.flow_warp(reference, motion, grid=self.grid), low_res)
-        if block is None or frame_size is None:
-            raise InputError(f"motion: an int16 field needs block and frame_size, got {block} and {frame_size}")
-        warped = ops.mv_warp(reference, motion, block=block, frame_size=frame_size, grid=self.grid)
-        return self.join(warped, low_res)
+        return self.join(warp(reference, motion, block, frame_size, grid=self.grid), low_res)
 
 
 class AttentionOnly(WarpedFusion):

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arseg.errors import InputError
-from arseg_ext import ops
 
 from .layers import resize
+from .motion import warp
 
 
 def with_keyframe(
     logits: Tensor,
-    kept: Tensor,
+    key_logits: Tensor,
     motion: Tensor,
     distance: int | Tensor | None,
     *,
@@ -32,7 +32,7 @@ def with_keyframe(
     To the own logits the details of the warped ones are added before (`detail / sqrt(distance)`).
 
     Args:
-        logits, kept: the frame's and the keyframe's, `[N, num_classes, h, w]`.
+        logits, key_logits: the frame's and the keyframe's, `[N, num_classes, h, w]`.
         motion, block, frame_size: those of `arseg_ext.ops.creff`.
         distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
         low_size: height and width of the low-resolution feature, which holds no finer detail.
@@ -47,27 +47,22 @@ def with_keyframe(
         distance = distance.view(-1, 1, 1, 1)
     elif distance < 1:
         raise InputError(f"distance: expected at least 1 frame since the keyframe, got {distance}")
-    warped = warped_logits(kept, motion, block, frame_size)
+    warped = warped_logits(key_logits, motion, block, frame_size)
     if detail:
         logits = logits + detail / distance**0.5 * details(warped, logits, low_size)
     return joined(logits, warped, weight / distance**decay)
 
 
 def warped_logits(
-    kept: Tensor, motion: Tensor, block: int | None = None, frame_size: tuple[int, int] | None = None
+    key_logits: Tensor, motion: Tensor, block: int | None = None, frame_size: tuple[int, int] | None = None
 ) -> Tensor:
     """A keyframe's logits `[N, num_classes, h, w]` moved to a later frame.
 
     `motion`, `block`, `frame_size`: those of `arseg_ext.ops.creff`, vectors of blocks or dense.
     """
-    both = (kept, torch.ones_like(kept[:, :1]))
-    if motion.is_floating_point():
-        warped, inside = (ops.flow_warp(x, motion) for x in both)
-    elif block is None or frame_size is None:
-        raise InputError(f"motion: an int16 field needs block and frame_size, got {block} and {frame_size}")
-    else:
-        warped, inside = (ops.mv_warp(x, motion, block=block, frame_size=frame_size) for x in both)
-    return warped + (1 - inside) * kept  # what came into the picture has no past: leave it as it was there
+    both = (key_logits, torch.ones_like(key_logits[:, :1]))
+    warped, inside = (warp(x, motion, block, frame_size) for x in both)
+    return warped + (1 - inside) * key_logits  # what came into the picture has no past: leave it as it was there
 
 
 def details(warped: Tensor, logits: Tensor, grid: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Motion vectors as dense flow at a feature's resolution, as the published networks take it."""
+"""Maps moved along motion, and motion as dense flow at a feature's resolution, as the published networks take it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from arseg.errors import InputError
+from arseg_ext import ops
+
 Resize = Literal["bilinear", "nearest"]
+
+
+def warp(
+    x: Tensor,
+    motion: Tensor,
+    block: int | None = None,
+    frame_size: Sequence[int] | None = None,
+    *,
+    grid: str = "aligned",
+) -> Tensor:
+    """`x` `[N, C, h, w]` moved along `motion`, vectors of blocks or dense; arguments: those of `arseg_ext.ops.creff`.
+
+    Raises `InputError` where `motion` is of blocks and `block` or `frame_size` is missing.
+    """
+    if motion.is_floating_point():
+        return ops.flow_warp(x, motion, grid=grid)
+    if block is None or frame_size is None:
+        raise InputError(f"motion: an int16 field needs block and frame_size, got {block} and {frame_size}")
+    return ops.mv_warp(x, motion, block=block, frame_size=frame_size, grid=grid)
 
 
 def dense_motion(motion: Tensor, block: int, frame_size: Sequence[int]) -> Tensor:

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import BLOCK, StoredGroup, checksum, held_out, sample_groups, store_groups
 from arseg.errors import InputError
-from arseg.evaluate.agreement import Way, measure
+from arseg.evaluate.agreement import measure
 from arseg.evaluate.flops import gmacs
 from arseg.files import StrPath, save_json
 from arseg.preprocess import normalise
+from arseg.segment.modes import Mode
 from arseg.segment.segmenter import check_device
 from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
@@ -320,7 +321,7 @@ def _before(
 def _measured(
     net: AcceleratedNet,
     groups: Sequence[StoredGroup],
-    ways: Sequence[Way],
+    ways: Sequence[Mode],
     recipe: AdaptRecipe,
     autocast: Callable[[], AbstractContextManager[Any]],
     report: Report,
