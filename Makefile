@@ -16,7 +16,7 @@ quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
 
-quick: .venv/built  ## the tests that take no two seconds: all but builds, emulation and training; a minute or so
+quick: .venv/built  ## the tests that take no second or so: all but builds, emulation and training
 	$(PYTEST) -m "not slow" --durations 5 --durations-min 2 $(TESTS)
 
 test: .venv/built  ## Python tests, then C++ tests

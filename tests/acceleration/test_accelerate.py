@@ -270,6 +270,7 @@ def test_what_shows_only_when_it_runs():
         arseg.accelerate(seeded(Fixed), **SMALL)
 
 
+@pytest.mark.slow
 def test_weights_come_back_with_how_to_build_the_network(tmp_path):
     net = arseg.accelerate("timm:mobilenetv3_small_050?num_classes=4&channels=8", scale=0.3, window=5, **SMALL)
     nn.init.normal_(net.fusion.hr_value_conv.weight)
@@ -431,6 +432,7 @@ def test_the_papers_networks_keep_their_own_way_to_the_frame(tmp_path, arch):
     assert torch.equal(net.labels(logits, (57, 83)), plain.labels(logits, (57, 83)))
 
 
+@pytest.mark.slow
 def test_importing_arseg_is_light():
     program = "import sys, arseg; assert 'torch' not in sys.modules; assert callable(arseg.accelerate)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -57,6 +57,7 @@ def test_time_limits_end_a_phase_and_its_children(tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_the_whole_check_has_a_limit_and_keeps_time_for_what_is_wanted_most(tmp_path):
     started = time.monotonic()
     sleep = python("import time; time.sleep(20)")

@@ -43,6 +43,7 @@ def close(got, expected) -> bool:
     return float((got.double() - expected).abs().max()) <= 2e-5 * max(1.0, float(expected.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op, name", VERSIONS)
 def test_results(inputs, op, name):
     version = MAKERS[op](inputs)[name]()

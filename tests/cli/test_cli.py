@@ -66,6 +66,7 @@ def test_demo_on_a_users_video_has_no_truth(arseg, weights, video):
     assert all(row["miou"] is None for row in json.loads(Path("results/table.json").read_text()))
 
 
+@pytest.mark.slow
 def test_street_writes_a_video_and_its_truth(arseg):
     code, out, _ = arseg("street", "s.mp4", "--frames", 3, "--width", 96, "--height", 72, "--labels", "truth")
     assert (code, out) == (0, "s.mp4: 3 frames\n")

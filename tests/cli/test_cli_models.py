@@ -69,6 +69,7 @@ def test_flops_of_the_paper(arseg):
     assert cells[5]["between"] == pytest.approx(10.30 + 2 * 256 * 90 * 120 * (81 - 49) / 1e9, abs=0.005)
 
 
+@pytest.mark.slow
 def test_flops_of_any_network(arseg, tmp_path):
     (tmp_path / "my_net.py").write_text(
         "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 5, 1))\n"

@@ -18,6 +18,7 @@ def frames():
     return [image for image, _ in StreetScene(2, width=96, height=72).frames(8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gop", "count"), [(12, 8), (4, 5)])
 def test_an_all_intra_video_is_said_once(arseg, weights, frames, tmp_path, gop, count):
     encode(frames, tmp_path / "intra.mp4", rate=15, gop=1)
@@ -27,6 +28,7 @@ def test_an_all_intra_video_is_said_once(arseg, weights, frames, tmp_path, gop, 
     assert f"intra.mp4: each of its first {count} frames" in err and "`arseg encode intra.mp4 OUT.mp4`" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--mode", "hr"], ["--gop", 1], ["--frames", 1]])
 def test_keyframes_that_were_asked_for_are_not(arseg, weights, frames, tmp_path, options):
     encode(frames, tmp_path / "intra.mp4", rate=15, gop=1)

@@ -91,6 +91,7 @@ def test_ctrl_c_ends_a_recording(weights, recording, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["l", "o.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stop", [KeyboardInterrupt, SystemExit(143), ResolutionChangedError("size"), ZeroDivisionError]
 )
@@ -186,6 +187,7 @@ def test_exit_codes_of_signals(handled):
     assert handled == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["dot", "empty", "link"])
 def test_labels_into_a_folder_that_is_there(arseg, weights, video, form):
     """As `docker -v` mounts one: it cannot be replaced, only written in."""

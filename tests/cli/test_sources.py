@@ -48,6 +48,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "absolute"),
     [(name, absolute) for name in NAMES for absolute in (False, True)[: 1 + (":" in name)]],
@@ -198,6 +199,7 @@ def test_which_stream(arseg, weights, two):
         assert (code, err) == (2, f"arseg: stream: {two} has video streams 0 to 1; got 2\n")
 
 
+@pytest.mark.slow
 def test_what_players_show_of_a_cut(arseg, weights, video):
     """A cut without encoding: its first five frames are in the file, since others are predicted from them."""
     with av.open(str(video)) as source, av.open("cut.mp4", "w") as target:

@@ -43,6 +43,7 @@ def layout(root, kind, image, label):
         save(PALETTE[label], root / kind / f"{name}_L.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["trainannot", "train_labels", "train_labels_with_ignored", "701_StillsRaw_full"])
 def test_every_layout_gives_the_same(tmp_path, kind):
     image, label = street(1)[0]
@@ -54,6 +55,7 @@ def test_every_layout_gives_the_same(tmp_path, kind):
     np.testing.assert_array_equal(data[0][1], label)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colours", [PALETTE, CAMVID.palette])
 def test_colours_of_either_distribution(tmp_path, colours):
     image, label = street(1)[0]
@@ -75,6 +77,7 @@ def test_palette_pictures_mean_their_colours(tmp_path):
         np.testing.assert_array_equal(CamVid().stills(tmp_path)[0][1], label)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "sentence"), [("RGB", "got grey values that look like ids"), ("1", "got a picture of one bit")]
 )
@@ -97,6 +100,7 @@ def test_what_lies_beside_is_passed_over(tmp_path):
     np.testing.assert_array_equal(CamVid().stills(tmp_path / "first")[0][1], label)
 
 
+@pytest.mark.slow
 def test_stills_for_training_are_no_higher_than_the_recipes_expect(tmp_path):
     image, label = street(1, size=(720, 960))[0]
     layout(tmp_path, "train_labels", image, label)

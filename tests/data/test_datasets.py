@@ -65,6 +65,7 @@ def test_camvid_as_distributed_at_first(tmp_path):
         camvid_frames(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_labelled_frame_by_frame(tmp_path):
     data = labelled_run(camvid_frames(run_tree(tmp_path, 5), "val", void="ignore"))
     assert [frame.index for frame in data.frames] == list(range(5))

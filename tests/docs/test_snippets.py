@@ -130,6 +130,7 @@ def test_code_blocks_run(page, folder, monkeypatch):
         example.evaluate()
 
 
+@pytest.mark.slow
 def test_commands_in_the_text_have_their_options():
     """Of `arseg …` within a line the options' names are looked up."""
     wrong = []

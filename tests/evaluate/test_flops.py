@@ -46,6 +46,7 @@ def test_averages_and_order():
     assert gop_average(12.0, 0.0) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [3, 7])
 def test_fusion_counts_attention_and_three_depthwise_convolutions(window):
     """At 64x720x960 the paper has 4.34 and 1.19 GMACs for a window of 7."""

@@ -28,6 +28,7 @@ class MyEncoder(nn.Module):
         return self.net(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["my-encoder", "timm:mobilenetv3_small_050", "resnet:18"])
 @torch.no_grad()
 def test_an_encoder_under_the_pyramid_head(tmp_path: Path, encoder: str) -> None:

@@ -58,6 +58,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_output_of_one_s_own(segmenter, clip):
     assert segment_file(segmenter, clip, [OUTPUTS["class shares"]("shares.csv"), LabelMaps("labels")]) == 6
     head, *rows = csv.reader(Path("shares.csv").read_text().splitlines())

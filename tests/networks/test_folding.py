@@ -22,6 +22,7 @@ def with_statistics(network):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.inference_mode()
 def test_outputs_agree(name):

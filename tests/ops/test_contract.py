@@ -12,6 +12,7 @@ ALL = samples()
 FIELD = {"block": 16, "frame_size": (40, 56)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(ALL)), ids=[f"{i}-{sample}" for i, sample in enumerate(ALL)])
 def test_opcheck(index):
     sample = ALL[index]
@@ -100,6 +101,7 @@ def test_compile_without_graph_breaks_and_with_dynamic_shapes():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before  # no recompilation for a new size
 
 
+@pytest.mark.slow
 def test_compile_with_inductor():
     torch.compiler.reset()
     feature, motion = randn(1, 3, 5, 7, dtype=torch.float32), vectors(1, 3, 4, 2)
@@ -127,6 +129,7 @@ class Net(torch.nn.Module):
         return self.attention(fused, warped, fused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [False, True])
 def test_export(strict):
     net = Net().eval()

@@ -37,6 +37,7 @@ def fusion_inputs(size, low=None, classes=0, dtype=torch.float64, blocks=8, reac
     return rounded, motion, {"block": blocks, "frame_size": (h, w)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", RELATIVE, ids=str)
 @pytest.mark.parametrize("window", [3, 7, (5, 9), (9, 3), (15, 13)], ids=str)
 def test_attention(dtype, window):
@@ -188,6 +189,7 @@ def test_bfloat16_is_no_worse_than_eager():
     assert rms(mine) <= rms(eager)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_bits_do_not_depend_on_threads(dtype):
     rounded, motion, options = fusion_inputs((1, 32, 100, 130), classes=5, dtype=dtype)

@@ -134,6 +134,7 @@ def test_gradcheck_warps(grid):
     assert gradcheck(lambda f: ops.mv_warp(f, motion, grid=grid, **FIELD), (feature,), **checks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outside", OUTSIDES)
 def test_gradcheck_attention(outside):
     inputs = [randn(1, 2, 3, 4, seed=seed).requires_grad_() for seed in (1, 2, 3)]

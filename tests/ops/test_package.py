@@ -41,6 +41,7 @@ def test_importing_is_light_and_names_are_lazy():
         _ = arseg_ext.nothing
 
 
+@pytest.mark.slow
 def test_the_old_name_of_the_oracle_warns():
     code = (
         "import warnings; warnings.simplefilter('error'); import arseg_ext.oracle; caught = None\n"

@@ -101,6 +101,7 @@ print(library.is_nan(ctypes.c_double(float("nan"))), library.strings(), library.
 """
 
 
+@pytest.mark.slow
 @needs_gxx
 @pytest.mark.parametrize(
     "flags",

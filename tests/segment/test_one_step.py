@@ -80,6 +80,7 @@ def seen_by(monkeypatch, name):
     return found
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("mode", MODES)
 def test_segmenter_and_ways_give_the_same_bits(net, mode, frames):
@@ -95,6 +96,7 @@ def test_segmenter_and_ways_give_the_same_bits(net, mode, frames):
         assert torch.equal(segmenter.logits(frame, group), found)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_all_who_measure_give_the_same_bits(net, frames, clip, tmp_path, monkeypatch):
     segmenter, group = VideoSegmenter(net, height="video"), Group()
@@ -133,6 +135,7 @@ def pair(net, frames):
     }
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_all_who_train_give_the_same_bits(net, frames, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
@@ -161,6 +164,7 @@ def test_compute_is_counted_on_the_step(net, monkeypatch):
     assert gmacs(net, 64, 96)["ar"] > 0 and len(counted) == 1
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_frames_of_one_group_at_once(net, frames):
     """One reference for all; the same as one by one, but for rounding."""

@@ -198,6 +198,7 @@ def with_b(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return write_av(tmp_path / "b.264", CLIP, b_frames=count, options=options)
 
 
+@pytest.mark.slow
 def test_lost_b_frames(tmp_path: Path, with_b: Path) -> None:
     """Where nothing is predicted from it, the rest is as it was; else it is a gap."""
     units = split(with_b.read_bytes())

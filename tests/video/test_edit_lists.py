@@ -97,6 +97,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_frames_that_players_show(kind: str, whole: dict[str, Path], tmp_path: Path) -> None:
     if kind not in whole:
@@ -201,6 +202,7 @@ def test_cut_off_in_what_is_shown_and_in_what_is_not(tmp_path: Path) -> None:
         assert len(got) == good
 
 
+@pytest.mark.slow
 def test_encode_and_inspect_take_the_same_frames(whole: dict[str, Path], tmp_path: Path) -> None:
     path = edited(whole["B frames"], tmp_path, (6, None), (30, 13))
     frames = read(path)

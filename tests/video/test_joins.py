@@ -47,6 +47,7 @@ def marked(path: Path) -> int:
         return sum(packet.is_corrupt for packet in container.demux(video=0))
 
 
+@pytest.mark.slow
 def test_segments_put_one_behind_the_other(clip: Path, tmp_path: Path) -> None:
     """As `cat` does it: times go on, the count of the pieces starts again with each segment."""
     packets = ts_packets(clip.read_bytes())
@@ -65,6 +66,7 @@ def test_segments_put_one_behind_the_other(clip: Path, tmp_path: Path) -> None:
             assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_holes_are_told(clip: Path, tmp_path: Path) -> None:
     """A packet of 188 bytes that is missing, wherever: the first picture, the last before a keyframe, its end."""
     packets = ts_packets(clip.read_bytes())

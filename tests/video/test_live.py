@@ -175,6 +175,7 @@ def test_lost_packets(recording: Path) -> None:
     assert len(reader.losses) == 1 and reader.losses[0].frame in (13, 14, 15)
 
 
+@pytest.mark.slow
 def test_silence_counts_as_broken_off(recording: Path) -> None:
     data = recording.read_bytes()
     with server([data, data], hang=True) as (url, served):

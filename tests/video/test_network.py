@@ -201,6 +201,7 @@ def test_a_video_over_http(host: str) -> None:
             assert len(list(reader)) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.flv"])
 @pytest.mark.parametrize(("kind", "words"), [("hang", "gave no data for 0.3 s"), ("close", "broke the connection off")])
 def test_what_stops_in_the_middle(host: str, name: str, kind: str, words: str, tmp_path: Path) -> None:

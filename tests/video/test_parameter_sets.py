@@ -118,6 +118,7 @@ def test_what_the_first_picture_asks_of_the_decoder(name: str, reorders: bool, t
     assert [i for i, picture in enumerate(coded) if picture.afresh] == ([0] if reorders else [])
 
 
+@pytest.mark.slow
 def test_b_frames_that_come_late(tmp_path: Path) -> None:
     """Later than where FFmpeg looks for them at the start: threads that decode several frames at once are chosen then,
     and hand out vectors of frames that are put in order before they are there."""

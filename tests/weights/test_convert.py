@@ -27,6 +27,7 @@ def files(tmp_path_factory):
     return paths, states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["hr", "fused"])
 def test_one_network_keeps_every_bit(files, tmp_path, part):
     paths, states = files
@@ -45,6 +46,7 @@ def test_one_network_keeps_every_bit(files, tmp_path, part):
     assert (tmp_path / "out.safetensors").stat().st_mode & 0o777 == paths[part].stat().st_mode & 0o777
 
 
+@pytest.mark.slow
 def test_a_pair_makes_one_file(files, tmp_path):
     paths, _ = files
     made = convert(paths["hr"], tmp_path / "pair.safetensors", fused=paths["fused"], half=True, window=5)

@@ -32,6 +32,7 @@ def test_kind_ar_comes_back_as_such(tmp_path):
     assert isinstance(back, ARSegNet) and back.scale == 0.3
 
 
+@pytest.mark.slow
 def test_faults_name_the_file_and_the_keys(tmp_path):
     path = tmp_path / "c.safetensors"
     with pytest.raises(CheckpointError, match=r"c\.safetensors: no such weights file"):

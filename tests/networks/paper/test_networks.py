@@ -61,6 +61,7 @@ def warped(oracle, high, mode):
     return flow, ops.flow_warp(feature, flow, grid="legacy")
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_both_networks_whole(published):
     oracle, high, low = published
@@ -112,6 +113,7 @@ def test_a_training_step(published):
     assert {key: norms[key] for key in oracle["grad_norm"]} == pytest.approx(oracle["grad_norm"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
 def test_compute_is_the_published(name):
@@ -126,6 +128,7 @@ def test_compute_is_the_published(name):
     assert counts["ar"] == pytest.approx(between, abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 96), (45, 70)])
 @pytest.mark.parametrize("kind", [PSPNet, BiSeNet, CityscapesPSPNet])
 @pytest.mark.parametrize("grid", ["aligned", "legacy"])

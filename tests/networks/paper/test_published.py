@@ -59,6 +59,7 @@ def case(request):
     return Case(request.param)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_both_branches_give_the_authors_outputs(case):
     case.near(hr_out=case.hr(case.reference), hr_feature=case.hr.features(case.reference))
@@ -99,6 +100,7 @@ def test_losses_and_gradients_are_the_authors(case):
     assert {key: float(norms[key]) for key in wanted["grad_norm"]} == pytest.approx(wanted["grad_norm"], rel=2e-4)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_a_converted_pair_gives_the_authors_labels(case, tmp_path):
     """From block motion to class ids, as the streaming segmenter calls it, with and without the fused classifier."""
@@ -220,6 +222,7 @@ def test_arguments_that_do_not_exist():
         guess_reference(state)
 
 
+@pytest.mark.slow
 def test_training_mode_trains_every_head(case):
     """Two images, for batch normalisation sees pools of one pixel."""
     module = copy.deepcopy(case.fused).train()
