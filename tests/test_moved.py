@@ -42,3 +42,11 @@ def test_the_new_names_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         from arseg import VideoReader, VideoSegmenter, accelerate, load  # noqa: F401
+
+
+def test_an_argument_under_its_old_name():
+    from arseg.networks import PyramidNet
+
+    with pytest.warns(DeprecationWarning, match=r"^argument classes is num_classes now"):
+        net = PyramidNet(classes=3, channels=8, wide=8)
+    assert net.classifier.out_channels == 3
