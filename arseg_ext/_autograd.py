@@ -1,58 +1,129 @@
-"""Derivatives: every backward is an operator of its own, and has none itself; forward mode is plain PyTorch's."""
+"""Derivatives: every backward is an operator of its own, and has none itself; forward mode is plain PyTorch's.
+
+An operator's kernel for autograd's key (`_follow`) chooses one of three ways: nothing wants a derivative, and the
+compiled kernel does it; an argument has a tangent, and plain PyTorch does it; or a gradient is wanted, and the operator
+becomes a node of the graph, or is made of operators that do (`_composite`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_ext import _composite, _forward_mode, oracle
+from arseg_ext import _composite, _devices, _forward_mode, oracle
+from arseg_ext._torch_private import (
+    AFTER_AUTOGRAD,
+    SingleLevelFunction,
+    below_autograd,
+    derivatives_of_outer_levels,
+    in_transform,
+    single_level,
+)
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
+Kernel = Callable[..., Any]
 
 
-def _mv_warp_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
-    ctx.save_for_backward(inputs[1])
-    ctx.options = dict(keyword_only_inputs)
+class Node(SingleLevelFunction):
+    """A call of an operator in autograd's graph. Subclasses have `op`, `save` and `backward`."""
+
+    op: Any
+
+    @classmethod
+    def call(cls, keyset: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if not in_transform():
+            return cls.apply(keyset, options, *args)
+        with single_level():
+            return cls.apply(keyset, options, *args)
+
+    @classmethod
+    def run(cls, keyset: Any, options: dict[str, Any], *args: Any) -> Any:
+        """The operator, by its kernels after autograd's; in a transform these are the levels around this one."""
+        with derivatives_of_outer_levels() if in_transform() else contextlib.nullcontext(), below_autograd():
+            return cls.op.redispatch(keyset & AFTER_AUTOGRAD, *args, **options)
+
+    @staticmethod
+    def _compiled_autograd_key(ctx: Any) -> tuple[int]:
+        return (ctx._autograd_function_id,)
+
+
+def _node(name: str, backward: Callable[..., tuple[Any, ...]], save: Callable[..., None]) -> type[Node]:
+    """The class of an operator's nodes.
+
+    Args:
+        backward: of (ctx, *gradients): a gradient, or None, for each positional argument.
+        save: of (ctx, arguments, output).
+    """
+    op = getattr(torch.ops.arseg, name).default
+    defaults = {each.name: each.default_value for each in op._schema.arguments if each.has_default_value()}
+
+    class OperatorNode(Node):
+        @staticmethod
+        def forward(keyset: Any, options: dict[str, Any], *args: Any) -> Any:
+            return OperatorNode.run(keyset, options, *args)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            _, options, *args = inputs
+            ctx.options = {**defaults, **options}  # the dispatcher leaves out what is as by default
+            save(ctx, args, output)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+            return (None, None, *backward(ctx, *grads))
+
+    OperatorNode.op = op
+    OperatorNode.__name__ = OperatorNode.__qualname__ = f"{name.lstrip('_')}_node"
+    return OperatorNode
+
+
+def _needs(ctx: Any, place: int) -> bool:
+    """Whether a positional argument needs a gradient; two of our own come first."""
+    return ctx.needs_input_grad[place + 2]
+
+
+def _save_motion(ctx: Any, args: list[Any], output: Any) -> None:
+    ctx.save_for_backward(args[1])
 
 
 def _mv_warp_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    (motion,) = ctx.saved_tensors
-    return torch.ops.arseg._mv_warp_backward(grad, motion, **ctx.options), None
+    return torch.ops.arseg._mv_warp_backward(grad, *ctx.saved_tensors, **ctx.options), None
 
 
-def _flow_warp_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
-    feature, flow = inputs
+def _save_flow(ctx: Any, args: list[Any], output: Any) -> None:
+    feature, flow = args
     # The feature is needed for the gradient of the flow alone.
-    ctx.save_for_backward(flow, *([feature] if ctx.needs_input_grad[1] else []))
-    ctx.options = dict(keyword_only_inputs)
+    ctx.save_for_backward(flow, *([feature] if _needs(ctx, 1) else []))
 
 
 def _flow_warp_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     flow, *rest = ctx.saved_tensors
     ops = torch.ops.arseg
-    grad_feature = ops._flow_warp_backward_feature(grad, flow, **ctx.options) if ctx.needs_input_grad[0] else None
-    grad_flow = ops._flow_warp_backward_flow(grad, rest[0], flow, **ctx.options) if ctx.needs_input_grad[1] else None
+    grad_feature = ops._flow_warp_backward_feature(grad, flow, **ctx.options) if _needs(ctx, 0) else None
+    grad_flow = ops._flow_warp_backward_flow(grad, rest[0], flow, **ctx.options) if _needs(ctx, 1) else None
     return grad_feature, grad_flow
 
 
-def _attention_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
+def _save_attention(ctx: Any, args: list[Any], output: Any) -> None:
     logsumexp = output[1]
     ctx.mark_non_differentiable(logsumexp)
-    ctx.save_for_backward(*inputs, logsumexp)
-    ctx.options = dict(keyword_only_inputs)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*args, logsumexp)
 
 
-def _attention_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
+def _attention_backward(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Any, ...]:
+    if grad is None:
+        return None, None, None
     return tuple(torch.ops.arseg._local_attention_backward(grad, *ctx.saved_tensors, **ctx.options))
 
 
 # Linear, so that each of the two is the other's gradient.
-def _upsample_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.size = inputs[0].shape[2:]
+def _save_size(ctx: Any, args: list[Any], output: Any) -> None:
+    ctx.size = args[0].shape[2:]
 
 
 def _upsample_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -70,27 +141,31 @@ def _no_double_backward(name: str) -> Callable[..., Any]:
     return backward
 
 
-def _nothing_to_save(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
+def _save_nothing(ctx: Any, args: list[Any], output: Any) -> None:
     pass
 
 
-FIRST: dict[str, tuple[Callable[..., Any], Callable[..., None]]] = {
-    "mv_warp": (_mv_warp_backward, _mv_warp_setup),
-    "flow_warp": (_flow_warp_backward, _flow_warp_setup),
-    "_local_attention": (_attention_backward, _attention_setup),
-    "_upsample": (_upsample_backward, _upsample_setup),
-    "_upsample_backward": (_upsample_backward_backward, _upsample_setup),
+FIRST: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[..., None]]] = {
+    "mv_warp": (_mv_warp_backward, _save_motion),
+    "flow_warp": (_flow_warp_backward, _save_flow),
+    "_local_attention": (_attention_backward, _save_attention),
+    "_upsample": (_upsample_backward, _save_size),
+    "_upsample_backward": (_upsample_backward_backward, _save_size),
 }
+# Backward operators, and the name in their messages.
 SECOND = {
     "_mv_warp_backward": "mv_warp",
     "_flow_warp_backward_feature": "flow_warp",
     "_flow_warp_backward_flow": "flow_warp",
     "_local_attention_backward": "local_attention",
 }
-
-
-# In one pass, for inference: with a derivative they are made of their parts.
-FUSED = frozenset({"_creff", "_creff_classified"})
+COMPOSED: dict[str, Kernel] = {
+    "local_attention": _composite.local_attention,
+    "creff": _composite.creff,
+    "creff_logits": _composite.creff_logits,
+}
+# What labels have no derivative of: kernels of autograd's key are passed over.
+WITHOUT = ("creff_labels", "resize_labels")
 
 
 def _plain_local_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
@@ -101,44 +176,58 @@ def _plain_local_attention(query: Tensor, key: Tensor, value: Tensor, **options:
     return out, logsumexp
 
 
-def _field(block: int, frame_size: list[int], **options: Any) -> dict[str, Any]:
-    """Options of creff from those of _creff."""
-    return {**options, "block": block or None, "frame_size": frame_size if block else None}
-
-
-def _plain_creff(*tensors: Tensor, **options: Any) -> Tensor:
-    return torch.ops.arseg.creff(*tensors, **_field(**options))
-
-
-def _plain_creff_classified(
-    reference: Tensor, low_res: Tensor, low_res_logits: Tensor, motion: Tensor, *others: Tensor, **options: Any
-) -> Tensor:
-    labels = options.pop("labels")
-    *parameters, classifier, bias = others
-    if labels:
-        tensors = (reference, low_res, low_res_logits, motion, *others)
-        return torch.ops.arseg._creff_classified(*(tensor.detach() for tensor in tensors), **options, labels=True)
-    attended = _composite.attended(reference, low_res, motion, parameters, **_field(**options))[1]
-    upsampled = torch.ops.arseg._upsample(low_res_logits, attended.shape[2:])
-    return upsampled + F.conv2d(attended, classifier[:, :, None, None], bias)
-
-
 def _plain() -> dict[str, _forward_mode.Plain]:
+    ops = torch.ops.arseg
     linear = {"mv_warp": "mv_warp", "_upsample": "creff", "_upsample_backward": "creff", **SECOND}
     return {
-        **{op: _forward_mode.linear(name, getattr(torch.ops.arseg, op)) for op, name in linear.items()},
+        **{op: _forward_mode.linear(name, getattr(ops, op)) for op, name in linear.items()},
         "flow_warp": oracle.flow_warp,
         "_local_attention": _plain_local_attention,
-        "_creff": _plain_creff,
-        "_creff_classified": _plain_creff_classified,
+        **COMPOSED,
     }
 
 
+def _kernel(op: Any, plain: Kernel, follow: Kernel) -> Kernel:
+    """The kernel for autograd's key; `follow` is of (keyset, arguments, options)."""
+
+    def kernel(keyset: Any, *args: Any, **options: Any) -> Any:
+        if _forward_mode.has_tangent(args):
+            return plain(*args, **options)
+        if torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
+            return follow(keyset, args, options)
+        with below_autograd():
+            return op.redispatch(keyset & AFTER_AUTOGRAD, *args, **options)
+
+    return kernel
+
+
+def _on_any_device(name: str, follow: Kernel) -> Kernel:
+    """Where a device has no kernels of ours, the graph is plain PyTorch's."""
+    if name not in _devices.PLAIN:
+        return follow
+
+    def run(keyset: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if _devices.has_kernels(args[0].device):
+            return follow(keyset, args, options)
+        return _devices.run_plain(name, *args, **options)
+
+    return run
+
+
 def register() -> None:
-    library = _forward_mode.ForwardModeLibrary("arseg", _plain(), FUSED)
+    library = torch.library.Library("arseg", "IMPL")
     _libraries.append(library)
-    for op, (backward, setup_context) in FIRST.items():
-        torch.library.register_autograd(f"arseg::{op}", backward, setup_context=setup_context, lib=library)
-    for op, name in (*SECOND.items(), *((op, "creff") for op in FUSED)):
-        backward = _no_double_backward(name)
-        torch.library.register_autograd(f"arseg::{op}", backward, setup_context=_nothing_to_save, lib=library)
+    plain = _plain()
+    follow: dict[str, Kernel] = {
+        **{op: _node(op, backward, save).call for op, (backward, save) in FIRST.items()},
+        **{op: _node(op, _no_double_backward(name), _save_nothing).call for op, name in SECOND.items()},
+        **{
+            op: lambda keyset, args, options, composed=composed: composed(*args, **options)
+            for op, composed in COMPOSED.items()
+        },
+    }
+    for name, way in follow.items():
+        kernel = _kernel(getattr(torch.ops.arseg, name).default, plain[name], _on_any_device(name, way))
+        library.impl(name, kernel, "Autograd", with_keyset=True)
+    for name in WITHOUT:
+        library.impl(name, torch.library.fallthrough_kernel, "Autograd")

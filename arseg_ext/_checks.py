@@ -275,10 +275,7 @@ def classifier(op: str, reference: Tensor, weight: Tensor, bias: Tensor, most: i
     if classes < 1 or not any(
         weight.dim() == len(want) and all(a == b for a, b in zip(weight.shape, want, strict=True)) for want in shapes
     ):
-        fail(
-            f"{op}: classifier_weight must have shape [K, {channels}] or [K, {channels}, 1, 1], got "
-            f"{list_text(weight.shape)}"
-        )
+        refuse("classifier", op=op, channels=str(channels), same=str(channels), got=list_text(weight.shape))
     if most is not None and classes > most:
         refuse("max_classes", op=op, name="classifier_weight", most=str(most), got=str(classes))
     shape(op, "classifier_bias", bias, (classes,))

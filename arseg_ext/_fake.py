@@ -88,10 +88,17 @@ def _per_pixel(query: Tensor) -> Tensor:
 
 
 def local_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, window: Sequence[int], outside: str = "zero", scale: float = 1.0
+) -> Tensor:
+    _checks.attention("local_attention", query, key, value, window, outside)
+    return _map(query, value.shape)
+
+
+def local_attention_forward(
     query: Tensor, key: Tensor, value: Tensor, *, window: Sequence[int], outside: str, scale: float
 ) -> tuple[Tensor, Tensor]:
-    _checks.attention("local_attention", query, key, value, window, outside)
-    return _map(query, value.shape), _per_pixel(query)
+    out = local_attention(query, key, value, window=window, outside=outside, scale=scale)
+    return out, _per_pixel(query)
 
 
 def local_attention_backward(
@@ -129,10 +136,9 @@ def upsample_backward(grad: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _check_creff(op: str, tensors: Sequence[Tensor], options: dict[str, Any]) -> None:
-    """Of the arguments of a fused kernel, which names a dense flow by a block of 0."""
     reference, low_res, motion, *parameters = tensors
-    field = options if options["block"] else {**options, "block": None, "frame_size": None}
-    _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **field, op=op)
+    options = {**_composite.DEFAULTS, **options}
+    _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **options, op=op)
 
 
 def creff(*tensors: Tensor, **options: Any) -> Tensor:
@@ -143,32 +149,27 @@ def creff(*tensors: Tensor, **options: Any) -> Tensor:
 def creff_out(*tensors: Tensor, **options: Any) -> None:
     *tensors_of_creff, out = tensors
     _check_creff("creff", tensors_of_creff, options)
+    _checks.same_device("creff", "out", out, "reference", tensors[0])
     _checks.same_dtype("creff", "out", out, "reference", tensors[0])
     _checks.shape("creff", "out", out, tensors[0].shape)
 
 
-def creff_classified(
-    reference: Tensor, low_res: Tensor, low_res_logits: Tensor, *others: Tensor, labels: bool, **options: Any
-) -> Tensor:
-    op = "creff_labels" if labels else "creff_logits"
-    *others_of_creff, classifier, bias = others
-    _check_creff(op, (reference, low_res, *others_of_creff), options)
-    batch, channels, height, width = reference.shape
-    _checks.dims(op, "classifier", classifier, "[K, C]")
-    classes = classifier.shape[0]
-    _checks.shape(op, "classifier", classifier, (classes, channels))
-    if classes < 1:
-        _checks.refuse("no_class", op=op, name="classifier", got="0")
-    if labels and classes > 256:
-        _checks.refuse("max_classes", op=op, name="classifier", most="256", got=str(classes))
-    _checks.same_dtype(op, "classifier", classifier, "reference", reference)
-    _checks.shape(op, "bias", bias, (classes,))
-    _checks.same_dtype(op, "bias", bias, "reference", reference)
-    _checks.shape(op, "low_res_logits", low_res_logits, (batch, classes, low_res.shape[2], low_res.shape[3]))
-    _checks.same_dtype(op, "low_res_logits", low_res_logits, "reference", reference)
-    if labels:
-        return reference.new_empty((batch, height, width), dtype=torch.uint8)
-    return _map(reference, (batch, classes, height, width))
+def _check_classified(op: str, tensors: Sequence[Tensor], options: dict[str, Any]) -> None:
+    *tensors_of_creff, weight, bias = tensors
+    _check_creff(op, tensors_of_creff, options)
+    _checks.classifier(op, tensors[0], weight, bias, most=256 if op == "creff_labels" else None)
+
+
+def creff_logits(*tensors: Tensor, **options: Any) -> Tensor:
+    _check_classified("creff_logits", tensors, options)
+    batch, _, height, width = tensors[0].shape
+    return _map(tensors[0], (batch, tensors[-2].shape[0], height, width))
+
+
+def creff_labels(*tensors: Tensor, **options: Any) -> Tensor:
+    _check_classified("creff_labels", tensors, options)
+    batch, _, height, width = tensors[0].shape
+    return tensors[0].new_empty((batch, height, width), dtype=torch.uint8)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
@@ -177,15 +178,17 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "flow_warp": flow_warp,
     "_flow_warp_backward_feature": flow_warp_backward_feature,
     "_flow_warp_backward_flow": flow_warp_backward_flow,
-    "_local_attention": local_attention,
+    "local_attention": local_attention,
+    "_local_attention": local_attention_forward,
     "_local_attention_backward": local_attention_backward,
     "resize_labels": resize_labels,
     "_upsample": upsample,
     "_upsample_backward": upsample_backward,
-    "_creff": creff,
+    "creff": creff,
+    "creff_logits": creff_logits,
+    "creff_labels": creff_labels,
     "_creff_out": creff_out,
     "_creff_into": lambda *tensors, out, **options: creff_out(*tensors, out, **options),
-    "_creff_classified": creff_classified,
 }
 
 

@@ -34,7 +34,7 @@ def attention_backward_flops(
 
 
 def fusion_flops(
-    reference: Sequence[int], low_res: Sequence[int], *args: Any, window: Sequence[int], **kwargs: Any
+    reference: Sequence[int], low_res: Sequence[int], *args: Any, window: Sequence[int] = (7, 7), **kwargs: Any
 ) -> int:
     """Attention and the three depthwise 3x3 convolutions."""
     batch, channels, height, width = reference
@@ -42,18 +42,15 @@ def fusion_flops(
 
 
 def classified_fusion_flops(
-    reference: Sequence[int],
-    low_res: Sequence[int],
-    low_res_logits: Sequence[int],
-    *args: Any,
-    window: Sequence[int],
-    **kwargs: Any,
+    reference: Sequence[int], low_res: Sequence[int], *args: Any, window: Sequence[int] = (7, 7), **kwargs: Any
 ) -> int:
-    """The same with values of as many channels as there are classes, and the classifier on each value."""
+    """The same with values of as many channels as there are classes, and the classifier on each value and each pixel of
+    the low-resolution map."""
     batch, channels, height, width = reference
-    classes = low_res_logits[1]
+    classes = args[7][0]  # of the classifier's weight
     keys = window[0] * window[1]
-    return 2 * batch * height * width * (keys * (channels + classes) + channels * (3 * 9 + classes))
+    fusion = height * width * (keys * (channels + classes) + channels * (3 * 9 + classes))
+    return 2 * batch * (fusion + low_res[2] * low_res[3] * channels * classes)
 
 
 def no_flops(*args: Any, **kwargs: Any) -> int:
@@ -62,12 +59,14 @@ def no_flops(*args: Any, **kwargs: Any) -> int:
 
 
 FORMULAS: dict[str, Callable[..., int]] = {
+    "local_attention": attention_flops,
     "_local_attention": attention_flops,
     "_local_attention_backward": attention_backward_flops,
-    "_creff": fusion_flops,
+    "creff": fusion_flops,
     "_creff_out": fusion_flops,
     "_creff_into": fusion_flops,
-    "_creff_classified": classified_fusion_flops,
+    "creff_logits": classified_fusion_flops,
+    "creff_labels": classified_fusion_flops,
 }
 """The operators that multiply; all others count nothing."""
 

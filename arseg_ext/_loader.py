@@ -78,10 +78,10 @@ def _load() -> None:
 
     check_torch(torch.__version__)
     load_library(find_library())
-    from arseg_ext import _autograd, _checks, _composite, _fake, _flops
+    from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops
 
     _checks.load_sentences()
-    for module in (_composite, _fake, _autograd, _flops):
+    for module in (_devices, _composite, _fake, _autograd, _autocast, _flops):
         module.register()
 
 

@@ -2,10 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
+import torch
 from torch import nn
+from torch.autograd import forward_ad
+
+# A scope in which the dispatcher passes over autograd's kernels; outside of Python kernels there is no public one.
+below_autograd: Any = getattr(torch._C, "_AutoDispatchBelowAutograd", contextlib.nullcontext)
+
+# The dispatch keys that come after autograd's.
+AFTER_AUTOGRAD: Any = torch._C._after_autograd_keyset
+
+# Functions of one level of torch.func. A kernel of autograd's key works for one level: those of the others come to it
+# by the dispatcher, and not by autograd.Function, which would go through all of them at once.
+SingleLevelFunction: Any = torch.autograd.function._SingleLevelFunction
+
+_level_functions: Any = getattr(torch._C, "_functorch", None)
+
+
+def without_overhead(overload: Any) -> Any:
+    """What calling an OpOverload calls."""
+    return getattr(overload, "_op", overload)
 
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling `module` runs more than its `forward`; False where this torch keeps hooks elsewhere."""
     names = ("_forward_hooks", "_forward_pre_hooks")  # there is no public way to ask
     return any(getattr(module, name, None) for name in names)
+
+
+def in_forward_mode() -> bool:
+    """Whether there may be tensors with a tangent."""
+    return forward_ad._current_level >= 0
+
+
+# Whether a transform of torch.func is at work.
+in_transform: Any = torch._C._are_functorch_transforms_active
+
+
+@contextlib.contextmanager
+def derivatives_of_outer_levels() -> Any:
+    """A scope with derivatives on; a function's forward has them off, for all levels."""
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+        yield
+
+
+@contextlib.contextmanager
+def single_level() -> Any:
+    """A scope in which a SingleLevelFunction may be applied."""
+    before = _level_functions.get_single_level_autograd_function_allowed()
+    _level_functions.set_single_level_autograd_function_allowed(True)
+    try:
+        yield
+    finally:
+        _level_functions.set_single_level_autograd_function_allowed(before)

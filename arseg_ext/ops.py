@@ -40,10 +40,41 @@ import torch
 from torch import Tensor
 
 from arseg_ext import _checks, _composite, _loader
+from arseg_ext._torch_private import below_autograd, in_forward_mode, in_transform, without_overhead
 
 _loader.load()
 
 __all__ = ["creff", "creff_labels", "creff_logits", "flow_warp", "local_attention", "mv_warp", "resize_labels"]
+
+
+# The operators themselves: torch.ops.arseg.mv_warp looks for an overload at every call.
+_OPERATORS = {name: without_overhead(getattr(torch.ops.arseg, name).default) for name in __all__}
+_is_compiling = torch.compiler.is_compiling
+_in_inference_mode = torch.is_inference_mode_enabled
+
+
+def _is_plain(pair: Any) -> bool:
+    """Whether it is two ints of Python, which the operator takes as they are."""
+    return (
+        (type(pair) is tuple or type(pair) is list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) is int
+    )
+
+
+def _quick(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
+    """The result, or None where the call fails or is traced: then arguments are checked here, and it is made again.
+
+    The compiled operators check all that they are given, once; but what they refuse they can only say as RuntimeError.
+    """
+    if _is_compiling():
+        return None
+    operator = _OPERATORS[name]
+    try:
+        if _in_inference_mode() or torch.is_grad_enabled() or in_forward_mode() or in_transform():
+            return operator(*args, **options)
+        with below_autograd():  # whose kernels are in Python, and have nothing to do
+            return operator(*args, **options)
+    except Exception:
+        return None
 
 
 def mv_warp(
@@ -75,6 +106,10 @@ def mv_warp(
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
+    if type(block) is int and type(grid) is str and _is_plain(frame_size):
+        quick = _quick("mv_warp", (feature, motion), {"block": block, "frame_size": frame_size, "grid": grid})
+        if quick is not None:
+            return quick
     _checks.is_tensor("mv_warp", feature=feature, motion=motion)
     block = _checks.block_size("mv_warp", block)
     frame_size = _checks.frame_sides("mv_warp", frame_size)
@@ -102,6 +137,10 @@ def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
+    if type(grid) is str:
+        quick = _quick("flow_warp", (feature, flow), {"grid": grid})
+        if quick is not None:
+            return quick
     _checks.is_tensor("flow_warp", feature=feature, flow=flow)
     _checks.flow_warp("flow_warp", "feature", feature, flow, grid)
     return torch.ops.arseg.flow_warp(feature, flow, grid=grid)
@@ -136,11 +175,25 @@ def local_attention(
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
+    if type(scale) is float and type(outside) is str and (type(window) is int or _is_plain(window)):
+        quick = _quick("local_attention", (query, key, value), {"window": window, "outside": outside, "scale": scale})
+        if quick is not None:
+            return quick
     _checks.is_tensor("local_attention", query=query, key=key, value=value)
     window = _checks.window_pair("local_attention", window)
     _checks.is_number("local_attention", "scale", scale)
     _checks.attention("local_attention", query, key, value, window, outside, mixed=True)
     return torch.ops.arseg.local_attention(query, key, value, window=window, outside=outside, scale=scale)
+
+
+def _are_plain(window: Any, block: Any, frame_size: Any, grid: Any, outside: Any) -> bool:
+    return (
+        type(grid) is str
+        and type(outside) is str
+        and (type(window) is int or _is_plain(window))
+        and (block is None or type(block) is int)
+        and (frame_size is None or _is_plain(frame_size))
+    )
 
 
 def _creff_options(
@@ -207,6 +260,11 @@ def creff(
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
+    if out is None and _are_plain(window, block, frame_size, grid, outside):
+        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+        quick = _quick("creff", (reference, low_res, motion, *parameters), options)
+        if quick is not None:
+            return quick
     options = _creff_options("creff", window, block, frame_size, grid, outside)
     if out is not None:
         return _composite.creff_out(reference, low_res, motion, parameters, out, **options)
@@ -252,6 +310,11 @@ def creff_logits(
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
+    if _are_plain(window, block, frame_size, grid, outside):
+        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+        quick = _quick("creff_logits", (reference, low_res, motion, *parameters, *classifier), options)
+        if quick is not None:
+            return quick
     options = _creff_options("creff_logits", window, block, frame_size, grid, outside)
     _composite.check_classified("creff_logits", reference, low_res, motion, parameters, classifier, options)
     return torch.ops.arseg.creff_logits(reference, low_res, motion, *parameters, *classifier, **options)
@@ -290,6 +353,11 @@ def creff_labels(
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
+    if _are_plain(window, block, frame_size, grid, outside):
+        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+        quick = _quick("creff_labels", (reference, low_res, motion, *parameters, *classifier), options)
+        if quick is not None:
+            return quick
     options = _creff_options("creff_labels", window, block, frame_size, grid, outside)
     _composite.check_classified("creff_labels", reference, low_res, motion, parameters, classifier, options)
     return torch.ops.arseg.creff_labels(reference, low_res, motion, *parameters, *classifier, **options)
@@ -312,6 +380,10 @@ def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = 
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype or value.
     """
+    if type(align_corners) is bool and _is_plain(size):
+        quick = _quick("resize_labels", (logits, size), {"align_corners": align_corners})
+        if quick is not None:
+            return quick
     _checks.is_tensor("resize_labels", logits=logits)
     size = _checks.resized_sides("resize_labels", size)
     _checks.is_flag("resize_labels", "align_corners", align_corners)

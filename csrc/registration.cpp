@@ -1,6 +1,6 @@
-// Every operator schema, and nothing else. Kernels register themselves in their own folder; local_attention,
-// creff, creff_logits and creff_labels are compositions (arseg_ext/_composite.py). Names with an underscore are not
-// public.
+// Every operator schema, and nothing else. Kernels register themselves in their own folder. Those of creff,
+// creff_logits and creff_labels are for inference: where something wants a derivative, arseg_ext/_composite.py makes
+// the operators of their parts. Names with an underscore are not public.
 
 #include <torch/csrc/stable/library.h>
 
@@ -52,19 +52,9 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def("_upsample_backward(Tensor grad, SymInt[2] size) -> Tensor");
   m.def("resize_labels(Tensor logits, SymInt[2] size, *, bool align_corners=False) -> Tensor");
 
-  // In one pass, for inference. block = 0: motion is a dense flow.
-  m.def(
-      "_creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
-      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
-      "SymInt[] frame_size, str grid, str outside) -> Tensor");
   // Autograd knows nothing of it, not even that `out` changes: call _creff_out (arseg_ext/_composite.py).
   m.def(
       "_creff_into(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
-      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int block, "
-      "SymInt[] frame_size, str grid, str outside, Tensor(a!) out) -> ()");
-  m.def(
-      "_creff_classified(Tensor reference, Tensor low_res, Tensor low_res_logits, Tensor motion, "
-      "Tensor query_weight, Tensor query_bias, Tensor key_weight, Tensor key_bias, Tensor value_weight, "
-      "Tensor value_bias, Tensor classifier, Tensor bias, *, int[2] window, int block, SymInt[] frame_size, "
-      "str grid, str outside, bool labels) -> Tensor");
+      "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int? block, "
+      "SymInt[]? frame_size, str grid, str outside, Tensor(a!) out) -> ()");
 }

@@ -3,11 +3,12 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+#include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <vector>
 
 #include "messages.h"
 
@@ -62,12 +63,13 @@ void append(std::string& text, const Part& part) {
   } else if constexpr (std::is_integral_v<Part>) {
     text += std::to_string(part);
   } else {
-    text += "[";
-    for (size_t i = 0; i < part.size(); ++i) {
-      if (i) text += ", ";
-      append(text, part[i]);
+    const char* comma = "[";
+    for (const auto& item : part) {
+      text += comma;
+      append(text, item);
+      comma = ", ";
     }
-    text += "]";
+    text += part.size() ? "]" : "[]";
   }
 }
 
@@ -81,6 +83,11 @@ std::string text_of(const Parts&... parts) {
 template <typename... Parts>
 void check(bool condition, const Parts&... parts) {
   if (!condition) throw std::runtime_error(text_of(parts...));
+}
+
+template <typename Value>
+std::string text_or_none(const std::optional<Value>& value) {
+  return value ? text_of(*value) : "None";
 }
 
 // The sentence with its fields filled in their order.
@@ -109,24 +116,33 @@ inline void check_dims(const char* op, const char* name, const torch::stable::Te
   require<Message::dims>(tensor.dim() == dims, op, name, dims, layout, tensor);
 }
 
-inline void check_floating(const char* op, const char* name, const torch::stable::Tensor& tensor) {
+inline bool is_floating(torch::headeronly::ScalarType dtype) {
   using torch::headeronly::ScalarType;
-  const ScalarType dtype = tensor.scalar_type();
-  const bool known = dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-                     dtype == ScalarType::BFloat16;
-  require<Message::floating>(known, op, name, dtype);
+  return dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+         dtype == ScalarType::BFloat16;
+}
+
+inline void check_floating(const char* op, const char* name, const torch::stable::Tensor& tensor) {
+  require<Message::floating>(is_floating(tensor.scalar_type()), op, name, tensor.scalar_type());
+}
+
+inline void check_same_device(const char* op, const char* name, const torch::stable::Tensor& tensor,
+                              const char* other_name, const torch::stable::Tensor& other) {
+  if (tensor.device() == other.device()) return;
+  require<Message::same_device>(false, op, name, other_name, other.device(), tensor.device());
 }
 
 inline void check_same_dtype(const char* op, const char* name, const torch::stable::Tensor& tensor,
                              const char* other_name, const torch::stable::Tensor& other) {
-  require<Message::same_dtype>(tensor.scalar_type() == other.scalar_type(), op, name, other_name, other.scalar_type(),
-                               tensor.scalar_type());
+  if (tensor.scalar_type() == other.scalar_type()) return;
+  require<Message::same_dtype>(false, op, name, other_name, other.scalar_type(), tensor.scalar_type());
 }
 
 inline void check_shape(const char* op, const char* name, const torch::stable::Tensor& tensor,
-                        const std::vector<int64_t>& expected) {
+                        std::initializer_list<int64_t> expected) {
   bool same = tensor.dim() == static_cast<int64_t>(expected.size());
-  for (size_t i = 0; same && i < expected.size(); ++i) same = tensor.size(static_cast<int64_t>(i)) == expected[i];
+  int64_t i = 0;
+  for (const int64_t size : expected) same = same && tensor.size(i++) == size;
   require<Message::shape>(same, op, name, expected, tensor);
 }
 

@@ -25,7 +25,10 @@
   MESSAGE(size, "{op}: size must be (height, width), got {got}")                                                    \
   MESSAGE(positive_size, "{op}: size must be (height, width), both positive, got {got}")                            \
   MESSAGE(classes, "{op}: {name} must have 1 to {most} classes, got {got}")                                         \
-  MESSAGE(no_class, "{op}: {name} must have 1 class or more, got {got}")                                            \
+  MESSAGE(classifier, "{op}: classifier_weight must have shape [K, {channels}] or [K, {same}, 1, 1], got {got}")    \
+  MESSAGE(field_options, "{op}: block and frame_size belong to an int16 motion field, got motion in {got}")         \
+  MESSAGE(no_field_options, "{op}: an int16 motion field needs block and frame_size, got block {block}, "           \
+                            "frame_size {frame_size}")                                                              \
   MESSAGE(max_classes, "{op}: {name} must have at most {most} classes, got {got}")
 // clang-format on
 

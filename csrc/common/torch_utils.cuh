@@ -58,12 +58,6 @@ void dispatch_device(ScalarType dtype, F&& run) {
   }
 }
 
-inline void check_same_device(const char* op, const char* name, const Tensor& tensor, const char* other_name,
-                              const Tensor& other) {
-  require<Message::same_device>(tensor.device() == other.device(), op, name, other_name, other.device(),
-                                tensor.device());
-}
-
 template <typename T>
 const T* data_of(const Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());
@@ -80,17 +74,12 @@ inline int64_t padded_channels(int64_t channels, ScalarType dtype) {
 }
 
 inline bool is_dense_channels_last(const Tensor& map, int64_t channels) {
-  if (map.size(1) != channels || reinterpret_cast<uintptr_t>(map.const_data_ptr()) % 16 != 0) return false;
-  const int64_t strides[4] = {map.size(2) * map.size(3) * channels, 1, map.size(3) * channels, channels};
-  for (int i = 0; i < 4; ++i) {
-    if (map.size(i) > 1 && map.stride(i) != strides[i]) return false;
-  }
-  return true;
+  const bool aligned = reinterpret_cast<uintptr_t>(map.const_data_ptr()) % 16 == 0;
+  return map.size(1) == channels && aligned && is_dense_channels_last(map);
 }
 
 inline Tensor empty_channels_last(const Tensor& like, int64_t batch, int64_t channels, int64_t height, int64_t width) {
-  return torch::stable::empty({batch, channels, height, width}, like.scalar_type(), std::nullopt, like.device(),
-                              std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast);
+  return empty(like, {batch, channels, height, width}, like.scalar_type(), true);
 }
 
 // The map as the kernels read it: [N, H, W, channels] without gaps, starting at a multiple of 16 bytes. The map itself

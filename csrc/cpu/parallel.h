@@ -28,6 +28,12 @@ class RunningThreads {
 // the next task, while as many are at work as torch was given.
 template <typename Body>
 void for_each_task(int64_t count, int64_t scratch_bytes, const Body& body) {
+  if (count == 1) {  // as often for small maps, whose time is that of what is around the kernel
+    RunningThreads::enter();
+    body(0, thread_scratch(scratch_bytes));
+    RunningThreads::leave();
+    return;
+  }
   const int64_t threads = torch::stable::get_num_threads();
   std::atomic<int64_t> next{0};
   torch::stable::parallel_for(0, std::min(threads, count), 1, [&](int64_t begin, int64_t) {

@@ -7,9 +7,7 @@ namespace arseg {
 
 Tensor contiguous_channels_last(const Tensor& map) {
   if (map.stride(1) == 1 || map.size(1) == 1) return map;
-  Tensor copy =
-      torch::stable::empty({map.size(0), map.size(1), map.size(2), map.size(3)}, map.scalar_type(), std::nullopt,
-                           map.device(), std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast);
+  Tensor copy = empty(map, {map.size(0), map.size(1), map.size(2), map.size(3)}, map.scalar_type(), true);
   const CopyParams params{map_of(map), map_of(copy)};
   const CpuKernels& kernels = cpu_kernels();
   for_each_task(map.size(0) * map.size(2), kernels.copy_scratch(params),

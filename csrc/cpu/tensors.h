@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <initializer_list>
 
 #include "../common/checks.h"
@@ -62,11 +63,56 @@ inline bool is_channels_last(const Tensor& map) {
   return true;
 }
 
+// Whether the channels of a pixel lie together, and the pixels one after the other.
+inline bool is_dense_channels_last(const Tensor& map) {
+  int64_t step = 1;
+  for (const int d : {1, 3, 2, 0}) {
+    if (map.size(d) > 1 && map.stride(d) != step) return false;
+    step *= map.size(d);
+  }
+  return true;
+}
+
+// A new tensor on the device of `like`, dense: contiguous, or, with four sizes, channels_last. Not by the dispatcher,
+// as torch::stable::empty, which takes four times as long.
+inline Tensor empty(const Tensor& like, std::initializer_list<int64_t> size, ScalarType dtype,
+                    bool channels_last = false) {
+  constexpr size_t kMostDims = 4;
+  check(size.size() <= kMostDims && (!channels_last || size.size() == 4), "a tensor of ", size.size(), " dimensions");
+  const int64_t* sizes = size.begin();
+  int64_t stride[kMostDims];
+  if (channels_last) {
+    stride[1] = 1;
+    stride[3] = sizes[1];
+    stride[2] = stride[3] * sizes[3];
+    stride[0] = stride[2] * sizes[2];
+  } else {
+    int64_t step = 1;
+    for (size_t d = size.size(); d-- > 0; step *= std::max<int64_t>(1, sizes[d])) stride[d] = step;
+  }
+  const int32_t code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype));
+  int32_t device_type = 0, device_index = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
+  AtenTensorHandle made = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(size.size()), sizes, stride, code,
+                                                         device_type, device_index, &made));
+  return Tensor(made);
+}
+
+// Other sizes and strides of the same memory, from the tensor's first element on.
+inline Tensor view(const Tensor& tensor, std::initializer_list<int64_t> size, std::initializer_list<int64_t> stride) {
+  int64_t offset = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_storage_offset(tensor.get(), &offset));
+  AtenTensorHandle made = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch__reinterpret_tensor(tensor.get(), static_cast<int64_t>(size.size()),
+                                                               size.begin(), stride.begin(), offset, &made));
+  return Tensor(made);
+}
+
 // A map of the dtype and memory format of `like`.
 inline Tensor empty_map(const Tensor& like, std::initializer_list<int64_t> size) {
-  using torch::headeronly::MemoryFormat;
-  return torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt,
-                              is_channels_last(like) ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  return empty(like, size, like.scalar_type(), is_channels_last(like));
 }
 
 inline Tensor empty_like_map(const Tensor& like) {

@@ -1,12 +1,9 @@
-// The whole fusion on CUDA, for inference: checks, memory, and what the kernels are given.
-
-#include <string>
-#include <vector>
+// The whole fusion on CUDA, for inference: memory, and what the kernels are given.
 
 #include "../common/torch_utils.cuh"
 #include "../mv_warp/motion_params.h"
-#include "checks.h"
 #include "forward_mma.cuh"
+#include "operators.h"
 
 namespace arseg {
 namespace {
@@ -14,20 +11,20 @@ namespace {
 // Arguments made ready for the kernels, and the memory behind them.
 class Fusion {
  public:
-  Fusion(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
-         const std::vector<Convolution>& convolutions, const FusionOptions& options)
-      : device_(checked(op, reference, low_res, motion, convolutions, options)),
-        dtype_(reference.scalar_type()),
-        window_(parse_window(op, options.window)),
-        outside_(parse_outside(op, options.outside)),
-        channels_(padded_channels(reference.size(1), dtype_)),
-        reference_(dense_channels_last(reference, channels_)),
-        low_res_(dense_channels_last(low_res, channels_)),
+  Fusion(const char* op, const FusionInputs& in, const FusionOptions& options)
+      : device_(in.reference),
+        dtype_(in.reference.scalar_type()),
+        window_(options.window),
+        outside_(options.outside),
+        channels_(padded_channels(in.reference.size(1), dtype_)),
+        reference_(dense_channels_last(in.reference, channels_)),
+        low_res_(dense_channels_last(in.low_res, channels_)),
+        low_res_of_caller_(in.low_res),
         weights_(scratch({3 * kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
-    const Grid grid = parse_grid(op, options.grid);
-    motion_ = options.block ? gpu::make_motion_params(op, reference, motion, options.block, options.frame_size, grid)
-                            : gpu::make_motion_params(op, motion, grid);
-    for (const int64_t size : {low_res.size(2), low_res.size(3), channels_}) {
+    motion_ = options.dense ? gpu::make_motion_params(op, in.motion, options.grid)
+                            : gpu::make_motion_params(op, in.reference, in.motion, options.block, options.frame_size,
+                                                      options.grid);
+    for (const int64_t size : {low_res_.size(2), low_res_.size(3), channels_}) {
       check(size <= 1 << 30, op, ": a size of ", size, " is too large for CUDA");
     }
     if (is_empty()) return;
@@ -35,16 +32,16 @@ class Fusion {
       using T = decltype(tag);
       using A = gpu::accumulator<T>;
       gpu::PackDepthwiseAllParams<T> all;
-      for (int i = 0; i < 3; ++i) {
-        const Convolution& from = convolutions[i];
+      int i = 0;
+      for (const auto* from : {&in.query, &in.key, &in.value}) {
         gpu::PackDepthwiseParams<T>& to = all.convolution[i];
-        to.weight = data_of<T>(from.weight);
-        to.bias = data_of<T>(from.bias);
-        for (int d = 0; d < 4; ++d) to.weight_stride[d] = from.weight.stride(d);
-        to.bias_stride = from.bias.stride(0);
-        to.channels = static_cast<int>(from.bias.size(0));
+        to.weight = data_of<T>(from->weight);
+        to.bias = data_of<T>(from->bias);
+        for (int d = 0; d < 4; ++d) to.weight_stride[d] = from->weight.stride(d);
+        to.bias_stride = from->bias.stride(0);
+        to.channels = static_cast<int>(from->bias.size(0));
         to.padded = static_cast<int>(channels_);
-        to.to = mutable_data_of<A>(weights_) + i * kDepthwiseRows * channels_;
+        to.to = mutable_data_of<A>(weights_) + i++ * kDepthwiseRows * channels_;
       }
       gpu::launch_pack_depthwise(all, device_.stream());
     });
@@ -52,8 +49,7 @@ class Fusion {
 
   bool is_empty() const { return reference_.size(0) * reference_.size(2) * reference_.size(3) == 0; }
 
-  // Features into `out`.
-  void run(Tensor& out) {
+  void features(Tensor& out) {
     if (is_empty()) return;
     Tensor buffer = result_buffer(out, channels_);
     dispatch_device(dtype_, [&](auto tag) {
@@ -72,9 +68,9 @@ class Fusion {
   }
 
   // Logits into `logits` or labels into `labels`, whichever is not null.
-  void classify(const Tensor& classifier, const Tensor& bias, const Tensor& low_res_logits, Tensor* logits,
-                Tensor* labels) {
+  void classify(const Tensor& classifier, const Tensor& bias, Tensor* logits, Tensor* labels) {
     if (is_empty()) return;
+    const Tensor low_logits = low_res_logits(low_res_of_caller_, classifier);
     const int64_t classes = classifier.size(0);
     Tensor buffer = logits ? result_buffer(*logits, classes) : reference_;
     dispatch_device(dtype_, [&](auto tag) {
@@ -90,8 +86,10 @@ class Fusion {
       a.low_width = static_cast<int>(low_res_.size(3));
       a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
       a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
-      a.low_res_logits = data_of<T>(low_res_logits);
-      for (int i = 0; i < 4; ++i) a.low_stride[i] = low_res_logits.stride(i);
+      a.low_res_logits = data_of<T>(low_logits);
+      const int64_t low_row = low_res_.size(3) * classes;
+      const int64_t strides[4] = {low_res_.size(2) * low_row, 1, low_row, classes};
+      std::copy(strides, strides + 4, a.low_stride);
       a.bias = data_of<T>(bias);
       a.bias_stride = bias.stride(0);
       a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
@@ -135,21 +133,7 @@ class Fusion {
   }
 
  private:
-  static const Tensor& checked(const char* op, const Tensor& reference, const Tensor& low_res, const Tensor& motion,
-                               const std::vector<Convolution>& convolutions, const FusionOptions& options) {
-    check_fusion(op, reference, low_res, motion, convolutions, options);
-    check_same_device(op, "low_res", low_res, "reference", reference);
-    check_same_device(op, options.block ? "motion" : "flow", motion, "reference", reference);
-    for (size_t i = 0; i < convolutions.size(); ++i) {
-      check_same_device(op, kWeightNames[i], convolutions[i].weight, "reference", reference);
-      check_same_device(op, kBiasNames[i], convolutions[i].bias, "reference", reference);
-    }
-    return reference;
-  }
-
-  Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const {
-    return torch::stable::empty(size, dtype, std::nullopt, reference_.device());
-  }
+  Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const { return empty(reference_, size, dtype); }
 
   template <typename T>
   gpu::FusionParams<T> params(const Tensor& out) const {
@@ -200,65 +184,14 @@ class Fusion {
   Window window_;
   Outside outside_;
   int64_t channels_;  // padded to whole vectors
-  Tensor reference_, low_res_, weights_;
+  Tensor reference_, low_res_;
+  const Tensor& low_res_of_caller_;  // without padding: what the classifier is for
+  Tensor weights_;
   gpu::MotionParams motion_;
 };
 
-Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
-             const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-             const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
-             std::string grid, std::string outside) {
-  Fusion fusion(kFusionOp, reference, low_res, motion,
-                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
-                {window, block, frame_size, grid, outside});
-  Tensor out = empty_like_map(reference);
-  fusion.run(out);
-  return out;
-}
-
-void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
-                const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-                const Tensor& value_bias, std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size,
-                std::string grid, std::string outside, Tensor out) {
-  Fusion fusion(kFusionOp, reference, low_res, motion,
-                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
-                {window, block, frame_size, grid, outside});
-  check_fusion_out(reference, out);
-  check_same_device(kFusionOp, "out", out, "reference", reference);
-  fusion.run(out);
-}
-
-Tensor creff_classified(const Tensor& reference, const Tensor& low_res, const Tensor& low_res_logits,
-                        const Tensor& motion, const Tensor& query_weight, const Tensor& query_bias,
-                        const Tensor& key_weight, const Tensor& key_bias, const Tensor& value_weight,
-                        const Tensor& value_bias, const Tensor& classifier, const Tensor& bias,
-                        std::vector<int64_t> window, int64_t block, std::vector<int64_t> frame_size, std::string grid,
-                        std::string outside, bool labels) {
-  const char* op = classified_op(labels);
-  Fusion fusion(op, reference, low_res, motion,
-                {{query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}},
-                {window, block, frame_size, grid, outside});
-  check_fusion_classifier(op, reference, low_res, classifier, bias, low_res_logits, labels);
-  check_same_device(op, "classifier", classifier, "reference", reference);
-  check_same_device(op, "bias", bias, "reference", reference);
-  check_same_device(op, "low_res_logits", low_res_logits, "reference", reference);
-  if (!labels) {
-    Tensor out = empty_map(reference, {reference.size(0), classifier.size(0), reference.size(2), reference.size(3)});
-    fusion.classify(classifier, bias, low_res_logits, &out, nullptr);
-    return out;
-  }
-  Tensor out = torch::stable::empty({reference.size(0), reference.size(2), reference.size(3)}, ScalarType::Byte,
-                                    std::nullopt, reference.device());
-  fusion.classify(classifier, bias, low_res_logits, nullptr, &out);
-  return out;
-}
-
 }  // namespace
 
-ARSEG_CUDA_LIBRARY(m) {
-  m.impl("_creff", TORCH_BOX(&creff));
-  m.impl("_creff_into", TORCH_BOX(&creff_into));
-  m.impl("_creff_classified", TORCH_BOX(&creff_classified));
-}
+ARSEG_CUDA_LIBRARY(m) { ARSEG_IMPL_CREFF(m, Fusion); }
 
 }  // namespace arseg

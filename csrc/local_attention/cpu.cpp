@@ -23,31 +23,43 @@ const AttentionKernels& kernels_of(ScalarType dtype) {
 }
 
 Tensor pixel_map(const Tensor& query) {
-  return torch::stable::new_empty(query, {query.size(0), query.size(2), query.size(3)},
-                                  accumulator_dtype(query.scalar_type()));
+  return empty(query, {query.size(0), query.size(2), query.size(3)}, accumulator_dtype(query.scalar_type()));
 }
 
-std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                           std::vector<int64_t> window, std::string outside, double scale) {
+// `logsumexp` may be null.
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const std::vector<int64_t>& window,
+              const std::string& outside, double scale, Tensor* logsumexp) {
   constexpr const char* op = "local_attention";
   check_attention(op, query, key, value);
   const Window sides = parse_window(op, window);
   const Outside mode = parse_outside(op, outside);
   Tensor out = empty_map(query, {value.size(0), value.size(1), value.size(2), value.size(3)});
-  Tensor logsumexp = pixel_map(query);
 
   const AttentionKernels& kernels = kernels_of(query.scalar_type());
   MapAttentionParams params;
   params.out = map_of(out);
   params.window = sides;
   params.outside = mode;
-  params.logsumexp = logsumexp.mutable_data_ptr();
+  params.logsumexp = logsumexp ? logsumexp->mutable_data_ptr() : nullptr;
   params.query = map_of(query);
   params.key = map_of(key);
   params.value = map_of(value);
   params.scale = scale;
   set_direct(params, kernels);
   run_tiles(kernels.attention, params, kernels, query.size(0), query.size(2), query.size(3));
+  return out;
+}
+
+Tensor local_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::vector<int64_t> window,
+                       std::string outside, double scale) {
+  return attend(query, key, value, window, outside, scale, nullptr);
+}
+
+std::tuple<Tensor, Tensor> local_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
+                                                   std::vector<int64_t> window, std::string outside, double scale) {
+  check_attention("local_attention", query, key, value);
+  Tensor logsumexp = pixel_map(query);
+  Tensor out = attend(query, key, value, window, outside, scale, &logsumexp);
   return {out, logsumexp};
 }
 
@@ -88,7 +100,8 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(arseg, CPU, m) {
-  m.impl("_local_attention", TORCH_BOX(&local_attention));
+  m.impl("local_attention", TORCH_BOX(&local_attention));
+  m.impl("_local_attention", TORCH_BOX(&local_attention_forward));
   m.impl("_local_attention_backward", TORCH_BOX(&local_attention_backward));
 }
 

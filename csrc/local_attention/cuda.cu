@@ -17,8 +17,7 @@ namespace arseg {
 namespace {
 
 Tensor pixel_map(const Tensor& query) {
-  return torch::stable::empty({query.size(0), query.size(2), query.size(3)}, accumulator_dtype(query.scalar_type()),
-                              std::nullopt, query.device());
+  return empty(query, {query.size(0), query.size(2), query.size(3)}, accumulator_dtype(query.scalar_type()));
 }
 
 gpu::AttentionShape shape_of(const char* op, const Tensor& query, int64_t channels, int64_t value_channels,
@@ -36,21 +35,15 @@ gpu::AttentionShape shape_of(const char* op, const Tensor& query, int64_t channe
           outside == Outside::Masked};
 }
 
-void check_devices(const char* op, const Tensor& query, const Tensor& key, const Tensor& value) {
-  check_same_device(op, "key", key, "query", query);
-  check_same_device(op, "value", value, "query", query);
-}
-
-std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                           std::vector<int64_t> window, std::string outside, double scale) {
+// `logsumexp` may be null.
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const std::vector<int64_t>& window,
+              const std::string& outside, double scale, Tensor* logsumexp) {
   constexpr const char* op = "local_attention";
   check_attention(op, query, key, value);
-  check_devices(op, query, key, value);
   const Window sides = parse_window(op, window);
   const Outside mode = parse_outside(op, outside);
   Tensor out = empty_map(query, {value.size(0), value.size(1), value.size(2), value.size(3)});
-  Tensor logsumexp = pixel_map(query);
-  if (query.size(0) * query.size(2) * query.size(3) == 0) return {out, logsumexp};
+  if (query.size(0) * query.size(2) * query.size(3) == 0) return out;
 
   const DeviceGuard device(query);
   const int64_t channels = padded_channels(query.size(1), query.scalar_type());
@@ -62,12 +55,25 @@ std::tuple<Tensor, Tensor> local_attention(const Tensor& query, const Tensor& ke
   dispatch_device(query.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     using A = gpu::accumulator<T>;
-    gpu::launch_attention<T>(
-        {shape_of(op, query, channels, value_channels, sides, mode), static_cast<A>(scale), data_of<T>(queries),
-         data_of<T>(keys), data_of<T>(values), nullptr, mutable_data_of<T>(buffer), mutable_data_of<A>(logsumexp)},
-        device.stream());
+    gpu::launch_attention<T>({shape_of(op, query, channels, value_channels, sides, mode), static_cast<A>(scale),
+                              data_of<T>(queries), data_of<T>(keys), data_of<T>(values), nullptr,
+                              mutable_data_of<T>(buffer), logsumexp ? mutable_data_of<A>(*logsumexp) : nullptr},
+                             device.stream());
   });
   finish_result(out, buffer);
+  return out;
+}
+
+Tensor local_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::vector<int64_t> window,
+                       std::string outside, double scale) {
+  return attend(query, key, value, window, outside, scale, nullptr);
+}
+
+std::tuple<Tensor, Tensor> local_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
+                                                   std::vector<int64_t> window, std::string outside, double scale) {
+  check_attention("local_attention", query, key, value);
+  Tensor logsumexp = pixel_map(query);
+  Tensor out = attend(query, key, value, window, outside, scale, &logsumexp);
   return {out, logsumexp};
 }
 
@@ -77,9 +83,6 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
                                                             double scale) {
   constexpr const char* op = "_local_attention_backward";
   check_attention_backward(op, grad, query, key, value, logsumexp);
-  check_devices(op, query, key, value);
-  check_same_device(op, "grad", grad, "query", query);
-  check_same_device(op, "logsumexp", logsumexp, "query", query);
   const Window sides = parse_window(op, window);
   const Outside mode = parse_outside(op, outside);
   Tensor grad_query = empty_like_map(query);
@@ -117,7 +120,8 @@ std::tuple<Tensor, Tensor, Tensor> local_attention_backward(const Tensor& grad, 
 }  // namespace
 
 ARSEG_CUDA_LIBRARY(m) {
-  m.impl("_local_attention", TORCH_BOX(&local_attention));
+  m.impl("local_attention", TORCH_BOX(&local_attention));
+  m.impl("_local_attention", TORCH_BOX(&local_attention_forward));
   m.impl("_local_attention_backward", TORCH_BOX(&local_attention_backward));
 }
 

@@ -28,6 +28,7 @@ inline constexpr int64_t kMacroblock = 16;
 inline void check_motion(const char* op, const char* map_name, const torch::stable::Tensor& map,
                          const torch::stable::Tensor& motion, int64_t block, const std::vector<int64_t>& frame) {
   constexpr auto int16 = torch::headeronly::ScalarType::Short;
+  check_same_device(op, "motion", motion, map_name, map);
   require<Message::dtype>(motion.scalar_type() == int16, op, "motion", int16, motion.scalar_type());
   require<Message::shape>(motion.dim() == 4 && motion.size(3) == 2, op, "motion", "[N, Hb, Wb, 2]", motion);
   require<Message::batch>(motion.size(0) == map.size(0), op, "motion", map_name, map.size(0), motion.size(0));
@@ -43,7 +44,9 @@ inline void check_motion(const char* op, const char* map_name, const torch::stab
 }
 
 // flow: floating [N, H, W, 2]
-inline void check_flow(const char* op, const torch::stable::Tensor& map, const torch::stable::Tensor& flow) {
+inline void check_flow(const char* op, const char* map_name, const torch::stable::Tensor& map,
+                       const torch::stable::Tensor& flow) {
+  check_same_device(op, "flow", flow, map_name, map);
   check_floating(op, "flow", flow);
   check_shape(op, "flow", flow, {map.size(0), map.size(2), map.size(3), 2});
 }

@@ -249,14 +249,14 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
 
 Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   check_map("flow_warp", "feature", feature);
-  check_flow("flow_warp", feature, flow);
+  check_flow("flow_warp", "feature", feature, flow);
   const OwnedMotionParams of(flow, parse_grid("flow_warp", grid));
   return warp(feature, of.params());
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {
   check_map("_flow_warp_backward_feature", "grad", grad);
-  check_flow("_flow_warp_backward_feature", grad, flow);
+  check_flow("_flow_warp_backward_feature", "grad", grad, flow);
   const Grid kind = parse_grid("_flow_warp_backward_feature", grid);
   Tensor out = empty_like_map(grad);
   dispatch_floating(grad.scalar_type(), [&](auto tag) {
@@ -273,11 +273,11 @@ Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::s
 Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const Tensor& flow, std::string grid) {
   constexpr const char* op = "_flow_warp_backward_flow";
   check_map(op, "feature", feature);
-  check_flow(op, feature, flow);
+  check_flow(op, "feature", feature, flow);
   check_same_dtype(op, "grad", grad, "feature", feature);
   check_shape(op, "grad", grad, {feature.size(0), feature.size(1), feature.size(2), feature.size(3)});
   const Grid kind = parse_grid(op, grid);
-  Tensor out = torch::stable::new_empty(flow, flow.sizes());
+  Tensor out = empty(flow, {flow.size(0), flow.size(1), flow.size(2), 2}, flow.scalar_type());
   dispatch_floating(feature.scalar_type(), [&](auto tag) {
     dispatch_floating(flow.scalar_type(), [&](auto flow_tag) {
       using T = decltype(tag);

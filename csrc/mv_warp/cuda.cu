@@ -46,11 +46,10 @@ Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Moti
   const Tensor source = dense_channels_last(grad, channels);
   Tensor buffer = result_buffer(out, channels);
   const gpu::FeatureGradientMemory memory(grad.size(0), pixels, channels);
-  Tensor words = torch::stable::empty({memory.words}, ScalarType::Int, std::nullopt, grad.device());
+  Tensor words = empty(grad, {memory.words}, ScalarType::Int);
   Tensor minus_ones = torch::stable::narrow(words, 0, 0, memory.minus_ones);
   torch::stable::fill_(minus_ones, -1.0);
-  Tensor sums = torch::stable::empty({memory.weights + memory.partial}, accumulator_dtype(grad.scalar_type()),
-                                     std::nullopt, grad.device());
+  Tensor sums = empty(grad, {memory.weights + memory.partial}, accumulator_dtype(grad.scalar_type()));
   dispatch_device(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     gpu::launch_warp_backward(params<T>(source, buffer, channels, motion), mutable_data_of<int32_t>(words),
@@ -65,7 +64,6 @@ Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::
   constexpr const char* op = "mv_warp";
   check_map(op, "feature", feature);
   check_motion(op, "feature", feature, motion, block, frame_size);
-  check_same_device(op, "motion", motion, "feature", feature);
   return warp(feature, gpu::make_motion_params(op, feature, motion, block, frame_size, parse_grid(op, grid)));
 }
 
@@ -74,7 +72,6 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
   constexpr const char* op = "_mv_warp_backward";
   check_map(op, "grad", grad);
   check_motion(op, "grad", grad, motion, block, frame_size);
-  check_same_device(op, "motion", motion, "grad", grad);
   return warp_backward_feature(op, grad,
                                gpu::make_motion_params(op, grad, motion, block, frame_size, parse_grid(op, grid)));
 }
@@ -82,29 +79,26 @@ Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block,
 Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   constexpr const char* op = "flow_warp";
   check_map(op, "feature", feature);
-  check_flow(op, feature, flow);
-  check_same_device(op, "flow", flow, "feature", feature);
+  check_flow(op, "feature", feature, flow);
   return warp(feature, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {
   constexpr const char* op = "_flow_warp_backward_feature";
   check_map(op, "grad", grad);
-  check_flow(op, grad, flow);
-  check_same_device(op, "flow", flow, "grad", grad);
+  check_flow(op, "grad", grad, flow);
   return warp_backward_feature(op, grad, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
 }
 
 Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const Tensor& flow, std::string grid) {
   constexpr const char* op = "_flow_warp_backward_flow";
   check_map(op, "feature", feature);
-  check_flow(op, feature, flow);
+  check_flow(op, "feature", feature, flow);
+  check_same_device(op, "grad", grad, "feature", feature);
   check_same_dtype(op, "grad", grad, "feature", feature);
   check_shape(op, "grad", grad, {feature.size(0), feature.size(1), feature.size(2), feature.size(3)});
-  check_same_device(op, "flow", flow, "feature", feature);
-  check_same_device(op, "grad", grad, "feature", feature);
   const gpu::MotionParams motion = gpu::make_motion_params(op, flow, parse_grid(op, grid));
-  Tensor out = torch::stable::new_empty(flow, flow.sizes());
+  Tensor out = empty(flow, {flow.size(0), flow.size(1), flow.size(2), 2}, flow.scalar_type());
   if (is_empty(feature)) {
     torch::stable::zero_(out);
     return out;

@@ -16,7 +16,7 @@ namespace {
 Tensor resize_labels(const Tensor& logits, std::vector<int64_t> size, bool align_corners) {
   check_resize_labels(logits, size);
   const Tensor source = contiguous_channels_last(logits);
-  Tensor labels = torch::stable::empty({logits.size(0), size[0], size[1]}, ScalarType::Byte);
+  Tensor labels = empty(logits, {logits.size(0), size[0], size[1]}, ScalarType::Byte);
   ResizeLabelsParams params;
   params.logits = map_of(source);
   params.height = size[0];

@@ -9,8 +9,7 @@ namespace {
 
 Tensor resize_labels(const Tensor& logits, std::vector<int64_t> size, bool align_corners) {
   check_resize_labels(logits, size);
-  Tensor labels =
-      torch::stable::empty({logits.size(0), size[0], size[1]}, ScalarType::Byte, std::nullopt, logits.device());
+  Tensor labels = empty(logits, {logits.size(0), size[0], size[1]}, ScalarType::Byte);
   if (logits.size(0) * size[0] * size[1] == 0) return labels;
   const DeviceGuard device(logits);
   dispatch_device(logits.scalar_type(), [&](auto tag) {

@@ -26,9 +26,7 @@ struct UpsampleBackward {
     const bool last = is_channels_last(from);
     const int64_t n = from.size(0), c = from.size(1), width = from.size(3);
     grad = torch::stable::contiguous(from, last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-    rows =
-        torch::stable::empty({n, c, size[0], width}, accumulator_dtype(from.scalar_type()), std::nullopt, from.device(),
-                             std::nullopt, last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+    rows = empty(from, {n, c, size[0], width}, accumulator_dtype(from.scalar_type()), last);
     out = empty_map(from, {n, c, size[0], size[1]});
     along_y = last ? UpsampleShape{n, width * c} : UpsampleShape{n * c, width};
     along_x = last ? UpsampleShape{n * size[0], c} : UpsampleShape{n * c * size[0], 1};

@@ -107,7 +107,7 @@ def test_fusion(emulated):
     parameters = creff_parameters(64, torch.bfloat16, scale=0.2)
     options = {"window": [7, 7], "block": 8, "frame_size": [HEIGHT, WIDTH], "grid": "aligned", "outside": "zero"}
     counters()
-    emulated._creff(reference, low_res, vectors(1, HEIGHT // 8, WIDTH // 8, 2), *parameters, **options)
+    emulated.creff(reference, low_res, vectors(1, HEIGHT // 8, WIDTH // 8, 2), *parameters, **options)
     counts = counters()
     eights, sixteens = key_blocks(7)
     side = TRAITS["CreffTraits::Depthwise::kTile"]

@@ -98,7 +98,6 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
     parameters = creff_parameters(3, dtype)
     classifier = (randn(6, 3, seed=8, dtype=dtype), randn(6, seed=9, dtype=dtype))
     fused = {"window": [3, 5], **field, "grid": "aligned", "outside": "zero"}
-    dense = {"window": [5, 3], "block": 0, "frame_size": [], "grid": "legacy", "outside": "masked"}
     low_logits = randn(2, 6, 3, 4, seed=10, dtype=dtype)
     copies = [tensor.clone() for tensor in (feature, flow, query, key, value)]
     return [
@@ -129,16 +128,6 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
         Sample("_upsample", (leaf(channels_last(low).clone()), [5, 7])),
         Sample("_upsample_backward", (copies[0], [3, 4])),
         Sample("_upsample_backward", (channels_last(copies[0]), [3, 4])),
-        Sample("_creff", (feature, low, motion, *parameters), fused),
-        Sample("_creff", (channels_last(feature), low, flow, *parameters), dense),
         Sample("_creff_out", (feature, low, motion, *parameters, feature.clone()), fused),
         Sample("_creff_into", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),
-        *(
-            Sample(
-                "_creff_classified",
-                (channels_last(feature), low, low_logits, flow, *parameters, *classifier),
-                {**dense, "labels": labels},
-            )
-            for labels in (False, True)
-        ),
     ]

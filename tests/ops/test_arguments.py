@@ -109,16 +109,15 @@ RAW_CASES = [
 def test_the_fused_operators_name_their_arguments(change, sentence):
     arguments = FUSED_RAW | change
     raw = torch.ops.arseg
-    head = {"classifier": torch.zeros(6, 3), "bias": torch.zeros(6)}
-    classified = arguments | head | {"low_res_logits": torch.zeros(1, 6, 2, 3)}
+    classified = arguments | {"classifier_weight": torch.zeros(6, 3), "classifier_bias": torch.zeros(6)}
     calls = {
         "creff": [
-            lambda: raw._creff(**arguments),
+            lambda: raw.creff(**arguments),
             lambda: raw._creff_into(**arguments, out=MAP.clone()),
             lambda: raw._creff_out(**arguments, out=MAP.clone()),
         ],
-        "creff_logits": [lambda: raw._creff_classified(**classified, labels=False)],
-        "creff_labels": [lambda: raw._creff_classified(**classified, labels=True)],
+        "creff_logits": [lambda: raw.creff_logits(**classified)],
+        "creff_labels": [lambda: raw.creff_labels(**classified)],
     }
     for op, each in calls.items():
         for call in each:

@@ -20,10 +20,7 @@ def operators():
     low, motion = randn(1, 3, 3, 4, seed=4), vectors(1, 3, 4, 2)
     parameters = creff_parameters(3)
     classifier = randn(4, 3, seed=5), randn(4, seed=6)
-    low_logits = randn(1, 4, 3, 4, seed=7)
     raw = torch.ops.arseg
-    fused = {"window": [3, 3], "outside": "masked"}
-    dense = {"block": 0, "frame_size": [], "grid": "legacy"}
     module = arseg_ext.CReFF(3, window=3).double()
     return {
         "mv_warp": (lambda x: ops.mv_warp(x, motion, **FIELD), (feature,)),
@@ -45,12 +42,13 @@ def operators():
         "raw local_attention": (lambda *x: raw.local_attention(*x, window=[3, 3]), (query, key, value)),
         "raw _local_attention": (lambda *x: raw._local_attention(*x, **WINDOW)[0], (query, key, value)),
         "raw creff": (lambda r, x, *p: raw.creff(r, x, motion, *p, **FIELD), (feature, low, *parameters)),
-        "raw _creff": (lambda *x: raw._creff(*x, **fused, **dense), (feature, low, flow, *parameters)),
-        "raw _creff_classified": (
-            lambda r, x, low_logits, *p: raw._creff_classified(
-                r, x, low_logits, motion, *p, **fused, **RAW, labels=False
-            ),
-            (feature, low, low_logits, *parameters, *classifier),
+        "raw creff dense": (
+            lambda *x: raw.creff(*x, window=[3, 3], outside="masked", grid="legacy"),
+            (feature, low, flow, *parameters),
+        ),
+        "raw creff_logits": (
+            lambda r, x, *p: raw.creff_logits(r, x, motion, *p, **FIELD),
+            (feature, low, *parameters, *classifier),
         ),
         "MVWarp": (lambda x: arseg_ext.MVWarp(16)(x, motion, frame_size=(40, 56)), (feature,)),
         "LocalAttention": (arseg_ext.LocalAttention(3), (query, key, value)),
@@ -150,7 +148,7 @@ def test_gradcheck_creff():
     )
 
 
-@pytest.mark.parametrize("name", ["mv_warp", "flow_warp", "local_attention", "raw _creff", "creff_logits"])
+@pytest.mark.parametrize("name", ["mv_warp", "flow_warp", "local_attention", "raw creff dense", "creff_logits"])
 def test_jacobians_in_both_modes(name):
     function, inputs = ALL[name]
     forward = torch.func.jacfwd(function)(*inputs)
@@ -158,7 +156,7 @@ def test_jacobians_in_both_modes(name):
     assert error(forward, reverse) < 1e-9 and reverse.any()
 
 
-@pytest.mark.parametrize("name", ["mv_warp", "local_attention", "creff", "raw _creff", "raw local_attention"])
+@pytest.mark.parametrize("name", ["mv_warp", "local_attention", "creff", "raw creff dense", "raw local_attention"])
 def test_under_vmap(name):
     """vmap hides the tangents, until it runs each of the batch."""
     function, inputs, tangents, expected = slopes(name)
@@ -167,7 +165,7 @@ def test_under_vmap(name):
     assert error(found[0], expected) < 1e-6 * max(1.0, float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["flow_warp", "local_attention", "creff", "raw _creff"])
+@pytest.mark.parametrize("name", ["flow_warp", "local_attention", "creff", "raw creff dense"])
 def test_forward_over_reverse(name):
     """Products of the Hessian: the gradient of a dual number is one."""
     function, inputs = ALL[name]
@@ -200,9 +198,12 @@ def test_hessians_are_right_or_refused():
     expected = torch.stack(expected, -1).view(*x.shape, *x.shape)
     assert error(torch.func.jacfwd(torch.func.jacfwd(loss))(x), expected) < 1e-5
     assert error(torch.func.jacrev(torch.func.jacfwd(loss))(x), expected) < 1e-5
-    for transform in (torch.func.hessian, torch.func.grad, torch.func.jacrev):
-        with pytest.raises(NotImplementedError, match=r"^local_attention: torch\.func\.grad, vjp and jacrev"):
-            transform(loss)(x)
+    leaf = x.clone().requires_grad_()
+    assert torch.equal(torch.func.grad(loss)(x), torch.autograd.grad(loss(leaf), leaf)[0])
+    with pytest.raises(NotImplementedError, match="^local_attention: forward-mode derivatives of the backward"):
+        torch.func.hessian(loss)(x)
+    with pytest.raises(RuntimeError, match="^local_attention: double backward is not supported"):
+        torch.func.jacrev(torch.func.grad(loss))(x)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_half_types_and_modules():
 
 
 def test_labels_and_out_have_none():
-    feature, low, flow, *parameters = ALL["raw _creff"][1]
+    feature, low, flow, *parameters = ALL["raw creff dense"][1]
     classifier = randn(4, 3), randn(4)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(feature, torch.ones_like(feature))
@@ -256,7 +257,7 @@ def test_labels_and_out_have_none():
 
 @pytest.mark.parametrize("index", [0, 1, 2, 5])
 def test_the_fused_operators_have_gradients(index):
-    for name in ("raw _creff", "raw _creff_classified"):
+    for name in ("raw creff dense", "raw creff_logits"):
         function, inputs = ALL[name]
         inputs = [x.clone().requires_grad_(i == index) for i, x in enumerate(inputs)]
         (found,) = torch.autograd.grad(function(*inputs).square().sum(), inputs[index])
