@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel clean
+.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -69,6 +69,10 @@ gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks
 wheel: .venv/installed  ## dist/arseg-*.whl
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls -l dist/*.whl
+
+wheel-ext: .venv/installed  ## dist/arseg_ext-*.whl: the operators alone, which need torch alone
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist "$$($(BIN)/python tools/stage_ext.py)"
+	@ls -l dist/arseg_ext-*.whl
 
 clean:
 	rm -rf build dist demo-output *.egg-info arseg_ext/*.so python/arseg/*.so .venv/built

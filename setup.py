@@ -181,6 +181,8 @@ def libde265(tree: Path) -> str:
 
 
 def hevc(debug: bool) -> list[Extension]:
+    if not (ROOT / "csrc" / "hevc").is_dir():  # arseg-ext
+        return []
     place = os.environ.get("ARSEG_LIBDE265")
     if not place:
         # A wheel takes whatever an earlier build left there, and this must not get into one unasked.

@@ -6,8 +6,11 @@ import functools
 import json
 import re
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
+
+from arseg_ext import _distributions
 
 MINIMUM_TORCH = (2, 11)
 FOLDER = Path(__file__).resolve().parent
@@ -77,6 +80,9 @@ def _load() -> None:
     import torch
 
     check_torch(torch.__version__)
+    twice = _distributions.sentence(FOLDER.parent)
+    if twice:
+        warnings.warn(twice, stacklevel=3)
     load_library(find_library())
     from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops
 

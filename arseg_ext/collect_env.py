@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from arseg_ext import _loader
+from arseg_ext import _distributions, _loader
 from arseg_ext._version import __version__
 
 PACKAGES = ("torchvision", "timm", "numpy", "av", "safetensors", "pillow", "pybind11", "setuptools")
@@ -82,8 +82,10 @@ def _operators() -> dict[str, Any]:
 
 def collect() -> dict[str, Any]:
     """The facts, in the order in which they are printed. Never fails because something is missing."""
+    twice = _distributions.sentence(_loader.FOLDER.parent)
     return {
         "arseg": __version__,
+        **({"distributions": twice} if twice else {}),
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
         "processor": _processor(),

@@ -1,51 +1,19 @@
-"""Version, metadata, what goes into the wheel and the source archive, and what the build says when it cannot."""
+"""Version, metadata, what the library needs, and what the build says when it cannot."""
 
-import importlib.machinery
-import os
 import re
 import shutil
 import subprocess
-import sys
-import tarfile
-import zipfile
-from pathlib import Path
 
 import pytest
+from package.trees import ROOT, copy_of_the_sources, run
 
 import arseg_ext
 from arseg_ext import _loader
 
-ROOT = Path(__file__).resolve().parents[2]
-NOT_SOURCES = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "runs", "demo-output")
-
-
-def run(*arguments, cwd=ROOT, **environment):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the sources, so that nothing is written into the checkout."""
-    copy = tmp_path_factory.mktemp("tree") / "arseg"
-    copy.mkdir()
-    for name in ("arseg_ext", "python", "csrc", "tests"):
-        shutil.copytree(ROOT / name, copy / name, ignore=NOT_SOURCES)
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "CMakeLists.txt"):
-        shutil.copy(ROOT / name, copy)
-    for name in ("LICENSE", "NOTICE", "README.md"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy)
-        else:
-            (copy / name).write_text(name)
-    return copy
+    return copy_of_the_sources(tmp_path_factory.mktemp("tree") / "arseg")
 
 
 @pytest.fixture(scope="module")
@@ -70,60 +38,6 @@ def test_metadata(pyproject):
     assert project["scripts"] == {"arseg": "arseg.cli:main"}
     assert set(project["optional-dependencies"]) >= {"train", "test", "lint"}
     assert any(requirement.startswith("torch>=2.11") for requirement in pyproject["build-system"]["requires"])
-
-
-@pytest.mark.slow
-def test_source_archive(tree, tmp_path):
-    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
-    done = run("-c", code, cwd=tree)
-    assert done.returncode == 0, done.stderr
-    with tarfile.open(next(tmp_path.glob("arseg-*.tar.gz"))) as archive:
-        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    expected = {"setup.py", "pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "NOTICE"}
-    expected |= {path.relative_to(tree).as_posix() for path in tree.glob("csrc/**/*") if path.is_file()}
-    expected |= {path.relative_to(tree).as_posix() for path in tree.glob("arseg_ext/*.py")}
-    expected |= {path.relative_to(tree).as_posix() for path in tree.glob("python/arseg/**/*.py")}
-    expected |= {path.relative_to(tree).as_posix() for path in tree.glob("tests/ops/*.py")}
-    expected |= {"arseg_ext/py.typed", "tests/conftest.py", "python/arseg/weights/shipped/lite0-camvid.safetensors"}
-    assert expected <= names, sorted(expected - names)
-    assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]
-
-
-@pytest.mark.slow
-def test_wheel(tree, tmp_path):
-    """The wheel around the libraries that are built already: only the compilers are left out."""
-    motion = [
-        path
-        for suffix in importlib.machinery.EXTENSION_SUFFIXES
-        for path in (ROOT / "python" / "arseg").glob(f"_motion{suffix}")
-    ]
-    stage = (
-        "import sysconfig, sys, pathlib, shutil;"
-        "from setuptools.dist import Distribution; from setuptools import Extension;"
-        "build = Distribution({'ext_modules': [Extension('x', [])]}).get_command_obj('build');"
-        "build.ensure_finalized(); print(build.build_lib)"
-    )
-    folder = tree / run("-c", stage, cwd=tree).stdout.split()[-1]
-    for library, package in [(_loader.find_library(), "arseg_ext"), *((path, "arseg") for path in motion)]:
-        (folder / package).mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, folder / package)
-    done = run("setup.py", "build_py", "bdist_wheel", "--skip-build", "--dist-dir", str(tmp_path), cwd=tree)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
-        metadata = archive.read(f"{info}/METADATA").decode()
-        entry_points = archive.read(f"{info}/entry_points.txt").decode()
-    assert wheel.name.startswith(f"arseg-{arseg_ext.__version__}-cp") and not wheel.name.endswith("-any.whl")
-    expected = {path.relative_to(tree).as_posix() for path in tree.glob("arseg_ext/*.py")}
-    expected |= {path.relative_to(tree / "python").as_posix() for path in tree.glob("python/arseg/**/*.py")}
-    expected |= {f"arseg/weights/shipped/lite0-camvid.{ending}" for ending in ("safetensors", "md")}
-    expected |= {"arseg_ext/py.typed", f"arseg_ext/{_loader.find_library().name}", *(f"arseg/{p.name}" for p in motion)}
-    assert expected <= names, sorted(expected - names)
-    assert {name.split("/")[0] for name in names} == {"arseg_ext", "arseg", info}
-    assert "arseg = arseg.cli:main" in entry_points
-    assert "License-Expression: Apache-2.0" in metadata and "Requires-Python: >=3.10" in metadata
 
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
