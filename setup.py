@@ -1,4 +1,6 @@
-"""Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI), arseg/_motion (pybind11, no torch).
+"""Builds the two compiled libraries: arseg_ext/_C (operators, torch's stable ABI) and arseg/_libmotion (no torch).
+
+Neither links Python, so that one wheel serves every Python from 3.10 on.
 
 Each library is called once it is built, in a process of its own, and the build fails where that does.
 
@@ -14,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -142,27 +145,32 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
     return extension
 
 
-def pybind_extension(name: str, debug: bool, files: list[str], **more) -> Extension:
-    try:
-        import pybind11
-    except ImportError:
-        stop("building needs pybind11, and it is not installed here. Install it first: pip install pybind11")
+def motion(debug: bool) -> list[Extension]:
+    """The motion library: its boundary is C, and ctypes loads it."""
+    if not (ROOT / "csrc" / "motion").is_dir():  # arseg-ext
+        return []
+    return [
+        plain_extension(
+            "arseg._libmotion",
+            debug,
+            sources("csrc/motion/*.cpp"),
+            depends=sources("csrc/motion/*.h"),
+            py_limited_api=True,
+        )
+    ]
+
+
+def plain_extension(name: str, debug: bool, files: list[str], **more) -> Extension:
+    """A library without torch."""
     optimise = ["-O0", "-g"] if debug else ["-O3", "-g0"]
     return Extension(
         name,
         files,
-        include_dirs=[pybind11.get_include(), *more.pop("include_dirs", [])],
         language="c++",
         extra_compile_args=[*optimise, "-std=c++17", "-fvisibility=hidden", "-Wall", *surroundings.compile_flags()],
         extra_link_args=[*surroundings.link_flags(optimise), *([] if debug else ["-Wl,-s"])],
         **more,
     )
-
-
-def motion(debug: bool) -> list[Extension]:
-    if not (ROOT / "csrc" / "motion" / "bindings.cpp").exists():
-        return []
-    return [pybind_extension("arseg._motion", debug, sources("csrc/motion/*.cpp"), depends=sources("csrc/motion/*.h"))]
 
 
 def libde265(tree: Path) -> str:
@@ -191,6 +199,10 @@ def hevc(debug: bool) -> list[Extension]:
         return []
     tree = Path(place).expanduser().resolve()
     number = libde265(tree)
+    try:
+        import pybind11
+    except ImportError:
+        stop("ARSEG_LIBDE265 needs pybind11, and it is not installed here. Install it first: pip install pybind11")
     say(f"building arseg._hevc with libde265 {number}: that module is under the LGPL-3, see docs/hevc.md.")
     # The one header that libde265 has its own build write.
     generated = ROOT / "build" / "hevc"
@@ -201,13 +213,13 @@ def hevc(debug: bool) -> list[Extension]:
         header.parent.mkdir(parents=True, exist_ok=True)
         header.write_text(text, encoding="utf-8")
     return [
-        pybind_extension(
+        plain_extension(
             "arseg._hevc",
             debug,
             # Without its SIMD kernels: they make samples, which vectors do not need.
             [*sources("csrc/hevc/*.cpp"), *sorted(map(str, (tree / "libde265").glob("*.cc")))],
             depends=[*sources("csrc/hevc/*.h"), "csrc/motion/field.h"],
-            include_dirs=[str(generated), str(tree), str(tree / "libde265")],
+            include_dirs=[pybind11.get_include(), str(generated), str(tree), str(tree / "libde265")],
             define_macros=[("HAVE_POSIX_MEMALIGN", "1"), ("LIBDE265_STATIC_BUILD", None), ("DE265_LOG_ERROR", None)],
             libraries=["pthread"],
         )
@@ -241,4 +253,11 @@ def build_arguments() -> dict:
     }
 
 
-setup(version=version(), **build_arguments())
+def wheel_options() -> dict:
+    """One wheel for every Python; arseg._hevc is for the Python at hand, and so is what free-threaded ones build."""
+    if os.environ.get("ARSEG_LIBDE265") or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return {}
+    return {"bdist_wheel": {"py_limited_api": "cp310"}}
+
+
+setup(version=version(), options=wheel_options(), **build_arguments())

@@ -159,6 +159,21 @@ try:
 except RuntimeError as error:
     assert "motion must be int16, got float32" in str(error), error
 """
+MOTION = """
+import ctypes, sys
+import numpy as np
+motion = ctypes.CDLL(sys.argv[1])
+motion.arseg_motion_error.restype = ctypes.c_char_p
+at = lambda array: ctypes.c_void_p(array.ctypes.data)
+size = ctypes.c_int64
+vectors, valid, filled = np.zeros((3, 4, 2), np.int16), np.zeros((3, 4), bool), np.zeros((3, 4, 2), np.int16)
+vectors[1, 1], valid[1, 1] = (4, -8), True
+assert motion.arseg_motion_fill_holes(at(vectors), at(valid), size(3), size(4), at(filled)) == 0
+assert (filled == (4, -8)).all(), "holes are filled with another vector"
+record = np.zeros(40, np.uint8)
+status = motion.arseg_motion_rasterize(at(record), size(1), 16, 12, at(filled), at(valid))
+assert status == 1 and b"record 0: expected source < 0" in motion.arseg_motion_error(), "a wrong argument is taken"
+"""
 MODULE = """
 import importlib.machinery, importlib.util, sys
 name = sys.argv[2]
@@ -166,18 +181,7 @@ loader = importlib.machinery.ExtensionFileLoader(name, sys.argv[1])
 module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
 loader.exec_module(module)
 """
-MOTION = """
-import numpy as np
-vectors, valid = np.zeros((3, 4, 2), np.int16), np.zeros((3, 4), bool)
-vectors[1, 1], valid[1, 1] = (4, -8), True
-assert (module.fill_holes(vectors, valid) == (4, -8)).all(), "holes are filled with another vector"
-try:
-    module.fill_holes(vectors, vectors)
-    raise AssertionError("a wrong argument is taken")
-except (TypeError, ValueError):
-    pass
-"""
-CALLS = {"arseg_ext._C": OPERATORS, "arseg._motion": MODULE + MOTION, "arseg._hevc": MODULE}
+CALLS = {"arseg_ext._C": OPERATORS, "arseg._libmotion": MOTION, "arseg._hevc": MODULE}
 
 
 def trouble(name: str, library: Path, environment: MutableMapping[str, str] | None = None) -> str | None:

@@ -20,7 +20,7 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-COMPILED = ("arseg._hevc", "arseg._motion")
+COMPILED = ("arseg._hevc",)
 MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 

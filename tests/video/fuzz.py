@@ -286,7 +286,7 @@ def main() -> int:
                 print(error, flush=True)
     for ending, count in sorted(endings.items()):
         print(f"{count:7} {ending}")
-    print(f"with {_motion.__file__}")
+    print(f"with {_motion._library._name}")
     print(f"{len(numbers)} mutants of {len(seeds)} streams in {time.monotonic() - begun:.0f} s, {failures} failed")
     return failures > 0
 

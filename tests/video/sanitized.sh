@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds arseg._motion with the address and undefined-behaviour sanitizers into build/sanitized, beside the normal
+# Builds the motion library with the address and undefined-behaviour sanitizers into build/sanitized, beside the normal
 # one, and runs a command of Python with it:
 #   tests/video/sanitized.sh PYTHON -m video.fuzz --mutants 5000
 # CXX names the compiler, g++ unless set. Then fuzzes the header reader alone, tests/cpp/fuzz_h264.cpp, with
@@ -16,27 +16,21 @@ objects=$out/objects
 rm -rf "$out/python" "$objects"
 mkdir -p "$package" "$objects"
 
-# The package as it is but for the compiled module; files that only exist in the checkout are linked, not copied.
+# The package as it is but for the compiled library; files that only exist in the checkout are linked, not copied.
 for file in python/arseg/*; do
   case $file in
-    */_motion*.so | */__pycache__) ;;
+    */_libmotion* | */__pycache__) ;;
     *) ln -s "$PWD/$file" "$package/" ;;
   esac
 done
-suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-includes=$("$python" -m pybind11 --includes)
-echo "building $package/_motion$suffix"
+library=$package/_libmotion.abi3.so
+echo "building $library"
 # shellcheck disable=SC2086 # lists of words
-# Two compilers at once. Templates of pybind11 take half the time with -Og.
 for source in csrc/motion/*.cpp; do
-  case $source in
-    */bindings*) level=-Og ;;
-    *) level=-O1 ;;
-  esac
-  echo "$level -c $source -o $objects/$(basename "$source" .cpp).o"
-done | xargs -P 2 -L 1 "$cxx" $flags -fPIC -fvisibility=hidden $includes -I csrc -I csrc/motion
+  echo "-O1 -c $source -o $objects/$(basename "$source" .cpp).o"
+done | xargs -P 2 -L 1 "$cxx" $flags -fPIC -fvisibility=hidden -I csrc -I csrc/motion
 # shellcheck disable=SC2086 # lists of words
-"$cxx" $flags -shared "$objects"/*.o -o "$package/_motion$suffix"
+"$cxx" $flags -shared "$objects"/*.o -o "$library"
 
 # Python itself is not sanitized: the libraries have to be there before it starts.
 preload=

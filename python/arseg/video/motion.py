@@ -1,6 +1,6 @@
 """Block motion fields: from the codec's records to a field that reaches the keyframe.
 
-The work is done in C++ (`csrc/motion`, module `arseg._motion`); this file is its Python face.
+The work is done in C++ (`csrc/motion`), which `arseg._motion` calls.
 
 Source: the records are FFmpeg's `AVMotionVector`; the chain to the keyframe is the motion accumulation of Hu et al.,
 CVPR 2023, with sub-pel kept at every hop and intra blocks filled from their neighbours.
@@ -17,7 +17,7 @@ try:
     from arseg import _motion
 except ImportError as error:
     raise ImportError(
-        f"the compiled module arseg._motion cannot be loaded ({error}): build it with `pip install .` in the "
+        f"the motion library cannot be loaded ({error}): build it with `pip install .` in the "
         "repository, with the Python that runs this"
     ) from error
 
