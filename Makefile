@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext clean
+.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -66,13 +66,18 @@ bench: .venv/built  ## timings; never part of the tests
 gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks; at most 8 minutes (docs/cuda.md)
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.py $(if $(PROFILE),--profile)
 
-wheel: .venv/installed  ## dist/arseg-*.whl
-	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
-	@ls -l dist/*.whl
+wheel: .venv/installed  ## dist/arseg-*.whl, tagged for the Linux systems that it runs on
+	@rm -rf build/wheel
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheel .
+	@$(BIN)/python tools/manylinux.py build/wheel dist
 
 wheel-ext: .venv/installed  ## dist/arseg_ext-*.whl: the operators alone, which need torch alone
-	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist "$$($(BIN)/python tools/stage_ext.py)"
-	@ls -l dist/arseg_ext-*.whl
+	@rm -rf build/wheel-ext
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheel-ext "$$($(BIN)/python tools/stage_ext.py)"
+	@$(BIN)/python tools/manylinux.py build/wheel-ext dist
+
+test-packaging: .venv/installed  ## wheels from the source archives, with and without isolation, in fresh environments
+	$(BIN)/python tests/package/check_packages.py
 
 clean:
 	rm -rf build dist demo-output *.egg-info arseg_ext/*.so python/arseg/*.so .venv/built

