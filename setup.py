@@ -12,6 +12,7 @@ ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is th
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -23,12 +24,13 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "csrc"))
+import architectures  # noqa: E402
+import preflight  # noqa: E402
 import surroundings  # noqa: E402
 
 MINIMUM_TORCH = (2, 11)
 MINIMUM_LIBDE265 = (1, 1, 1)
 TORCH_TARGET = "0x020b000000000000"  # 2.11: the library loads in this torch and every later one
-DEFAULT_ARCHITECTURES = "8.0;8.6;8.9;9.0+PTX"
 NEEDS_NO_BUILD = {"sdist", "egg_info", "dist_info", "clean", "--version", "--name", "--help"}
 
 
@@ -84,14 +86,46 @@ def use_cuda(torch, cpp_extension, cuda_sources: list[str]) -> bool:
         # Minutes of nvcc, for nothing if the library stays on this machine.
         missing = "there is no GPU here (FORCE_CUDA=1, or TORCH_CUDA_ARCH_LIST, builds for GPUs elsewhere)"
     else:
-        # A build machine often has no GPU to ask for its architecture.
-        if not torch.cuda.is_available() or wanted:
-            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
+        trouble = preflight.nvcc_trouble(nvcc_of(cpp_extension), torch.__version__, torch.version.cuda)
+        if trouble:
+            stop(trouble)
         return True
     if wanted:
         stop(f"FORCE_CUDA=1, but {missing}.")
     say(f"building the CPU operators only: {missing}.")
     return False
+
+
+def nvcc_of(cpp_extension) -> str:
+    return str(Path(cpp_extension.CUDA_HOME) / "bin" / "nvcc")
+
+
+def architecture_flags(torch, cpp_extension) -> list[str]:
+    """Of TORCH_CUDA_ARCH_LIST; without it of the GPUs here, or of all that nvcc knows with FORCE_CUDA=1."""
+    nvcc = nvcc_of(cpp_extension)
+    known = architectures.known_to(nvcc)
+    wanted = os.environ.get("TORCH_CUDA_ARCH_LIST", "").strip()
+    if wanted and not re.match(r"[\d;, ]|sm_", wanted):  # names, such as Hopper, and "native": torch knows them
+        return cpp_extension._get_cuda_arch_flags()
+    if not wanted and torch.cuda.is_available() and not flag("FORCE_CUDA"):
+        here = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+        newest = max(known, default=(99, 0))
+        wanted = ";".join(f"{major}.{minor}" for major, minor in sorted(min(card, newest) for card in here)) + "+PTX"
+    try:
+        listed = architectures.entries(wanted or architectures.default(known, platform.machine()))
+    except ValueError as error:
+        stop(f"TORCH_CUDA_ARCH_LIST={wanted}: {error}.")
+    unknown = architectures.unknown(listed, known)
+    if unknown:
+        names = ", ".join(f"{major}.{minor}" for major, minor in sorted(known))
+        stop(f"TORCH_CUDA_ARCH_LIST={wanted}: {nvcc} does not know {', '.join(unknown)}; it knows {names}.")
+    old = architectures.too_old(listed)
+    listed = [entry for entry in listed if entry not in old]
+    if old and not listed:
+        stop(f"TORCH_CUDA_ARCH_LIST={wanted}: the kernels need 8.0 or newer. FORCE_CUDA=0 builds without CUDA.")
+    if old:
+        say(f"TORCH_CUDA_ARCH_LIST: {', '.join(old)} is left out, for the kernels need 8.0 or newer.")
+    return architectures.flags(listed)
 
 
 def cuda_library_folders(cuda_home: str) -> list[str]:
@@ -101,6 +135,10 @@ def cuda_library_folders(cuda_home: str) -> list[str]:
     line = re.search(r"^#\$ LIBRARIES=(.*)$", done.stderr, re.MULTILINE)
     folders = [word.removeprefix("-L") for word in shlex.split(line.group(1))] if line else []
     return [os.path.realpath(folder) for folder in folders if not folder.endswith("stubs")]
+
+
+def stripped(debug: bool) -> list[str]:
+    return [] if debug or sys.platform == "darwin" else ["-Wl,-s"]
 
 
 def operators(torch, cpp_extension, debug: bool) -> Extension:
@@ -114,14 +152,17 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         f'-DARSEG_FLAGS="{shown}"',
         f'-DARSEG_BUILD_TORCH="{torch.__version__}"',
     ]
+    targets = architecture_flags(torch, cpp_extension) if with_cuda else []
     if with_cuda:
-        defines.append("-DARSEG_WITH_CUDA")
+        listed = architectures.of_flags(targets)
+        say(f"building for CUDA architectures {' '.join(listed)}.")
+        defines += ["-DARSEG_WITH_CUDA", f'-DARSEG_CUDA_ARCHITECTURES="{" ".join(listed)}"']
     cxx = ["-std=c++20", *optimise, "-fvisibility=hidden", "-Wall", *defines, *surroundings.compile_flags()]
     cxx.append("-ffp-contract=fast")
-    nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
+    nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines, *targets]
     nvcc.append("-Xcompiler=-fvisibility=hidden")
     # Of CUDA's runtime, which is linked in, nothing is seen either: torch has its own.
-    link = [*surroundings.link_flags(optimise), *([] if debug else ["-Wl,-s"])]
+    link = [*surroundings.link_flags(optimise), *stripped(debug)]
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     extension = kind(
         "arseg_ext._C",
@@ -168,7 +209,7 @@ def plain_extension(name: str, debug: bool, files: list[str], **more) -> Extensi
         files,
         language="c++",
         extra_compile_args=[*optimise, "-std=c++17", "-fvisibility=hidden", "-Wall", *surroundings.compile_flags()],
-        extra_link_args=[*surroundings.link_flags(optimise), *([] if debug else ["-Wl,-s"])],
+        extra_link_args=[*surroundings.link_flags(optimise), *stripped(debug)],
         **more,
     )
 
@@ -231,7 +272,17 @@ def build_and_call(build_extension: type) -> type:
 
     class BuildAndCall(build_extension):
         def run(self) -> None:
-            super().run()
+            for trouble in (preflight.compiler_trouble(), preflight.ninja_trouble()):
+                if trouble:
+                    stop(trouble)
+            with preflight.FirstError() as first:
+                try:
+                    super().run()
+                    failure = None
+                except Exception as error:  # of ninja, of the linker: what they printed says more than their traceback
+                    failure = str(error).strip().splitlines()[0]
+            if failure:
+                stop(f"the build fails. The first error, also above: {first.line or failure}")
             for extension in self.extensions:
                 trouble = surroundings.trouble(extension.name, Path(self.get_ext_fullpath(extension.name)).resolve())
                 if trouble:
@@ -243,6 +294,9 @@ def build_and_call(build_extension: type) -> type:
 def build_arguments() -> dict:
     if NEEDS_NO_BUILD & set(sys.argv[1:]):
         return {}
+    trouble = preflight.platform_trouble()
+    if trouble:
+        stop(trouble)
     torch, cpp_extension = import_torch()
     debug = bool(flag("DEBUG"))
     for sentence in surroundings.prepare(os.environ, ROOT / "build" / "compilers"):

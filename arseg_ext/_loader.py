@@ -97,7 +97,8 @@ def build_config() -> dict[str, Any]:
 
     Returns:
         A dict with `version`, `compiler`, `flags`, `cxx_standard`, `torch_target` (the oldest torch it loads
-        in), `built_with_torch`, `debug` and `with_cuda`, read from the library itself, and `library`, its path.
+        in), `built_with_torch`, `debug`, `with_cuda` and
+        `cuda_architectures` (such as "8.0 9.0+PTX"), read from the library itself, and `library`, its path.
     """
     import torch
 

@@ -48,6 +48,8 @@ def compile_flags(machine: str | None = None) -> list[str]:
 def link_flags(optimise: Sequence[str], compiler: Sequence[str] | None = None) -> list[str]:
     """The last flags of the linker, which is the compiler and gets CFLAGS too."""
     level = [flag for flag in optimise if flag.startswith("-O")]  # against -Ofast
+    if sys.platform == "darwin":  # its linker has neither option, and one libc++ is for all
+        return [*level, *EXACT]
     # A libstdc++ that is linked in stays inside: its streams and the process's are not of one kind. The unwinder must
     # be the process's: with one of our own (-static-libgcc) an error does not pass through torch, and ends the process.
     unwinder = ["-Wl,--push-state,--no-as-needed", "-lgcc_s", "-Wl,--pop-state"] if _has_shared_libgcc(compiler) else []

@@ -18,6 +18,10 @@
 #define ARSEG_BUILD_TORCH "unknown"
 #endif
 
+#ifndef ARSEG_CUDA_ARCHITECTURES
+#define ARSEG_CUDA_ARCHITECTURES ""
+#endif
+
 namespace arseg {
 namespace {
 
@@ -45,11 +49,12 @@ std::string build_config() {
 #else
   constexpr const char* with_cuda = "false";
 #endif
-  std::string text = text_of("{\"version\": \"", ARSEG_VERSION, "\", \"compiler\": \"", compiler(), "\", \"flags\": \"",
-                             ARSEG_FLAGS, "\", \"cxx_standard\": ", __cplusplus, ", \"torch_target\": \"", target >> 56,
-                             ".", (target >> 48) & 0xff, "\", \"built_with_torch\": \"", ARSEG_BUILD_TORCH,
-                             "\", \"debug\": ", debug, ", \"with_cuda\": ", with_cuda, ", \"cpu_capability\": \"",
-                             cpu_kernels().name, "\", \"cpu_capabilities\": [");
+  std::string text =
+      text_of("{\"version\": \"", ARSEG_VERSION, "\", \"compiler\": \"", compiler(), "\", \"flags\": \"", ARSEG_FLAGS,
+              "\", \"cxx_standard\": ", __cplusplus, ", \"torch_target\": \"", target >> 56, ".", (target >> 48) & 0xff,
+              "\", \"built_with_torch\": \"", ARSEG_BUILD_TORCH, "\", \"debug\": ", debug,
+              ", \"with_cuda\": ", with_cuda, ", \"cuda_architectures\": \"", ARSEG_CUDA_ARCHITECTURES,
+              "\", \"cpu_capability\": \"", cpu_kernels().name, "\", \"cpu_capabilities\": [");
   const char* comma = "";
   for (const std::string& name : available_capabilities()) {
     text += text_of(comma, "\"", name, "\"");

@@ -11,6 +11,9 @@
 #include "checks.h"
 #include "device.cuh"
 #include "stream.h"
+#if !defined(ARSEG_EMULATOR)
+#include "device_code.cuh"
+#endif
 
 // STABLE_TORCH_LIBRARY_IMPL for the kernels of a cuda.cu. In the emulator tensors are on the CPU, and the operators
 // stand beside the project's own CPU operators in a namespace of their own.
@@ -30,7 +33,9 @@ class DeviceGuard {
   explicit DeviceGuard(const Tensor&) {}
 #else
   explicit DeviceGuard(const Tensor& tensor)
-      : guard_(tensor.get_device_index()), stream_(current_cuda_stream(tensor.get_device_index())) {}
+      : guard_(tensor.get_device_index()), stream_(current_cuda_stream(tensor.get_device_index())) {
+    require_device_code(tensor.get_device_index());
+  }
 #endif
   void* stream() const { return stream_; }
 
