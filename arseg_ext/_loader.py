@@ -10,10 +10,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from arseg_ext import _distributions
+from arseg_ext import _distributions, _library_file
+from arseg_ext._version import __version__
 
 MINIMUM_TORCH = (2, 11)
 FOLDER = Path(__file__).resolve().parent
+AGAIN = (
+    "build it again on this machine with `pip install --no-build-isolation --force-reinstall --no-deps .` "
+    "(`python setup.py build_ext --inplace` in a checkout)"
+)
 
 
 class LibraryError(ImportError):
@@ -49,6 +54,9 @@ def load_library(path: Path) -> None:
     """Load one library file; LibraryError with the likely causes if the system refuses it."""
     import torch
 
+    broken = _library_file.damage(path)
+    if broken:
+        raise LibraryError(f"the library {path} is damaged: {broken}. Install it again, or {AGAIN}.")
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
@@ -61,8 +69,33 @@ def load_library(path: Path) -> None:
             advice = "It may be damaged, or built for another platform or torch"
         raise LibraryError(
             f"arseg_ext found its library {path} but could not load it with torch {torch.__version__}: {reason}. "
-            f"{advice}: build it again on this machine with `pip install --no-build-isolation --force-reinstall "
-            "--no-deps .` (`python setup.py build_ext --inplace` in a checkout)."
+            f"{advice}: {AGAIN}."
+        ) from error
+
+
+def check_version(path: Path, version: str) -> None:
+    """LibraryError if the library is of another version than these files."""
+    if version != __version__:
+        raise LibraryError(
+            f"the library {path} is of version {version}, and the Python files beside it are of {__version__}: {AGAIN}."
+        )
+
+
+def register(path: Path) -> None:
+    """Register what lives in Python; LibraryError if the library lacks what it needs."""
+    import torch
+
+    from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops
+
+    try:
+        check_version(path, json.loads(torch.ops.arseg._build_config())["version"])
+        _checks.load_sentences()
+        for module in (_devices, _composite, _fake, _autograd, _autocast, _flops):
+            module.register()
+    except (AttributeError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LibraryError(
+            f"the library {path} was built from other sources than the Python files beside it ({reason}): {AGAIN}."
         ) from error
 
 
@@ -83,12 +116,9 @@ def _load() -> None:
     twice = _distributions.sentence(FOLDER.parent)
     if twice:
         warnings.warn(twice, stacklevel=3)
-    load_library(find_library())
-    from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops
-
-    _checks.load_sentences()
-    for module in (_devices, _composite, _fake, _autograd, _autocast, _flops):
-        module.register()
+    library = find_library()
+    load_library(library)
+    register(library)
 
 
 @functools.cache

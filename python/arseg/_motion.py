@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arseg_ext import _library_file
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -117,6 +119,9 @@ def load_library(folder: Path) -> ctypes.CDLL:
     found = sorted(path for path in folder.glob("_libmotion.*") if path.suffix in {".so", ".dylib", ".pyd"})
     if not found:
         raise ImportError(f"there is no _libmotion library in {folder}")
+    broken = _library_file.damage(found[0])
+    if broken:
+        raise ImportError(f"{found[0]} is damaged: {broken}")
     try:
         library = ctypes.CDLL(str(found[0]))
     except OSError as error:

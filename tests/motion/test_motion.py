@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import motion_reference as slow
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from arseg import _motion
 from arseg.video import motion
 from arseg.video.motion import RECORD, MotionChain
+from arseg_ext._loader import find_library
 
 QUICK = settings(max_examples=60)
 
@@ -215,3 +218,19 @@ def test_bad_input_is_a_sentence(call, words: str) -> None:  # type: ignore[no-u
 def test_module_says_its_limits() -> None:
     assert _motion.CELL == motion.CELL == 4
     assert _motion.MAX_SIDE == 32767
+
+
+def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    other = find_library()  # of another purpose
+    with pytest.raises(ImportError, match=r"there is no _libmotion library in"):
+        _motion.load_library(tmp_path)
+    (tmp_path / "_libmotion.abi3.so").write_bytes(b"not a library")
+    with pytest.raises(ImportError, match=r"_libmotion\.abi3\.so is damaged or of another platform"):
+        _motion.load_library(tmp_path)
+    (tmp_path / "_libmotion.abi3.so").write_bytes(other.read_bytes()[:9999])
+    with pytest.raises(ImportError, match=r"_libmotion\.abi3\.so is damaged: it ends after 9999 of \d+ bytes"):
+        _motion.load_library(tmp_path)
+    (tmp_path / "_libmotion.abi3.so").unlink()
+    (tmp_path / "_libmotion.abi3.so").symlink_to(other)
+    with pytest.raises(ImportError, match=r"was built from other sources than _motion\.py beside it"):
+        _motion.load_library(tmp_path)

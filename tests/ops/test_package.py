@@ -89,6 +89,34 @@ def test_library_of_another_platform(tmp_path):
         _loader.load_library(_loader.find_library(tmp_path))
 
 
+@pytest.mark.parametrize("kept", [0, 100, 5000])
+def test_a_library_that_was_cut_off(tmp_path, kept):
+    library = tmp_path / "_C.abi3.so"
+    library.write_bytes(_loader.find_library().read_bytes()[:kept])
+    with pytest.raises(arseg_ext.LibraryError, match=f"is damaged: it (is empty|ends after {kept} of )"):
+        _loader.load_library(library)
+
+
+def test_library_of_another_version(tmp_path):
+    _loader.check_version(tmp_path / "_C.abi3.so", arseg_ext.__version__)
+    with pytest.raises(arseg_ext.LibraryError, match=r"_C\.abi3\.so is of version 0\.0\.9, and the Python"):
+        _loader.check_version(tmp_path / "_C.abi3.so", "0.0.9")
+
+
+def test_library_of_other_sources(monkeypatch, tmp_path):
+    from arseg_ext import _checks
+
+    def lacking():
+        return torch.ops.arseg._not_there_yet()
+
+    monkeypatch.setattr(_checks, "load_sentences", lacking)
+    with pytest.raises(arseg_ext.LibraryError) as caught:
+        _loader.register(tmp_path / "_C.abi3.so")
+    said = str(caught.value)
+    assert said.startswith(f"the library {tmp_path / '_C.abi3.so'} was built from other sources than the")
+    assert "_not_there_yet" in said and "build_ext --inplace" in said
+
+
 def test_collect_env(capsys):
     assert collect_env.main([]) == 0
     text = capsys.readouterr().out
