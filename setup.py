@@ -4,9 +4,10 @@ Neither links Python, so that one wheel serves every Python from 3.10 on.
 
 Each library is called once it is built, in a process of its own, and the build fails where that does.
 
-Environment: MAX_JOBS limits parallel compilers, DEBUG=1 builds without optimisation, FORCE_CUDA=1 builds with CUDA or
-not at all, also where there is no GPU, FORCE_CUDA=0 builds without it, TORCH_CUDA_ARCH_LIST chooses GPU architectures,
-ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
+Environment: MAX_JOBS limits parallel compilers and NVCC_THREADS what each nvcc runs at a time, DEBUG=1 builds without
+optimisation, FORCE_CUDA=1 builds with CUDA or not at all, also where there is no GPU, FORCE_CUDA=0 builds without it,
+TORCH_CUDA_ARCH_LIST chooses GPU architectures, of all that nvcc knows, ARSEG_LIBDE265 names a source tree of libde265
+and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ def flag(name: str) -> bool | None:
 
 def sources(pattern: str) -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
+
+
+def amount_of_code(source: str) -> int:
+    return sum(path.stat().st_size for path in (ROOT / source).parent.glob("*.cu*"))
+
+
+def nvcc_threads() -> int:
+    """Architectures that one nvcc compiles at a time: NVCC_THREADS, else as many as compilers may run, four at most."""
+    given = os.environ.get("NVCC_THREADS") or min(4, int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1))
+    return max(1, int(given))
 
 
 def import_torch():
@@ -142,7 +153,8 @@ def stripped(debug: bool) -> list[str]:
 
 
 def operators(torch, cpp_extension, debug: bool) -> Extension:
-    cuda_sources = sources("csrc/*/cuda.cu")
+    # Those that take longest first, so that none is left over at the end.
+    cuda_sources = sorted(sources("csrc/*/cuda.cu"), key=amount_of_code, reverse=True)
     with_cuda = use_cuda(torch, cpp_extension, cuda_sources)
     optimise = ["-O0", "-g", "-DARSEG_DEBUG"] if debug else ["-O3", "-g0"]
     shown = " ".join(optimise)
@@ -159,7 +171,8 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         defines += ["-DARSEG_WITH_CUDA", f'-DARSEG_CUDA_ARCHITECTURES="{" ".join(listed)}"']
     cxx = ["-std=c++20", *optimise, "-fvisibility=hidden", "-Wall", *defines, *surroundings.compile_flags()]
     cxx.append("-ffp-contract=fast")
-    nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines, *targets]
+    nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
+    nvcc += [f"--threads={nvcc_threads()}", *targets]
     nvcc.append("-Xcompiler=-fvisibility=hidden")
     # Of CUDA's runtime, which is linked in, nothing is seen either: torch has its own.
     link = [*surroundings.link_flags(optimise), *stripped(debug)]
@@ -168,10 +181,10 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         "arseg_ext._C",
         [
             "csrc/registration.cpp",
+            *(cuda_sources if with_cuda else []),
             *sources("csrc/common/*.cpp"),
             *sources("csrc/cpu/*.cpp"),
             *sources("csrc/*/cpu.cpp"),
-            *(cuda_sources if with_cuda else []),
         ],
         depends=[*sources("csrc/*/*.h"), *sources("csrc/*/*.inc"), *sources("csrc/*/*.cuh")],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 OLDEST = (8, 0)  # cp.async, and tensor cores for bfloat16
-OWN_RATES = {(8, 6), (8, 9)}  # run code for 8.0, which is not made for their two float32 units
+OWN_RATES = {(8, 6)}  # runs code for 8.0, which is made for half its float32 units; 8.9 has as many, and runs this
 ON_BOARDS = {(8, 7), (10, 1), (11, 0)}  # Jetson Orin and Thor: code for a desktop card's number is not promised to run
 ENTRY = re.compile(r"(?:sm_|compute_)?(\d+)\.?(\d)([af]?)(\+PTX)?", re.IGNORECASE)
 

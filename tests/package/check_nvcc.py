@@ -71,6 +71,7 @@ def build() -> list[Path]:
         **os.environ,
         "FORCE_CUDA": "1",
         "TORCH_CUDA_ARCH_LIST": ARCHITECTURES,
+        "NVCC_THREADS": "1",  # reports of two architectures would mix
         "PYTORCH_NVCC": shlex.join([sys.executable, str(Path(__file__).resolve()), "--as-compiler"]),
     }
     done = subprocess.run(
