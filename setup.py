@@ -312,6 +312,7 @@ def build_arguments() -> dict:
         stop(trouble)
     torch, cpp_extension = import_torch()
     debug = bool(flag("DEBUG"))
+    preflight.find_ninja()
     for sentence in surroundings.prepare(os.environ, ROOT / "build" / "compilers"):
         say(sentence)
     return {

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 # What the sources ask for first; GCC 10 names an earlier year for it.
 CPP20 = """
@@ -60,6 +60,14 @@ def compiler_trouble(environment: Mapping[str, str] = os.environ, platform: str 
         f"the C++ compiler {shlex.join(command)} ({name}) does not compile C++20{f': {line.strip()}' if line else ''}. "
         "Needed is g++ 10, clang 13 or newer: CXX names another one."
     )
+
+
+def find_ninja(environment: MutableMapping[str, str] = os.environ, scripts: str | None = None) -> None:
+    """Puts the ninja beside this Python on the PATH where there is none: an environment need not be activated."""
+    folder = scripts or os.path.dirname(sys.executable)
+    path = environment.get("PATH", os.defpath)
+    if not shutil.which("ninja", path=path) and shutil.which("ninja", path=folder):
+        environment["PATH"] = f"{path}{os.pathsep}{folder}"
 
 
 def ninja_trouble(environment: Mapping[str, str] = os.environ) -> str | None:

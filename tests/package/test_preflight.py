@@ -61,6 +61,11 @@ def test_compilers(tmp_path):
 
 def test_ninja_and_nvcc(tmp_path):
     assert "pip install ninja" in preflight.ninja_trouble({"PATH": str(tmp_path)})
+    (tmp_path / "bin").mkdir()
+    script(tmp_path / "bin" / "ninja", "echo 1.13")
+    environment = {"PATH": str(tmp_path)}
+    preflight.find_ninja(environment, str(tmp_path / "bin"))
+    assert preflight.ninja_trouble(environment) is None
     nvcc = script(tmp_path / "nvcc", "echo 'Cuda compilation tools, release 13.1, V13.1.5'")
     assert preflight.ninja_trouble({"PATH": str(tmp_path)}) is not None
     assert preflight.nvcc_trouble(nvcc, "2.14.1", "13.0") is None
