@@ -44,6 +44,12 @@ inline void check_launch(cudaError_t error, const char* kernel) {
   }
 }
 
+// False where the driver does not say.
+inline bool compute_capability(int device, int* major, int* minor) {
+  return cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess;
+}
+
 // More than 48 KB a block has to be asked for.
 inline void allow_shared(const void* kernel, size_t bytes) {
   if (bytes > 48 * 1024) {

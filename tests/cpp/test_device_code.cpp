@@ -1,8 +1,8 @@
 // Unit tests of csrc/common/device_code.h: which cards a list of architectures has code for, and the sentence.
 //   g++ -std=c++20 -I csrc tests/cpp/test_device_code.cpp && ./a.out
-#include "common/device_code.h"
-
 #include <cstdio>
+
+#include "common/device_code.h"
 
 using arseg::has_code;
 using arseg::no_code;
