@@ -57,10 +57,6 @@ def sources(pattern: str) -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
 
 
-def amount_of_code(source: str) -> int:
-    return sum(path.stat().st_size for path in (ROOT / source).parent.glob("*.cu*"))
-
-
 def nvcc_threads() -> int:
     """Architectures that one nvcc compiles at a time: NVCC_THREADS, else as many as compilers may run, four at most."""
     given = os.environ.get("NVCC_THREADS") or min(4, int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1))
@@ -153,8 +149,7 @@ def stripped(debug: bool) -> list[str]:
 
 
 def operators(torch, cpp_extension, debug: bool) -> Extension:
-    # Those that take longest first, so that none is left over at the end.
-    cuda_sources = sorted(sources("csrc/*/cuda.cu"), key=amount_of_code, reverse=True)
+    cuda_sources = sources("csrc/*/cuda.cu")
     with_cuda = use_cuda(torch, cpp_extension, cuda_sources)
     optimise = ["-O0", "-g", "-DARSEG_DEBUG"] if debug else ["-O3", "-g0"]
     shown = " ".join(optimise)
@@ -181,10 +176,10 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
         "arseg_ext._C",
         [
             "csrc/registration.cpp",
-            *(cuda_sources if with_cuda else []),
             *sources("csrc/common/*.cpp"),
             *sources("csrc/cpu/*.cpp"),
             *sources("csrc/*/cpu.cpp"),
+            *(cuda_sources if with_cuda else []),
         ],
         depends=[*sources("csrc/*/*.h"), *sources("csrc/*/*.inc"), *sources("csrc/*/*.cuh")],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
