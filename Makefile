@@ -11,7 +11,8 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext test-packaging clean
+.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext \
+	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
 	@$(BIN)/arseg demo $(if $(VIDEO),"$(VIDEO)")
@@ -27,6 +28,12 @@ test: .venv/built  ## Python tests, then C++ tests
 
 test-floors: .venv/built  ## tests, and a build, with the oldest versions that pyproject.toml allows; as long as the tests
 	$(BIN)/python tests/package/floors.py
+
+test-matrix: wheel  ## the wheel in fresh environments, each a Python and a torch; CELLS=3.12, or --first, for a part
+	$(BIN)/python tools/matrix.py $(CELLS)
+
+test-arm: .venv/installed  ## the kernels compiled for 64-bit Arm and run under qemu-user; ARM=--torch: all operators
+	$(BIN)/python tools/arm.py $(ARM)
 
 sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour sanitizers
 	@$(call quietly,sanitized-configure,$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DARSEG_SANITIZE=ON -DARSEG_OPERATORS=OFF -DARSEG_MOTION=OFF)
