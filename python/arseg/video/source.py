@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -23,6 +24,9 @@ from .stream_choice import choose
 _TEXT_FORMATS = {"tty", "ansi"}
 # Containers whose index says exactly how many frames there are.
 _COUNTED_FORMATS = {"mov", "mp4"}
+
+# Titles and the like may be in any encoding; PyAV 19 takes all of them, and has no such argument.
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # Seconds without data after which a URL or a device counts as silent.
 TIMEOUT = 10.0
@@ -128,8 +132,8 @@ def open_source(
             ffmpeg_name(path, format=format),
             format=format,
             options=options or {},
-            metadata_errors="replace",
             timeout=timeout,
+            **_ANY_METADATA,
         )
     except (av.error.FFmpegError, OSError, UnicodeError) as error:
         failed: Exception = error
