@@ -37,6 +37,7 @@ def run(*command: object, **more: object) -> None:
 def tools(install: bool) -> None:
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
     if missing and install:
+        run("apt-get", "update", "-qq", stdout=subprocess.DEVNULL)
         run("apt-get", "install", "-y", "-qq", *missing, stdout=subprocess.DEVNULL)
     elif missing:
         raise SystemExit(f"{' and '.join(missing)} is not installed: apt-get install {' '.join(missing)}")

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "matrix"
 OLDEST, MIDDLE, NEWEST = "2.11.0", "2.13.0", "2.14.1"
 TORCHVISION = {OLDEST: "0.26.0", MIDDLE: "0.28.0", NEWEST: "0.29.1"}
-CELLS = [  # Python, torch; the first one is what --first runs
+CELLS = [  # Python, torch; the cheapest first
     ("3.11", MIDDLE + "+cpu"),
     ("3.10", OLDEST),
     ("3.11", OLDEST),
@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("cells", nargs="*", help="only these: 3.12, 2.11.0 or 3.12-2.11.0")
     parser.add_argument("--wheel", type=Path, help="the wheel to install; else the newest in dist/")
     parser.add_argument("--index", help="where torch is taken from, instead of PyPI")
-    parser.add_argument("--first", action="store_true", help="only the first cell of the table")
+    parser.add_argument("--first", action="store_true", help="only the first cell that can be installed")
     parser.add_argument("--keep", action="store_true", help="keep the environments in build/matrix")
     options = parser.parse_args()
     wheel = options.wheel.resolve() if options.wheel else newest_wheel()
@@ -175,9 +175,11 @@ def main() -> int:
         raise SystemExit(f"no cell is named {' or '.join(options.cells)}: {', '.join(map('-'.join, CELLS))}")
     BUILD.mkdir(parents=True, exist_ok=True)
     results = []
-    for cell in cells[:1] if options.first else cells:
+    for cell in cells:
         results.append(run_cell(*cell, wheel, options))
         print(f"{results[-1].outcome}: Python {cell[0]}, torch {cell[1]}", file=sys.stderr, flush=True)
+        if options.first and results[-1].outcome != "not here":
+            break
     print(f"\n{wheel.name}\n\n| Python | torch | outcome | s | |\n| --- | --- | --- | --- | --- |")
     for one in results:
         print(f"| {one.python} | {one.torch} | {one.outcome} | {one.seconds:.0f} | {one.details} |")
