@@ -34,6 +34,13 @@ def run(*command: object, **more: object) -> None:
     subprocess.run([str(word) for word in command], check=True, **more)  # type: ignore[call-overload]
 
 
+def quietly(*command: object) -> None:
+    """What it prints is shown where it fails."""
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}\n{command[0]} failed")
+
+
 def tools(install: bool) -> None:
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
     if missing and install:
@@ -49,8 +56,8 @@ def build(torch: Path | None) -> None:
     options = [f"-DARSEG_OPERATORS={'ON' if torch else 'OFF'}", *([f"-DARSEG_TORCH={torch}"] if torch else [])]
     toolchain = f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'tools' / 'aarch64.cmake'}"
     options += [toolchain, "-DARSEG_MOTION=OFF", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    run(cmake, "-S", ROOT, "-B", BUILD, "-G", "Ninja", *options, stdout=subprocess.DEVNULL)
-    run(cmake, "--build", BUILD, "--parallel", "2", stdout=subprocess.DEVNULL)
+    quietly(cmake, "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-UTORCH_CPU_LIBRARY", *options)
+    quietly(cmake, "--build", BUILD, "--parallel", "2")
     run(Path(cmake).with_name("ctest") if "/" in cmake else "ctest", "--test-dir", BUILD, "--output-on-failure")
 
 
