@@ -185,7 +185,7 @@ def test_a_missing_library_is_said(arseg, monkeypatch, root, weights):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     arguments = ["train", "hr", "--preset", "camvid-bise18", "--camvid", root, "--steps", 1, "--batch", 2, *SMALL]
     code, _, err = arseg(*arguments, "--tensorboard")
-    assert code == 2 and "--tensorboard needs TensorBoard" in err.splitlines()[-1]
+    assert code == 2 and "--tensorboard needs torch.utils.tensorboard" in err.splitlines()[-1]
 
 
 def test_tensorboard_gets_the_curves(arseg, root):

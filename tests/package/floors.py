@@ -40,15 +40,18 @@ TESTS = (
     "tests/video",
     "tests/cli",
 )
+EXTRAS = ("networks", "train")
 WITH_THEIR_OWN = ("pydantic",)
 """Packages that take exactly one version of another one, which is installed with them."""
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)\s*(?:>=\s*(?P<floor>[0-9.]+))?\s*(?:;\s*(?P<marker>.+))?$")
 
 
 def requirements(text: str) -> list[str]:
-    """All that pyproject.toml asks for to build and to run."""
+    """All that pyproject.toml asks for to build and to run, and of the extras what has a bound."""
     tables = tomllib.loads(text)
-    return [*tables["build-system"]["requires"], *tables["project"]["dependencies"]]
+    extras = tables["project"]["optional-dependencies"]
+    optional = [requirement for name in EXTRAS for requirement in extras[name] if ">=" in requirement]
+    return [*tables["build-system"]["requires"], *tables["project"]["dependencies"], *optional]
 
 
 def floors(asked: Iterable[str], python: tuple[int, int] = sys.version_info[:2]) -> dict[str, str]:

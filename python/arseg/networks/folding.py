@@ -7,11 +7,11 @@ from collections import Counter
 from itertools import pairwise
 from typing import TypeVar
 
-from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from arseg.errors import InputError
+from arseg.extras import loaded
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -29,11 +29,12 @@ def fold_batch_norm(module: Module) -> Module:
     statistics, or used in more than one place; its name is in the message.
     """
     folded = copy.deepcopy(module).eval()
+    with_activation = loaded("timm.layers", "BatchNormAct2d")
     uses = Counter(id(m) for _, m in folded.named_modules(remove_duplicate=False))
     for prefix, parent in list(folded.named_modules()):
         children = list(parent.named_children())
         for (before, conv), (after, norm) in pairwise(children):
-            if not isinstance(conv, nn.Conv2d) or type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
+            if not isinstance(conv, nn.Conv2d) or type(norm) not in (nn.BatchNorm2d, *with_activation):
                 continue
             name = f"{prefix}.{after}" if prefix else after
             if conv.out_channels != norm.num_features:
@@ -44,7 +45,7 @@ def fold_batch_norm(module: Module) -> Module:
                 raise InputError(f"{name}: used in more than one place, cannot be folded")
             setattr(parent, before, fuse_conv_bn_eval(conv, norm))
             # In eval mode timm's layer is the normalisation and then its activation (which may be an Identity).
-            setattr(parent, after, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
+            setattr(parent, after, norm.act if isinstance(norm, with_activation) else nn.Identity())
     left = [name for name, m in folded.named_modules() if isinstance(m, NORMS)]
     if left:
         raise InputError(f"{left[0]}: no convolution right before it to fold it into")

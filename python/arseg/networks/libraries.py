@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from arseg.errors import InputError
+from arseg.extras import needs
 from arseg.labels import LabelSet
 
 from .encoder_head import EncoderHead
@@ -26,7 +27,8 @@ def torchvision_network(name: str, *, pretrained: bool | None = None, **options:
 
     Raises `InputError` for a name that torchvision does not have, or an option that the builder does not.
     """
-    from torchvision.models import get_model_builder, get_model_weights, list_models, segmentation
+    with needs("networks", f"torchvision:{name}"):
+        from torchvision.models import get_model_builder, get_model_weights, list_models, segmentation
 
     check_known("model", "torchvision", name, list_models())
     builder = get_model_builder(name)

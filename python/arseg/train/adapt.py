@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from arseg.acceleration.network import AcceleratedNet
@@ -37,7 +36,7 @@ from .batches import Batch
 from .calibration import keyframe_agreement
 from .loop import train
 from .schedule import Schedule
-from .settings import AtLeast1, Positive, check, with_new_names
+from .settings import AtLeast1, Field, Positive, check, with_new_names
 
 Report = Callable[[str], None]
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from arseg.errors import InputError
+from arseg.extras import loaded
 
 
 def rank() -> int:
@@ -152,9 +153,15 @@ class _SharedBatchNorm2d(nn.BatchNorm2d):
         return _batch_norm(self, x)
 
 
-class _SharedBatchNormAct2d(BatchNormAct2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.drop(_batch_norm(self, x)))
+@cache
+def _shared_with_activation(of_timm: type[nn.Module]) -> type[nn.Module]:
+    """The same of timm's `BatchNormAct2d`."""
+
+    class SharedBatchNormAct2d(of_timm):  # type: ignore[valid-type, misc]
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.drop(_batch_norm(self, x)))
+
+    return SharedBatchNormAct2d
 
 
 def _share_of_mask(x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
@@ -177,7 +184,6 @@ class _SharedDropout2d(nn.Dropout2d):
 
 _SHARED: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: _SharedBatchNorm2d,
-    BatchNormAct2d: _SharedBatchNormAct2d,
     nn.Dropout: _SharedDropout,
     nn.Dropout2d: _SharedDropout2d,
 }
@@ -190,10 +196,11 @@ def shared_statistics(module: nn.Module) -> Iterator[None]:
     Their classes are exchanged in place, so that parameters, buffers and their names stay. Nothing is done where there
     is one process.
     """
-    changed = [m for m in module.modules() if type(m) in _SHARED] if world() > 1 else []
+    shared = {**_SHARED, **{kind: _shared_with_activation(kind) for kind in loaded("timm.layers", "BatchNormAct2d")}}
+    changed = [m for m in module.modules() if type(m) in shared] if world() > 1 else []
     before = [type(m) for m in changed]
     for m in changed:
-        m.__class__ = _SHARED[type(m)]  # type: ignore[assignment]
+        m.__class__ = shared[type(m)]  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from arseg.extras import needs
+
 
 class Events(Protocol):
     """Where the figures of a run go."""
@@ -22,12 +24,8 @@ class TensorBoardEvents:
     """
 
     def __init__(self, folder: Path, first: int = 0):
-        try:
+        with needs("tensorboard", "--tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                f"--tensorboard needs TensorBoard ({error}): pip install tensorboard, or leave the option out"
-            ) from error
         # What an earlier, stopped run wrote after its last state is taken back.
         self._writer: Any = SummaryWriter(folder, purge_step=first)
 

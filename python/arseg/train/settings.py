@@ -14,16 +14,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import to_json
-
 from arseg.errors import InputError
+from arseg.extras import needs
 from arseg.files import StrPath
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+with needs("train", "training"):
+    from pydantic import Field, TypeAdapter, ValidationError
+    from pydantic_core import to_json
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
 
 Settings = TypeVar("Settings")
 """A recipe: a dataclass of settings."""

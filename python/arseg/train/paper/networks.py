@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from arseg.errors import InputError
+from arseg.extras import needs
 from arseg.labels import NORMALIZATIONS
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.base import SplitNetwork
@@ -57,7 +58,8 @@ def load_backbone(encoder: nn.Module, source: str, depth: int) -> None:
     Raises `InputError` where the file is missing or its keys do not fit.
     """
     if source == "imagenet":
-        from torchvision.models import get_model_weights
+        with needs("networks", "backbone=imagenet"):
+            from torchvision.models import get_model_weights
 
         state = get_model_weights(f"resnet{depth}").IMAGENET1K_V1.get_state_dict(progress=False)  # type: ignore[attr-defined]
     else:

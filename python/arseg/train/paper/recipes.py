@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from arseg.train.settings import AtLeast1, Positive
+from arseg.train.settings import AtLeast1, Field, Positive
 
 CAMVID_SCALES = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
 CITYSCAPES_SCALES = (0.5, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0)
