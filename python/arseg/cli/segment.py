@@ -11,6 +11,7 @@ from arseg.errors import InputError
 from arseg.segment.modes import Mode
 
 from .options import Gop, Precision, SegmenterWeights, Stream, Timeout, Video, result_path
+from .startup import kept
 
 OwnNetwork = Annotated[
     str | None,
@@ -80,18 +81,23 @@ def segment(
     stream: Stream = None,
 ) -> None:
     """Segment a video; write an overlay video, label maps, or both."""
-    from arseg.segment.outputs import OUTPUTS
-    from arseg.segment.run import segment_file
-    from arseg.segment.segmenter import VideoSegmenter
-    from arseg.terminal import err_console
-
-    if output is None and labels is None:
+    with kept():
+        from arseg.segment.outputs import OUTPUTS
+        from arseg.segment.run import segment_file
+        from arseg.segment.segmenter import VideoSegmenter
+        from arseg.terminal import err_console
         from arseg.video.names import default_stem
 
-        output = Path(f"{default_stem(video)}-segmented.mp4")
-    network = _network(weights, model)
-    rows = _height(height)
-    segmenter = VideoSegmenter(network, gop=gop, height=rows, mode=mode, precision=precision, device=device)
+        if output is None and labels is None:
+            output = Path(f"{default_stem(video)}-segmented.mp4")
+        segmenter = VideoSegmenter(
+            _network(weights, model),
+            gop=gop,
+            height=_height(height),
+            mode=mode,
+            precision=precision,
+            device=device,
+        )
     outputs = []
     if output is not None:
         outputs.append(OUTPUTS["overlay"](output, opacity=opacity))
