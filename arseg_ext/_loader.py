@@ -85,12 +85,12 @@ def register(path: Path) -> None:
     """Register what lives in Python; LibraryError if the library lacks what it needs."""
     import torch
 
-    from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops, _vmap
+    from arseg_ext import _autocast, _autograd, _checks, _composite, _devices, _fake, _flops, _sharding, _vmap
 
     try:
         check_version(path, json.loads(torch.ops.arseg._build_config())["version"])
         _checks.load_sentences()
-        for module in (_devices, _composite, _fake, _autograd, _autocast, _flops, _vmap):
+        for module in (_devices, _composite, _fake, _autograd, _autocast, _flops, _vmap, _sharding):
             module.register()
     except (AttributeError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

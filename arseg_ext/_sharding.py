@@ -1,0 +1,104 @@
+"""DTensor: every operator runs on maps sharded over the batch, each process on its own images.
+
+The rules are registered when `torch.distributed.tensor` has been imported, by whomever: to import it takes longer than
+everything else that `import arseg_ext` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from arseg_ext import _vmap
+
+MODULE = "torch.distributed.tensor"
+
+
+def _rule(op: Any, *args: Any, **kwargs: Any) -> list[tuple[list[Any], list[Any]]]:
+    """Placements of results and arguments: all replicated, or maps sharded over the batch and weights replicated."""
+    from torch.distributed.tensor import Replicate, Shard
+
+    tensors = [isinstance(argument.type, torch.TensorType) for argument in op._schema.arguments]
+    names = [argument.name for argument in op._schema.arguments]
+    given = range(len(args))
+    results = len(op._schema.returns)
+    options: list[Any] = [None] * len(kwargs)  # no operator with a rule has a tensor among its keywords
+    whole = [Replicate() if tensors[i] else None for i in given]
+    images = [None if not tensors[i] else Replicate() if names[i] in _vmap.SHARED else Shard(0) for i in given]
+    return [([Replicate()] * results, whole + options), ([Shard(0)] * results, images + options)]
+
+
+def _register_rules() -> None:
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
+    from torch.distributed.tensor.experimental import register_sharding
+
+    schemas = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info
+    for name in _vmap.FOLDED:
+        op = getattr(torch.ops.arseg, name).default
+        register_sharding(op)(functools.partial(_rule, op))
+        # register_sharding takes integers alone for what a shape may depend on; here it is lists too.
+        arguments = op._schema.arguments
+        plain = [i for i, each in enumerate(arguments) if not isinstance(each.type, torch.TensorType)]
+        keywords = [each.name for each in arguments if each.kwarg_only]
+        schemas[op] = RuntimeSchemaInfo(min(plain, default=100), keywords or None, needs_pytree=True)
+
+
+def _register_or_warn() -> None:
+    """A torch whose private parts have moved must not fail to import its own module."""
+    try:
+        _register_rules()
+    except (ImportError, AttributeError, TypeError) as error:
+        warnings.warn(
+            f"arseg_ext: operators do not take DTensors with torch {torch.__version__}: {error}", stacklevel=2
+        )
+
+
+class _Loader(importlib.abc.Loader):
+    """The loader of the module, and the rules after it."""
+
+    def __init__(self, inner: importlib.abc.Loader) -> None:
+        self._inner = inner
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        if spec is not None:
+            spec.loader = self._inner
+        module.__loader__ = self._inner
+        self._inner.exec_module(module)
+        _register_or_warn()
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Steps aside once the module has been found."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != MODULE:
+            return None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def register() -> None:
+    if MODULE in sys.modules:
+        _register_or_warn()
+    elif torch.distributed.is_available():
+        sys.meta_path.insert(0, _Finder())
