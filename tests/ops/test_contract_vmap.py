@@ -110,3 +110,16 @@ def test_out_is_refused(sample):
     args = [several(arg, 0) for arg in sample.args]
     with pytest.raises(RuntimeError, match=r"^creff: out cannot be vmapped; call it without out"):
         torch.vmap(lambda *given: sample.overload(*given, **sample.kwargs))(*args)
+
+
+def test_gradients_of_each_sample():
+    maps = [randn(SIZE, 1, 2, 4, 5, seed=seed) for seed in range(3)]
+
+    def loss(*given):
+        return ops.local_attention(*given, window=3).square().sum()
+
+    got = torch.vmap(torch.func.grad(loss, argnums=(0, 1, 2)))(*maps)
+    leaves = [each.clone().requires_grad_() for each in maps]
+    sum(loss(*(leaf[i] for leaf in leaves)) for i in range(SIZE)).backward()
+    for a, leaf in zip(got, leaves, strict=True):
+        assert error(a, leaf.grad) < 1e-12
