@@ -1,7 +1,7 @@
 """`arseg_ext.compat.localattention` beside the operators, on the CPU: python benchmarks/compat_localattention.py
 
-The chain is what the original AR-Seg code runs, with its import line changed: similarities, softmax, weighting; as a whole
-step, with the warp, the upsampling and the three convolutions of torch before it. Float32, window 7, contiguous maps.
+The chain is what the original AR-Seg code runs, with its import line changed: similarities, softmax, weighting; as a
+whole step, with the warp, the upsampling and the three convolutions of torch before it. Float32, window 7, contiguous.
 Versions take turns; medians and quartiles. Results of both are compared first.
 """
 
