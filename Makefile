@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench gpu-check wheel wheel-ext \
+.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench figures gpu-check wheel wheel-ext \
 	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
@@ -68,6 +68,9 @@ format: .venv/installed
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"
+
+figures: .venv/built  ## draws the figures of docs/operators again; the same bytes where the libraries are the pinned ones
+	$(BIN)/python docs/figures/draw.py
 
 # With the Python and torch that are there; nothing is installed.
 gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks; at most 8 minutes (docs/cuda.md)
