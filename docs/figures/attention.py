@@ -29,7 +29,7 @@ def local_attention() -> Figure:
     cases = ((PLACES[0], "zero"), (PLACES[1], "zero"), (PLACES[1], "masked"))
     for ax, (place, outside) in zip(axes, cases, strict=True):
         weights = weights_of(query, key, place, outside)
-        ax.imshow(weights, cmap="Blues", vmin=0, vmax=0.16)
+        ax.imshow(weights.numpy(), cmap="Blues", vmin=0, vmax=0.16)
         grid(ax, HEIGHT, WIDTH, color="#d5d8dc")
         reach = WINDOW // 2
         window = [(place[0] + i // WINDOW - reach, place[1] + i % WINDOW - reach) for i in range(WINDOW**2)]

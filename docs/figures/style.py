@@ -43,7 +43,7 @@ def save(figure: Figure, name: str, folder: Path = FOLDER) -> Path:
 
 
 def picture(axes: Axes, image, title: str, **options) -> None:
-    axes.imshow(image, **options)
+    axes.imshow(image.numpy() if hasattr(image, "numpy") else image, **options)
     axes.set_title(title)
     bare(axes)
 
