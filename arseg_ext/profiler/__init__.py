@@ -1,0 +1,1 @@
+"""Measures the operators beside other ways to compute the same: `python -m arseg_ext.profiler --help`."""
