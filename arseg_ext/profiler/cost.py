@@ -24,6 +24,8 @@ CONVOLUTION = 2 * 9
 def flops(problem: Problem, direction: str = "forward") -> float:
     """Of one call. A backward counts what the gradients of `problem.wanted` need, logits again included."""
     _check(problem, direction)
+    if direction == "training":
+        return flops(problem, "forward") + flops(problem, "backward")
     batch, channels, height, width = problem.shape
     if problem.op == "resize_labels":
         return WARP * channels * math.prod(problem.result_shape)
@@ -78,6 +80,8 @@ def _backward(problem: Problem) -> float:
 def bytes_read(problem: Problem, direction: str = "forward") -> int:
     """Each input once; in a backward also the result's gradient, and attention's saved logsumexp."""
     _check(problem, direction)
+    if direction == "training":
+        return bytes_read(problem, "forward") + bytes_read(problem, "backward")
     if direction == "forward":
         return _bytes(problem, problem.operator.tensors)
     names = set(problem.operator.tensors)
@@ -90,6 +94,8 @@ def bytes_read(problem: Problem, direction: str = "forward") -> int:
 def bytes_written(problem: Problem, direction: str = "forward") -> int:
     """Each result once: in a backward the gradients of `problem.wanted`."""
     _check(problem, direction)
+    if direction == "training":
+        return bytes_written(problem, "forward") + bytes_written(problem, "backward")
     return _result_bytes(problem) if direction == "forward" else _bytes(problem, problem.wanted)
 
 
@@ -104,6 +110,6 @@ def _result_bytes(problem: Problem) -> int:
 
 def _check(problem: Problem, direction: str) -> None:
     if direction not in problems.DIRECTIONS:
-        raise ValueError(f"direction must be forward or backward, got {direction!r}")
-    if direction == "backward" and not problem.wanted:
+        raise ValueError(f"direction must be one of {', '.join(problems.DIRECTIONS)}, got {direction!r}")
+    if direction != "forward" and not problem.wanted:
         raise ValueError(f"{problem.name}: no argument wants a gradient, so that there is no backward")

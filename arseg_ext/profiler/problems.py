@@ -30,7 +30,8 @@ ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int16": 2,
 LAYOUTS = ("channels_last", "contiguous", "sliced", "transposed", "expanded")
 """How maps are stored. "sliced": a step in every dimension; "expanded": one image for the whole batch, stride 0."""
 
-DIRECTIONS = ("forward", "backward")
+DIRECTIONS = ("forward", "backward", "training")
+"""Of a call; "training" is forward and backward in one."""
 
 _PARAMETERS = ("query_weight", "query_bias", "key_weight", "key_bias", "value_weight", "value_bias")
 _CLASSIFIER = ("classifier_weight", "classifier_bias")
@@ -93,14 +94,15 @@ class Inputs:
     options: dict[str, Any]
 
     def to(self, dtype: str, device: str | None = None) -> Inputs:
-        """The same values without gradients, floating ones in `dtype`; layouts are kept."""
-        target = _torch_dtype(dtype)
+        """The same values without gradients, floating ones in `dtype`, a flow in float32 at least; layouts are kept."""
+        exact = "float64" if dtype == "float64" else "float32"
 
-        def moved(tensor: Tensor) -> Tensor:
+        def moved(name: str, tensor: Tensor) -> Tensor:
+            target = _torch_dtype(exact if name in ("flow", "motion") else dtype)
             tensor = tensor.detach()
             return tensor.to(device or tensor.device, target if tensor.is_floating_point() else tensor.dtype)
 
-        return Inputs({name: moved(each) for name, each in self.tensors.items()}, dict(self.options))
+        return Inputs({name: moved(name, each) for name, each in self.tensors.items()}, dict(self.options))
 
     def with_gradients(self, names: Sequence[str]) -> Inputs:
         """The same values as leaves; those of `names` require a gradient."""
