@@ -33,7 +33,9 @@ CVPR 2023.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -389,3 +391,7 @@ def resize_labels(logits: Tensor, size: Sequence[int], *, align_corners: bool = 
     _checks.is_flag("resize_labels", "align_corners", align_corners)
     _checks.resize_labels(logits, size)
     return torch.ops.arseg.resize_labels(logits, size, align_corners=align_corners)
+
+
+if os.environ.get("ARSEG_CAPTURE") or os.environ.get("ARSEG_NVTX"):  # see arseg_ext.profiler.hooks
+    import_module("arseg_ext.profiler.hooks").install()
