@@ -78,8 +78,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def forget_compiled() -> None:
     """Between problems: what was compiled is of no use to the next, and torch would stop at 8 shapes."""
-    torch.compiler.reset()
-    _compiled.cache_clear()
+    if _compiled.cache_info().currsize:
+        torch.compiler.reset()
+        _compiled.cache_clear()
 
 
 def _contiguous(arguments: dict[str, Tensor]) -> dict[str, Tensor]:

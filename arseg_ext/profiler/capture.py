@@ -8,6 +8,7 @@ torch.export, or captured into a CUDA graph, are not seen.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import warnings
 from dataclasses import dataclass
@@ -48,10 +49,15 @@ def install(folder: str | Path) -> None:
     seen: set[str] = set()
 
     def around(name: str, function: hooks.Function) -> hooks.Function:
+        defaults = {key: each.default for key, each in inspect.signature(function).parameters.items()}
+        options = {
+            key: defaults[key] for key in OPERATORS[name].options if defaults[key] is not inspect.Parameter.empty
+        }
+
         def call(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)  # first: what is refused is not worth keeping
             try:
-                _save(target, name, args, kwargs, seen)
+                _save(target, name, args, {**options, **kwargs}, seen)
             except Exception as error:  # measuring must not end the program that is measured
                 seen.add(name)
                 warnings.warn(f"ARSEG_CAPTURE: {name} was not saved ({error})", stacklevel=2)
@@ -64,9 +70,9 @@ def install(folder: str | Path) -> None:
 
 def _save(folder: Path, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], seen: set[str]) -> None:
     operator = OPERATORS[op]
-    given = {**dict(zip((*operator.tensors, *operator.options), args, strict=False)), **kwargs}
+    given = {**kwargs, **dict(zip((*operator.tensors, *operator.options), args, strict=False))}
     tensors = {name: given[name] for name in operator.tensors}
-    options = {name: _plain(given[name]) for name in operator.options if given.get(name) is not None}
+    options = {name: _plain(name, given[name]) for name in operator.options if given.get(name) is not None}
     plain = all(type(each) in (Tensor, torch.nn.Parameter) for each in tensors.values())
     if not plain or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
         return
@@ -96,7 +102,9 @@ def _save(folder: Path, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], 
     os.replace(partial, folder / name)
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    if name == "window" and isinstance(value, int):
+        value = (value, value)
     return [int(each) for each in value] if isinstance(value, (tuple, list, torch.Size)) else value
 
 
