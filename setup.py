@@ -6,8 +6,8 @@ Each library is called once it is built, in a process of its own, and the build 
 
 Environment: MAX_JOBS limits parallel compilers and NVCC_THREADS what each nvcc runs at a time, DEBUG=1 builds without
 optimisation, FORCE_CUDA=1 builds with CUDA or not at all, also where there is no GPU, FORCE_CUDA=0 builds without it,
-TORCH_CUDA_ARCH_LIST chooses GPU architectures, of all that nvcc knows, ARSEG_LIBDE265 names a source tree of libde265
-and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
+TORCH_CUDA_ARCH_LIST chooses GPU architectures, of all that nvcc knows, ARSEG_LINEINFO=1 keeps the source lines of
+kernels (-lineinfo, the same code; for ncu --import-source), ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def operators(torch, cpp_extension, debug: bool) -> Extension:
     cxx.append("-ffp-contract=fast")
     nvcc = ["-std=c++20", "-O0" if debug else "-O3", *(["-G", "-g"] if debug else []), *defines]
     nvcc += [f"--threads={nvcc_threads()}", *targets]
+    if flag("ARSEG_LINEINFO") and not debug:
+        nvcc.append("-lineinfo")
     nvcc.append("-Xcompiler=-fvisibility=hidden")
     # Of CUDA's runtime, which is linked in, nothing is seen either: torch has its own.
     link = [*surroundings.link_flags(optimise), *stripped(debug)]
