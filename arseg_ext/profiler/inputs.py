@@ -1,6 +1,7 @@
 """Inputs of a problem out of an .npz file: arrays named as the arguments of the operator; the rest is made.
 
-Besides arguments, `shape` may stand in the file: [N, C, H, W] of the first map, where that is not there itself.
+Besides arguments, sizes of maps that are not there themselves may stand in the file: `shape` [N, C, H, W] of the first,
+`low_size` [h, w] of the low-resolution one; and `classes`, of the classifier.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class InputsError(ValueError):
 
 
 Arrays = dict[str, Any]
+SIZES = ("shape", "low_size", "classes")
 
 
 def read_npz(path: str | Path) -> Arrays:
@@ -38,7 +40,7 @@ def read_npz(path: str | Path) -> Arrays:
     except Exception:
         raise InputsError(f"{path}: expected an .npz of numeric arrays, got something else") from None
     names = {name for operator in OPERATORS.values() for name in operator.tensors}
-    known = names | {name for operator in OPERATORS.values() for name in operator.options} | {"shape"}
+    known = names | {name for operator in OPERATORS.values() for name in operator.options} | set(SIZES)
     if unknown := sorted(set(arrays) - known):
         raise InputsError(f"{path}: {unknown[0]} is no argument of an operator; expected some of {_words(known)}")
     return {name: torch.from_numpy(each) if name in names else _plain(each) for name, each in arrays.items()}
@@ -77,7 +79,7 @@ def problem_from(arrays: Arrays, path: str | Path, template: Problem, shape_give
             f"{path}: expected {first} or shape [N, C, H, W] in it, or --shape; got {_words(set(arrays))}"
         )
     changes: dict[str, Any] = {"shape": tuple(int(each) for each in size)}
-    changes |= {name: arrays[name] for name in operator.options if name in arrays}
+    changes |= {name: arrays[name] for name in (*operator.options, *SIZES[1:]) if name in arrays}
     if isinstance(changes.get("window"), int):
         changes["window"] = (changes["window"],) * 2
     if "low_res" in tensors:

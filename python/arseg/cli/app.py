@@ -17,7 +17,21 @@ from arseg import __version__
 from arseg.errors import ArsegError
 from arseg.interruptions import exit_on_signals
 
-from . import adapt, convert, demo, encode, evaluate, flops, inspect, prepare, segment, street, train_ar, train_hr
+from . import (
+    adapt,
+    convert,
+    demo,
+    encode,
+    evaluate,
+    flops,
+    inspect,
+    prepare,
+    profile,
+    segment,
+    street,
+    train_ar,
+    train_hr,
+)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare.prepare,
@@ -29,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "inspect": inspect.inspect,
     "encode": encode.encode,
+    "profile": profile.profile,
     "street": street.street,
 }
 """By name, in the order of the help."""
