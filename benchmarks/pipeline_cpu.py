@@ -25,7 +25,6 @@ import av
 import numpy as np
 import torch
 import torch.nn.functional as F
-from compare_cpu import ALLOCATOR, DTYPES, facts
 from torch import Tensor
 
 from arseg.data.street import StreetScene
@@ -35,9 +34,11 @@ from arseg.networks.paper.pspnet import PSPNet
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 from arseg_ext.nn import CReFF
+from arseg_ext.profiler.results import ALLOCATOR, facts
 
 SIZE = (720, 960)
 GOP = 12
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 NETWORKS = {"PSPNet18": PSPNet, "BiSeNet18": BiSeNet}
 
 
@@ -130,7 +131,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(os.environ.get(key) != value for key, value in ALLOCATOR.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
-    report: dict[str, Any] = {"facts": facts(), "rows": {}}
+    report: dict[str, Any] = {"facts": facts(["cpu"]), "rows": {}}
     for name in arguments.network or NETWORKS:
         for kind, dtype in DTYPES.items():
             report["rows"][f"{name}-{kind}"] = row = measure(name, dtype, arguments.rounds)

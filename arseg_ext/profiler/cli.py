@@ -132,14 +132,14 @@ def measure_all(chosen: list[Case], arguments: argparse.Namespace, names: Sequen
     for device, timer in timers.items():
         dtypes = [case.problem.dtype for case in chosen if case.problem.device == device]
         ceilings[device] = found = measure.ceilings_of(timer, dtypes)
-        report["ceilings"][device] = {
-            "copy GB/s": float(f"{found.copy / 1e9:.4g}"),
-            "matmul GFLOP/s": {name: float(f"{value / 1e9:.4g}") for name, value in found.matmul.items()},
-        }
+        report["ceilings"][device] = measure.described(found)
     print("\n".join(table.ceilings_text(report)))
     print(table.header(), flush=True)
     for case in chosen:
-        row = measure.run(case, timers[case.problem.device], settings)
+        try:
+            row = measure.run(case, timers[case.problem.device], settings)
+        except RuntimeError as error:  # it does not fit the memory, say
+            row = measure.failed(case, error)
         measure.judge(row, ceilings[case.problem.device])
         report["rows"].append(row)
         print(table.row_text(row), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,20 +143,24 @@ def _allowed(case: Case, name: str, results: Results) -> float:
     return (TOLERANCE if own else BASELINE_TOLERANCE)[case.problem.dtype]
 
 
-def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
-    """The row: times of each version or why it has none, "wrong" where ours is."""
-    torch._functorch.config.donated_buffer = False  # backwards are timed again and again on one graph
+def _description(case: Case) -> dict[str, Any]:
     problem = case.problem
-    row: dict[str, Any] = {
+    return {
         "name": case.name,
         "op": problem.op,
         "direction": case.direction,
-        "problem": {key: value for key, value in dataclasses.asdict(problem).items() if value is not None},
+        "problem": problem.described(),
         "flops": problem.flops(case.direction),
         "bytes read": problem.bytes_read(case.direction),
         "bytes written": problem.bytes_written(case.direction),
         "versions": {},
     }
+
+
+def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
+    """The row: times of each version or why it has none, "wrong" where ours is."""
+    torch._functorch.config.donated_buffer = False  # backwards are timed again and again on one graph
+    problem, row = case.problem, _description(case)
     with timer.session():
         inputs = case.given or problem.inputs(timer.device, settings.seed)
         right = expected_of(case, inputs, settings.seed) if settings.check else None
@@ -181,18 +186,29 @@ def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
                 if name == "ours":
                     row["wrong"] = found["failure"]
         del right
-        for name, times in timing.measure(timer, ready, settings.seconds, settings.rounds).items():
-            low, middle, high = timing.quartiles(times)
-            row["versions"][name] |= {
-                "us": _us(middle),
-                "quartiles us": [_us(low), _us(high)],
-                "rounds": len(times),
-            }
+        measured = timing.measure(timer, ready, settings.seconds, settings.rounds)
+        for name, times in measured.items():
+            row["versions"][name] |= summary(times, measured.get("ours") if name != "ours" else None)
     del ready, inputs, available
     gc.collect()
     timer.release()
     baselines.forget_compiled()
     return row
+
+
+def summary(times: list[float], ours: list[float] | None = None) -> dict[str, Any]:
+    """Median and quartiles; and how many times as long as ours, the median of the ratios of the rounds."""
+    low, middle, high = timing.quartiles(times)
+    found: dict[str, Any] = {"us": _us(middle), "quartiles us": [_us(low), _us(high)], "rounds": len(times)}
+    if ours:
+        found["times ours"] = float(f"{statistics.median(a / b for a, b in zip(times, ours, strict=True)):.4g}")
+    return found
+
+
+def failed(case: Case, error: Exception) -> dict[str, Any]:
+    """The row of a case that could not be measured at all, such as one that does not fit the memory."""
+    row = _description(case)
+    return {**row, "versions": {"ours": {"failure": _sentence(error)}}, "wrong": _sentence(error)}
 
 
 class Wrong(Exception):
@@ -266,10 +282,9 @@ def kernels(call: Callable[[], Any], timer: timing.Timer) -> list[dict[str, Any]
 
 
 def judge(row: dict[str, Any], ceilings: Ceilings) -> None:
-    """Adds speeds, shares of the ceilings, and how many times as long as ours each version takes."""
+    """Adds the speed of each version, and its shares of the ceilings."""
     moved = row["bytes read"] + row["bytes written"]
     peak = ceilings.matmul.get(row["problem"]["dtype"])
-    ours = row["versions"].get("ours", {}).get("us")
     for name, version in row["versions"].items():
         if "us" not in version:
             continue
@@ -279,8 +294,6 @@ def judge(row: dict[str, Any], ceilings: Ceilings) -> None:
             found["GFLOP/s"] = row["flops"] / seconds / 1e9
             if peak:
                 found["share of matmul"] = row["flops"] / seconds / peak
-        if ours and name != "ours":
-            found["times ours"] = version["us"] / ours
         version |= {key: float(f"{value:.4g}") for key, value in found.items()}
 
 
@@ -290,6 +303,12 @@ def ceilings_of(timer: timing.Timer, dtypes: Sequence[str]) -> Ceilings:
     found = Ceilings(timing.copy_speed(timer), matmul)
     timer.release()
     return found
+
+
+def described(ceilings: Ceilings) -> dict[str, Any]:
+    """As a report has them."""
+    matmul = {name: float(f"{value / 1e9:.4g}") for name, value in ceilings.matmul.items()}
+    return {"copy GB/s": float(f"{ceilings.copy / 1e9:.4g}"), "matmul GFLOP/s": matmul}
 
 
 def _us(seconds: float) -> float:

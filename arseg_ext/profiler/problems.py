@@ -182,6 +182,12 @@ class Problem:
                 words.append(f"{each.name}={_short(value)}")
         return " ".join(words)
 
+    def described(self) -> dict[str, Any]:
+        """Fields that are not the default, and `op`, `shape`, `dtype`, for JSON: `Problem(**described)` is this one."""
+        always = ("op", "shape", "dtype")
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, default) in values.items() if name in always or value != default}
+
     def _shapes_depend_on(self, name: str) -> bool:
         of = {"motion": FUSIONS, "low_size": FUSIONS, "classes": FUSIONS[1:], "value_channels": ("local_attention",)}
         return self.op in of.get(name, ())

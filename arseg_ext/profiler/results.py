@@ -7,7 +7,8 @@
                                      "GFLOP/s", "share of copy", "share of matmul", "difference", "timed by"},
                             "flex": {"failure": "why there is no time"}}}]}
 
-Times are in microseconds, "us" is the median; "times ours" is how many times as long as ours a version takes.
+Times are in microseconds, "us" is the median; "times ours" is how many times as long as ours a version takes, the
+median of the ratios of the rounds. A row whose "ours" is wrong or could not be measured says so in "wrong".
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,9 @@ def write(path: str | Path, report: Report) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=1, allow_nan=False)
+    text = re.sub(r"\[\s+([^][{}\"]*?)\s+\]", lambda found: "[" + " ".join(found[1].split()) + "]", text)  # [1, 2]
+    partial.write_text(text + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -87,6 +91,15 @@ def processor() -> str:
             if line.startswith(("model name", "Hardware")):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def put(report: Report, row: dict[str, Any]) -> None:
+    """Add a row, in the place of one of the same name if there is one."""
+    for i, other in enumerate(report["rows"]):
+        if other["name"] == row["name"]:
+            report["rows"][i] = row
+            return
+    report["rows"].append(row)
 
 
 def times(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
