@@ -95,6 +95,7 @@ def main() -> None:
         results.put(report, row)
         if arguments.out:
             results.write(arguments.out, report)
+        measure.clean(timer)
 
 
 if __name__ == "__main__":

@@ -6,44 +6,51 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from arseg_ext.profiler.problems import DTYPES as SHORT
+from arseg_ext.profiler.results import times
+
 Report = dict[str, Any]
 DTYPES = ("fp32", "fp16", "bf16")
 # In a cell: our time, the larger share of a ceiling, and how many times longer each of these takes.
 OTHERS = ("eager", "chain", "localAttention", "compiled", "flex")
 
 
-def rows_of(report: Report) -> dict[str, dict[str, Any]]:
-    return report.get("phases", {}).get("benchmarks", {}).get("rows", {})
+def call_of(row: dict[str, Any]) -> str:
+    """What is called on which map: the line of the table."""
+    direction = "" if row["direction"] == "forward" else f" {row['direction']}"
+    return f"{row['op']}{direction} {'x'.join(str(each) for each in row['problem']['shape'][1:])}"
 
 
-def version(report: Report, row: str, name: str = "ours") -> dict[str, Any]:
-    """A version's figures; those of the first pass where there are two."""
-    for found in rows_of(report).get(row, {}).values():
-        if "us" in found.get("versions", {}).get(name, {}):
-            return found["versions"][name]
-    return {}
+def rows_of(report: Report) -> dict[tuple[str, str], dict[str, Any]]:
+    """By call and dtype."""
+    rows = report.get("phases", {}).get("benchmarks", {}).get("rows", [])
+    return {(call_of(row), SHORT[row["problem"]["dtype"]]): row for row in rows}
 
 
-def cell(report: Report, row: str) -> str:
-    passes = rows_of(report).get(row)
-    if not passes:
+def version(report: Report, call: str, dtype: str, name: str = "ours") -> dict[str, Any]:
+    """A version's figures, none where it was not timed."""
+    row = rows_of(report).get((call, dtype))
+    return times(row).get(name, {}) if row else {}
+
+
+def cell(report: Report, call: str, dtype: str) -> str:
+    if (call, dtype) not in rows_of(report):
         return "not reached"
-    ours = version(report, row)
+    ours = version(report, call, dtype)
     if not ours:
         return "FAILED"
     share = max(ours.get("share of copy", 0), ours.get("share of matmul", 0))
-    ratios = [version(report, row, name).get("times ours") for name in OTHERS]
+    ratios = [version(report, call, dtype, name).get("times ours") for name in OTHERS]
     others = " ".join(f"{ratio:.3g}" if ratio else "-" for ratio in ratios)
     return f"{ours['us']:.4g} {100 * share:.0f}% {others}"
 
 
 def table(report: Report) -> list[str]:
-    names = list(rows_of(report))
-    calls = list(dict.fromkeys(name.rsplit(" ", 1)[0] for name in names))
+    calls = sorted({call for call, _ in rows_of(report)})
     if not calls:
         return []
     lines = [f"us, share of the nearer ceiling, times ours: {' '.join(OTHERS)}"]
-    grid = [["", *DTYPES], *([call, *(cell(report, f"{call} {dtype}") for dtype in DTYPES)] for call in sorted(calls))]
+    grid = [["", *DTYPES], *([call, *(cell(report, call, dtype) for dtype in DTYPES)] for call in calls)]
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
     return lines + [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in grid]
 
@@ -58,22 +65,23 @@ class Target:
     value: Callable[[Report], float | None]
 
 
-def time_of(row: str) -> Callable[[Report], float | None]:
-    return lambda report: version(report, row).get("us")
+def time_of(call: str, dtype: str = "bf16") -> Callable[[Report], float | None]:
+    return lambda report: version(report, call, dtype).get("us")
 
 
 def slower(report: Report) -> float | None:
-    forward, backward = (version(report, f"attention{kind} 64x720x960 bf16").get("us") for kind in ("", " backward"))
+    forward, backward = (time_of(f"local_attention{kind} {BIG}")(report) for kind in ("", " backward"))
     return backward / forward if forward and backward else None
 
 
+BIG = "64x720x960"
 TARGETS = (
-    Target("fusion, features out, half, us", 190, True, time_of("creff 64x720x960 bf16")),
-    Target("fusion, labels out, half, us", 150, True, time_of("labels 64x720x960 bf16")),
-    Target("attention forward, half, us", 60, True, time_of("attention 64x720x960 bf16")),
+    Target("fusion, features out, half, us", 190, True, time_of(f"creff {BIG}")),
+    Target("fusion, labels out, half, us", 150, True, time_of(f"creff_labels {BIG}")),
+    Target("attention forward, half, us", 60, True, time_of(f"local_attention {BIG}")),
     Target("attention backward / forward, half", 3.5, True, slower),
-    Target("mv_warp, share of copy", 0.8, False, lambda r: version(r, "warp 64x720x960 bf16").get("share of copy")),
-    Target("chain / fusion, half", 15, False, lambda r: version(r, "creff 64x720x960 bf16", "chain").get("times ours")),
+    Target("mv_warp, share of copy", 0.8, False, lambda r: version(r, f"mv_warp {BIG}", "bf16").get("share of copy")),
+    Target("chain / fusion, half", 15, False, lambda r: version(r, f"creff {BIG}", "bf16", "chain").get("times ours")),
 )
 
 
@@ -90,9 +98,8 @@ def targets(report: Report) -> Iterator[dict[str, Any]]:
 def summary(report: Report) -> list[str]:
     device = report["device"]
     lines = ["", f"{device['name']}, torch {device['torch']}, {report.get('seconds', 0):.0f} s", *table(report)]
-    ceilings = report.get("phases", {}).get("benchmarks", {}).get("ceilings")
-    if ceilings:
-        matmul = ", ".join(f"{name} {value:g}" for name, value in ceilings["matmul TFLOP/s"].items())
+    for ceilings in report.get("phases", {}).get("benchmarks", {}).get("ceilings", {}).values():
+        matmul = ", ".join(f"{SHORT[name]} {value / 1e3:g}" for name, value in ceilings["matmul GFLOP/s"].items())
         lines.append(f"ceilings: copy {ceilings['copy GB/s']:g} GB/s; matmul TFLOP/s {matmul}")
         words = {None: "not measured", True: "met", False: "missed"}
         for found in targets(report):

@@ -43,6 +43,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+class DeviceError(RuntimeError):
+    """An error on a CUDA device, after which this process cannot use it."""
+
+
 def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="python -m arseg_ext.profiler",
@@ -145,6 +149,11 @@ def measure_all(chosen: list[Case], arguments: argparse.Namespace, names: Sequen
         print(table.row_text(row), flush=True)
         if arguments.json:
             results.write(arguments.json, report)
+        try:
+            measure.clean(timers[case.problem.device])
+        except RuntimeError as error:
+            told = str(error).strip().splitlines()[0]
+            raise DeviceError(f"{case.name} broke the device, and the rows after it were not run ({told})") from None
     return report
 
 
@@ -204,6 +213,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         return run(sys.argv[1:] if argv is None else argv)
-    except (UsageError, InputsError, CaptureError, results.ResultsError, ImportError, OSError) as error:
+    except (UsageError, InputsError, CaptureError, results.ResultsError, DeviceError, ImportError, OSError) as error:
         print(f"profiler: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

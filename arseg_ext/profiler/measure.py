@@ -189,11 +189,14 @@ def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
         measured = timing.measure(timer, ready, settings.seconds, settings.rounds)
         for name, times in measured.items():
             row["versions"][name] |= summary(times, measured.get("ours") if name != "ours" else None)
-    del ready, inputs, available
-    gc.collect()
-    timer.release()
-    baselines.forget_compiled()
     return row
+
+
+def clean(timer: timing.Timer) -> None:
+    """Between rows: gives memory back, and forgets what was compiled. RuntimeError: the device is broken."""
+    gc.collect()
+    baselines.forget_compiled()
+    timer.release()
 
 
 def summary(times: list[float], ours: list[float] | None = None) -> dict[str, Any]:

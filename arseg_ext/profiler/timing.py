@@ -217,14 +217,15 @@ def _best(timer: Timer, call: Call, count: int = 10) -> float:
 
 
 def copy_speed(timer: Timer, megabytes: int | None = None) -> float:
-    """Bytes a second, read and written, by a kernel: a memcpy of a graph is not the fastest copy of a device."""
+    """Bytes a second, read and written, of the faster of a copy and a kernel: which one it is differs by device."""
     if megabytes is None:
         megabytes = 256
         if timer.device.type == "cuda":
             megabytes = min(4096, torch.cuda.get_device_properties(timer.device).total_memory >> 23)
     source = torch.empty(megabytes << 18, device=timer.device).normal_()
     target = torch.empty_like(source)
-    return 2 * source.nbytes / _best(timer, lambda: torch.neg(source, out=target))
+    fastest = min(_best(timer, lambda: torch.neg(source, out=target)), _best(timer, lambda: target.copy_(source)))
+    return 2 * source.nbytes / fastest
 
 
 def matmul_speed(timer: Timer, dtype: torch.dtype, side: int | None = None) -> float:

@@ -1,4 +1,4 @@
-"""The GPU benchmarks on the CPU at tiny sizes: rows, checks, time limit, figures, the table, and the whole command."""
+"""The GPU benchmarks on the CPU at tiny sizes: rows, checks, time limit, the table, and the whole command."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ import json
 import os
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 
 import gpu_bench
 import gpu_check
-import gpu_models
 import gpu_table
-import gpu_timing
-import gpu_versions
 import pytest
 import torch
-from gpu_bench import Bench, Row
-from gpu_models import Ceilings, Shape
-from gpu_versions import Inputs
-from torch.utils.flop_counter import FlopCounterMode
+from gpu_bench import Bench, case_of
+
+from arseg_ext.profiler import baselines, measure, plain, timing
+from arseg_ext.profiler.measure import Case, Ceilings
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = Shape(8, 14, 18)
-CEILINGS = Ceilings(1e12, {"fp32": 1e13, "fp16": 1e14, "bf16": 1e14})
+SMALL = (8, 14, 18)
+CEILINGS = Ceilings(1e12, {"float32": 1e13, "float16": 1e14, "bfloat16": 1e14})
 
 
-class FakeTimer(gpu_timing.CpuTimer):
+class FakeTimer(timing.CpuTimer):
     """Calls nothing again; the time of the first version is 10 us, that of the next 20 us, and so on."""
 
     def prepare(self, call):
@@ -36,6 +32,12 @@ class FakeTimer(gpu_timing.CpuTimer):
 
     def rounds(self, calls, count):
         return {name: [(i + 1) * 1e-5 * (1 + 0.01 * (k % 3)) for k in range(count)] for i, name in enumerate(calls)}
+
+    def host_times(self, call, count=30):
+        return [1e-6]
+
+    def peak_memory(self, call):
+        return None
 
 
 @pytest.fixture
@@ -47,112 +49,116 @@ def bench(tmp_path) -> Bench:
 def no_compiler(monkeypatch):
     """torch.compile takes seconds a function, and it is not what is tested."""
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
-    gpu_versions.compiled.cache_clear()
     yield
-    gpu_versions.compiled.cache_clear()
+    baselines.forget_compiled()
+
+
+def row(op: str, direction: str = "forward", dtype: str = "float32") -> Case:
+    return case_of(op, direction, SMALL, dtype, "cpu")
+
+
+def written_in(folder: Path, name: str = "bench.json") -> dict:
+    report = json.loads((folder / name).read_text())
+    return {**report, "rows": {row["name"]: row for row in report["rows"]}}
 
 
 def test_every_row(bench, tmp_path):
-    rows = [Row(op, SMALL, dtype) for op in gpu_bench.OPS for dtype in gpu_timing.DTYPES]
-    bench.run(rows)
-    written = json.loads((tmp_path / "bench.json").read_text())
+    dtypes = (gpu_bench.DTYPES * 3)[: len(gpu_bench.CALLS)]
+    wanted = [row(*call, dtype) for call, dtype in zip(gpu_bench.CALLS, dtypes, strict=True)]
+    bench.run(wanted)
+    written = written_in(tmp_path)
     assert "failure" not in written and written["not reached"] == []
-    assert set(written["rows"]) == {row.name for row in rows}
-    for row in rows:
-        quick = written["rows"][row.name]["quick"]["versions"]
-        assert list(quick) == ["ours", "eager", "chain"], row.name
-        assert quick["ours"]["us"] == pytest.approx(10.1, rel=0.01) and quick["eager"]["times ours"] == 2
-        assert quick["ours"]["rounds"] >= gpu_timing.LEAST_ROUNDS and len(quick["ours"]["iqr us"]) == 2
-        if row.op != "labels":
-            compiled = written["rows"][row.name]["compiled"]["versions"]
-            assert compiled["compiled"]["times ours"] == 2
-            assert ("flex" in compiled) == (row.forward_op == "attention")
-    lines = gpu_table.table({"phases": {"benchmarks": written}})
-    assert len(lines) == 2 + len(gpu_bench.OPS) and all("FAILED" not in line for line in lines)
+    assert set(written["rows"]) == {case.name for case in wanted}
+    for case in wanted:
+        found = written["rows"][case.name]
+        versions, labels = found["versions"], case.problem.op == "creff_labels"
+        assert list(versions)[:3] == ["ours", "eager", "chain"], case.name
+        assert versions["ours"]["us"] == pytest.approx(10.1, rel=0.01) and versions["eager"]["times ours"] == 2
+        assert versions["ours"]["rounds"] >= timing.LEAST_ROUNDS and versions["ours"]["host us"] == 1
+        assert found["passes"] == (["quick"] if labels else ["quick", "compiled"])
+        assert labels or versions["compiled"]["times ours"] == 2
+        assert ("flex" in versions) == (case.problem.op == "local_attention")
+    lines = gpu_table.table({"phases": {"benchmarks": json.loads((tmp_path / "bench.json").read_text())}})
+    assert len(lines) == 2 + len(gpu_bench.CALLS) and all("FAILED" not in line for line in lines)
 
 
 def test_a_wrong_result_of_ours_is_a_failure(bench, monkeypatch, tmp_path):
-    makers = gpu_versions.warps
+    good = baselines.ours
 
-    def wrong(x):
-        found = makers(x)
-        good = found["ours"]()
-        found["ours"] = lambda: dataclasses.replace(good, function=lambda *given: 1.5 * good.function(*given))
-        return found
+    def wrong(problem, inputs):
+        version = good(problem, inputs)
+        factor = 1.5 if problem.op == "mv_warp" else 1.0
+        return dataclasses.replace(version, function=lambda *given: factor * version.function(*given))
 
-    monkeypatch.setitem(gpu_versions.MAKERS, "warp", wrong)
-    bench.run([Row("warp", SMALL, "fp32"), Row("attention", SMALL, "fp32")])
-    written = json.loads((tmp_path / "bench.json").read_text())
-    assert "warp 8x14x18 fp32" in written["failure"] and "off by" in written["failure"]
-    assert "us" not in written["rows"]["warp 8x14x18 fp32"]["quick"]["versions"]["ours"]
-    assert "times ours" not in written["rows"]["warp 8x14x18 fp32"]["quick"]["versions"]["eager"]
-    assert "us" in written["rows"]["attention 8x14x18 fp32"]["quick"]["versions"]["ours"]
-    assert "FAILED" in gpu_table.cell({"phases": {"benchmarks": written}}, "warp 8x14x18 fp32")
+    monkeypatch.setattr(baselines, "ours", wrong)
+    bench.run([row("mv_warp"), row("local_attention")])
+    written = written_in(tmp_path)
+    warp = written["rows"][row("mv_warp").name]["versions"]
+    assert row("mv_warp").name in written["failure"] and "off by" in written["failure"]
+    assert "us" not in warp["ours"] and "times ours" not in warp["eager"]
+    assert "us" in written["rows"][row("local_attention").name]["versions"]["ours"]
+    report = {"phases": {"benchmarks": json.loads((tmp_path / "bench.json").read_text())}}
+    assert "FAILED" in gpu_table.cell(report, "mv_warp 8x14x18", "fp32")
 
 
 def test_a_baseline_that_breaks_costs_the_others_nothing(bench, monkeypatch, tmp_path):
     def breaks(*arguments):
-        raise RuntimeError("out of resources\nand more")
+        raise RuntimeError("out of resources")
 
     def nan(query, key, value):
         return query * float("nan")
 
-    monkeypatch.setattr(gpu_versions, "chain_attention", breaks)
-    bench.run([Row("attention", SMALL, "bf16")])
-    quick = json.loads((tmp_path / "bench.json").read_text())["rows"]["attention 8x14x18 bf16"]["quick"]["versions"]
-    assert quick["chain"] == {"failure": "RuntimeError: out of resources"} and "us" in quick["ours"]
-    monkeypatch.setattr(gpu_versions, "chain_attention", nan)
-    Bench(FakeTimer(), tmp_path / "other.json", 60, CEILINGS).run([Row("attention", SMALL, "bf16")])
-    report = json.loads((tmp_path / "other.json").read_text())
-    chain = report["rows"]["attention 8x14x18 bf16"]["quick"]["versions"]["chain"]
-    assert "off by inf" in chain["failure"] and "failure" not in report
+    case = row("local_attention", dtype="bfloat16")
+    monkeypatch.setattr(plain, "chain_attention", lambda *options: breaks)
+    bench.run([case])
+    versions = written_in(tmp_path)["rows"][case.name]["versions"]
+    assert versions["chain"] == {"failure": "RuntimeError: out of resources"} and "us" in versions["ours"]
+    monkeypatch.setattr(plain, "chain_attention", lambda *options: nan)
+    Bench(FakeTimer(), tmp_path / "other.json", 60, CEILINGS).run([case])
+    written = written_in(tmp_path, "other.json")
+    assert "off by inf" in written["rows"][case.name]["versions"]["chain"]["failure"] and "failure" not in written
 
 
 def test_what_the_time_does_not_suffice_for_is_named(tmp_path):
-    bench = Bench(FakeTimer(), tmp_path / "bench.json", 0, CEILINGS)
-    bench.run([Row("warp", SMALL, "fp32")])
-    written = json.loads((tmp_path / "bench.json").read_text())
-    assert written["not reached"] == ["warp 8x14x18 fp32, quick", "warp 8x14x18 fp32, compiled"]
+    name = row("mv_warp").name
+    Bench(FakeTimer(), tmp_path / "bench.json", 0, CEILINGS).run([row("mv_warp")])
+    written = written_in(tmp_path)
+    assert written["not reached"] == [f"{name}, quick", f"{name}, compiled"]
     assert "not reached in time" in written["summary"] and "failure" not in written
     # A row is not begun either that would not be ready in time, by what the one before took.
-    bench = Bench(FakeTimer(), tmp_path / "bench.json", gpu_bench.FIRST_GUESS["compiled"] - 1, CEILINGS)
-    bench.run([Row("warp", SMALL, "fp32")])
-    assert json.loads((tmp_path / "bench.json").read_text())["not reached"] == ["warp 8x14x18 fp32, compiled"]
+    Bench(FakeTimer(), tmp_path / "bench.json", gpu_bench.FIRST_GUESS["compiled"] - 1).run([row("mv_warp")])
+    assert written_in(tmp_path)["not reached"] == [f"{name}, compiled"]
+
+
+class Breaking(FakeTimer):
+    def release(self):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
 
 
 def test_a_row_that_breaks_the_device_is_told_and_another_process_goes_on(tmp_path):
-    class Breaking(FakeTimer):
-        def release(self):
-            raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
-
-    rows = [Row("warp", SMALL, "fp32"), Row("warp", SMALL, "bf16")]
-    bench = Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS)
+    wanted = [row("mv_warp"), row("mv_warp", dtype="bfloat16")]
+    names = [case.name for case in wanted]
     with pytest.raises(gpu_bench.DeviceBroken):
-        bench.run(rows)
+        Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS).run(wanted)
     told = "CUDA error: an illegal memory access was encountered"
-    written = json.loads((tmp_path / "bench.json").read_text())
-    assert list(written["rows"]) == [rows[0].name] and written["rows"][rows[0].name]["quick"]["failure"] == told
+    written = written_in(tmp_path)
+    assert list(written["rows"]) == names[:1] and written["rows"][names[0]]["wrong"] == told
     # The next process runs ours of that row alone, and goes on.
-    Bench(FakeTimer(), tmp_path / "bench.json", 60).run(rows)
-    written = json.loads((tmp_path / "bench.json").read_text())
-    again = written["rows"][rows[0].name]["quick"]
-    assert (
-        again["broke the device"] == told and list(again["versions"]) == ["ours"] and "us" in again["versions"]["ours"]
-    )
-    assert "failure" not in written and "us" in written["rows"][rows[1].name]["quick"]["versions"]["eager"]
-    assert "compiled" in written["rows"][rows[0].name]
+    Bench(FakeTimer(), tmp_path / "bench.json", 60).run(wanted)
+    written = written_in(tmp_path)
+    again = written["rows"][names[0]]
+    assert again["broke the device"] == {"quick": told} and again["repeated"] == ["quick"]
+    assert "us" in again["versions"]["ours"] and again["passes"] == ["quick", "compiled"]
+    assert "failure" not in written and "us" in written["rows"][names[1]]["versions"]["eager"]
 
 
 def test_ours_breaking_the_device_by_itself_is_a_failure(tmp_path):
-    class Breaking(FakeTimer):
-        def release(self):
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
     for _ in range(2):
         with pytest.raises(gpu_bench.DeviceBroken):
-            Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS).run([Row("warp", SMALL, "fp32")])
-    written = json.loads((tmp_path / "bench.json").read_text())
-    assert "illegal memory access" in written["failure"]
+            Bench(Breaking(), tmp_path / "bench.json", 60, CEILINGS).run([row("mv_warp")])
+    assert "illegal memory access" in written_in(tmp_path)["failure"]
+    Bench(FakeTimer(), tmp_path / "bench.json", 60).run([row("mv_warp")], passes=("quick",))
+    assert "illegal memory access" in written_in(tmp_path)["failure"]  # not tried a third time
 
 
 def test_the_program_is_started_again_while_rows_break_the_device(tmp_path, monkeypatch):
@@ -169,107 +175,41 @@ def test_the_program_is_started_again_while_rows_break_the_device(tmp_path, monk
 
 
 def test_a_row_that_does_not_fit_is_a_failure_and_the_next_runs(bench, monkeypatch, tmp_path):
-    def refuse(op, x):
-        raise torch.OutOfMemoryError("CUDA out of memory") if op == "warp" else AssertionError
+    expected = measure.expected_of
 
-    monkeypatch.setattr(gpu_versions, "expected", refuse)
-    bench.run([Row("warp", SMALL, "fp32")])
-    assert "out of memory" in json.loads((tmp_path / "bench.json").read_text())["failure"]
+    def refuse(case, *rest):
+        if case.problem.op == "mv_warp":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return expected(case, *rest)
+
+    monkeypatch.setattr(measure, "expected_of", refuse)
+    bench.run([row("mv_warp"), row("local_attention")])
+    written = written_in(tmp_path)
+    assert "out of memory" in written["failure"]
+    assert "us" in written["rows"][row("local_attention").name]["versions"]["ours"]
 
 
 def test_compiling_ahead_calls_what_the_compiled_pass_times(monkeypatch, capsys):
-    called = []
-
-    def compile(function, **options):
-        return lambda *arguments: called.append(function.__name__) or function(*arguments)
-
-    monkeypatch.setattr(torch, "compile", compile)
-    rows = [Row(op, SMALL, "fp32") for op in ("warp backward", "labels", "creff")]
-    gpu_bench.compile_ahead(gpu_bench.compiled_rows(rows), "cpu")
-    assert called == ["creff", "warp"]  # backwards last, and labels not at all
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(function) or function)
+    wanted = [row("mv_warp", "backward"), row("creff_labels"), row("creff")]
+    gpu_bench.compile_ahead(gpu_bench.compiled_rows(wanted))
+    assert len(compiled) == 2  # backwards last, and labels not at all
     assert capsys.readouterr().out.splitlines() == [
         "compiled creff 8x14x18 fp32",
-        "compiled warp backward 8x14x18 fp32",
+        "compiled mv_warp 8x14x18 fp32 backward",
     ]
 
 
-def test_a_captured_call_keeps_what_it_reads():
-    class Graph:
-        def replay(self):
-            replayed.append(True)
-
-    class Arguments:
-        pass
-
-    replayed, arguments = [], Arguments()
-    alive = weakref.ref(arguments)
-    replay = gpu_timing.Replay(Graph(), lambda kept=arguments: kept, "result")
-    del arguments
-    assert replay() == "result" and replayed == [True] and alive() is not None
-
-
-def test_the_clock_measures_versions_in_turn():
-    order = []
-    timer = gpu_timing.CpuTimer()
-    times = gpu_timing.measure(timer, {name: lambda name=name: order.append(name) for name in "ab"}, 0.0)
-    assert order == ["a", "b"] * (2 + gpu_timing.LEAST_ROUNDS)
-    assert all(len(each) == gpu_timing.LEAST_ROUNDS for each in times.values())
-    assert gpu_timing.summary([1e-6, 2e-6, 3e-6, 4e-6, 5e-6]) == {"us": 3.0, "iqr us": [1.5, 4.5], "rounds": 5}
-
-
-def test_ceilings():
-    found = gpu_timing.ceilings(gpu_timing.CpuTimer(), megabytes=1, side=32)
-    assert found.copy > 0 and set(found.matmul) == set(gpu_timing.DTYPES)
-
-
-def test_operations_are_those_that_torch_counts():
-    x = Inputs(SMALL, torch.float32, "cpu")
-    for op in ("attention", "creff"):
-        version = gpu_versions.MAKERS[op](x)["ours"]()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            version.function(*version.arguments)
-        bilinear = (gpu_models.WARP + gpu_models.RESIZE) * SMALL.elements if op == "creff" else 0
-        assert gpu_models.operations(op, SMALL) == pytest.approx(counter.get_total_flops() + bilinear)
-    call = gpu_bench.call_of(Row("attention backward", SMALL, "fp32"), x, gpu_versions.MAKERS["attention"](x)["ours"]())
-    with FlopCounterMode(display=False) as counter:
-        call()
-    assert gpu_models.operations("attention backward", SMALL) == counter.get_total_flops()
-
-
-def test_bytes_are_those_of_the_maps():
-    x = Inputs(SMALL, torch.float16, "cpu")
-    size = {
-        name: getattr(x, name).nbytes for name in ("reference", "query", "key", "value", "grad", "low_res", "motion")
-    }
-    out, logsumexp = size["query"], 4 * SMALL.pixels
-    expected = {
-        "warp": size["reference"] + out + size["motion"],
-        "warp backward": size["grad"] + out + size["motion"],
-        "attention": size["query"] + size["key"] + size["value"] + out,
-        "attention backward": 4 * size["grad"] + 3 * out + logsumexp,
-        "creff": size["reference"] + size["low_res"] + size["motion"] + out,
-        "creff backward": size["grad"] + size["reference"] + 2 * size["low_res"] + size["motion"],
-        "labels": size["reference"] + size["low_res"] + size["motion"] + SMALL.pixels,
-    }
-    assert {op: gpu_models.least_bytes(op, SMALL, 2) for op in gpu_bench.OPS} == expected
-
-
-def test_speeds_and_shares():
-    big = Shape(64, 720, 960)
-    found = gpu_models.speed("creff", big, "bf16", 2, 200e-6, Ceilings(3e12, {"bf16": 1e15}))
-    # KERNELS' figures for the fusion: 11.6 GFLOP, about 200 MB in half precision.
-    assert found["TFLOP/s"] == pytest.approx(11.6e9 / 200e-6 / 1e12, rel=0.01)
-    assert found["GB/s"] == pytest.approx(1000, rel=0.02)
-    assert found["share of copy"] == pytest.approx(found["GB/s"] / 3000)
-    assert found["share of matmul"] == pytest.approx(found["TFLOP/s"] / 1000)
-    assert "TFLOP/s" not in gpu_models.speed("warp", big, "bf16", 2, 1e-4, CEILINGS)
-
-
-def report_of(us: dict[str, float], **more) -> dict:
-    rows = {row: {"quick": {"versions": {"ours": {"us": value, "share of copy": 0.5}}}} for row, value in us.items()}
-    for row, ratio in more.pop("chain", {}).items():
-        rows[row]["quick"]["versions"]["chain"] = {"us": us[row] * ratio, "times ours": ratio}
-    ceilings = {"copy GB/s": 3000, "matmul TFLOP/s": {"fp32": 50, "fp16": 700, "bf16": 700}}
+def report_of(us: dict[tuple[str, str], float], chain: float = 0.0) -> dict:
+    rows = []
+    for (op, direction), value in us.items():
+        versions = {"ours": {"us": value, "share of copy": 0.5}}
+        if chain and op == "creff":
+            versions["chain"] = {"us": value * chain, "times ours": chain}
+        problem = {"op": op, "shape": [1, 64, 720, 960], "dtype": "bfloat16"}
+        rows.append({"op": op, "direction": direction, "problem": problem, "versions": versions})
+    ceilings = {"cuda": {"copy GB/s": 3000, "matmul GFLOP/s": {"float32": 5e4, "float16": 7e5, "bfloat16": 7e5}}}
     found = {"status": "passed", "rows": rows, "ceilings": ceilings}
     return {"device": {"name": "NVIDIA H100 80GB HBM3", "torch": "2.11"}, "phases": {"benchmarks": found}}
 
@@ -277,13 +217,13 @@ def report_of(us: dict[str, float], **more) -> dict:
 def test_targets_and_the_summary():
     report = report_of(
         {
-            "creff 64x720x960 bf16": 180.0,
-            "labels 64x720x960 bf16": 151.0,
-            "attention 64x720x960 bf16": 60.0,
-            "attention backward 64x720x960 bf16": 180.0,
-            "warp 64x720x960 bf16": 70.0,
+            ("creff", "forward"): 180.0,
+            ("creff_labels", "forward"): 151.0,
+            ("local_attention", "forward"): 60.0,
+            ("local_attention", "backward"): 180.0,
+            ("mv_warp", "forward"): 70.0,
         },
-        chain={"creff 64x720x960 bf16": 20.0},
+        chain=20.0,
     )
     met = [found["met"] for found in gpu_table.targets(report)]
     assert met == [True, False, True, True, False, True]
@@ -296,11 +236,11 @@ def test_targets_and_the_summary():
 
 
 def test_rows_cover_what_is_asked_for():
-    names = {row.name for row in gpu_bench.rows()}
-    for shape in ("64x720x960", "256x90x120", "512x128x256"):
-        for op in ("creff", "warp", "attention"):
-            for dtype in ("fp32", "fp16", "bf16"):
-                assert {f"{op} {shape} {dtype}", f"{op} backward {shape} {dtype}"} <= names
+    found = {(c.problem.op, c.direction, c.problem.shape[1:], c.problem.dtype) for c in gpu_bench.rows()}
+    for size in ((64, 720, 960), (256, 90, 120), (512, 128, 256)):
+        for op in ("creff", "mv_warp", "local_attention"):
+            for dtype in ("float32", "float16", "bfloat16"):
+                assert {(op, "forward", size, dtype), (op, "backward", size, dtype)} <= found
 
 
 def test_the_check_writes_its_report_and_fails_with_a_phase(tmp_path, capsys):
