@@ -94,6 +94,8 @@ def problem_from(arrays: Arrays, path: str | Path, template: Problem, shape_give
     made = problem.inputs("cpu")
     for name, tensor in tensors.items():
         expected = problem.shapes[name]
+        if name == "classifier_weight" and tensor.dim() == 4:
+            expected = (*expected, 1, 1)
         if tensor.dim() != len(expected) or (name != "motion" and tuple(tensor.shape) != expected):
             raise InputsError(f"{path}: {name} must be {list(expected)} for {problem.name}, got {list(tensor.shape)}")
         tensors[name] = tensor

@@ -186,7 +186,9 @@ def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
                 if name == "ours":
                     row["wrong"] = found["failure"]
         del right
+        ready["control"], _ = timer.prepare(next(iter(inputs.tensors.values())).detach().clone)
         measured = timing.measure(timer, ready, settings.seconds, settings.rounds)
+        row["control"] = summary(measured.pop("control"))
         for name, times in measured.items():
             row["versions"][name] |= summary(times, measured.get("ours") if name != "ours" else None)
     return row

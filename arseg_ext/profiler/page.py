@@ -126,7 +126,7 @@ def _changes(changes: Sequence[Change]) -> str:
         return ""
     lines = []
     for change in changes:
-        control = f", PyTorch {change.control.middle:.3g} ×" if change.control else ""
+        control = f", controls {change.control.low:.3f} - {change.control.high:.3f}" if change.control else ""
         lines.append(
             f'<tr><td>{escape(change.name)}</td><td class="{change.verdict}">{change.verdict}</td>'
             f"<td>{change.ours.middle:.3f} ×{control}</td>"

@@ -107,7 +107,7 @@ def classified(fused: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def function(*arguments: Tensor) -> Tensor:
         *rest, weight, bias = arguments
-        return F.conv2d(fused(*rest), weight[:, :, None, None], bias)
+        return F.conv2d(fused(*rest), weight.reshape(*weight.shape[:2], 1, 1), bias)
 
     return function
 

@@ -5,10 +5,12 @@
      "rows": [{"name", "op", "direction", "problem": {fields of Problem}, "flops", "bytes read", "bytes written",
                "versions": {"ours": {"us", "quartiles us": [low, high], "rounds", "host us", "peak MB", "GB/s",
                                      "GFLOP/s", "share of copy", "share of matmul", "difference", "timed by"},
-                            "flex": {"failure": "why there is no time"}}}]}
+                            "flex": {"failure": "why there is no time"}},
+               "control": {"us", "quartiles us", "rounds"}}]}
 
 Times are in microseconds, "us" is the median; "times ours" is how many times as long as ours a version takes, the
-median of the ratios of the rounds. A row whose "ours" is wrong or could not be measured says so in "wrong".
+median of the ratios of the rounds. "control" is a copy of the first map, timed in turn with the versions. A row whose
+"ours" is wrong or could not be measured says so in "wrong".
 """
 
 from __future__ import annotations

@@ -46,6 +46,15 @@ def test_versions_agree_with_plain_pytorch(case, name):
     assert difference(case, name) < 1e-5
 
 
+@pytest.mark.parametrize("problem", [p for p in SMALL if p.op == "creff_logits"], ids=str)
+def test_a_classifier_may_be_a_convolution_of_1x1(problem):
+    inputs = problem.inputs()
+    inputs.tensors["classifier_weight"] = inputs.tensors["classifier_weight"][:, :, None, None]
+    case = Case(problem, given=inputs)
+    version = baselines.versions(problem, inputs)["ours"]()
+    assert measure.difference(version, measure.call_of(case, version)(), measure.expected_of(case, inputs, 0)) < 1e-5
+
+
 @pytest.mark.parametrize("problem", [p for p in SMALL if p.op in ("creff", "creff_labels")], ids=str)
 def test_versions_of_ours(problem):
     name = "head" if problem.op == "creff_labels" else "out"

@@ -91,7 +91,7 @@ def steady(report: results.Report) -> results.Report:
     """Quartiles 5 % around the median: what a quiet machine has."""
     changed = copy.deepcopy(report)
     for row in changed["rows"]:
-        for version in row["versions"].values():
+        for version in [*row["versions"].values(), row["control"]]:
             version["quartiles us"] = [0.95 * version["us"], 1.05 * version["us"]]
     return changed
 
@@ -104,6 +104,11 @@ def test_compare_tells_a_slowdown_from_noise(report):
     assert verdicts(slowed(then, 1.3, "ours")) == {"slower"}
     assert verdicts(slowed(then, 0.7, "ours")) == {"faster"}
     assert verdicts(slowed(then, 1.3, "ours", "eager")) == {"same"}  # the machine is slower
+    slow = slowed(then, 1.3, "ours")
+    for row in slow["rows"]:  # the same told by the copy alone
+        row["versions"].pop("eager")
+        row["control"]["quartiles us"] = [1.3 * each for each in row["control"]["quartiles us"]]
+    assert verdicts(slow) == {"same"}
     assert verdicts(slowed(then, 1.3, "eager")) == {"same"}
     assert len(compare.compare(then, then)) == len(then["rows"])
 
@@ -248,4 +253,4 @@ def test_kernels_and_ranges(monkeypatch, capsys, tmp_path):
     (row,) = results.read(path)["rows"]
     assert "arseg::mv_warp" in {each["name"] for each in row["versions"]["ours"]["kernels"]}
     assert "arseg::mv_warp" in capsys.readouterr().out
-    assert spans[-2:] == ["ours", "eager"]
+    assert spans[-3:] == ["ours", "eager", "control"]
