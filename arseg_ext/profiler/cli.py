@@ -31,6 +31,7 @@ the clock's, and "host" is a call's on a map of one pixel.
   python -m arseg_ext.profiler local_attention --device cuda --kernels --html page.html --json new.json
   python -m arseg_ext.profiler creff --baselines none --json new.json --compare old.json
   ARSEG_CAPTURE=calls python my_program.py; python -m arseg_ext.profiler --replay calls
+  arseg profile video.mp4 -- creff_labels --html page.html      on a video's own motion fields
 """
 EPILOG = """\
 exit status: 0; 1 where ours is slower than in --compare by more than noise, or where its result is wrong; 2 for a wrong
@@ -50,6 +51,7 @@ class DeviceError(RuntimeError):
 def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="python -m arseg_ext.profiler",
+        usage="python -m arseg_ext.profiler [OPERATOR ...] [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,23 @@ def facts(devices: list[str]) -> dict[str, Any]:
         "gpu": {name: torch.cuda.get_device_name(name) for name in cuda},
         "torch": torch.__version__,
         "arseg_ext": arseg_ext.__version__,
+        "commit": commit(),
         "build": {name: value for name, value in arseg_ext.build_config().items() if name != "library"},
         "allocator": {name: os.environ[name] for name in ALLOCATOR if name in os.environ},
     }
     return found
+
+
+def commit() -> str:
+    """Of the working tree that arseg_ext is run from; empty where it is installed."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}

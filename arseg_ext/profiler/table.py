@@ -79,4 +79,10 @@ def ceilings_text(report: Report) -> list[str]:
 def facts_text(report: Report) -> str:
     facts = report["facts"]
     gpu = "".join(f", {name}" for name in facts.get("gpu", {}).values())
-    return f"{facts['processor']}, {facts['threads']} threads{gpu}, torch {facts['torch']}, {facts['date']}"
+    return (
+        f"{facts['processor']}, {facts['threads']} threads{gpu}, torch {facts['torch']}, {_build(facts)}{facts['date']}"
+    )
+
+
+def _build(facts: dict[str, Any]) -> str:
+    return f"commit {facts['commit']}, " if facts.get("commit") else ""
