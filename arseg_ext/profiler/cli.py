@@ -22,9 +22,9 @@ Measure the operators of arseg_ext beside other ways to compute the same, in one
 
 Each version's result is compared with plain PyTorch in float32 before it is timed. A time is a median with its
 quartiles. GFLOP/s and GB/s count what the result needs: two operations a multiply-accumulate, each input read and each
-result written once; shares are of a matrix product and a copy measured in the same run. On CUDA a call is timed as a
-graph by events, with a cold second-level cache; "host" is the time until an eager call returns. On the CPU a time is
-the clock's, and "host" is a call's on a map of one pixel.
+result written once. Shares are of a matrix product and a copy measured in the same run; maps that stay in a cache can
+have more than all of a copy's. On CUDA a call is timed as a graph by events, with a cold second-level cache, and "host"
+is the time until an eager call returns. On the CPU a time is the clock's, and "host" is a call's on a map of one pixel.
 
   python -m arseg_ext.profiler                                  every operator at 256x90x120
   python -m arseg_ext.profiler creff --shape 64x720x960 --dtype float32 bfloat16 --direction forward backward

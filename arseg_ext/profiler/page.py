@@ -90,7 +90,8 @@ def html(report: Report, changes: Sequence[Change] = ()) -> str:
     body.append("<h2>Times</h2>")
     body.append(
         '<p class="soft small">A bar is a median, the line on it reaches from the lower to the upper quartile. '
-        "Host: time until a call returns (on the CPU on a map of one pixel).</p>"
+        "Host: time until a call returns (on the CPU on a map of one pixel). Maps that stay in a cache can have more "
+        "than all of a copy's bytes a second.</p>"
     )
     body += [_row_card(number, row) for number, row in rows]
     body += ["<h2>All figures</h2>", _figures(report)]
