@@ -215,6 +215,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         return run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (UsageError, InputsError, CaptureError, results.ResultsError, DeviceError, ImportError, OSError) as error:
         print(f"profiler: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -31,6 +31,10 @@ def _tick(value: float, units: Sequence[tuple[float, str]]) -> str:
     return f"{value:g}"
 
 
+def speed(gflops: float) -> str:
+    return f"{gflops / 1e3:.3g} TFLOP/s" if gflops >= 1e3 else f"{gflops:.3g} GFLOP/s"
+
+
 class _Axes:
     """Both logarithmic: operations a byte, and GFLOP/s."""
 
@@ -75,7 +79,9 @@ def roofline(rows: list[tuple[int, dict[str, Any]]], ceilings: dict[str, Any]) -
     shown = [(number, row) for number, row in rows if "GFLOP/s" in row["versions"].get("ours", {})]
     if not shown:
         return ""
-    copy, matmul = ceilings["copy GB/s"], ceilings["matmul GFLOP/s"]
+    used = {row["problem"]["dtype"] for _, row in shown}
+    copy = ceilings["copy GB/s"]
+    matmul = {name: peak for name, peak in ceilings["matmul GFLOP/s"].items() if name in used}
     every = [v["GFLOP/s"] for _, row in shown for v in times(row).values() if v.get("GFLOP/s")]
     ridges = [peak / copy for peak in matmul.values()]
     axes = _Axes([intensity(row) for _, row in shown] + ridges, every + list(matmul.values()))
@@ -86,8 +92,8 @@ def roofline(rows: list[tuple[int, dict[str, Any]]], ceilings: dict[str, Any]) -
     parts.append(_along_slope(axes, start, top / copy, copy))
     for name, peak in matmul.items():
         parts.append(_line(axes.x(peak / copy), axes.y(peak), axes.width - axes.right, axes.y(peak), "roof"))
-        label = f"mm {DTYPES.get(name, name)} {_tick(peak, ((1e3, ' TFLOP/s'), (1, ' GFLOP/s')))}"
-        parts.append(_text(axes.width - axes.right, axes.y(peak) - 6, label, "roof-label", "end"))
+        label = f"mm {DTYPES.get(name, name)} {speed(peak)}"
+        parts.append(_text(axes.width - axes.right, axes.y(peak) - 9, label, "roof-label", "end"))
     labels: list[tuple[float, float]] = []
     for number, row in shown:
         parts += _column(number, row, axes, labels)
@@ -109,7 +115,7 @@ def _column(number: int, row: dict[str, Any], axes: _Axes, labels: list[tuple[fl
     parts = [_line(x, min(heights), x, max(heights), "column")]
     for name, each in reversed(found.items()):
         y = axes.y(each["GFLOP/s"])
-        title = f"<title>{escape(row['name'])}, {name}: {each['GFLOP/s']:.4g} GFLOP/s, {duration(each['us'])}</title>"
+        title = f"<title>{escape(row['name'])}, {name}: {speed(each['GFLOP/s'])}, {duration(each['us'])}</title>"
         radius = 5.5 if name == "ours" else 3.5
         style = "dot v-ours" if name == "ours" else f"ring v-{name}"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{style}">{title}</circle>')

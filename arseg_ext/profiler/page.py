@@ -61,6 +61,7 @@ svg .tick, svg .axis { fill: var(--soft); font-size: 12px; } svg .grid { stroke:
 svg .roof { stroke: var(--ink); stroke-width: 1.8; } svg .roof-label { fill: var(--soft); font-size: 12px; }
 svg .column { stroke: var(--soft); stroke-opacity: .35; }
 svg .number { font-size: 12px; font-weight: 700; fill: var(--ours); }
+svg .number, svg .roof-label { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.2; } svg .name, svg .value { fill: var(--soft); }
 svg .ours-name { fill: var(--ours); font-weight: 650; }
 """
@@ -111,7 +112,7 @@ def _heads(report: Report) -> str:
             if version.get("times ours") and name not in ("copy", "out"):
                 ratios.setdefault(name, []).append(version["times ours"])
     cards = [
-        f'<div class="head"><b>{_mean(found):.3g} ×</b><span class="soft small">time of ours: {escape(name)}, '
+        f'<div class="head"><b>{_mean(found):.3g} ×</b><span class="soft small">{escape(name)}: its time over ours, '
         f"mean of {len(found)}</span></div>"
         for name, found in ratios.items()
     ]
@@ -149,7 +150,7 @@ def _row_card(number: int, row: dict[str, Any]) -> str:
     moved = row["bytes read"] + row["bytes written"]
     facts = [f"{row['flops'] / 1e9:.3g} GFLOP", f"{moved / 1e6:.3g} MB"]
     if "us" in ours:
-        facts.append(f"{ours['GFLOP/s']:.4g} GFLOP/s")
+        facts.append(drawing.speed(ours["GFLOP/s"]))
         if "share of matmul" in ours:
             facts.append(f"{100 * ours['share of matmul']:.3g} % of mm")
         facts.append(f"{ours['GB/s']:.4g} GB/s, {100 * ours['share of copy']:.3g} % of a copy")

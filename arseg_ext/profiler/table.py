@@ -20,7 +20,9 @@ def _share(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 1e3 else f"{value:.3g}"
 
 
 def cells(name: str, version: dict[str, Any]) -> list[str]:
@@ -71,18 +73,20 @@ def row_text(row: dict[str, Any]) -> str:
 def ceilings_text(report: Report) -> list[str]:
     lines = []
     for device, found in report["ceilings"].items():
-        matmul = ", ".join(f"{name} {value:.4g}" for name, value in found["matmul GFLOP/s"].items())
+        matmul = ", ".join(f"{name} {_number(value)}" for name, value in found["matmul GFLOP/s"].items())
         lines.append(f"measured ceilings of {device}: copy {found['copy GB/s']:.4g} GB/s; mm GFLOP/s {matmul}")
     return lines
 
 
 def facts_text(report: Report) -> str:
+    """What is known of the machine and the build, in a line."""
     facts = report["facts"]
-    gpu = "".join(f", {name}" for name in facts.get("gpu", {}).values())
-    return (
-        f"{facts['processor']}, {facts['threads']} threads{gpu}, torch {facts['torch']}, {_build(facts)}{facts['date']}"
-    )
-
-
-def _build(facts: dict[str, Any]) -> str:
-    return f"commit {facts['commit']}, " if facts.get("commit") else ""
+    parts = [
+        facts.get("processor"),
+        f"{facts['threads']} threads" if facts.get("threads") else "",
+        *facts.get("gpu", {}).values(),
+        f"torch {facts['torch']}",
+        f"commit {facts['commit']}" if facts.get("commit") else "",
+        facts["date"],
+    ]
+    return ", ".join(part for part in parts if part)
