@@ -7,7 +7,8 @@ Each library is called once it is built, in a process of its own, and the build 
 Environment: MAX_JOBS limits parallel compilers and NVCC_THREADS what each nvcc runs at a time, DEBUG=1 builds without
 optimisation, FORCE_CUDA=1 builds with CUDA or not at all, also where there is no GPU, FORCE_CUDA=0 builds without it,
 TORCH_CUDA_ARCH_LIST chooses GPU architectures, of all that nvcc knows, ARSEG_LINEINFO=1 keeps the source lines of
-kernels (-lineinfo, the same code; for ncu --import-source), ARSEG_LIBDE265 names a source tree of libde265 and adds arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
+kernels (-lineinfo, the same code; for ncu --import-source), ARSEG_LIBDE265 names a source tree of libde265 and adds
+arseg/_hevc, which is then under the LGPL-3 (docs/hevc.md).
 """
 
 from __future__ import annotations

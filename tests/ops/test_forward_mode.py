@@ -200,9 +200,9 @@ def test_hessians_are_right_or_refused():
     assert error(torch.func.jacrev(torch.func.jacfwd(loss))(x), expected) < 1e-5
     leaf = x.clone().requires_grad_()
     assert torch.equal(torch.func.grad(loss)(x), torch.autograd.grad(loss(leaf), leaf)[0])
-    with pytest.raises(NotImplementedError, match="^local_attention: forward-mode derivatives of the backward"):
+    with pytest.raises(NotImplementedError, match=r"^local_attention: forward-mode derivatives of the backward"):
         torch.func.hessian(loss)(x)
-    with pytest.raises(RuntimeError, match="^local_attention: double backward is not supported"):
+    with pytest.raises(RuntimeError, match=r"^local_attention: double backward is not supported"):
         torch.func.jacrev(torch.func.grad(loss))(x)
 
 
