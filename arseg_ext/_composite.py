@@ -11,6 +11,7 @@ from torch import Tensor
 
 from arseg_ext import _checks, _devices, _forward_mode, _overlap
 from arseg_ext._autocast import cast, computing_dtype
+from arseg_ext._torch_private import in_transform
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
 
@@ -134,6 +135,8 @@ def creff_out(
 ) -> Tensor:
     """creff into `out`, without gradients."""
     _checks.is_tensor("creff", out=out)
+    if in_transform() and not torch.compiler.is_compiling():
+        _checks.fail("creff: out must be left away in transforms of torch.func, such as vmap, got one")
     check_creff(reference, low_res, motion, named(parameters), **options)
     dtype = computing_dtype(reference)
     reference, low_res, *rest = (cast(tensor, dtype) for tensor in (reference, low_res, *parameters))

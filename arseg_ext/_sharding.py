@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from arseg_ext import _vmap
+from arseg_ext import _torch_private, _vmap
 
 MODULE = "torch.distributed.tensor"
 
@@ -38,11 +38,9 @@ def _rule(op: Any, *args: Any, **kwargs: Any) -> list[tuple[list[Any], list[Any]
 
 
 def _register_rules() -> None:
-    from torch.distributed.tensor import DTensor
-    from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
     from torch.distributed.tensor.experimental import register_sharding
 
-    schemas = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info
+    schemas, schema_info = _torch_private.sharding_schemas()
     for name in _vmap.FOLDED:
         op = getattr(torch.ops.arseg, name).default
         register_sharding(op)(functools.partial(_rule, op))
@@ -50,7 +48,7 @@ def _register_rules() -> None:
         arguments = op._schema.arguments
         plain = [i for i, each in enumerate(arguments) if not isinstance(each.type, torch.TensorType)]
         keywords = [each.name for each in arguments if each.kwarg_only]
-        schemas[op] = RuntimeSchemaInfo(min(plain, default=100), keywords or None, needs_pytree=True)
+        schemas[op] = schema_info(min(plain, default=100), keywords or None, needs_pytree=True)
 
 
 def _register_or_warn() -> None:

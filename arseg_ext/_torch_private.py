@@ -58,3 +58,19 @@ def single_level() -> Any:
         yield
     finally:
         _level_functions.set_single_level_autograd_function_allowed(before)
+
+
+def keep_compiled_graphs() -> None:
+    """Lets compiled code run its backward several times on one graph; where a torch has no such setting, it may."""
+    with contextlib.suppress(ImportError):
+        from torch._functorch import config
+
+        config.donated_buffer = False
+
+
+def sharding_schemas() -> tuple[dict[Any, Any], Any]:
+    """What DTensor's cache looks at in the arguments of each operator, and the class that says it."""
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
+
+    return DTensor._op_dispatcher.sharding_propagator.op_to_schema_info, RuntimeSchemaInfo

@@ -7,9 +7,12 @@ types are added up in float32. A wrong argument raises ValueError, one of the wr
 that names it, what was expected and what came.
 
 Derivatives: first ones in reverse mode, and in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers), where the
-operators are those of `arseg_ext.oracle`, in plain PyTorch and as slow. Derivatives of a backward raise
-RuntimeError; `torch.func.grad`, `vjp` and `jacrev` NotImplementedError. Forward mode inside `torch.compile` is not
-supported.
+operators are those of `arseg_ext.oracle`, in plain PyTorch and as slow. `torch.func.grad`, `vjp`, `jacrev` and `vmap`
+work, and in any order. Derivatives of a backward raise RuntimeError, in forward mode NotImplementedError. Forward mode
+inside `torch.compile` is not supported.
+
+Devices: the CPU and CUDA have kernels. On any other, and on CUDA where the library was built without it, plain PyTorch
+computes the same, with one warning that says so.
 
 Autocast, for every operator but the warps and `resize_labels`, on the CPU and on CUDA, with gradients and without:
 all floating arguments but `motion` are cast to autocast's dtype, whatever each has, and the result has it; where the
@@ -263,8 +266,14 @@ def creff(
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     if out is None and _are_plain(window, block, frame_size, grid, outside):
-        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
-        quick = _quick("creff", (reference, low_res, motion, *parameters), options)
+        plain: dict[str, Any] = {
+            "window": window,
+            "block": block,
+            "frame_size": frame_size,
+            "grid": grid,
+            "outside": outside,
+        }
+        quick = _quick("creff", (reference, low_res, motion, *parameters), plain)
         if quick is not None:
             return quick
     options = _creff_options("creff", window, block, frame_size, grid, outside)
@@ -313,8 +322,14 @@ def creff_logits(
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
     if _are_plain(window, block, frame_size, grid, outside):
-        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
-        quick = _quick("creff_logits", (reference, low_res, motion, *parameters, *classifier), options)
+        plain: dict[str, Any] = {
+            "window": window,
+            "block": block,
+            "frame_size": frame_size,
+            "grid": grid,
+            "outside": outside,
+        }
+        quick = _quick("creff_logits", (reference, low_res, motion, *parameters, *classifier), plain)
         if quick is not None:
             return quick
     options = _creff_options("creff_logits", window, block, frame_size, grid, outside)
@@ -356,8 +371,14 @@ def creff_labels(
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
     if _are_plain(window, block, frame_size, grid, outside):
-        options = {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
-        quick = _quick("creff_labels", (reference, low_res, motion, *parameters, *classifier), options)
+        plain: dict[str, Any] = {
+            "window": window,
+            "block": block,
+            "frame_size": frame_size,
+            "grid": grid,
+            "outside": outside,
+        }
+        quick = _quick("creff_labels", (reference, low_res, motion, *parameters, *classifier), plain)
         if quick is not None:
             return quick
     options = _creff_options("creff_labels", window, block, frame_size, grid, outside)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch._functorch.config
 from torch import Tensor
 
+from arseg_ext._torch_private import keep_compiled_graphs
 from arseg_ext.profiler import baselines, timing
 from arseg_ext.profiler.baselines import Unavailable, Version
 from arseg_ext.profiler.problems import DTYPES, FUSIONS, Inputs, Problem
@@ -159,7 +159,7 @@ def _description(case: Case) -> dict[str, Any]:
 
 def run(case: Case, timer: timing.Timer, settings: Settings) -> dict[str, Any]:
     """The row: times of each version or why it has none, "wrong" where ours is."""
-    torch._functorch.config.donated_buffer = False  # backwards are timed again and again on one graph
+    keep_compiled_graphs()  # backwards are timed again and again on one
     problem, row = case.problem, _description(case)
     with timer.session():
         inputs = case.given or problem.inputs(timer.device, settings.seed)

@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 SHORTEST = 15  # literal characters of a pattern that says anything
 SENTENCE = 6  # words of a part that stands in the source as well
 TORCHS = tuple(Path(torch.__file__).parent / name for name in ("utils/cpp_extension.py", "_ops.py"))
-OTHERS = ("setuptools", "distutils", "GCC", "CUDA")
+OTHERS = ("setuptools", "GCC")
 """Who prints messages that are not looked up: they were seen."""
 
 
@@ -46,7 +46,7 @@ def _pattern(node: ast.expr) -> str | None:
 @functools.cache
 def patterns(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".cpp":
+    if path.suffix != ".py":
         literals = re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)
         found = [re.escape(literal) for literal in literals]
     else:
@@ -63,7 +63,7 @@ def stands_in(message: str, path: Path, *, whole: bool) -> bool:
         if found and all(
             any(stands_in(part, each, whole=True) for each in (path, *TORCHS))
             for part in found.groups()
-            if len(part.split()) >= SENTENCE
+            if sum(bool(re.search("[A-Za-z]{2}|^a$", word)) for word in part.split()) >= SENTENCE
         ):
             return True
     return False
@@ -83,15 +83,13 @@ def test_the_page_is_read():
         assert sources(said) or said.startswith(OTHERS), said
 
 
-# By torch's C++ code, by nvcc, and ninja's end: in no file that can be read here.
-UNSEEN = ("NotImplementedError: Could not run 'arseg::", "nvcc fatal", "error: [Errno 2]")
-LOOKED_UP = [(m, s) for m, s in entries() if sources(s) and not m.startswith(UNSEEN)]
+LOOKED_UP = [(m, s) for m, s in entries() if sources(s)]
 
 
 @pytest.mark.parametrize(("message", "said"), LOOKED_UP, ids=[message[:50] for message, _ in LOOKED_UP])
 def test_the_message_still_stands_in_its_source(message, said):
     files = sources(said)
-    whole = all(path.suffix == ".py" and ROOT in path.parents for path in files)
+    whole = all(path.suffix == ".py" and path not in TORCHS for path in files)
     assert any(stands_in(message, path, whole=whole) for path in files), f"{said} does not print this: mend the page"
 
 
@@ -107,15 +105,10 @@ def test_a_message_that_changed_is_noticed():
 
 
 def test_messages_that_torch_makes_for_us():
-    """Those of the dispatcher, as this torch prints them."""
+    """As this torch prints them."""
     import arseg_ext
 
     arseg_ext.load()
-    sparse = torch.eye(3)[None, None].to_sparse()
-    with pytest.raises(NotImplementedError) as caught:
-        torch.ops.arseg.mv_warp(sparse, torch.zeros(1, 3, 3, 2, dtype=torch.int16), block=4, frame_size=[12, 12])
-    (said,) = (message for message, _ in entries() if message.startswith("NotImplementedError"))
-    assert str(caught.value).startswith(said.split(": ", 1)[1].replace("'CUDA'", "'SparseCPU'"))
     with pytest.raises(AttributeError) as missing:
         _ = torch.ops.arseg.no_such_operator
     (said,) = (message for message, _ in entries() if message.startswith("AttributeError"))

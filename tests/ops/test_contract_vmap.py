@@ -112,6 +112,14 @@ def test_out_is_refused(sample):
         torch.vmap(lambda *given: sample.overload(*given, **sample.kwargs))(*args)
 
 
+def test_out_is_refused_by_the_public_function():
+    low, *parameters = randn(1, 2, 2, 3), *[randn(2, 1, 3, 3), randn(2)] * 3
+    with pytest.raises(ValueError, match=r"^creff: out must be left away in transforms of torch.func"):
+        torch.vmap(
+            lambda r: ops.creff(r, low, torch.zeros(1, 4, 5, 2), *parameters, window=3, out=torch.empty_like(r))
+        )(randn(3, 1, 2, 4, 5))
+
+
 def test_gradients_of_each_sample():
     maps = [randn(SIZE, 1, 2, 4, 5, seed=seed) for seed in range(3)]
 
