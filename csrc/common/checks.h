@@ -140,9 +140,9 @@ inline void check_same_dtype(const char* op, const char* name, const torch::stab
 
 inline void check_shape(const char* op, const char* name, const torch::stable::Tensor& tensor,
                         std::initializer_list<int64_t> expected) {
-  bool same = tensor.dim() == static_cast<int64_t>(expected.size());
-  int64_t i = 0;
-  for (const int64_t size : expected) same = same && tensor.size(i++) == size;
+  const auto sizes = tensor.sizes();
+  bool same = sizes.size() == expected.size();
+  for (size_t i = 0; same && i < sizes.size(); ++i) same = sizes[i] == expected.begin()[i];
   require<Message::shape>(same, op, name, expected, tensor);
 }
 

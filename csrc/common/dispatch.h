@@ -4,6 +4,8 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include <algorithm>
+
 #include "base.h"
 #include "checks.h"
 
@@ -32,10 +34,8 @@ void dispatch_floating(ScalarType dtype, F&& run) {
 template <typename T>
 View4<const T> view4(const Tensor& tensor) {
   View4<const T> view{static_cast<const T*>(tensor.const_data_ptr()), {}, {}};
-  for (int i = 0; i < 4; ++i) {
-    view.size[i] = tensor.size(i);
-    view.stride[i] = tensor.stride(i);
-  }
+  std::copy_n(tensor.sizes().data(), 4, view.size);
+  std::copy_n(tensor.strides().data(), 4, view.stride);
   return view;
 }
 

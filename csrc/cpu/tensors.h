@@ -32,10 +32,8 @@ inline Map map_of(const Tensor& tensor) {  // [N, C, H, W]
   Map map;
   map.data = const_cast<void*>(tensor.const_data_ptr());
   map.element = element_of(tensor);
-  for (int i = 0; i < 4; ++i) {
-    map.size[i] = tensor.size(i);
-    map.stride[i] = tensor.stride(i);
-  }
+  std::copy_n(tensor.sizes().data(), 4, map.size);  // at once: each size(i) is a call into torch
+  std::copy_n(tensor.strides().data(), 4, map.stride);
   return map;
 }
 
@@ -54,21 +52,23 @@ inline Map pixel_map_of(const Tensor& tensor) {  // [N, H, W] as [N, 1, H, W]
 // Whether torch takes a map for channels_last; the rule of c10/core/MemoryFormat.h, which the fake kernels ask too
 // (torch._prims_common.suggest_memory_format).
 inline bool is_channels_last(const Tensor& map) {
-  if (map.stride(1) == 0) return false;
+  const int64_t *size = map.sizes().data(), *stride = map.strides().data();
+  if (stride[1] == 0) return false;
   int64_t least = 0;
   for (const int d : {1, 3, 2, 0}) {
-    if (map.size(d) == 0 || map.stride(d) < least || (d == 0 && least == map.stride(1))) return false;
-    least = map.stride(d) * (map.size(d) > 1 ? map.size(d) : 1);
+    if (size[d] == 0 || stride[d] < least || (d == 0 && least == stride[1])) return false;
+    least = stride[d] * (size[d] > 1 ? size[d] : 1);
   }
   return true;
 }
 
 // Whether the channels of a pixel lie together, and the pixels one after the other.
 inline bool is_dense_channels_last(const Tensor& map) {
+  const int64_t *size = map.sizes().data(), *stride = map.strides().data();
   int64_t step = 1;
   for (const int d : {1, 3, 2, 0}) {
-    if (map.size(d) > 1 && map.stride(d) != step) return false;
-    step *= map.size(d);
+    if (size[d] > 1 && stride[d] != step) return false;
+    step *= size[d];
   }
   return true;
 }
