@@ -191,14 +191,17 @@ def local_attention(
     return torch.ops.arseg.local_attention(query, key, value, window=window, outside=outside, scale=scale)
 
 
-def _are_plain(window: Any, block: Any, frame_size: Any, grid: Any, outside: Any) -> bool:
-    return (
+def _plain_options(window: Any, block: Any, frame_size: Any, grid: Any, outside: Any) -> dict[str, Any] | None:
+    """creff's options as the operator takes them, or None where they are not plain values of Python."""
+    if (
         type(grid) is str
         and type(outside) is str
         and (type(window) is int or _is_plain(window))
         and (block is None or type(block) is int)
         and (frame_size is None or _is_plain(frame_size))
-    )
+    ):
+        return {"window": window, "block": block, "frame_size": frame_size, "grid": grid, "outside": outside}
+    return None
 
 
 def _creff_options(
@@ -265,14 +268,8 @@ def creff(
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
-    if out is None and _are_plain(window, block, frame_size, grid, outside):
-        plain: dict[str, Any] = {
-            "window": window,
-            "block": block,
-            "frame_size": frame_size,
-            "grid": grid,
-            "outside": outside,
-        }
+    plain = _plain_options(window, block, frame_size, grid, outside)
+    if out is None and plain is not None:
         quick = _quick("creff", (reference, low_res, motion, *parameters), plain)
         if quick is not None:
             return quick
@@ -321,14 +318,8 @@ def creff_logits(
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
-    if _are_plain(window, block, frame_size, grid, outside):
-        plain: dict[str, Any] = {
-            "window": window,
-            "block": block,
-            "frame_size": frame_size,
-            "grid": grid,
-            "outside": outside,
-        }
+    plain = _plain_options(window, block, frame_size, grid, outside)
+    if plain is not None:
         quick = _quick("creff_logits", (reference, low_res, motion, *parameters, *classifier), plain)
         if quick is not None:
             return quick
@@ -370,14 +361,8 @@ def creff_labels(
     """
     parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
     classifier = (classifier_weight, classifier_bias)
-    if _are_plain(window, block, frame_size, grid, outside):
-        plain: dict[str, Any] = {
-            "window": window,
-            "block": block,
-            "frame_size": frame_size,
-            "grid": grid,
-            "outside": outside,
-        }
+    plain = _plain_options(window, block, frame_size, grid, outside)
+    if plain is not None:
         quick = _quick("creff_labels", (reference, low_res, motion, *parameters, *classifier), plain)
         if quick is not None:
             return quick

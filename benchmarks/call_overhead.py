@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import json
 import statistics
 import time
@@ -35,9 +36,12 @@ def calls() -> dict[str, Callable[[], Any]]:
     for op in ops.__all__:
         channels = 2 if op == "resize_labels" else 1
         problem = Problem(op, (1, channels, 1, 1), block=4, low_size=(1, 1), size=(1, 1), classes=2)
-        inputs = problem.inputs()
-        function = getattr(ops, op)
-        made[op] = lambda function=function, inputs=inputs: function(**inputs.tensors, **inputs.options)
+        inputs, function = problem.inputs(), getattr(ops, op)
+        defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
+        # As a user calls it: without what is as by default.
+        options = {name: value for name, value in inputs.options.items() if value != defaults[name]}
+        tensors = tuple(inputs.tensors.values())
+        made[op] = lambda function=function, tensors=tensors, options=options: function(*tensors, **options)
     return made
 
 
