@@ -104,7 +104,8 @@ def test_segments_without_extras(alone):
 def test_all_but_training_is_imported_without_extras(alone):
     told = alone[3]
     refused = {name: sentence for name, sentence in told.items() if name.startswith("arseg.") and sentence}
-    assert {name for name in refused if not name.startswith(("arseg.train", "arseg._hevc"))} == set()
+    # arseg._libmotion is a library without Python, which ctypes loads.
+    assert {name for name in refused if not name.startswith(("arseg.train", "arseg._hevc", "arseg._libmotion"))} == set()
     sentences = {sentence for name, sentence in refused.items() if name.startswith("arseg.train")}
     assert sentences == {"training needs pydantic, which is not installed: pip install 'arseg[train]'"}
 

@@ -140,7 +140,7 @@ def test_export(strict):
     assert error(program.module()(*more), net(*more)) < 1e-6
     lowered = program.run_decompositions()
     targets = {str(node.target) for node in lowered.graph.nodes if node.op == "call_function"}
-    assert {"arseg.mv_warp.default", "arseg._local_attention.default"} <= targets
+    assert {"arseg.mv_warp.default", "arseg.local_attention.default", "arseg.creff.default"} <= targets
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
