@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,16 @@ def check_version(path: Path, version: str) -> None:
         )
 
 
+def mark_compiled_code() -> None:
+    """Compiled code that torch keeps on disk has the operators that ours were made of when it was compiled. torch takes
+    such code for good as long as names and schemas are the same; the tag makes it that of these sources."""
+    import torch.compiler.config
+
+    made_of = ("_autocast.py", "_autograd.py", "_composite.py")
+    digest = zlib.crc32(b"".join((FOLDER / name).read_bytes() for name in made_of if (FOLDER / name).exists()))
+    torch.compiler.config.cache_key_tag += f"arseg_ext {__version__} {digest:08x};"
+
+
 def register(path: Path) -> None:
     """Register what lives in Python; LibraryError if the library lacks what it needs."""
     import torch
@@ -92,6 +103,7 @@ def register(path: Path) -> None:
         _checks.load_sentences()
         for module in (_devices, _composite, _fake, _autograd, _autocast, _flops, _vmap, _sharding):
             module.register()
+        mark_compiled_code()
     except (AttributeError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise LibraryError(

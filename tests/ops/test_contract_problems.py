@@ -250,3 +250,8 @@ def test_modules_are_pickled_and_copied():
         assert torch.equal(other(*maps, **options), module(*maps, **options))
     for module in (nn.MVWarp(16), nn.LocalAttention(3)):
         assert repr(pickle.loads(pickle.dumps(module))) == repr(copy.deepcopy(module)) == repr(module)
+
+
+def test_code_that_torch_keeps_compiled_is_that_of_these_sources():
+    """torch's cache on disk looks at names and schemas alone: without a tag, an upgrade would run code of old parts."""
+    assert "arseg_ext " in torch.compiler.config.cache_key_tag
