@@ -15,8 +15,13 @@ from torch import Tensor
 from arseg_ext import _forward_mode
 
 
+def _positions_dtype(device: torch.device) -> torch.dtype:
+    """What positions are computed in: float64, but on Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def block_flow(motion: Tensor, size: Sequence[int], *, block: int, frame_size: Sequence[int]) -> Tensor:
-    """A block field [N, Hb, Wb, 2] in quarter video pixels as dense flow [N, H, W, 2] in feature pixels (float64)."""
+    """A block field [N, Hb, Wb, 2] in quarter video pixels as dense flow [N, H, W, 2] in feature pixels, float64."""
 
     def blocks(pixels: int, frame: int, count: int) -> Tensor:
         index = (2 * torch.arange(pixels) + 1) * frame // (2 * pixels * block)
@@ -25,14 +30,15 @@ def block_flow(motion: Tensor, size: Sequence[int], *, block: int, frame_size: S
     (height, width), (frame_height, frame_width) = size, frame_size
     rows = blocks(height, frame_height, motion.shape[1])
     columns = blocks(width, frame_width, motion.shape[2])
-    per_quarter = torch.tensor([width / (4 * frame_width), height / (4 * frame_height)], dtype=torch.float64)
-    return motion[:, rows][:, :, columns].double() * per_quarter.to(motion.device)
+    dtype = _positions_dtype(motion.device)
+    per_quarter = torch.tensor([width / (4 * frame_width), height / (4 * frame_height)], dtype=dtype)
+    return motion[:, rows][:, :, columns].to(dtype) * per_quarter.to(motion.device)
 
 
 def flow_warp(feature: Tensor, flow: Tensor, *, grid: str = "aligned") -> Tensor:
     batch, channels, height, width = feature.shape
     follows_flow = flow.requires_grad or _forward_mode.has_tangent([flow])
-    flow = flow.double()
+    flow = flow.to(_positions_dtype(flow.device))
     x = torch.arange(width, device=flow.device) + flow[..., 0]
     y = torch.arange(height, device=flow.device)[:, None] + flow[..., 1]
     if grid == "legacy":

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from arseg_ext import _devices, ops
+from arseg_ext import _devices, ops, oracle
 from arseg_ext.profiler.problems import SMALL
 
 
@@ -34,6 +34,23 @@ def test_plain_pytorch_computes_it(problem, dtype, without_kernels):
     with warnings.catch_warnings():  # told once
         warnings.simplefilter("error")
         _devices.run_plain(of.op, *inputs.tensors.values(), **inputs.options)
+
+
+@pytest.mark.parametrize("problem", [each for each in SMALL if each.op != "resize_labels"], ids=str)
+def test_no_float64_where_there_is_none(problem, monkeypatch):
+    """As on Apple's GPUs: no step of float32 maps makes a tensor of float64."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Float64Refused(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            assert getattr(result, "dtype", None) != torch.float64, function
+            return result
+
+    monkeypatch.setattr(oracle, "_positions_dtype", lambda device: torch.float32)
+    inputs = problem.inputs()
+    with Float64Refused():
+        problem.oracle(inputs)
 
 
 def test_gradients_are_plain_pytorch_s(without_kernels):
