@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from arseg_ext import _fake
+from arseg_ext._after_import import call_after_import
 
 
 def attention_flops(
@@ -80,29 +76,7 @@ COUNTER = "torch.utils.flop_counter"
 
 def register() -> None:
     """Gives torch the formulas, as soon as somebody imports its counter: that brings Triton, half a second."""
-    if COUNTER in sys.modules:
-        _register()
-    else:
-        sys.meta_path.insert(0, _AfterCounter())
-
-
-class _AfterCounter(MetaPathFinder):
-    """Finds nothing itself; has `_register` called right after the counter's module has run."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != COUNTER:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            run = spec.loader.exec_module
-
-            def run_and_register(module: ModuleType) -> None:
-                run(module)
-                _register()
-
-            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
-        return spec
+    call_after_import(COUNTER, _register)
 
 
 def _register() -> None:

@@ -7,18 +7,13 @@ everything else that `import arseg_ext` does.
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
 import warnings
-from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from arseg_ext import _torch_private, _vmap
+from arseg_ext._after_import import call_after_import
 
 MODULE = "torch.distributed.tensor"
 
@@ -61,42 +56,6 @@ def _register_or_warn() -> None:
         )
 
 
-class _Loader(importlib.abc.Loader):
-    """The loader of the module, and the rules after it."""
-
-    def __init__(self, inner: importlib.abc.Loader) -> None:
-        self._inner = inner
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._inner.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None:
-            spec.loader = self._inner
-        module.__loader__ = self._inner
-        self._inner.exec_module(module)
-        _register_or_warn()
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Steps aside once the module has been found."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != MODULE:
-            return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
 def register() -> None:
-    if MODULE in sys.modules:
-        _register_or_warn()
-    elif torch.distributed.is_available():
-        sys.meta_path.insert(0, _Finder())
+    if torch.distributed.is_available():
+        call_after_import(MODULE, _register_or_warn)
