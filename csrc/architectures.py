@@ -69,11 +69,20 @@ def unknown(listed: Iterable[str], known: Iterable[Number]) -> list[str]:
 
 
 def flags(listed: Sequence[str]) -> list[str]:
-    """nvcc's flags, code first, PTX last."""
+    """nvcc's flags, code first, PTX last.
+
+    Code of one generation is made of one PTX, that of its first in the list, which takes most of the compiling: the
+    kernels ask for no architecture, and ptxas fits the code to each.
+    """
     code, ptx = [], []
+    common: dict[int, str] = {}
+    for entry in sorted(listed, key=number_of):
+        if entry.removesuffix("+PTX")[-1].isdigit():
+            common.setdefault(number_of(entry)[0], entry.removesuffix("+PTX").replace(".", ""))
     for entry in listed:
         name = entry.removesuffix("+PTX").replace(".", "")
-        code.append(f"-gencode=arch=compute_{name},code=sm_{name}")
+        source = common[number_of(entry)[0]] if name.isdigit() else name
+        code.append(f"-gencode=arch=compute_{source},code=sm_{name}")
         if entry.endswith("+PTX"):
             ptx.append(f"-gencode=arch=compute_{name},code=compute_{name}")
     return list(dict.fromkeys(code)) + list(dict.fromkeys(ptx))

@@ -82,6 +82,29 @@ const A* packed_bias(const Tensor& bias, int64_t padded_classes, Arena& arena) {
   return to;
 }
 
+// low_res_logits (operators.h) of few numbers: calling a matrix product takes longer than computing it.
+Tensor few_logits(const Tensor& low_res, const Tensor& classifier) {
+  const int64_t classes = classifier.size(0), pixels = low_res.size(0) * low_res.size(2) * low_res.size(3);
+  Tensor logits = empty(low_res, {pixels, classes}, low_res.scalar_type());
+  dispatch_floating(low_res.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    const View4<const T> from = view4<T>(low_res);
+    const T* weights = static_cast<const T*>(classifier.const_data_ptr());
+    const int64_t class_step = classifier.stride(0), channel_step = classifier.stride(1);
+    T* to = static_cast<T*>(logits.mutable_data_ptr());
+    for (int64_t i = 0; i < pixels * classes; ++i) {
+      const int64_t k = i % classes, x = i / classes % from.size[3], y = i / classes / from.size[3];
+      accumulator<T> sum = 0;
+      for (int64_t c = 0; c < from.size[1]; ++c) {
+        sum += static_cast<accumulator<T>>(*from.at(y / from.size[2], c, y % from.size[2], x)) *
+               static_cast<accumulator<T>>(weights[k * class_step + c * channel_step]);
+      }
+      to[i] = static_cast<T>(sum);
+    }
+  });
+  return logits;
+}
+
 // [N * H * W, C] as the map [N, C, H, W] of the size of `like`.
 Map map_of_pixels(const Tensor& pixels, const Map& like) {
   const int64_t channels = pixels.size(1);
@@ -125,7 +148,10 @@ class Fusion {
   // Projects values to classes before they are summed.
   void classify(const Tensor& classifier, const Tensor& bias, Tensor* logits, Tensor* labels) {
     const int64_t classes = classifier.size(0);
-    params_.low_res_logits = map_of_pixels(low_logits_.emplace(low_res_logits(*low_res_, classifier)), params_.low_res);
+    const Map& low = params_.low_res;
+    const bool few = low.size[0] * low.size[1] * low.size[2] * low.size[3] * classes <= kFewProducts;
+    low_logits_ = few ? few_logits(*low_res_, classifier) : low_res_logits(*low_res_, classifier);
+    params_.low_res_logits = map_of_pixels(*low_logits_, low);
     const int64_t padded = round_up(classes, kernels_->lanes);
     dispatch_floating(dtype_, [&](auto tag) {
       using T = decltype(tag);
@@ -140,6 +166,8 @@ class Fusion {
   }
 
  private:
+  static constexpr int64_t kFewProducts = 1024;
+
   void run(const Map& out, uint8_t* labels) {
     params_.out = out;
     params_.labels = labels;

@@ -56,6 +56,20 @@ def test_flags_and_back():
     assert architectures.of_flags(reversed(flags)) == listed
 
 
+def test_a_generation_shares_its_first_ptx():
+    flags = architectures.flags(["8.0", "8.6", "9.0", "9.0a", "12.0", "12.1+PTX"])
+    assert flags == [
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_80,code=sm_86",
+        "-gencode=arch=compute_90,code=sm_90",
+        "-gencode=arch=compute_90a,code=sm_90a",
+        "-gencode=arch=compute_120,code=sm_120",
+        "-gencode=arch=compute_120,code=sm_121",
+        "-gencode=arch=compute_121,code=compute_121",
+    ]
+    assert architectures.of_flags(flags) == ["8.0", "8.6", "9.0", "9.0a", "12.0", "12.1+PTX"]
+
+
 def test_no_nvcc_knows_nothing(tmp_path):
     assert architectures.known_to(str(tmp_path / "nvcc")) == set()
 
