@@ -58,6 +58,9 @@ _is_compiling = torch.compiler.is_compiling
 _in_inference_mode = torch.is_inference_mode_enabled
 
 
+_GRID, _OUTSIDE = "aligned", "zero"
+
+
 def _is_plain(pair: Any) -> bool:
     """Whether it is two ints of Python, which the operator takes as they are."""
     return (
@@ -65,8 +68,10 @@ def _is_plain(pair: Any) -> bool:
     )
 
 
-def _with_names(options: dict[str, Any], grid: Any = "aligned", outside: Any = "zero") -> bool:
+def _with_names(options: dict[str, Any], grid: Any = _GRID, outside: Any = _OUTSIDE) -> bool:
     """Adds those that are not the schema's defaults, each of which costs 0.2 us; False where one is no string."""
+    if grid is _GRID and outside is _OUTSIDE:  # as where the caller leaves them out
+        return True
     if type(grid) is not str or type(outside) is not str:
         return False
     if grid != "aligned":
@@ -334,15 +339,26 @@ def creff_logits(
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
-    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
-    args = (reference, low_res, motion, *parameters, classifier_weight, classifier_bias)
+    args = (
+        reference,
+        low_res,
+        motion,
+        query_weight,
+        query_bias,
+        key_weight,
+        key_bias,
+        value_weight,
+        value_bias,
+        classifier_weight,
+        classifier_bias,
+    )
     plain = _plain_options(window, block, frame_size, grid, outside)
     if plain is not None:
         quick = _quick("creff_logits", args, plain)
         if quick is not None:
             return quick
     options = _creff_options("creff_logits", window, block, frame_size, grid, outside)
-    _composite.check_classified("creff_logits", reference, low_res, motion, parameters, args[9:], options)
+    _composite.check_classified("creff_logits", reference, low_res, motion, args[3:9], args[9:], options)
     return torch.ops.arseg.creff_logits(*args, **options)
 
 
@@ -377,15 +393,26 @@ def creff_labels(
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
-    parameters = (query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
-    args = (reference, low_res, motion, *parameters, classifier_weight, classifier_bias)
+    args = (
+        reference,
+        low_res,
+        motion,
+        query_weight,
+        query_bias,
+        key_weight,
+        key_bias,
+        value_weight,
+        value_bias,
+        classifier_weight,
+        classifier_bias,
+    )
     plain = _plain_options(window, block, frame_size, grid, outside)
     if plain is not None:
         quick = _quick("creff_labels", args, plain)
         if quick is not None:
             return quick
     options = _creff_options("creff_labels", window, block, frame_size, grid, outside)
-    _composite.check_classified("creff_labels", reference, low_res, motion, parameters, args[9:], options)
+    _composite.check_classified("creff_labels", reference, low_res, motion, args[3:9], args[9:], options)
     return torch.ops.arseg.creff_labels(*args, **options)
 
 

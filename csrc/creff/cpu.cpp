@@ -22,25 +22,32 @@
 namespace arseg {
 namespace {
 
-// Memory for the five matrices that the kernel is given, freed with it.
+// Memory for the five matrices that the kernel is given, freed with it. A few KB of them lie in it itself.
 class Arena {
  public:
   // A matrix of A that starts with a cache line, filled with 0.
   template <typename A>
   A* zero_matrix(int64_t rows, int64_t columns) {
-    const size_t bytes = static_cast<size_t>(rows * columns) * sizeof(A);
-    std::byte* memory = new (std::align_val_t(kCacheLine)) std::byte[bytes];
-    kept_.at(count_++).reset(memory);
+    const size_t bytes = static_cast<size_t>(round_up(rows * columns * static_cast<int64_t>(sizeof(A)), kCacheLine));
+    std::byte* memory = near_ + used_;
+    if (bytes <= sizeof(near_) - used_) {
+      used_ += bytes;
+    } else {
+      memory = new (std::align_val_t(kCacheLine)) std::byte[bytes];
+      far_.at(count_++).reset(memory);
+    }
     std::memset(memory, 0, bytes);
     return reinterpret_cast<A*>(memory);
   }
 
  private:
-  static constexpr size_t kCacheLine = 64;
+  static constexpr int64_t kCacheLine = 64;
   struct Free {
     void operator()(std::byte* memory) const { operator delete[](memory, std::align_val_t(kCacheLine)); }
   };
-  std::array<std::unique_ptr<std::byte[], Free>, 5> kept_;
+  alignas(kCacheLine) std::byte near_[4096];
+  size_t used_ = 0;
+  std::array<std::unique_ptr<std::byte[], Free>, 5> far_;
   size_t count_ = 0;
 };
 
