@@ -105,6 +105,17 @@ inline Tensor dense_channels_last(const Tensor& map, int64_t channels) {
   return copy;
 }
 
+// A map that several images of a batch may have in common, as the kernels read it.
+struct Images {
+  Tensor map;      // see dense_channels_last; one image where all are the same in memory
+  int64_t stride;  // elements from one image to the next
+};
+
+inline Images dense_images(const Tensor& map, int64_t channels) {
+  if (is_one_image(map)) return {dense_channels_last(first_image(map), channels), 0};
+  return {dense_channels_last(map, channels), map.size(2) * map.size(3) * channels};
+}
+
 // Where a kernel writes a result: `out` itself where it is dense channels-last with `channels` channels, else a scratch
 // map that finish_result copies into it.
 inline Tensor result_buffer(const Tensor& out, int64_t channels) {

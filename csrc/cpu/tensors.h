@@ -110,6 +110,13 @@ inline Tensor view(const Tensor& tensor, std::initializer_list<int64_t> size, st
   return Tensor(made);
 }
 
+// Whether all images of a batch are one in memory, as after expand(): what several frames have in common.
+inline bool is_one_image(const Tensor& map) { return map.size(0) > 1 && map.stride(0) == 0; }
+
+inline Tensor first_image(const Tensor& map) {
+  return view(map, {1, map.size(1), map.size(2), map.size(3)}, {0, map.stride(1), map.stride(2), map.stride(3)});
+}
+
 // A map of the dtype and memory format of `like`.
 inline Tensor empty_map(const Tensor& like, std::initializer_list<int64_t> size) {
   return empty(like, size, like.scalar_type(), is_channels_last(like));
@@ -123,7 +130,7 @@ inline ScalarType accumulator_dtype(ScalarType dtype) {
   return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-// The map itself, or a copy of it, with the channels of a pixel together.
+// The map itself, or a copy of it, with the channels of a pixel together. What is one image in memory stays one.
 Tensor contiguous_channels_last(const Tensor& map);
 
 // Results larger than this go past the caches: they would not be there when they are read.

@@ -17,7 +17,8 @@ class Fusion {
         window_(options.window),
         outside_(options.outside),
         channels_(padded_channels(in.reference.size(1), dtype_)),
-        reference_(dense_channels_last(in.reference, channels_)),
+        batch_(in.reference.size(0)),
+        reference_(dense_images(in.reference, channels_)),
         low_res_(dense_channels_last(in.low_res, channels_)),
         low_res_of_caller_(in.low_res),
         weights_(scratch({3 * kDepthwiseRows * channels_}, accumulator_dtype(dtype_))) {
@@ -47,7 +48,7 @@ class Fusion {
     });
   }
 
-  bool is_empty() const { return reference_.size(0) * reference_.size(2) * reference_.size(3) == 0; }
+  bool is_empty() const { return batch_ * reference_.map.size(2) * reference_.map.size(3) == 0; }
 
   void features(Tensor& out) {
     if (is_empty()) return;
@@ -72,14 +73,14 @@ class Fusion {
     if (is_empty()) return;
     const Tensor low_logits = low_res_logits(low_res_of_caller_, classifier);
     const int64_t classes = classifier.size(0);
-    Tensor buffer = logits ? result_buffer(*logits, classes) : reference_;
+    Tensor buffer = logits ? result_buffer(*logits, classes) : reference_.map;
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
       using A = gpu::accumulator<T>;
       gpu::ClassifyParams<T> a{};
-      a.batch = reference_.size(0);
-      a.height = static_cast<int>(reference_.size(2));
-      a.width = static_cast<int>(reference_.size(3));
+      a.batch = batch_;
+      a.height = static_cast<int>(reference_.map.size(2));
+      a.width = static_cast<int>(reference_.map.size(3));
       a.channels = static_cast<int>(channels_);
       a.classes = static_cast<int>(classes);
       a.low_height = static_cast<int>(low_res_.size(2));
@@ -98,7 +99,7 @@ class Fusion {
       const int own = static_cast<int>(classifier.size(1));
 
       if constexpr (gpu::is_half_type<T>) {
-        const gpu::FusionParams<T> fusion = params<T>(reference_);  // no features come out
+        const gpu::FusionParams<T> fusion = params<T>(reference_.map);  // no features come out
         if (gpu::can_use_fused(fusion, a.classes)) {
           Tensor rows = scratch({gpu::CreffTraits::Mma::kClasses * channels_}, dtype_);
           gpu::launch_pack_classifier_rows<T>({weight,
@@ -113,7 +114,7 @@ class Fusion {
           });
         }
       }
-      Tensor sums = empty_channels_last(reference_, a.batch, channels_, a.height, a.width);
+      Tensor sums = empty_channels_last(reference_.map, a.batch, channels_, a.height, a.width);
       unfused(params<T>(sums), false);
       a.padded_classes = static_cast<int>(round_up(classes, 32));
       Tensor packed = scratch({channels_ * a.padded_classes}, accumulator_dtype(dtype_));
@@ -133,15 +134,17 @@ class Fusion {
   }
 
  private:
-  Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const { return empty(reference_, size, dtype); }
+  Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const {
+    return empty(reference_.map, size, dtype);
+  }
 
   template <typename T>
   gpu::FusionParams<T> params(const Tensor& out) const {
     using A = gpu::accumulator<T>;
     gpu::FusionParams<T> a;
-    a.batch = reference_.size(0);
-    a.height = static_cast<int>(reference_.size(2));
-    a.width = static_cast<int>(reference_.size(3));
+    a.batch = batch_;
+    a.height = static_cast<int>(reference_.map.size(2));
+    a.width = static_cast<int>(reference_.map.size(3));
     a.channels = static_cast<int>(channels_);
     a.low_height = static_cast<int>(low_res_.size(2));
     a.low_width = static_cast<int>(low_res_.size(3));
@@ -151,7 +154,8 @@ class Fusion {
     a.window_height = static_cast<int>(window_.height);
     a.window_width = static_cast<int>(window_.width);
     a.masked = outside_ == Outside::Masked;
-    a.reference = data_of<T>(reference_);
+    a.reference = data_of<T>(reference_.map);
+    a.reference_stride = reference_.stride;
     a.low_res = data_of<T>(low_res_);
     const A* weights = data_of<A>(weights_);
     a.query_weights = weights;
@@ -184,7 +188,9 @@ class Fusion {
   Window window_;
   Outside outside_;
   int64_t channels_;  // padded to whole vectors
-  Tensor reference_, low_res_;
+  int64_t batch_;
+  Images reference_;
+  Tensor low_res_;
   const Tensor& low_res_of_caller_;  // without padding: what the classifier is for
   Tensor weights_;
   gpu::MotionParams motion_;

@@ -45,7 +45,7 @@ struct WarpedReference {
   template <int N>
   ARSEG_DEVICE static void sample(const FusionParams<T>& a, int64_t n, const Place& place, int channel, int step,
                                   accumulator<T> (&to)[N][kVector<T>]) {
-    sample_vectors(a.reference + a.pixel(n, 0, 0) * a.channels, a.width, a.channels, channel, step, place, to);
+    sample_vectors(a.reference + n * a.reference_stride, a.width, a.channels, channel, step, place, to);
   }
 };
 

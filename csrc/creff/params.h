@@ -72,12 +72,13 @@ struct FusionParams {
   MotionParams motion;
   int window_height, window_width;
   bool masked;
-  const T* reference;      // [N, H, W, C]
-  const T* low_res;        // [N, h, w, C]
-  const A* query_weights;  // [10, C]
-  const A* key_weights;    // [10, C]
-  const A* value_weights;  // [10, C]
-  T* out;                  // [N, H, W, C]
+  const T* reference;        // [N, H, W, C]
+  int64_t reference_stride;  // from one image to the next; 0 where all are one
+  const T* low_res;          // [N, h, w, C]
+  const A* query_weights;    // [10, C]
+  const A* key_weights;      // [10, C]
+  const A* value_weights;    // [10, C]
+  T* out;                    // [N, H, W, C]
 
   ARSEG_HD bool in_bounds(int y, int x) const {
     return static_cast<unsigned>(y) < static_cast<unsigned>(height) &&

@@ -352,7 +352,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
         A sums[WarpTraits::kVectorsOfThread][kVector<T>] = {};
         for (int32_t i = 0; i < piece.count; ++i) {
           count_step();
-          add_tap(a.feature + n * plane * a.channels, a.channels, c, step, entries[i],
+          add_tap(a.feature + n * a.feature_stride, a.channels, c, step, entries[i],
                   weights[n * 4 * plane + entries[i]], sums);
         }
         A* to = partial + (n * longs.pieces + p) * a.channels + c;
@@ -397,7 +397,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
       }
       for (int32_t entry = head; entry >= 0; entry = lists.next[n * 4 * plane + entry]) {
         count_step();
-        add_tap(a.feature + n * plane * a.channels, a.channels, c, step, entry, weights[n * 4 * plane + entry], sums);
+        add_tap(a.feature + n * a.feature_stride, a.channels, c, step, entry, weights[n * 4 * plane + entry], sums);
       }
       store_vectors(a.out + pixel * a.channels, a.channels, c, step, sums);
     });

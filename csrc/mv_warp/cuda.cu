@@ -16,8 +16,8 @@ namespace {
 bool is_empty(const Tensor& map) { return map.size(0) * map.size(1) * map.size(2) * map.size(3) == 0; }
 
 template <typename T>
-gpu::WarpParams<T> params(const Tensor& from, Tensor& to, int64_t channels, const gpu::MotionParams& motion) {
-  return {data_of<T>(from), mutable_data_of<T>(to), from.size(0), static_cast<int>(channels), motion};
+gpu::WarpParams<T> params(const Images& from, Tensor& to, int64_t channels, const gpu::MotionParams& motion) {
+  return {data_of<T>(from.map), from.stride, mutable_data_of<T>(to), to.size(0), static_cast<int>(channels), motion};
 }
 
 Tensor warp(const Tensor& feature, const gpu::MotionParams& motion) {
@@ -25,7 +25,7 @@ Tensor warp(const Tensor& feature, const gpu::MotionParams& motion) {
   if (is_empty(out)) return out;
   const DeviceGuard device(feature);
   const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
-  const Tensor source = dense_channels_last(feature, channels);
+  const Images source = dense_images(feature, channels);
   Tensor buffer = result_buffer(out, channels);
   dispatch_device(feature.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
@@ -43,7 +43,7 @@ Tensor warp_backward_feature(const char* op, const Tensor& grad, const gpu::Moti
   check(4 * pixels <= std::numeric_limits<int32_t>::max(), op, ": a map of ", grad.size(2), " x ", grad.size(3),
         " is too large for a gradient on CUDA");
   const int64_t channels = padded_channels(grad.size(1), grad.scalar_type());
-  const Tensor source = dense_channels_last(grad, channels);
+  const Images source = dense_images(grad, channels);
   Tensor buffer = result_buffer(out, channels);
   const gpu::FeatureGradientMemory memory(grad.size(0), pixels, channels);
   Tensor words = empty(grad, {memory.words}, ScalarType::Int);
@@ -105,14 +105,14 @@ Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const 
   }
   const DeviceGuard device(feature);
   const int64_t channels = padded_channels(feature.size(1), feature.scalar_type());
-  const Tensor source = dense_channels_last(feature, channels);
+  const Images source = dense_images(feature, channels);
   const Tensor grads = dense_channels_last(grad, channels);
   dispatch_device(feature.scalar_type(), [&](auto tag) {
     dispatch_device(flow.scalar_type(), [&](auto flow_tag) {
       using T = decltype(tag);
       using F = decltype(flow_tag);
-      gpu::launch_flow_gradient<T, F>({data_of<T>(grads), data_of<T>(source), mutable_data_of<F>(out), feature.size(0),
-                                       static_cast<int>(channels), motion},
+      gpu::launch_flow_gradient<T, F>({data_of<T>(grads), data_of<T>(source.map), source.stride,
+                                       mutable_data_of<F>(out), feature.size(0), static_cast<int>(channels), motion},
                                       device.stream());
     });
   });

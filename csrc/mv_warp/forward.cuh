@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads) warp_forward(WarpParams<
   for_pixels(a.batch, a.motion.height, [&](int64_t n, int y, int x) {
     if (x >= a.motion.width) return;
     const auto taps = taps_of<accumulator<T>>(a.motion, n, y, x);
-    const T* image = a.feature + n * plane * a.channels;
+    const T* image = a.feature + n * a.feature_stride;
     T* to = a.out + (n * plane + static_cast<int64_t>(y) * a.motion.width + x) * a.channels;
     for_channels<T>(a.channels, [&](int c, int step) {
       accumulator<T> sums[WarpTraits::kVectorsOfThread][kVector<T>];

@@ -109,8 +109,9 @@ struct MotionParams {
 // Maps are dense channels-last.
 template <typename T>
 struct WarpParams {
-  const T* feature;  // [N, H, W, C]; forward: what is warped; backward: the gradient of the result
-  T* out;            // [N, H, W, C]; forward: the result; backward: the gradient of what was warped
+  const T* feature;        // [N, H, W, C]; forward: what is warped; backward: the gradient of the result
+  int64_t feature_stride;  // from one image to the next; 0 where all are one
+  T* out;                  // [N, H, W, C]; forward: the result; backward: the gradient of what was warped
   int64_t batch;
   int channels;
   MotionParams motion;
@@ -118,9 +119,10 @@ struct WarpParams {
 
 template <typename T, typename F>
 struct FlowGradientParams {
-  const T* grad;     // [N, H, W, C]
-  const T* feature;  // [N, H, W, C]
-  F* out;            // [N, H, W, 2]
+  const T* grad;           // [N, H, W, C]
+  const T* feature;        // [N, H, W, C]
+  int64_t feature_stride;  // from one image to the next; 0 where all are one
+  F* out;                  // [N, H, W, 2]
   int64_t batch;
   int channels;
   MotionParams motion;

@@ -68,6 +68,7 @@ gpu::FusionParams<T> params_of(const FusionCase& of, Inputs<T>& inputs, T* out) 
   a.window_height = a.window_width = static_cast<int>(of.window);
   a.masked = of.masked;
   a.reference = inputs.reference_map.data();
+  a.reference_stride = of.size.c * of.size.h * of.size.w;
   a.low_res = inputs.low_res.data();
   a.query_weights = inputs.rows(0);
   a.key_weights = inputs.rows(1);
