@@ -30,11 +30,12 @@ def _contiguous_like(tensor: Tensor) -> Tensor:
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
-    """Whether torch takes a map for channels_last, as is_channels_last in csrc/cpu/tensors.h."""
+    """Whether torch takes a map, or the one image of all its batch, for channels_last, as csrc/cpu/tensors.h."""
     if tensor.stride(1) == 0:
         return False
     least = 0
-    for dim in (1, 3, 2, 0):
+    one_image = tensor.shape[0] > 1 and tensor.stride(0) == 0
+    for dim in (1, 3, 2) if one_image else (1, 3, 2, 0):
         size, stride = tensor.shape[dim], tensor.stride(dim)
         if size == 0 or stride < least or (dim == 0 and least == tensor.stride(1)):
             return False

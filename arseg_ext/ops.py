@@ -2,7 +2,8 @@
 
 Each function calls the operator of the same name in `torch.ops.arseg` and takes the same arguments. Maps are
 [N, C, H, W] with any strides; results have the memory format (channels_last or contiguous) of the
-first map, and channels_last is the faster one. Values are float32, float64, float16 or bfloat16; half
+first map, and channels_last is the faster one. What all of a batch have in common, as the reference of a group of
+frames, may be one image, expanded: it is read where it lies. Values are float32, float64, float16 or bfloat16; half
 types are added up in float32. A wrong argument raises ValueError, one of the wrong type TypeError, with a sentence
 that names it, what was expected and what came.
 

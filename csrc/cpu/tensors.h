@@ -49,13 +49,14 @@ inline Map pixel_map_of(const Tensor& tensor) {  // [N, H, W] as [N, 1, H, W]
   return map;
 }
 
-// Whether torch takes a map for channels_last; the rule of c10/core/MemoryFormat.h, which the fake kernels ask too
-// (torch._prims_common.suggest_memory_format).
+// Whether torch takes a map, or the one image of all its batch, for channels_last: the rule of c10/core/MemoryFormat.h,
+// which arseg_ext/_fake.py has too.
 inline bool is_channels_last(const Tensor& map) {
   const int64_t *size = map.sizes().data(), *stride = map.strides().data();
   if (stride[1] == 0) return false;
   int64_t least = 0;
   for (const int d : {1, 3, 2, 0}) {
+    if (d == 0 && size[0] > 1 && stride[0] == 0) break;
     if (size[d] == 0 || stride[d] < least || (d == 0 && least == stride[1])) return false;
     least = stride[d] * (size[d] > 1 ? size[d] : 1);
   }
