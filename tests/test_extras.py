@@ -24,6 +24,7 @@ OPTIONAL = {
     "timm": "networks",
     "tomli": "train",
     "torchvision": "networks",
+    "yaml": "data",
 }
 """Packages that only an extra installs."""
 
@@ -64,6 +65,7 @@ for _, name, _ in pkgutil.walk_packages(arseg.__path__, "arseg.", onerror=lambda
         tell(name, lambda: importlib.import_module(name))
 
 from pathlib import Path
+from arseg.data.classes import read_classes
 from arseg.evaluate.report import require_matplotlib
 from arseg.networks import make_encoder, make_network
 from arseg.train.events import TensorBoardEvents
@@ -71,6 +73,8 @@ from arseg.train.events import TensorBoardEvents
 tell("timm", lambda: make_encoder("timm:resnet18"))
 tell("torchvision", lambda: make_network("torchvision:fcn_resnet50"))
 tell("matplotlib", require_matplotlib)
+Path("classes.yaml").write_text("[a, b]")
+tell("yaml", lambda: read_classes(Path("classes.yaml")))
 tell("tensorboard", lambda: TensorBoardEvents(Path("events")))
 tell("efficientnet", make_encoder("efficientnet-lite0").load_imagenet_weights)
 sys.__stdout__.write("\\n" + json.dumps([heavy, asked_by_segment, told]))
@@ -118,6 +122,7 @@ def test_all_but_training_is_imported_without_extras(alone):
         ("timm", "timm:resnet18", "timm", "networks"),
         ("torchvision", "torchvision:fcn_resnet50", "torchvision", "networks"),
         ("matplotlib", "--plot", "matplotlib", "plot"),
+        ("yaml", "classes.yaml", "yaml", "data"),
         ("tensorboard", "--tensorboard", "tensorboard", "tensorboard"),
         (
             "efficientnet",
@@ -137,7 +142,8 @@ def test_the_extras_have_what_is_optional():
     extras = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     everything = set(re.search(r'all = \["arseg\[(.*)\]"\]', extras)[1].split(","))
     assert everything == set(OPTIONAL.values())
-    for package, extra in OPTIONAL.items():
+    for module, extra in OPTIONAL.items():
+        package = {"yaml": "pyyaml"}.get(module, module)
         assert f'"{package}' not in base
         own = re.search(rf"^{extra} = \[(.*?)\](?: #.*)?$", extras, re.MULTILINE | re.DOTALL)[1]
         assert f'"{package}' in own or package == "pydantic_core", package  # which pydantic brings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from arseg.labels import CAMVID_VOID, IGNORED
 
 from .datasets import DataSet, LabelledFrame, LabelledFrames, Void, picture_files
 from .extract import extract, video_files
+from .splits import video_and_number
 
 CLASSES = CAMVID_VOID.classes
 VOID = 11
@@ -201,6 +203,21 @@ class CamVid(DataSet):
     """CamVid; `stills` are those of its 11 classes, with every other pixel 11, which is ignored then."""
 
     labels = CAMVID_VOID
+
+    def is_in(self, root: Path) -> bool:
+        if (root / "701_StillsRaw_full").is_dir():
+            return True
+        return any(
+            (root / split).is_dir() and (root / name.format(split=split)).is_dir()
+            for split in ("train", "val", "test")
+            for name in _LABEL_FOLDERS
+        )
+
+    def is_consecutive(self, root: StrPath, split: str = "val") -> bool:
+        """Of the usual splits `val` is: 101 frames of 0016E5, every second one of the video."""
+        places = [video_and_number(frame.name) for frame in self.frames(root, split).frames]
+        steps = {(later or 0) - (earlier or 0) for (_, earlier), (_, later) in pairwise(places)}
+        return len({video for video, _ in places}) == 1 and steps in ({1}, {2})
 
     def frames(
         self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"

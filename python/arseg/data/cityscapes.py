@@ -92,6 +92,9 @@ class Cityscapes(DataSet):
     rate = run_rate = 17
     bitrate = 5e6
 
+    def is_in(self, root: Path) -> bool:
+        return (root / "gtFine").is_dir()
+
     def frames(
         self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
     ) -> LabelledFrames:

@@ -6,7 +6,8 @@ Labels are read as uint8 ids of the data set's classes; 255 (`arseg.labels.IGNOR
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,11 +93,8 @@ class LabelledFrames:
 
     def label(self, frame: LabelledFrame) -> np.ndarray:
         """uint8 `[H, W]`, ids of classes and 255."""
-        try:
-            with Image.open(frame.label) as file:
-                stored = np.asarray(file.convert("RGB") if self._in_colours(file) else file)
-        except (OSError, SyntaxError) as error:
-            raise InputError(f"{frame.label}: cannot be read as a picture ({error})") from error
+        with open_picture(frame.label) as file:
+            stored = np.asarray(file.convert("RGB") if self._in_colours(file) else file)
         try:
             return self._to_ids(stored)
         except InputError as error:
@@ -111,12 +109,28 @@ class DataSet(ABC):
         rate: frames a second of the videos that `arseg prepare` makes of it.
         bitrate: bits a second of them.
         run_rate: frames a second of a split that is a video labelled frame by frame.
+        class_weights: of the loss, one for each class; None: training computes them.
+        split_by: how train and val are told apart, in a sentence.
     """
 
     labels: LabelSet
     rate: float = 30
     bitrate: float = 3e6
     run_rate: float = 15
+    class_weights: tuple[float, ...] | None = None
+    split_by: str = "as the data set comes"
+
+    def is_in(self, root: Path) -> bool:
+        """Whether a folder has this data set's layout; False of those that are only opened by name."""
+        return False
+
+    def opened(self, root: Path) -> DataSet:
+        """The data set as that folder has it: itself, where classes and splits are the same in every one."""
+        return self
+
+    def is_consecutive(self, root: StrPath, split: str = "val") -> bool:
+        """Whether a split is known to be a video labelled frame by frame, in the order of its names."""
+        return False
 
     @abstractmethod
     def frames(
@@ -173,11 +187,20 @@ def labelled_run(data: LabelledFrames) -> LabelledFrames:
 
 def read_image(path: Path) -> np.ndarray:
     """uint8 `[H, W, 3]` RGB."""
+    with open_picture(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture, decoded; `InputError` names the file where that cannot be."""
     try:
-        with Image.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # SyntaxError is what Pillow raises for broken PNGs
+        file = Image.open(path)
+        file.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: Pillow's for broken PNGs
         raise InputError(f"{path}: cannot be read as a picture ({error})") from error
+    with file:
+        yield file
 
 
 def picture_files(folder: Path, what: str) -> list[Path]:

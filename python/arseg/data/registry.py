@@ -1,4 +1,7 @@
-"""The table of data sets. A new one is a file of this folder and a line here, or a line of your own script."""
+"""The table of data sets. A new one is a file of this folder and a line here, or a line of your own script.
+
+`arseg.data.opened.open_data` asks each in turn whether a folder has its layout.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from arseg.registry import Registry
 from .camvid import CamVid
 from .cityscapes import Cityscapes
 from .datasets import DataSet
+from .folder import Folder
 
 DATA_SETS: Registry[DataSet] = Registry("data set")
 """By the name that manifests, presets and options have."""
 
 DATA_SETS.register("camvid", CamVid())
 DATA_SETS.register("cityscapes", Cityscapes())
+DATA_SETS.register("folder", Folder())
