@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .cut_network import Cut, CutNetwork
 from .network import AcceleratedNet, accelerate
+from .parts import split
 
-__all__ = ["AcceleratedNet", "Cut", "CutNetwork", "accelerate"]
+__all__ = ["AcceleratedNet", "Cut", "CutNetwork", "accelerate", "split"]

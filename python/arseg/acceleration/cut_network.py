@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from arseg.errors import InputError
 from arseg.extras import loaded
+from arseg.labels import LabelSet
 from arseg.networks.base import SplitNetwork
 from arseg.registry import Registry
 
@@ -37,6 +38,22 @@ class Cut:
     features: str | Features | None
     classifier: str | Classifier
     preset: str | None = None
+
+    @property
+    def portable(self) -> bool:
+        """Whether a file can keep it: it is made of names."""
+        return self.preset is not None or not (callable(self.features) or callable(self.classifier))
+
+    def to_json(self) -> dict[str, str | None]:
+        """Names, for a weights file."""
+        features, classifier = (x if isinstance(x, str) else None for x in (self.features, self.classifier))
+        return {"features": features, "classifier": classifier, "preset": self.preset}
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> Cut:
+        """The inverse of `to_json`; `InputError` for a preset that there is not."""
+        preset = record.get("preset")
+        return KNOWN_CUTS[preset].cut if preset else Cut(record["features"], record["classifier"])
 
 
 class _Reached(Exception):
@@ -71,10 +88,22 @@ class CutNetwork(nn.Module):
     `upsampling` and `align_corners` say how its scores reach the frame, see `SplitNetwork`.
 
     Cuts by name run the network itself up to the cut and end it there, so that the layers after it cost nothing.
-    The network's parameters stay where they are: the state's keys are its own, after `network.`.
+    The network's parameters stay where they are: the state's keys are its own, after `network.`. Gradients reach them.
+
+    Attributes:
+        channels, stride: of the feature; the stride is that of the height, and may not be whole. `arseg.acceleration`
+            measures both.
+        label_set, input_height: see `SegmentationNetwork`.
+        made_from: what `arseg.weights.build` makes the same network of; None where no line says it.
 
     Raises `InputError` that names the argument where a name is no submodule.
     """
+
+    channels: int
+    stride: float
+    label_set: LabelSet | None = None
+    input_height: int | None = None
+    made_from: dict[str, Any] | None = None
 
     def __init__(self, network: nn.Module, cut: Cut):
         super().__init__()

@@ -18,8 +18,9 @@ from arseg.networks.pyramid import PyramidNet
 from arseg.weights.files import CheckpointError, building, load_into, load_state, read_checkpoint, save_checkpoint
 
 from .cut import CutPoint, compare, cut, first_line, own_logits, random_image
-from .cut_network import KNOWN_CUTS, Cut, CutNetwork
-from .network_source import Source, is_code, network_from, portable
+from .cut_network import Cut, CutNetwork
+from .network_source import Source, config_of, is_code, network_from, portable
+from .parts import SIZE, again, check_classes, cut_record, recut
 
 KIND = "accelerated"
 """What weights files call it."""
@@ -69,10 +70,8 @@ class AcceleratedNet(ARSegNet):
         where = self.high.cut
         config = {
             "model": self.source,
-            "features": where.features if isinstance(where.features, str) else None,
-            "classifier": where.classifier if isinstance(where.classifier, str) else None,
-            "preset": where.preset,
-            "functions": where.preset is None and (callable(where.features) or callable(where.classifier)),
+            **where.to_json(),
+            "functions": not where.portable,
             "channels": self.channels,
             "stride": self.stride,
             "scale": self.scale,
@@ -122,7 +121,7 @@ def accelerate(
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
     palette: Sequence[Sequence[int]] | None = None,
-    size: tuple[int, int] = (192, 256),
+    size: tuple[int, int] = SIZE,
 ) -> AcceleratedNet:
     """Builds AR-Seg around a segmentation network, ready for `arseg adapt` and `VideoSegmenter`.
 
@@ -163,8 +162,7 @@ def accelerate(
     output = own_logits(whole, image, size)
     high = cut(whole, features, classifier, model, image, output)
     feature, align_corners = compare(high, image, output)
-    if output.shape[1] > 256:
-        raise InputError(f"model: {output.shape[1]} classes; label maps are uint8, which has room for 256")
+    check_classes(output.shape[1])
     count = output.shape[1]
     known = known or LabelSet.of(count)
     label_set = LabelSet.of(count, mean=mean or known.mean, std=std or known.std, classes=classes, palette=palette)
@@ -207,23 +205,15 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
             f"made with --model {source}, which is code of yours and is not run because a file names it; give it "
             "again: --model, or AcceleratedNet.load(path, model=…)"
         )
-    network: nn.Module
-    if isinstance(model, nn.Module):
-        network = copy.deepcopy(model)
-    else:
-        network = network_from(source if model is None else model)
-    network = network.high if isinstance(network, ARSegNet) else network
-    if isinstance(network, CutNetwork):
-        high = network
-    elif config["functions"]:
+    network = again(source, copy.deepcopy(model) if isinstance(model, nn.Module) else model)
+    if not isinstance(network, CutNetwork) and config["functions"]:
         raise InputError(
             "made with functions for features and classifier, which no file can keep; give the network as "
             "arseg.acceleration.CutNetwork(network, Cut(features, classifier))"
         )
-    else:
-        preset = config["preset"]
-        high = CutNetwork(network, KNOWN_CUTS[preset].cut if preset else Cut(config["features"], config["classifier"]))
-    high.align_corners = config["align_corners"]
+    high = recut(network, Cut.from_json(config), config)
+    if source is not None:
+        high.made_from = {**config_of(source), "cut": cut_record(high)}
     high.eval().requires_grad_(False)
     net = AcceleratedNet(
         high,

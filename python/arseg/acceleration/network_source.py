@@ -19,7 +19,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,8 +28,9 @@ import torch
 from torch import nn
 
 from arseg.errors import InputError
+from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.registry import NETWORKS, make_network
-from arseg.weights.build import build
+from arseg.weights.build import FUSION, build
 from arseg.weights.files import load_checkpoint, read_checkpoint
 
 Source = str | dict[str, Any]
@@ -51,7 +52,11 @@ def _in_table(line: str) -> bool:
 
 
 def network_from(
-    source: Source | os.PathLike[str], device: str | torch.device = "cpu", *, pretrained: bool = False
+    source: Source | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    *,
+    pretrained: bool = False,
+    num_classes: int | None = None,
 ) -> nn.Module:
     """A network in eval mode; where its classes and normalisation are known, `label_set` says them.
 
@@ -60,6 +65,8 @@ def network_from(
         device: where it is made. "meta" holds no values, for counting.
         pretrained: fetch torchvision's weights for a line without options, and timm's where the line asks for them
             (`pretrained=true`); else both have random ones. Files have their own either way.
+        num_classes: build it with so many; None: as many as the line says. A function of yours is given them where it
+            has an argument of that name.
 
     Raises `InputError` for a line that leads to no network.
     """
@@ -73,9 +80,9 @@ def network_from(
     origin, colon, name = line.partition(":")
     with torch.device(device):
         if _in_table(line):
-            network = make_network(line, fetch=pretrained)
+            network = make_network(line, fetch=pretrained, num_classes=num_classes)
         elif colon and name:
-            network = _of_code(line, origin, name)
+            network = _of_code(line, origin, name, num_classes)
         else:
             raise InputError(f"model: {EXPECTED}, got {line!r}")
     return network.eval()
@@ -92,7 +99,28 @@ def portable(source: Source | os.PathLike[str]) -> Source:
     return line
 
 
-def _of_code(spec: str, origin: str, name: str) -> nn.Module:
+def made_from(
+    network: nn.Module, source: Source | os.PathLike[str] | None, num_classes: int | None = None
+) -> dict[str, Any] | None:
+    """The config with which weights of kind "hr" build the network again that `network_from` made of `source`.
+
+    None where no line says it, as for a module of the user's.
+    """
+    own = getattr(network.high if isinstance(network, ARSegNet) else network, "made_from", None)
+    if own is not None or source is None:
+        return own
+    config = config_of(portable(source))
+    return config if num_classes is None else {**config, "num_classes": num_classes}
+
+
+def config_of(source: Source) -> dict[str, Any]:
+    """What `arseg.weights.build` makes the same network of, kind "hr"; of a pair, the keyframes' network."""
+    if isinstance(source, Mapping):
+        return {key: value for key, value in source["config"].items() if key not in FUSION}
+    return {"network": source}
+
+
+def _of_code(spec: str, origin: str, name: str, num_classes: int | None) -> nn.Module:
     module = _module_of_file(spec, Path(origin)) if origin.endswith(".py") else _module_of_package(spec, origin)
     found = getattr(module, name, None)
     if isinstance(found, nn.Module):
@@ -102,10 +130,18 @@ def _of_code(spec: str, origin: str, name: str) -> nn.Module:
     if not callable(found):
         kind = type(found).__name__
         raise InputError(f"model: {spec} is a {kind}; expected a function that makes a torch.nn.Module")
-    network = _without_arguments(found, spec)()
+    takes = num_classes is not None and "num_classes" in _parameters(found)
+    network = found(num_classes=num_classes) if takes else _without_arguments(found, spec)()
     if not isinstance(network, nn.Module):
         raise InputError(f"model: {spec} returned a {type(network).__name__}; expected a torch.nn.Module")
     return network
+
+
+def _parameters(function: Any) -> Collection[str]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:  # of some built-in ones
+        return ()
 
 
 def _without_arguments(function: Any, spec: str) -> Any:

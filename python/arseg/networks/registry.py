@@ -22,9 +22,11 @@ NETWORKS.register("timm", timm_network)
 NETWORKS.register("torchvision", torchvision_network)
 
 
-def make_network(line: str, *, fetch: bool = False, **options: Any) -> nn.Module:
+def make_network(line: str, *, num_classes: int | None = None, fetch: bool = False, **options: Any) -> nn.Module:
     """A network of `NETWORKS`, such as "pyramid?num_classes=19", "camvid-psp18" or "timm:efficientnet_lite0".
 
-    Arguments and errors: see `arseg.networks.lines.from_line`.
+    `num_classes` means the same for all of them. Other arguments and errors: see `arseg.networks.lines.from_line`.
     """
+    if num_classes is not None:
+        options["num_classes"] = num_classes
     return from_line(NETWORKS, line, fetch=fetch, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,16 +15,17 @@ from arseg.networks.pyramid import PyramidNet
 from arseg.networks.registry import make_network
 from arseg.registry import Registry, imported
 
-_FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay", "keyframe_detail")
+FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay", "keyframe_detail")
+"""Options of `ARSegNet` in the config of kind "ar"; the others are its network's."""
 
-Builder = Callable[[dict[str, Any]], nn.Module]
-"""Of a network with fresh weights; may change the `config` that it is given."""
+Builder = Callable[..., nn.Module]
+"""Of a network with fresh weights: from a `config`, which it may change, and the user's network where one is given."""
 
 KINDS: Registry[Builder] = Registry("kind")
 """Kinds of weights files and their builders. A kind of a folder above this one is named by its import path."""
 
 
-def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
+def build(kind: str, config: Mapping[str, Any], model: nn.Module | str | None = None) -> nn.Module:
     """A freshly initialised network.
 
     Args:
@@ -34,23 +36,26 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
             For "ar" also `scale`, `window` and, where they are not the default, its other options, for "fused"
             `window` and `fusion`; `labels`, a `LabelSet` as JSON: where it is missing, 11 classes are CamVid's and
             others unknown; `height`, of the frames that the network was trained for. For "accelerated" see
-            `AcceleratedNet.save`.
+            `AcceleratedNet.save`. `cut`: where the network is cut into features and classifier, see
+            `arseg.acceleration.split`.
+        model: a network of the user's, or the line of one, in place of the one that `network` names: code is not run
+            because a file names it.
 
     The network has the label set as its attribute `label_set`, and the height as `input_height`.
 
     Raises `InputError` for names that are in no table; what the network's class raises for options it does not have.
     """
-    return KINDS[kind](dict(config))
+    return KINDS[kind](dict(config)) if model is None else KINDS[kind](dict(config), model)
 
 
 @KINDS.register("hr")
-def _high(config: dict[str, Any]) -> nn.Module:
-    return _labelled(_network, config)
+def _high(config: dict[str, Any], model: nn.Module | str | None = None) -> nn.Module:
+    return _labelled(partial(_network, model=model), config)
 
 
 @KINDS.register("ar")
-def _pair(config: dict[str, Any]) -> nn.Module:
-    return _labelled(_around, config)
+def _pair(config: dict[str, Any], model: nn.Module | str | None = None) -> nn.Module:
+    return _labelled(partial(_around, model=model), config)
 
 
 @KINDS.register("fused")
@@ -59,6 +64,7 @@ def _fused(config: dict[str, Any]) -> nn.Module:
 
 
 KINDS.register("accelerated", imported("arseg.acceleration.network:rebuild"))
+_CUT = imported("arseg.acceleration.parts:cut_again")
 
 
 def _labelled(make: Builder, config: dict[str, Any]) -> nn.Module:
@@ -79,16 +85,18 @@ def _num_classes(module: nn.Module) -> int | None:
     return getattr(getattr(module, "classifier", None), "out_channels", None)
 
 
-def _around(config: dict[str, Any]) -> ARSegNet:
-    options = {key: config.pop(key) for key in _FUSION if key in config}
+def _around(config: dict[str, Any], model: nn.Module | str | None = None) -> ARSegNet:
+    options = {key: config.pop(key) for key in FUSION if key in config}
     for key in ("scale", "window"):
         if key not in options:
             raise KeyError(key)
-    high: Any = _network(config)
+    high: Any = _network(config, model)
     return ARSegNet(high, channels=high.channels, **options)
 
 
-def _network(config: dict[str, Any]) -> nn.Module:
+def _network(config: dict[str, Any], model: nn.Module | str | None = None) -> nn.Module:
+    if "cut" in config or model is not None:
+        return _CUT(config, model)
     if "network" in config:
         return make_network(config.pop("network"), **config)
     if "arch" in config:

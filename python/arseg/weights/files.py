@@ -136,8 +136,12 @@ def building(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
 
 
-def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
+def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS, model: nn.Module | str | None = None) -> nn.Module:
     """The network in a weights file, in eval mode.
+
+    Args:
+        model: the network that the weights are of, or its line, where it is code of yours: a weights file alone shall
+            not make code run.
 
     An `ARSegNet` (kinds "ar" and "accelerated"), its high-resolution network ("hr"), or a `FusedNetwork` ("fused"). Its
     attribute `label_set` says what its classes are and how its input is normalised.
@@ -146,6 +150,6 @@ def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS) -> nn.Module:
     """
     kind, config, state = read_checkpoint(path)
     with building(path):
-        module = build(kind, config)
+        module = build(kind, config, model)
     load_into(module, state, path)
     return module.eval().to(memory_format=torch.channels_last)

@@ -98,6 +98,7 @@ def make_published(
     fusion: str = "attention",
     auxiliary: bool = True,
     grid: str = "legacy",
+    num_classes: int | None = None,
 ) -> SplitNetwork | FusedNetwork:
     """A freshly initialised network of the paper: "hr", or "fused" (`FusedNetwork`).
 
@@ -105,14 +106,18 @@ def make_published(
         arch: a name of `ARCHITECTURES`.
         window, fusion, grid: see `FusedNetwork`.
         auxiliary: with the heads that training uses.
+        num_classes: other than its data set's; the classes are then unnamed.
 
     Raises `InputError` for unknown names.
     """
     made = architecture(arch)
     if part not in PARTS:
         raise InputError(f"part: expected hr or fused, got {part!r}")
-    network = made.network(num_classes=len(made.labels.classes), depth=made.depth, auxiliary=auxiliary)
-    network.label_set = made.labels
+    labels = made.labels
+    if num_classes is not None and num_classes != len(labels.classes):
+        labels = LabelSet.of(num_classes, mean=labels.mean, std=labels.std)
+    network = made.network(num_classes=len(labels.classes), depth=made.depth, auxiliary=auxiliary)
+    network.label_set = labels
     return network if part == "hr" else FusedNetwork(network, window=window, fusion=fusion, grid=grid)
 
 

@@ -1,0 +1,141 @@
+"""A network in two parts, features and classifier, of a line of text or a module: where training and scoring begin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from arseg.errors import InputError
+from arseg.labels import LabelSet
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.base import SegmentationNetwork
+
+from .cut import CutPoint, compare, cut, own_logits, random_image
+from .cut_network import Cut, CutNetwork
+from .network_source import Source, is_code, made_from, network_from
+
+SIZE = (192, 256)
+"""Height and width of the random image on which the parts are compared with the whole."""
+
+
+def split(
+    model: nn.Module | Source | os.PathLike[str],
+    *,
+    num_classes: int | None = None,
+    features: CutPoint = None,
+    classifier: CutPoint = None,
+    size: tuple[int, int] = SIZE,
+    pretrained: bool = False,
+) -> SegmentationNetwork:
+    """A network with `features`, `classifier` and `channels`, to train, to score, or to put `ARSegNet` around.
+
+    Args:
+        model: a line (see `arseg.acceleration.network_source`), or a module, which stays what it is and is part of the
+            result: trained with it.
+        num_classes: build it with so many; None: as many as the line says, or the network has.
+        features, classifier: where to cut, see `arseg.accelerate`; None: found.
+        size: height and width of the random image on which the parts are compared with the whole.
+        pretrained: whether the line may fetch weights, see `network_from`.
+
+    Returns:
+        The network itself where it has these parts, or else a `CutNetwork` around it; in eval mode where a line made
+        it. Besides: `label_set`, always known; `input_height`; and `made_from`, the config with which weights of kind
+        "hr" build it again, None for a module that no line made.
+
+    Raises `InputError`, one sentence, where the line leads to no network, it has another number of classes, does not
+    run, or cannot be cut.
+    """
+    source = None if isinstance(model, nn.Module) else model
+    if isinstance(model, nn.Module):
+        network = model
+    else:
+        network = network_from(model, pretrained=pretrained, num_classes=num_classes)
+    found = made_from(network, source, num_classes)
+    network = network.high if isinstance(network, ARSegNet) else network
+    result: Any = network
+    training = network.training
+    try:
+        network.eval()
+        image = random_image(network, size)
+        output = own_logits(network, image, size)
+        high = cut(network, features, classifier, network, image, output)
+        feature, align_corners = compare(high, image, output)
+    finally:
+        network.train(training)
+    check_classes(output.shape[1], num_classes)
+    if not (is_split(network) and high.cut.preset == "own") and high is not network:
+        high.align_corners, result = align_corners, high
+        high.channels, high.stride = feature.shape[1], size[0] / feature.shape[2]
+        high.input_height = getattr(network, "input_height", None)
+        found = None if found is None or not high.cut.portable else {**found, "cut": cut_record(high)}
+        high.train(training)
+    known = getattr(network, "label_set", None)
+    fits = isinstance(known, LabelSet) and len(known.classes) == output.shape[1]
+    result.label_set = known if fits else LabelSet.of(output.shape[1])
+    result.made_from = found
+    return cast(SegmentationNetwork, result)
+
+
+def is_split(network: nn.Module) -> bool:
+    """Whether it has the parts of a `SegmentationNetwork` of its own."""
+    has = isinstance(getattr(network, "channels", None), int) and callable(getattr(network, "features", None))
+    return has and isinstance(getattr(network, "classifier", None), nn.Module)
+
+
+def check_classes(found: int, wanted: int | None = None) -> None:
+    """Raises `InputError` for a number of logits that no label map can hold, or other than what was asked for."""
+    if found > 256:
+        raise InputError(f"model: {found} classes; label maps are uint8, which has room for 256")
+    if wanted is not None and found != wanted:
+        raise InputError(
+            f"model: gives {found} classes where {wanted} are wanted; give a network, or a function with the argument "
+            "num_classes, that makes so many"
+        )
+
+
+def cut_record(high: CutNetwork) -> dict[str, Any]:
+    """Where and how a network is cut, for the config of a weights file."""
+    return {
+        **high.cut.to_json(),
+        "channels": high.channels,
+        "stride": high.stride,
+        "align_corners": high.align_corners,
+    }
+
+
+def cut_again(config: dict[str, Any], model: nn.Module | str | None = None) -> nn.Module:
+    """The network of a weights file's `config` (see `split`), cut where `cut` in it says, with fresh weights.
+
+    Args:
+        model: to take in place of the line in the file; needed where that is code.
+    """
+    record, line = config.pop("cut", None), config.pop("network", None)
+    if model is None and line is not None and is_code(line):
+        raise InputError(
+            f"made with --model {line}, which is code of yours and is not run because a file names it; give it again: "
+            "--model, or arseg.load(path, model=…)"
+        )
+    network = again({"kind": "hr", "config": {**config, "network": line}}, model, config.get("num_classes"))
+    return network if record is None else recut(network, Cut.from_json(record), record)
+
+
+def again(source: Source | None, model: nn.Module | str | None, num_classes: int | None = None) -> nn.Module:
+    """The network that `source` makes, or that is given in its place; of an `ARSegNet` the keyframes'."""
+    if isinstance(model, nn.Module):
+        network = model
+    else:
+        line = source if model is None else model
+        assert line is not None
+        network = network_from(line, num_classes=num_classes)
+    return network.high if isinstance(network, ARSegNet) else network
+
+
+def recut(network: nn.Module, where: Cut, record: Mapping[str, Any]) -> CutNetwork:
+    """The network cut there, as `cut_record` has it; one that is cut already stays so."""
+    high = network if isinstance(network, CutNetwork) else CutNetwork(network, where)
+    high.align_corners = record["align_corners"]
+    high.channels, high.stride = record["channels"], record["stride"]
+    return high
