@@ -35,9 +35,9 @@ def build(kind: str, config: Mapping[str, Any], model: nn.Module | str | None = 
             of `PyramidNet` (its `num_classes` called `classes`), or of `make_published` where there is an `arch`.
             For "ar" also `scale`, `window` and, where they are not the default, its other options, for "fused"
             `window` and `fusion`; `labels`, a `LabelSet` as JSON: where it is missing, 11 classes are CamVid's and
-            others unknown; `height`, of the frames that the network was trained for. For "accelerated" see
-            `AcceleratedNet.save`. `cut`: where the network is cut into features and classifier, see
-            `arseg.acceleration.split`.
+            others unknown; `height`, of the frames that the network was trained for; `made`, how: it builds nothing.
+            `cut`: where the network is cut into features and classifier, see `arseg.acceleration.split`. For
+            "accelerated" see `AcceleratedNet.save`.
         model: a network of the user's, or the line of one, in place of the one that `network` names: code is not run
             because a file names it.
 
@@ -71,6 +71,7 @@ def _labelled(make: Builder, config: dict[str, Any]) -> nn.Module:
     """What `make` builds, with the label set and the height that the config says or that are known otherwise."""
     labels = LabelSet.from_json(config.pop("labels")) if "labels" in config else None
     height = config.pop("height", None)
+    config.pop("made", None)  # see `arseg.weights.made`
     module = make(config)
     if labels is None:
         labels = getattr(module, "label_set", None)
