@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +10,28 @@ from arseg.errors import InputError
 
 if TYPE_CHECKING:
     from arseg.data.datasets import DataSet, LabelledFrames
+    from arseg.data.opened import OpenData
 
 
 def recipe_of(
-    phase: str, preset: str | None, config: Path | None, settings: list[str] | None, **flags: Any
+    phase: str,
+    preset: str | None,
+    config: Path | None,
+    settings: list[str] | None,
+    data: OpenData | None = None,
+    height: int | None = None,
+    **flags: Any,
 ) -> tuple[str, Any]:
-    """The name of a preset, and its recipe as changed by the file, then by --set, then by options of their own."""
+    """The name of a preset, and its recipe as changed by the file, then by --set, then by options of their own.
+
+    `data`, `height`: what the recipe follows from before it is changed, see `Training.recipe_for`.
+    """
     from arseg.train.recipes import RECIPES
     from arseg.train.settings import changed, read_recipe_file, read_settings
 
     named, from_file = (None, {}) if config is None else read_recipe_file(config, phase)
     name = preset or named or "default"
-    recipe = RECIPES[phase][name].recipe
+    recipe = RECIPES[phase][name].recipe_for(data, height)
     recipe = changed(recipe, from_file, str(config), report_line)
     recipe = changed(recipe, read_settings(settings or []), "--set", report_line)
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
@@ -37,19 +47,42 @@ def one_of(**roots: Path | None) -> tuple[DataSet, Path]:
     return given[0]
 
 
-def run_recipe(phase: str, given: dict[str, Any], device: str, **inputs: Any) -> None:
-    """Trains by what `given` chooses (see `recipe_of`) on `inputs` (those of `RunInputs`); prints the weights' path."""
+def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | None = None, **inputs: Any) -> None:
+    """Trains by what `given` chooses (see `recipe_of`) on `inputs` (those of `RunInputs`); prints the weights' path.
+
+    `source`: what `--data` names.
+    """
     import typer
 
     from arseg.train import distributed
     from arseg.train.inputs import RunInputs
     from arseg.train.recipes import RECIPES
 
-    name, recipe = recipe_of(phase, **given)
+    inputs["data"] = _opened(source, inputs)
+    name, recipe = recipe_of(phase, **given, data=inputs["data"], height=_height(inputs.get("teacher")))
     with distributed.processes(device) as mine:
         path = RECIPES[phase][name].run(recipe, RunInputs(preset=name, device=mine, report=report_line, **inputs))
         if distributed.is_main_process():
             typer.echo(path)
+
+
+def _opened(source: str | None, inputs: Mapping[str, Any]) -> OpenData | None:
+    """The data set of --data; its CamVid and Cityscapes are those of the options of these names, too."""
+    if source is None:
+        return None
+    for option in ("camvid", "cityscapes"):
+        if inputs.get(option) is not None:
+            raise InputError(f"--data, --{option}: give one of them")
+    from arseg.data.opened import open_data
+
+    return open_data(source)
+
+
+def _height(weights: Path | None) -> int | None:
+    """Of the frames as the network in a weights file sees them; None where there is none, or it does not say."""
+    from arseg.weights.files import read_config
+
+    return None if weights is None or not weights.is_file() else read_config(weights)[1].get("height")
 
 
 def report_line(line: str) -> None:

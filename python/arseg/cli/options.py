@@ -60,6 +60,14 @@ Precision = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithme
 
 # --- data sets ---
 
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Labelled data: a folder with images, labels and classes.json, or that of CamVid, Cityscapes, …; "
+        "LAYOUT:FOLDER names the layout; module.py:Name a data set of your own.",
+        show_default=False,
+    ),
+]
 Camvid = Annotated[
     Path | None,
     typer.Option(
@@ -92,6 +100,19 @@ Seed = Annotated[
 Start = Annotated[
     Path | None,
     typer.Option(help="The default recipes: weights of an earlier run to go on from.", show_default=False),
+]
+TrainedModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The default recipe: the network to train, such as timm:mobilenetv3_small_050 (pretrained=true after a ? "
+        "fetches its weights), torchvision:NAME, module.py:function, or a .safetensors file.",
+        show_default="the package's own",
+    ),
+]
+Licence = Annotated[
+    str | None,
+    typer.Option(help="Terms of use, for the weights file.", show_default="those of the data, where they are known"),
 ]
 TrainingDevice = Annotated[str, typer.Option(help="cpu or cuda; with torchrun each process takes a card of its own.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")]

@@ -13,6 +13,8 @@ from .options import (
     Batch,
     Camvid,
     Config,
+    Data,
+    Licence,
     RunFolder,
     Seed,
     Set,
@@ -28,18 +30,23 @@ ArPreset = Annotated[
 
 
 def train_ar(
+    data: Data = None,
     camvid: Camvid = None,
     prepared: Annotated[
         Path | None,
         typer.Option(
-            help="The paper's presets: folder made by `arseg prepare`.",
-            show_default="pairs made from --camvid's stills",
+            help="Folder made by `arseg prepare`: labelled frames in videos, with their vectors.",
+            show_default="pairs made from the stills of --data or --camvid",
         ),
     ] = None,
     validation: Annotated[
         Path | None, typer.Option(help="The paper's presets: prepared folder of val.", show_default="no validation")
     ] = None,
     teacher: Annotated[Path, typer.Option(help="Weights of phase 1.")] = Path("runs/hr/hr.safetensors"),
+    model: Annotated[
+        str | None,
+        typer.Option(help="The teacher's network, where its weights name code of yours.", show_default=False),
+    ] = None,
     preset: ArPreset = None,
     output: RunFolder = Path("runs/ar"),
     config: Config = None,
@@ -63,10 +70,15 @@ def train_ar(
         ),
     ] = None,
     device: TrainingDevice = "cpu",
+    licence: Licence = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Phase 2: the low-resolution branch and CReFF, under the frozen network of phase 1."""
+    """Phase 2: the low-resolution branch and CReFF, under the frozen network of phase 1.
+
+    With --data the recipe's sizes and steps follow from the labelled frames; --set changes any of them.
+    """
     given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
     sources: dict[str, Any] = {"camvid": camvid, "prepared": prepared, "validation": validation, "teacher": teacher}
     sources |= {"videos": videos or (), "start": start, "branch": branch}
-    run_recipe("ar", {**given, "scale": scale}, device, output=output, tensorboard=tensorboard, **sources)
+    sources |= {"model": model, "licence": licence}
+    run_recipe("ar", {**given, "scale": scale}, device, data, output=output, tensorboard=tensorboard, **sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +14,15 @@ from .options import (
     Camvid,
     Cityscapes,
     Config,
+    Data,
+    Licence,
     RunFolder,
     Seed,
     Set,
     Start,
     Steps,
     TensorBoard,
+    TrainedModel,
     TrainingDevice,
 )
 
@@ -33,8 +36,10 @@ HrPreset = Annotated[
 
 
 def train_hr(
+    data: Data = None,
     camvid: Camvid = None,
     cityscapes: Cityscapes = None,
+    model: TrainedModel = None,
     preset: HrPreset = None,
     output: RunFolder = Path("runs/hr"),
     config: Config = None,
@@ -44,9 +49,14 @@ def train_hr(
     seed: Seed = None,
     start: Start = None,
     device: TrainingDevice = "cpu",
+    licence: Licence = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Phase 1: the network of the keyframes, on labelled frames (and, by default, synthetic streets)."""
+    """Phase 1: the network of the keyframes, on labelled frames (and, for CamVid's classes, synthetic streets).
+
+    With --data the recipe's sizes, steps and classes follow from the labelled frames; --set changes any of them.
+    """
     given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
-    sources = {"camvid": camvid, "cityscapes": cityscapes, "start": start}
-    run_recipe("hr", given, device, output=output, tensorboard=tensorboard, **sources)
+    sources: dict[str, Any] = {"camvid": camvid, "cityscapes": cityscapes, "start": start}
+    sources |= {"model": model, "licence": licence}
+    run_recipe("hr", given, device, data, output=output, tensorboard=tensorboard, **sources)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from arseg.labels import IGNORED
 from arseg.preprocess import resized
 
 
@@ -90,10 +91,21 @@ def paste(
 
     Args:
         image, label: uint8 `[H, W, 3]` and `[H, W]`; they are not changed.
-        donor: another image of the same size, with its label.
+        donor: another image with its label; one of another size is brought to the most of it that fits, in the middle.
 
     Source: class-wise mixing of labelled images, as in ClassMix (Olsson et al., WACV 2021).
     """
-    other, ids = donor
+    other, ids = donor if donor[1].shape == label.shape else _fitted(*donor, label.shape)
     taken = np.isin(ids, classes)
     return np.where(taken[..., None], other, image), np.where(taken, ids, label)
+
+
+def _fitted(image: np.ndarray, label: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """A labelled image within a frame of `size`, as large as it can be; around it there is no label."""
+    scale = min(size[0] / label.shape[0], size[1] / label.shape[1])
+    height, width = (max(1, min(side, round(old * scale))) for side, old in zip(size, label.shape, strict=True))
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    picture, ids = np.zeros((*size, 3), np.uint8), np.full(size, IGNORED, np.uint8)
+    picture[top : top + height, left : left + width] = resized(image, (height, width))
+    ids[top : top + height, left : left + width] = resized(label, (height, width), Image.Resampling.NEAREST)
+    return picture, ids

@@ -1,8 +1,8 @@
 """Motion for a labelled still: a camera that drifts, closes in and sees near rows pass faster; things that move.
 
-There is no depth: the parallax is a shear, under which the rows at the bottom drift otherwise than those at the top. What
-moves by itself are patches of other stills, with their labels, laid over this one: what they uncover is the still itself,
-so nothing is made up and every pixel has its true label.
+There is no depth: the parallax is a shear, under which the rows at the bottom drift otherwise than those at the top.
+What moves by itself are patches of other stills, with their labels, laid over this one: what they uncover is the still
+itself, so nothing is made up and every pixel has its true label.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,10 +20,18 @@ from arseg.preprocess import resized
 from arseg.video import VideoReader, encode
 from arseg.video.names import video_file
 
-from .stills import Still, fingerprint, save_arrays
+from .cache import Kept
+from .layers import moving_frames
+from .stills import ROWS, Still, fingerprint, save_arrays
 from .street import StreetScene
 
 GOP = 12
+
+COLUMNS = 480
+"""Width of clips of `ROWS` rows, where nothing else is asked for."""
+
+KEEP = 4
+"""Frames of a clip."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,9 @@ class Clip:
     distances: np.ndarray
 
 
-def compress(frames: Sequence[Still], rng: np.random.Generator, keep: int) -> Clip:
-    """Encodes one GOP of `(image, label)` at a random quality and reads `keep` of its later frames back."""
-    distances = np.sort(rng.choice(np.arange(1, len(frames)), keep, replace=False))
+def compress(frames: Sequence[Still], rng: np.random.Generator, keep: int, first: int = 1) -> Clip:
+    """Encodes one GOP of `(image, label)` at a random quality and reads `keep` of its frames from `first` on back."""
+    distances = np.sort(rng.choice(np.arange(first, len(frames)), keep, replace=False))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         encode((image for image, _ in frames), path, rate=15, gop=len(frames), crf=float(rng.uniform(18, 28)))
@@ -62,15 +71,36 @@ def compress(frames: Sequence[Still], rng: np.random.Generator, keep: int) -> Cl
     )
 
 
-def street_clip(index: int, rng: np.random.Generator, keep: int) -> Clip:
-    """A GOP of a synthetic street, 480x360, at a random moment of the drive."""
-    street = _street(5000 + index // CLIPS_A_STREET)
+def street_clip(index: int, rng: np.random.Generator, keep: int, size: tuple[int, int] = (ROWS, COLUMNS)) -> Clip:
+    """A GOP of a synthetic street of `size` (height, width), at a random moment of the drive."""
+    street = _street(5000 + index // CLIPS_A_STREET, *size)
     return compress(list(street.frames(GOP, start=int(rng.integers(0, 600)))), rng, keep)
 
 
 # Making a street takes seconds, its frames fractions of one: the clips of a street come one after the other.
 CLIPS_A_STREET = 3
-_street = lru_cache(maxsize=1)(StreetScene)
+
+
+@lru_cache(maxsize=1)
+def _street(seed: int, height: int, width: int) -> StreetScene:
+    return StreetScene(seed, height=height, width=width)
+
+
+Motion = Literal["window", "layers"]
+"""Of clips made from stills, see `still_clip` and `arseg.data.layers`."""
+
+
+def moving_clip(still: Still, others: Sequence[Still], rng: np.random.Generator, keep: int) -> Clip:
+    """A GOP made from a still, with parallax, and with things of one to three of the others that move."""
+    donors = [others[int(index)] for index in rng.integers(0, len(others), int(rng.integers(1, 4)))]
+    return compress(moving_frames(still, donors, GOP, rng), rng, keep)
+
+
+def run_clip(images: Sequence[np.ndarray], label: np.ndarray, rng: np.random.Generator) -> Clip:
+    """A GOP of the frames before a labelled one and of itself, the last; at least 2 images of the label's size."""
+    none = np.full_like(label, IGNORED)
+    frames = [*((image, none) for image in images[:-1]), (images[-1], label)]
+    return compress(frames, rng, 1, first=len(frames) - 1)
 
 
 def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
@@ -103,7 +133,7 @@ def still_clip(still: Still, rng: np.random.Generator, keep: int) -> Clip:
 
 
 def video_clips(
-    path: str | Path, keep: int, *, size: tuple[int, int] = (360, 480), every: int = 2, seed: int = 0
+    path: str | Path, keep: int, *, size: tuple[int, int] = (ROWS, COLUMNS), every: int = 2, seed: int = 0
 ) -> Iterator[Clip]:
     """GOPs of an unlabelled video, every `every`-th frame of it, cut to `size` at a random place and encoded anew.
 
@@ -121,27 +151,63 @@ def video_clips(
 
 def _windows(frames: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator) -> list[Still]:
     """The same window of each frame, as high as the frame or as wide, whichever is less."""
-    height, width = frames[0].shape[:2]
-    scale = min(height / size[0], width / size[1])
-    h, w = size[0] * scale, size[1] * scale
-    left, top = rng.random() * (width - w), rng.random() * (height - h)
-    box = (left, top, min(left + w, width), min(top + h, height))
+    box = _box(frames[0].shape, size, rng)
     label = np.full(size, IGNORED, np.uint8)
     return [(resized(frame, size, Image.Resampling.BICUBIC, box), label) for frame in frames]
 
 
-def cached_video_clips(folder: Path, videos: Sequence[str | Path], *, keep: int = 4, seed: int = 0) -> Iterator[Clip]:
+def fitted(still: Still, size: tuple[int, int], rng: np.random.Generator) -> Still:
+    """A still at `size` (height, width): a window of that shape, as large as it fits in, at a random place."""
+    image, label = still
+    if label.shape == tuple(size):
+        return still
+    box = _box(label.shape, size, rng)
+    return (
+        resized(image, size, Image.Resampling.BICUBIC, box),
+        resized(label, size, Image.Resampling.NEAREST, box),
+    )
+
+
+def _box(frame: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of a window of the shape of `size`, as high as the frame or as wide."""
+    height, width = frame[:2]
+    scale = min(height / size[0], width / size[1])
+    h, w = size[0] * scale, size[1] * scale
+    left, top = rng.random() * (width - w), rng.random() * (height - h)
+    return (left, top, min(left + w, width), min(top + h, height))
+
+
+def cached_video_clips(
+    folder: Path,
+    videos: Sequence[str | Path],
+    *,
+    keep: int = KEEP,
+    seed: int = 0,
+    size: tuple[int, int] = (ROWS, COLUMNS),
+) -> Sequence[Clip]:
     """The clips of each video, stored in `folder` when all of the video's are made."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths = []
     for video in map(video_file, videos):
-        done = folder / f"video-{video.stem}-{video.stat().st_size}-seed{seed}-keep{keep}"
+        done = folder / f"video-{video.stem}-{video.stat().st_size}{_shape(size)}-seed{seed}-keep{keep}"
         if not done.with_suffix(".count").exists():
-            clips = list(video_clips(video, keep, seed=seed))
-            for index, clip in enumerate(clips):
-                save_arrays(done.with_name(f"{done.name}-{index:03d}.npz"), **vars(clip))
-            done.with_suffix(".count").write_text(str(len(clips)))
-        for index in range(int(done.with_suffix(".count").read_text())):
-            yield _load(done.with_name(f"{done.name}-{index:03d}.npz"))
+            count = 0
+            for count, clip in enumerate(video_clips(video, keep, size=size, seed=seed), 1):
+                save_arrays(done.with_name(f"{done.name}-{count - 1:03d}.npz"), **vars(clip))
+            done.with_suffix(".count").write_text(str(count))
+        count = int(done.with_suffix(".count").read_text())
+        paths += [done.with_name(f"{done.name}-{index:03d}.npz") for index in range(count)]
+    return stored_clips(paths)
+
+
+def stored_clips(paths: Sequence[Path]) -> Sequence[Clip]:
+    """Clips in .npz files, read when they are asked for and kept in memory up to a bound (see `Kept`)."""
+    return Kept(len(paths), lambda index: _load(paths[index]), clip_bytes)
+
+
+def clip_bytes(clip: Clip) -> int:
+    """In memory."""
+    return sum(array.nbytes for array in vars(clip).values())
 
 
 def _load(path: Path) -> Clip:
@@ -149,20 +215,56 @@ def _load(path: Path) -> Clip:
         return Clip(**{key: stored[key] for key in stored.files})
 
 
+def _shape(size: tuple[int, int]) -> str:
+    """Part of the name of a file of clips that are not of the usual size."""
+    return "" if tuple(size) == (ROWS, COLUMNS) else f"-{size[1]}x{size[0]}"
+
+
 def cached_clips(
-    folder: Path, stills: Sequence[Still], streets: int, *, keep: int = 4, seed: int = 0
+    folder: Path, stills: Sequence[Still], streets: int, *, keep: int = KEEP, seed: int = 0
 ) -> Iterator[tuple[str, Clip]]:
-    """One clip per still and `streets` synthetic ones, as `("still" | "street", clip)`.
+    """The clips of `clip_files`, as `("still" | "street", clip)`."""
+    for kind, path in clip_files(folder, stills, streets, keep=keep, seed=seed):
+        yield kind, _load(path)
+
+
+def clip_files(
+    folder: Path,
+    stills: Sequence[Still],
+    streets: int,
+    *,
+    keep: int = KEEP,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    motion: Motion = "window",
+    chosen: Sequence[int] | None = None,
+) -> Iterator[tuple[str, Path]]:
+    """One clip per still and `streets` synthetic ones, as `("still" | "street", file)`; see `stored_clips`.
 
     Each is stored in `folder` when it is made, so that preparing can be stopped and resumed.
+
+    Args:
+        keep: frames of a clip.
+        size: height and width of all clips; None: each still's own, and 480x360 for streets.
+        motion: of the clips of stills.
+        chosen: indices of the stills that have clips; None: all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, count in (("still", len(stills)), ("street", streets)):
-        for index in range(count):
-            source = f"-{fingerprint(stills[index : index + 1]):08x}" if kind == "still" else ""
-            path = folder / f"{kind}-{index:04d}{source}-seed{seed}-keep{keep}.npz"
-            if not path.exists():
-                rng = np.random.default_rng((seed, kind == "street", index))
-                clip = still_clip(stills[index], rng, keep) if kind == "still" else street_clip(index, rng, keep)
-                save_arrays(path, **vars(clip))
-            yield kind, _load(path)
+    moves = "" if motion == "window" else f"-{motion}"
+    for index in range(len(stills)) if chosen is None else chosen:
+        still = stills[index]
+        shape = "" if size is None or still[1].shape == tuple(size) else _shape(size)
+        path = folder / f"still-{index:04d}-{fingerprint([still]):08x}{shape}{moves}-seed{seed}-keep{keep}.npz"
+        if not path.exists():
+            rng = np.random.default_rng((seed, False, index))
+            still = still if size is None else fitted(still, size, rng)
+            clip = still_clip(still, rng, keep) if motion == "window" else moving_clip(still, stills, rng, keep)
+            save_arrays(path, **vars(clip))
+        yield "still", path
+    shape = "" if size is None else _shape(size)
+    for index in range(streets):
+        path = folder / f"street-{index:04d}{shape}-seed{seed}-keep{keep}.npz"
+        if not path.exists():
+            rng = np.random.default_rng((seed, True, index))
+            save_arrays(path, **vars(street_clip(index, rng, keep, size or (ROWS, COLUMNS))))
+        yield "street", path

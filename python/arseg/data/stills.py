@@ -1,4 +1,4 @@
-"""Labelled single frames for training the keyframe network: CamVid, and frames of synthetic streets."""
+"""Labelled single frames for training: of a data set, as a video would show them, and of synthetic streets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from arseg.files import StrPath, replacing
 from arseg.preprocess import resized
 from arseg.video import VideoReader, encode
 
+from .cache import Kept
 from .camvid import CamVid
 from .street import StreetScene
 
@@ -61,8 +62,23 @@ def street_stills(folder: Path, scenes: int, *, per_scene: int = 4, seed: int = 
     return stills
 
 
-def compressed(stills: Sequence[Still], crf: float) -> list[Still]:
-    """The stills as a video shows them: each one an H.264 keyframe of quality `crf`, decoded again."""
+def compressed(stills: Sequence[Still], crf: float) -> Sequence[Still]:
+    """The stills as a video shows them: each one an H.264 keyframe of quality `crf`, decoded again.
+
+    A list of stills of one size becomes one video at once; of others each is encoded when it is asked for.
+    """
+    if not isinstance(stills, list) or len({label.shape for _, label in stills}) > 1:
+        return Kept(len(stills), lambda index: _compressed([stills[index]], crf)[0], _bytes_of)
+    return _compressed(stills, crf)
+
+
+def _bytes_of(still: Still) -> int:
+    return still[0].nbytes + still[1].nbytes
+
+
+def _compressed(stills: Sequence[Still], crf: float) -> list[Still]:
+    if not stills:
+        return []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stills.mp4"
         encode((image for image, _ in stills), path, gop=1, crf=crf)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from arseg.data.opened import OpenData
 
 
 @dataclass(frozen=True)
@@ -16,19 +20,23 @@ class RunInputs:
     Attributes:
         output: folder of state, log and weights; a run that is there is gone on with.
         preset: the recipe's name, for messages.
-        camvid, cityscapes: folders of the data sets.
+        data: the labelled data set.
+        camvid, cityscapes: folders of the data sets that the paper's presets train on.
         prepared, validation: folders of `arseg prepare`, to train on and to score.
         teacher: weights of phase 1, for phase 2.
         videos: without labels.
         start: weights of an earlier run of the same phase to go on from.
         branch: weights of an earlier phase 2 whose low-resolution branch is taken.
         device: of this process, see `distributed.processes`.
+        model: a line that makes the network, as `--model` takes it; None: the preset's.
+        licence: of the weights, as the user says it.
         tensorboard: also write the curves for TensorBoard.
         report: is given a line now and then.
     """
 
     output: Path
     preset: str = "default"
+    data: OpenData | None = None
     camvid: Path | None = None
     cityscapes: Path | None = None
     prepared: Path | None = None
@@ -38,5 +46,7 @@ class RunInputs:
     start: Path | None = None
     branch: Path | None = None
     device: torch.device | str = "cpu"
+    model: str | None = None
+    licence: str | None = None
     tensorboard: bool = False
     report: Callable[[str], None] = print

@@ -115,7 +115,11 @@ def class_weights(labels: Iterable[np.ndarray], num_classes: int) -> Tensor:
 
     `labels`: uint8 `[H, W]` each; ids from `num_classes` up are left out.
     """
-    counts = sum(np.bincount(label.ravel(), minlength=256)[:num_classes] for label in labels)
+    return weights_of_counts(sum(np.bincount(label.ravel(), minlength=256)[:num_classes] for label in labels))
+
+
+def weights_of_counts(counts: np.ndarray | int) -> Tensor:
+    """`class_weights` of labels with so many pixels of each class, int `[num_classes]`, at least one in all."""
     weights = 1 / np.sqrt(np.log(1.02 + counts / np.sum(counts)))
     return torch.from_numpy(weights / weights.mean()).float()
 

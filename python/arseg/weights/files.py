@@ -51,24 +51,41 @@ def save_checkpoint(
 def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
     path = Path(path)
+    with _opened(path) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        kind, config = _metadata(file, path)
+    floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    return kind, config, floats
+
+
+def read_config(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """`(kind, config)` of a file that `save_checkpoint` wrote, without its tensors."""
+    path = Path(path)
+    with _opened(path) as file:
+        return _metadata(file, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such weights file; expected a .safetensors file of `arseg train` or `arseg convert`"
         )
     try:
         with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            yield file
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
+
+
+def _metadata(file: Any, path: Path) -> tuple[str, dict[str, Any]]:
+    meta = file.metadata() or {}
     if "kind" not in meta or "config" not in meta:
         raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected one of `arseg train` or `arseg convert`")
-    floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
-        config = json.loads(meta["config"])
+        return meta["kind"], json.loads(meta["config"])
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata cannot be read ({error}); make the file again") from error
-    return meta["kind"], config, floats
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

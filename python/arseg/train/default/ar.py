@@ -8,34 +8,40 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from arseg.data.stills import ROWS, camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
+from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.folding import fold_batch_norm
+from arseg.networks.pyramid import PyramidNet
 from arseg.train import distributed
 from arseg.train.batches import Batch, moved
 from arseg.train.calibration import ADDING, GAINS, gain_losses, scale_fusion
 from arseg.train.loop import train
-from arseg.train.losses import class_weights
 from arseg.train.schedule import Schedule
 from arseg.train.settings import check
 from arseg.video.names import video_file
 from arseg.weights.build import build
-from arseg.weights.files import load_into, read_checkpoint, save_checkpoint
+from arseg.weights.files import building, load_into, read_checkpoint, save_checkpoint
+from arseg.weights.made import how_made
 
-from .hr import EMA_DECAY, start_settings
+from .hr import EMA_DECAY
+from .labelled import Labelled
 from .low import Teacher, imitation_loss, train_low
-from .pairs import BLOCK, ClipFrame, Sources, frames_at, sample_pairs, training_clips, training_pairs
-from .recipes import ArRecipe
+from .network import start_settings
+from .pairs import BLOCK, ClipFrame, Sources, frames_at, sample_pairs, training_pairs
+from .recipes import ArRecipe, settings_of
+
+if TYPE_CHECKING:
+    from arseg.data.opened import OpenData
 
 
 def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
@@ -52,7 +58,7 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
 
 
 def train_ar(
-    root: StrPath,
+    data: OpenData | StrPath | None,
     teacher: StrPath,
     folder: StrPath,
     recipe: ArRecipe,
@@ -62,50 +68,87 @@ def train_ar(
     branch: StrPath | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
+    prepared: StrPath | None = None,
+    model: str | None = None,
+    licence: str | None = None,
 ) -> Path:
     """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
     Args:
-        root: CamVid, in any of its layouts.
+        data: what `open_data` gives; or CamVid's folder, in any of its layouts. Pairs are made of its stills, and of
+            the frames before its labelled ones, where there are some. None: `prepared` has all that is labelled.
         start: weights of an earlier phase 2 to go on from, at its second stage.
         branch: weights of an earlier phase 2, of any scale, whose low-resolution branch the first stage starts from in
             place of a copy of the teacher.
         device, tensorboard: see `loop.train`.
+        prepared: a folder of `arseg prepare`: labelled frames with the vectors of their videos.
+        model: how to build the teacher's network, where its file names code of yours.
+        licence: what the weights file says of the terms of its use; None: the teacher's, or the data's, where known.
 
     Returns the path of the weights, `folder/ar.safetensors`. Raises `InputError` for settings out of range, for files
-    that are not what they should be, and for a folder whose run has other settings.
+    that are not what they should be, for data with other classes than the teacher's, and for a folder whose run has
+    other settings.
     """
     teacher, folder, drives = Path(teacher), Path(folder), [video_file(video) for video in videos]
     start, branch = (None if path is None else Path(path) for path in (start, branch))
     _check(recipe, drives)
     if start is not None and branch is not None:
         raise InputError("start, branch: give one of them; start brings its branch along")
+    if data is None and prepared is None:
+        raise InputError("data, prepared: give one of them, or both; without labels, `arseg adapt` trains on videos")
     torch.manual_seed(recipe.seed)
-    net, config = _network(teacher, branch, recipe, torch.device(device))
-    frozen = cast(Teacher, fold_batch_norm(net.high).features)  # it only looks: fewer passes over its maps
+    net, config, labels = _network(teacher, branch, recipe, torch.device(device), model)
+    frozen = frozen_features(net)
+    labelled = Labelled.of(data, prepared, labels, recipe)
+    recipe = labelled.recipe(recipe)
+    net.label_set = labels = labelled.labels
 
-    stills = camvid_stills(root, rows=ROWS)
     with distributed.main_process_first():
-        clips = training_clips(stills, folder / "pairs", drives, recipe, report)
+        clips = labelled.clips(folder / "pairs", drives, recipe, report)
     sources = training_pairs(clips, recipe)
-    weights = class_weights((label for _, label in stills), config["classes"]).to(device)
+    weights = labelled.weights.to(device)
     made_from = {
-        "data": fingerprint(stills),
+        "data": labelled.settings,
         "teacher": zlib.crc32(teacher.read_bytes()),
         "videos": sorted(video.stem for video in drives),
+        **({} if labelled.prepared is None else {"prepared": labelled.prepared_settings}),
         **start_settings(branch, "branch"),
     }
-    run: dict[str, Any] = {"report": report, "device": device, "tensorboard": tensorboard}
+    unused = not isinstance(net.high, PyramidNet)
+    run: dict[str, Any] = {
+        "report": report,
+        "device": device,
+        "tensorboard": tensorboard,
+        "find_unused_parameters": unused,
+    }
     if recipe.low_steps and start is None:
         report("first stage: the low-resolution branch alone")
-        train_low(net, frozen, stills, clips, weights, folder / "low", recipe, made_from, **run)
+        stage = folder / "low"
+        train_low(
+            net, frozen, labelled.stills, labelled.donors, labels, clips, weights, stage, recipe, made_from, **run
+        )
     _train_fused(net, frozen, sources, weights, folder, recipe, made_from, start, **run)
     path = folder / "ar.safetensors"
     if distributed.is_main_process():
         if recipe.calibration and clips["video"] and isinstance(net.fusion, ADDING):
             _calibrate(net, frozen, frames_at(clips["video"], recipe.distances), recipe, report)
+        licence = licence or config.get("made", {}).get("licence")
+        made = how_made(
+            recipe, data=labelled.data, licence=licence, videos=drives, teacher=teacher, start=start, branch=branch
+        )
+        if labelled.prepared is not None:
+            made["prepared"] = labelled.prepared_settings
+        config = {**config, "labels": labels.to_json(), "made": made}
         save_checkpoint(net.state_dict(), path, kind="ar", config=config)
     return path
+
+
+def frozen_features(net: ARSegNet) -> Teacher:
+    """The keyframe network's features; folded where they can be, for it only looks: fewer passes over its maps."""
+    try:
+        return cast(Teacher, fold_batch_norm(net.high).features)
+    except InputError:  # a normalisation without a convolution before it
+        return cast(Teacher, net.high.features)
 
 
 def _check(recipe: ArRecipe, videos: Sequence[Path]) -> None:
@@ -127,23 +170,24 @@ def _check(recipe: ArRecipe, videos: Sequence[Path]) -> None:
 
 
 def _network(
-    teacher: Path, branch: Path | None, recipe: ArRecipe, device: torch.device
-) -> tuple[ARSegNet, dict[str, Any]]:
-    """The network around the frozen `teacher`, and the configuration of its weights file."""
+    teacher: Path, branch: Path | None, recipe: ArRecipe, device: torch.device, model: str | None = None
+) -> tuple[ARSegNet, dict[str, Any], LabelSet | None]:
+    """The network around the frozen `teacher`, the configuration of its weights file, and the teacher's label set."""
     kind, config, state = read_checkpoint(teacher)
     if kind != "hr":
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
-    high = build(kind, config)
+    with building(teacher):
+        high: Any = build(kind, config) if model is None else build(kind, config, model)
     load_into(high, state, teacher)
     names = ("scale", "window", "fusion", "keyframe_weight", "keyframe_detail")
     options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
-    net = ARSegNet(high, channels=config["channels"], **options)
+    net = ARSegNet(high, channels=high.channels, **options)
     if branch is not None:
         load_into(net.low, _parts_of(branch, "low."), branch)
     net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.high.eval().requires_grad_(False)
     net.low.eval()  # the batches mix domains: batch normalisation keeps the statistics of the keyframe network
-    return net, {**config, **options}
+    return net, {**config, **options}, high.label_set
 
 
 class _Trained(nn.Module):
@@ -167,7 +211,8 @@ def _train_fused(
 ) -> None:
     """The second stage: branch and fusion on pairs; leaves the network with the average of their weights."""
     with torch.no_grad():
-        example = sample_pairs(sources, recipe, np.random.default_rng(recipe.seed))["key"]
+        rng = np.random.default_rng(recipe.seed)
+        example = sample_pairs(sources, recipe, rng, _labels_of(net))["key"]
         net.start_fusion_for(teacher(example.to(options["device"])))
     part = _Trained(net)
     if start is not None:
@@ -178,11 +223,11 @@ def _train_fused(
             {"params": list(net.low.parameters()), "lr_scale": recipe.branch_lr_scale},
             {"params": list(net.fusion.parameters())},
         ],
-        lambda _, rng: sample_pairs(sources, recipe, rng),
+        lambda _, rng: sample_pairs(sources, recipe, rng, _labels_of(net)),
         lambda batch: fst_loss(net, teacher, batch, weights, recipe),
         Schedule(recipe.steps, recipe.lr, ema_decay=EMA_DECAY),
         folder,
-        settings={**asdict(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
+        settings={**settings_of(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
         seed=recipe.seed,
         **options,
     )
@@ -199,11 +244,16 @@ def _calibrate(
     """Scales what the fusion adds by the gain that suits the unlabelled `frames` best."""
     device = next(net.parameters()).device
     rng = np.random.default_rng(recipe.seed)
-    batches = (moved(sample_pairs([(frames, recipe.batch)], recipe, rng), device) for _ in range(recipe.calibration))
+    one = [(frames, recipe.batch)]
+    batches = (moved(sample_pairs(one, recipe, rng, _labels_of(net)), device) for _ in range(recipe.calibration))
     losses = gain_losses(net.eval(), teacher, batches, BLOCK)
     gain = min(GAINS[1:], key=losses.__getitem__)
     report("cross-entropy on drives, by the fusion's gain: " + ", ".join(f"{k:g} {v:.4f}" for k, v in losses.items()))
     scale_fusion(net, gain)
+
+
+def _labels_of(net: ARSegNet) -> LabelSet:
+    return net.known_labels()
 
 
 def _parts_of(path: Path, *prefixes: str) -> dict[str, Tensor]:

@@ -2,96 +2,101 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from arseg.data.stills import ROWS, camvid_stills, compressed, fingerprint, street_stills
-from arseg.errors import InputError
+from arseg.data.stills import compressed, street_stills
 from arseg.files import StrPath
-from arseg.labels import CAMVID
-from arseg.networks.pyramid import PyramidNet
 from arseg.train import distributed
 from arseg.train.batches import Batch
 from arseg.train.loop import train
-from arseg.train.losses import class_weights, weighted_iou_loss
+from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
-from arseg.weights.files import load_into, read_checkpoint, save_checkpoint
+from arseg.weights.files import save_checkpoint
+from arseg.weights.made import how_made
 
-from .recipes import HrRecipe
+from .for_data import (
+    Census,
+    check_classes,
+    data_settings,
+    given_or_counted,
+    is_camvid,
+    opened,
+    training_stills,
+    with_epochs,
+)
+from .network import at_size_of, hr_network, lr_groups, start_settings
+from .recipes import HrRecipe, settings_of
 from .stills import Donors, sample_stills
+
+if TYPE_CHECKING:
+    from arseg.data.opened import OpenData
 
 EMA_DECAY = 0.998
 """Of the weights' average in both phases, a step."""
 
 
-def lr_groups(net: nn.Module) -> list[dict[str, Any]]:
-    """The optimiser's groups: the encoder, which has learned before, at half of the learning rate."""
-    named = list(net.named_parameters())
-    encoder = [p for name, p in named if name.startswith("encoder.")]
-    rest = [p for name, p in named if not name.startswith("encoder.")]
-    return [{"params": encoder, "lr_scale": 0.5}, {"params": rest}]
-
-
 def train_hr(
-    root: StrPath,
+    data: OpenData | StrPath,
     folder: StrPath,
     recipe: HrRecipe,
     report: Callable[[str], None] = print,
     start: StrPath | None = None,
     device: torch.device | str = "cpu",
     tensorboard: bool = False,
+    model: str | None = None,
+    licence: str | None = None,
 ) -> Path:
-    """Trains on CamVid's `train` in `root` and on synthetic streets; resumes what `folder` holds.
+    """Trains on the labelled frames of `train`, and on synthetic streets where the classes are CamVid's 11.
+
+    Resumes what `folder` holds.
 
     Args:
+        data: what `open_data` gives; or CamVid's folder, in any of its layouts.
         start: weights of an earlier phase 1 to go on from, in place of ImageNet's.
         device, tensorboard: see `loop.train`.
+        model: a line that makes the network, as `--model` takes it; None: the default network.
+        licence: what the weights file says of the terms of its use; None: what is known of the data's.
 
-    Returns the path of the weights, `folder/hr.safetensors`.
+    Returns the path of the weights, `folder/hr.safetensors`. Raises `InputError` for data without labelled frames or
+    with fewer than 2 classes, for a line that makes no network, and for a folder whose run has other settings.
     """
+    data = opened(data)
+    check_classes(data.labels)
     folder, start = Path(folder), None if start is None else Path(start)
     torch.manual_seed(recipe.seed)
-    real = camvid_stills(root, rows=ROWS)
-    report(f"CamVid: {len(real)} frames; rendering {recipe.street_scenes} streets")
+    real = training_stills(data, recipe.rows)
+    recipe = with_epochs(recipe, len(real))
+    scenes = recipe.street_scenes if is_camvid(data.labels) else 0
+    report(f"{data.name}: {len(real)} frames; {f'rendering {scenes} streets' if scenes else 'no synthetic streets'}")
     with distributed.main_process_first():
-        streets = street_stills(folder / "streets", recipe.street_scenes)
-    drawn = round(recipe.batch * recipe.street_share)
+        streets = street_stills(folder / "streets", scenes)
+    drawn = round(recipe.batch * recipe.street_share) if scenes else 0
     sources = [
         ([real, *(compressed(real, crf) for crf in recipe.qualities)], recipe.batch - drawn),
         ([compressed(streets, 23)] if drawn else [], drawn),
     ]
-    donors = Donors(real)
+    census = Census.of(real)
+    device = torch.device(device)
+    weights = given_or_counted(data, census).to(device)
+    donors = Donors(real, census.rare(data.labels, recipe.rare), census=census)
+    made, labels, config = hr_network(data.labels, recipe, model, start)
+    net: Any = made
+    net = net.to(device=device, memory_format=torch.channels_last)
 
     def sample(_: int, rng: np.random.Generator) -> Batch:
-        return sample_stills(sources, donors, recipe, rng)
-
-    num_classes = len(CAMVID.classes)
-    device = torch.device(device)
-    weights = class_weights((label for _, label in real), num_classes).to(device)
-    config: dict[str, Any] = {"classes": num_classes, "channels": recipe.channels, "wide": recipe.wide}
-    net = PyramidNet(num_classes, recipe.channels, recipe.wide)
-    if start is None:
-        net.encoder.load_imagenet_weights()
-    else:
-        _start_from(net, config, start)
-    net = net.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        return sample_stills(sources, donors, recipe, labels, rng)
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
             logits = net(batch["image"])
-        return weighted_iou_loss(
-            logits,
-            batch["label"],
-            weights,
-            iou_loss_weight=recipe.iou_loss_weight,
-        )
+        logits = at_size_of(logits, batch["label"], net)
+        return weighted_iou_loss(logits, batch["label"], weights, iou_loss_weight=recipe.iou_loss_weight)
 
     state = train(
         net,
@@ -100,30 +105,21 @@ def train_hr(
         loss,
         Schedule(recipe.steps, recipe.lr, ema_decay=EMA_DECAY),
         folder,
-        settings={**asdict(recipe), "data": fingerprint(real), **start_settings(start)},
+        settings={
+            **settings_of(recipe),
+            "data": data_settings(data, real),
+            **({} if model is None else {"model": model}),
+            **start_settings(start),
+        },
         seed=recipe.seed,
         report=report,
         device=device,
         tensorboard=tensorboard,
+        find_unused_parameters=model is not None,
     )
     path = folder / "hr.safetensors"
     if distributed.is_main_process():
         height = {"height": recipe.height} if recipe.height else {}
-        save_checkpoint(state, path, kind="hr", config={**config, **height})
+        record = how_made(recipe, data=data, licence=licence, start=start)
+        save_checkpoint(state, path, kind="hr", config={**config, "labels": labels.to_json(), **height, "made": record})
     return path
-
-
-def _start_from(net: PyramidNet, config: dict[str, Any], path: Path) -> None:
-    kind, found, state = read_checkpoint(path)
-    if kind != "hr" or any(found.get(key) != value for key, value in config.items()):
-        raise InputError(
-            f"{path}: expected weights of `arseg train hr` with "
-            f"{', '.join(f'{key} {value}' for key, value in config.items())}, got {kind} with "
-            f"{', '.join(f'{key} {value}' for key, value in found.items() if key != 'labels')}"
-        )
-    load_into(net, state, path)
-
-
-def start_settings(start: Path | None, name: str = "start") -> dict[str, Any]:
-    """What tells a run from one with another start; nothing without one, as in the states of earlier versions."""
-    return {} if start is None else {name: zlib.crc32(start.read_bytes())}

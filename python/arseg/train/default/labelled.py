@@ -89,7 +89,7 @@ class Labelled:
         return None if self.prepared is None else _fingerprint(self.prepared)
 
     def recipe(self, recipe: ArRecipe) -> ArRecipe:
-        """The recipe with the steps that its passes take, and without streets of classes that these data do not have."""
+        """The recipe with the steps that its passes take, and streets only where they have these classes."""
         recipe = with_epochs(recipe, len(self.stills))
         return recipe if is_camvid(self.labels) else replace(recipe, streets=0, street_share=0.0)
 

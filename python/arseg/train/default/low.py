@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -16,16 +16,19 @@ from torch import Tensor
 
 from arseg.data.pairs import Clip
 from arseg.data.stills import Still, compressed
+from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import enlarged
+from arseg.networks.pyramid import PyramidNet
 from arseg.train.batches import Batch
 from arseg.train.loop import train
 from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
 
-from .hr import EMA_DECAY, lr_groups
+from .hr import EMA_DECAY
+from .network import lr_groups
 from .pairs import Clips, places_in_batch
-from .recipes import ArRecipe, HrRecipe
+from .recipes import LATER, ArRecipe, HrRecipe
 from .stills import Donors, sample_stills
 
 SHARES = {"street": 1 / 8, "video": 1 / 4}
@@ -44,6 +47,7 @@ _SETTINGS = (
     "similarity",
     "distillation",
     "seed",
+    "rows",
 )
 
 Teacher = Callable[[Tensor], Tensor]
@@ -60,9 +64,12 @@ def imitation_loss(
     with torch.no_grad(), torch.autocast(target.device.type, torch.bfloat16):
         classes = net.classifier(target).float().softmax(1)
     large = F.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
+    similarity = F.mse_loss(feature.float(), target.float())
+    if not isinstance(net.high, PyramidNet):
+        similarity = similarity / target.float().var().clamp_min(1e-12)  # features of others have any scale
     return {
         **weighted_iou_loss(large, label, weights, iou_loss_weight=recipe.iou_loss_weight),
-        "similarity": recipe.similarity * F.mse_loss(feature.float(), target.float()),
+        "similarity": recipe.similarity * similarity,
         "distillation": recipe.distillation * F.cross_entropy(logits.float(), classes),
     }
 
@@ -81,6 +88,8 @@ def train_low(
     net: ARSegNet,
     teacher: Teacher,
     stills: Sequence[Still],
+    donors: Donors,
+    label_set: LabelSet,
     clips: Clips,
     weights: Tensor,
     folder: Path,
@@ -91,7 +100,9 @@ def train_low(
     """Trains `net.low` for `recipe.low_steps`, and leaves it with the average of its weights.
 
     Args:
-        stills: labelled frames, shown as they are and as keyframes of H.264; rare things are pasted among them.
+        stills: labelled frames, shown as they are and as keyframes of H.264.
+        donors: of rare things among the stills, which are pasted.
+        label_set: the classes, and how the network's input is normalised.
         clips: those of streets and unlabelled videos lend their frames.
         folder: where the stage's own state and log are.
         made_from: what tells these data and teacher from others.
@@ -101,11 +112,10 @@ def train_low(
     versions = [stills, *(compressed(stills, crf) for crf in views.qualities)]
     places = places_in_batch(recipe.low_batch, SHARES, clips)
     sources: list[tuple[Sequence[Sequence[Still]], int]] = [(versions, places.pop("still"))]
-    sources += [([_frames(clips[kind])], count) for kind, count in places.items()]
-    donors = Donors(stills)
+    sources += [([_Frames(clips[kind])], count) for kind, count in places.items()]
 
     def sample(_: int, rng: np.random.Generator) -> Batch:
-        return sample_stills(sources, donors, views, rng)
+        return sample_stills(sources, donors, views, label_set, rng)
 
     net.low.load_state_dict(
         train(
@@ -115,12 +125,35 @@ def train_low(
             lambda batch: low_loss(net, teacher, batch, weights, recipe),
             Schedule(recipe.low_steps, recipe.low_lr, ema_decay=EMA_DECAY),
             folder,
-            settings={**{name: getattr(recipe, name) for name in _SETTINGS}, "shares": SHARES, **made_from},
+            settings={**_settings(recipe), "shares": SHARES, **made_from},
             seed=recipe.seed,
             **options,
         )
     )
 
 
-def _frames(clips: Sequence[Clip]) -> list[Still]:
-    return [still for clip in clips for still in zip(clip.images, clip.labels, strict=True)]
+def _settings(recipe: ArRecipe) -> dict[str, Any]:
+    found = {name: getattr(recipe, name) for name in _SETTINGS}
+    return {name: value for name, value in found.items() if name not in LATER or value != LATER[name]}
+
+
+class _Frames(Sequence[Still]):
+    """The frames of clips with their labels, of clips that may be read when they are asked for."""
+
+    def __init__(self, clips: Sequence[Clip]):
+        self._clips = clips
+        self._places = [(n, k) for n, clip in enumerate(clips) for k in range(len(clip.images))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Still: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Still]: ...
+    def __getitem__(self, index: int | slice) -> Still | list[Still]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        number, k = self._places[index]
+        clip = self._clips[number]
+        return clip.images[k], clip.labels[k]

@@ -28,7 +28,7 @@ def lr_groups(net: nn.Module) -> list[dict[str, Any]]:
     rest: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         (learned if set(name.split(".")) & set(LEARNED) else rest).append(parameter)
-    groups = [{"params": learned, "lr_scale": 0.5}, {"params": rest}]
+    groups: list[dict[str, Any]] = [{"params": learned, "lr_scale": 0.5}, {"params": rest}]
     return [group for group in groups if group["params"]]
 
 
@@ -55,7 +55,7 @@ def hr_network(
         net, config = _of_line(line, len(labels.classes), recipe)
         if net.label_set is not None:
             labels = replace(labels, mean=net.label_set.mean, std=net.label_set.std)
-        encoder = getattr(net, "encoder", None)
+        encoder: Any = getattr(net, "encoder", None)
         if start is None and recipe.imagenet and hasattr(encoder, "load_imagenet_weights"):
             encoder.load_imagenet_weights()
     if start is not None:

@@ -1,10 +1,18 @@
-"""The recipes of the shipped weights: settings of both phases."""
+"""The recipes of the shipped weights: settings of both phases, whose defaults are for CamVid at 480x360.
+
+What they become for other data is said in `for_data`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
-from arseg.train.settings import AtLeast0, AtLeast1
+from arseg.train.settings import AtLeast0, AtLeast1, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Passes = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -16,11 +24,15 @@ class HrRecipe:
         crop: height and width of training views, in pixels.
         scales: range of the views' random magnification, of the frames as they are stored.
         iou_loss_weight: of the soft IoU, beside the cross-entropy.
-        pasted: fraction of CamVid's frames into which rare things of another one are pasted.
+        pasted: fraction of the labelled frames into which rare things of another one are pasted.
         qualities: x264's crf of the keyframes as which stills are shown, beside the stills as they are.
         street_scenes: synthetic streets that are rendered; street_share: their fraction of a batch.
         channels, wide: of the network, see `arseg.networks.PyramidNet`.
         height: of the frames to be segmented later: all are resized to it; 0: they stay as they are.
+        rows: labelled frames that are higher are shrunk to so many.
+        epochs: passes over the labelled frames, which decide how many steps there are; 0: `steps` does.
+        rare: names of the classes that are pasted; None: CamVid's, or those with less than a twentieth of the pixels.
+        imagenet: whether the encoder starts from the ImageNet weights of its package, where it has one.
     """
 
     steps: int = 2500
@@ -35,8 +47,12 @@ class HrRecipe:
     street_share: float = 1 / 8
     channels: int = 64
     wide: int = 256
-    height: int = 0
+    height: AtLeast0 = 0
     seed: int = 0
+    rows: AtLeast1 = 360
+    epochs: Passes = 0.0
+    rare: tuple[str, ...] | None = None
+    imagenet: bool = True
 
 
 LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), lr=6e-4, height=576, seed=1)
@@ -61,6 +77,13 @@ class ArRecipe:
         iou_loss_weight: of the soft IoU, beside the cross-entropy.
         similarity, distillation: weights of the losses against the keyframe network's feature and classes.
         distances: of the frames to their keyframes.
+        rows: labelled frames that are higher are shrunk to so many.
+        epochs: passes over the labelled frames, which decide how many steps each stage has; 0: its `steps` do.
+        still_clips: clips of labelled stills at most; of more stills so many, evenly spread, are taken.
+        motion: of these clips: "window", a window that drifts and closes in; "layers", with parallax and with things
+            that move by themselves besides (see `arseg.data.layers`).
+        prepared_share: fraction of the pairs of labelled frames that is real, from a prepared folder or from the frames
+            before a labelled one, where there are both.
     """
 
     low_steps: AtLeast0 = 2400
@@ -87,3 +110,25 @@ class ArRecipe:
     distillation: float = 0.5
     distances: tuple[int, ...] = tuple(range(1, 12))
     seed: int = 0
+    rows: AtLeast1 = 360
+    epochs: Passes = 0.0
+    still_clips: AtLeast1 = 1500
+    motion: Literal["window", "layers"] = "window"
+    prepared_share: Share = 0.5
+
+
+LATER: Mapping[str, Any] = {
+    "rows": 360,
+    "epochs": 0.0,
+    "rare": None,
+    "imagenet": True,
+    "still_clips": 1500,
+    "motion": "window",
+    "prepared_share": 0.5,
+}
+"""Settings that runs of version 0.2 do not know, and what these did."""
+
+
+def settings_of(recipe: HrRecipe | ArRecipe) -> dict[str, Any]:
+    """The settings that tell a run from others; of `LATER` only those that are another, so that old runs go on."""
+    return {key: value for key, value in asdict(recipe).items() if key not in LATER or value != LATER[key]}

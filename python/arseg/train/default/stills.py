@@ -9,22 +9,27 @@ import torch
 
 from arseg.data.augment import jitter, paste, random_view
 from arseg.data.stills import Still
-from arseg.labels import CAMVID, targets
+from arseg.labels import LabelSet, targets
 from arseg.preprocess import normalise
 from arseg.train.batches import Batch
 
+from .for_data import Census
 from .recipes import HrRecipe
-
-RARE = tuple(CAMVID.classes.index(name) for name in ("pole", "sign", "fence", "car", "pedestrian", "bicyclist"))
-"""Classes that are pasted from one training image into another."""
 
 
 class Donors:
-    """For each rare class the stills that show it, to be pasted from."""
+    """For each rare class the stills that show it, to be pasted from.
 
-    def __init__(self, stills: Sequence[Still], classes: Sequence[int] = RARE, least: int = 100):
-        counts = np.stack([np.bincount(label.ravel(), minlength=256) for _, label in stills])
-        self.shown = {c: np.flatnonzero(counts[:, c] >= least) for c in classes}
+    Args:
+        stills: labelled frames.
+        classes: ids of the rare classes.
+        least: pixels of a class that a still must have to show it.
+        census: of the stills, where it is there already.
+    """
+
+    def __init__(self, stills: Sequence[Still], classes: Sequence[int], least: int = 100, census: Census | None = None):
+        census = census or Census.of(stills)
+        self.shown = {c: census.indices[census.counts[:, c] >= least] for c in classes}
         self.shown = {c: where for c, where in self.shown.items() if len(where)}
 
     def draw(self, rng: np.random.Generator) -> tuple[int, list[int]] | None:
@@ -40,13 +45,14 @@ def sample_stills(
     sources: Sequence[tuple[Sequence[Sequence[Still]], int]],
     donors: Donors,
     recipe: HrRecipe,
+    labels: LabelSet,
     rng: np.random.Generator,
 ) -> Batch:
     """A batch of random views: `count` frames of each `(versions, count)`; versions are the same stills, or one list.
 
-    The donors' numbers are those of the first source.
+    The donors' numbers are those of the first source. `labels`: the classes, and how images are normalised.
     """
-    images, labels = [], []
+    images, ids = [], []
     for source, (versions, count) in enumerate(sources):
         for _ in range(count):
             stills = versions[int(rng.integers(len(versions)))]
@@ -56,10 +62,10 @@ def sample_stills(
                 image, label = paste(image, label, stills[drawn[0]], drawn[1])
             view = random_view(rng, label.shape, recipe.crop, recipe.scales)
             images.append(view.image(image, recipe.crop))
-            labels.append(view.label(label, recipe.crop))
+            ids.append(view.label(label, recipe.crop))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     (jittered,) = jitter([stacked], rng, 0.4)
     return {
-        "image": normalise(jittered, CAMVID.mean, CAMVID.std),
-        "label": torch.from_numpy(targets(np.stack(labels), len(CAMVID.classes))),
+        "image": normalise(jittered, labels.mean, labels.std),
+        "label": torch.from_numpy(targets(np.stack(ids), len(labels.classes))),
     }

@@ -22,6 +22,7 @@ def run_paper_hr(recipe: PaperHrRecipe, inputs: RunInputs) -> Path:
 
     if inputs.start is not None:
         raise InputError("--start: the default recipes go on from weights; the paper's take --set backbone=FILE")
+    _check(inputs)
     data = _frames(recipe, inputs, "train")
     validation = _frames(recipe, inputs, "val") if recipe.validate_every else None
     return train_paper_hr(data, validation, inputs.output, recipe, **_options(inputs))
@@ -36,11 +37,17 @@ def run_paper_ar(recipe: PaperArRecipe, inputs: RunInputs) -> Path:
     for option, given in (("--start", inputs.start), ("--branch", inputs.branch)):
         if given is not None:
             raise InputError(f"{option}: the default recipe goes on from weights; the paper's take --set start=teacher")
+    _check(inputs)
     if inputs.teacher is None:
         raise InputError("--teacher: give the weights of phase 1 (from `arseg train hr`)")
     pairs = _pairs(recipe, inputs)
     validation = Prepared(inputs.validation) if inputs.validation is not None and recipe.validate_every else None
     return train_paper_ar(pairs, validation, inputs.teacher, inputs.output, recipe, **_options(inputs))
+
+
+def _check(inputs: RunInputs) -> None:
+    if inputs.model is not None:
+        raise InputError(f"--model: the default recipes take it; preset {inputs.preset} takes --set arch=NAME")
 
 
 def _options(inputs: RunInputs) -> dict[str, Any]:
@@ -52,6 +59,8 @@ def _frames(recipe: PaperHrRecipe, inputs: RunInputs, split: str) -> LabelledFra
 
     name = recipe.arch.split("-")[0]
     root = {"camvid": inputs.camvid, "cityscapes": inputs.cityscapes}.get(name)
+    if inputs.data is not None and inputs.data.layout == name:
+        root = inputs.data.root
     if root is None:
         raise InputError(f"--{name}: {recipe.arch} needs it; give the folder of the data set")
     return DATA_SETS[name].frames(root, split, void=recipe.void)
@@ -62,6 +71,9 @@ def _pairs(recipe: PaperArRecipe, inputs: RunInputs) -> PairDataset:
 
     if inputs.prepared is not None:
         return prepared_pairs(inputs.prepared, recipe)
-    if inputs.camvid is None:
+    camvid = inputs.camvid
+    if inputs.data is not None and inputs.data.layout == "camvid":
+        camvid = inputs.data.root
+    if camvid is None:
         raise InputError("--prepared: give a folder made by `arseg prepare`, or --camvid to make pairs from its stills")
-    return still_pairs(inputs.camvid, inputs.output / "pairs", recipe, inputs.report)
+    return still_pairs(camvid, inputs.output / "pairs", recipe, inputs.report)
