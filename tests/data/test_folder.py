@@ -330,3 +330,57 @@ def test_stills_are_kept_up_to_a_bound(tmp_path, stills, monkeypatch):
     assert len(kept[2:4]) == 2 and kept[-1][1].tolist() == first[-1][1].tolist()
     with pytest.raises(IndexError):
         kept[8]
+
+
+OWN = """
+from pathlib import Path
+import numpy as np
+from arseg.data.datasets import DataSet, LabelledFrame, LabelledFrames, picture_files
+from arseg.labels import LabelSet
+
+
+class Fields(DataSet):
+    labels = LabelSet.of(2, name="fields", classes=("crop", "weed"))
+    class_weights = (1, 3)
+
+    def frames(self, root, split="train", **_):
+        images = picture_files(Path(root) / f"{split}-pictures", "the pictures of this split")
+        frames = [LabelledFrame(p.stem, p, Path(root) / "ids" / p.name) for p in images]
+        return LabelledFrames("fields", self.labels.classes, self.labels.palette[:2], frames, lambda ids: ids // 100)
+
+
+instance = Fields()
+number = 3
+
+
+class Unfinished(DataSet):
+    labels = Fields.labels
+
+
+class Nameless(Fields):
+    labels = None
+"""
+
+
+def test_a_class_of_ones_own(tmp_path):
+    """Without a line in a file of ours: the class or an instance, in the folder of its file, its `root`, or another."""
+    (tmp_path / "fields.py").write_text(OWN)
+    for split in ("train", "val"):
+        save(np.zeros((2, 3, 3), np.uint8), tmp_path / "there" / f"{split}-pictures" / f"{split}.png")
+        save(np.full((2, 3), 100, np.uint8), tmp_path / "there" / "ids" / f"{split}.png")
+    data = open_data(f"{tmp_path}/fields.py:Fields:{tmp_path}/there")
+    assert (data.name, data.layout, data.class_weights) == ("fields", "fields", (1, 3))
+    assert data.stills("val")[0][1].tolist() == [[1, 1, 1]] * 2 and len(data.fingerprint()) == 16
+    assert open_data(f"{tmp_path}/fields.py:instance").root == tmp_path
+    (tmp_path / "fields.py").write_text(f"{OWN}\nFields.root = {str(tmp_path / 'there')!r}\n")
+    assert len(open_data(f"{tmp_path}/fields.py:Fields").frames("train")) == 1
+    for name, said in {
+        "number": "expected number to be a DataSet, class or instance, got a int",
+        "Nothing": "expected Nothing to be a DataSet, class or instance, got nothing of that name",
+        "Unfinished": "Unfinished in .* has no frames; see arseg.data.datasets.DataSet",
+        "Nameless": r"Nameless in .* has no labels; give it a LabelSet, such as LabelSet\.of",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            open_data(f"{tmp_path}/fields.py:{name}")
+    with pytest.raises(FileNotFoundError, match=r"none\.py: no such file; expected a folder"):
+        open_data(f"{tmp_path}/none.py:Fields")

@@ -15,6 +15,7 @@ from types import ModuleType
 from arseg.errors import InputError
 from arseg.labels import VOID, LabelSet
 
+from .classes import find_classes
 from .datasets import DataSet, LabelledFrames
 from .kept import KeptStills, Still
 from .registry import DATA_SETS
@@ -129,7 +130,9 @@ def _open(layout: str, data: DataSet, root: Path) -> OpenData:
 
 
 def _found_in(root: Path) -> tuple[str, DataSet, Path]:
-    found = [name for name in DATA_SETS if DATA_SETS[name].is_in(root)]
+    found = [name for name in DATA_SETS if name != "folder" and DATA_SETS[name].is_in(root)]
+    if DATA_SETS["folder"].is_in(root) and (not found or find_classes(root) is not None):
+        found = ["folder"]  # whoever writes classes.json means it
     if not found:
         others = ", ".join(name for name in DATA_SETS if name != "folder")
         there = ", ".join(sorted(entry.name for entry in root.iterdir())[:6])
