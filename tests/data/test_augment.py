@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.data.augment import View, jitter, random_view
+from arseg.data.augment import View, jitter, paste, random_view
 from arseg_ext import ops
 
 
@@ -67,3 +67,11 @@ def test_jitter_treats_the_frames_of_a_sample_alike():
     assert (changed - key.float()).abs().amax((1, 2, 3)).min() > 1
     (same,) = jitter([key], np.random.default_rng(3), 0.0)
     torch.testing.assert_close(same, key.float(), atol=1e-3, rtol=0)
+
+
+def test_a_donor_of_another_size_is_pasted_whole_and_keeps_its_shape():
+    image, label = np.zeros((40, 80, 3), np.uint8), np.zeros((40, 80), np.uint8)
+    donor = np.full((20, 20, 3), 200, np.uint8), np.ones((20, 20), np.uint8)
+    mixed, ids = paste(image, label, donor, [1])
+    assert (ids[:, 20:60] == 1).all() and (ids[:, :20] == 0).all() and (ids[:, 60:] == 0).all()
+    assert (mixed[ids == 1] == 200).all() and (mixed[ids == 0] == 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import stat
 from collections.abc import Iterator, Mapping
@@ -63,6 +64,15 @@ def read_config(path: str | Path) -> tuple[str, dict[str, Any]]:
     path = Path(path)
     with _opened(path) as file:
         return _metadata(file, path)
+
+
+def tensor_shapes(path: str | Path) -> tuple[str, dict[str, Any], dict[str, tuple[str, int]]]:
+    """`(kind, config, tensors)` of such a file; of each tensor the precision as stored, and its number of values."""
+    path = Path(path)
+    with _opened(path) as file:
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        found = {key: (part.get_dtype(), math.prod(part.get_shape())) for key, part in slices.items()}
+        return (*_metadata(file, path), found)
 
 
 @contextmanager
