@@ -60,9 +60,9 @@ def new_network(teacher: Teacher) -> nn.Module:
     torch.manual_seed(0)
     network = network_from(teacher.model)
     if teacher.start.startswith("encoder"):
-        from arseg.networks.encoders import EfficientNetLite0
+        from arseg.networks.encoders import EfficientNetLite
 
-        published = EfficientNetLite0()
+        published = EfficientNetLite(0)
         published.load_imagenet_weights()
         state = network.encoder.state_dict()
         network.encoder.load_state_dict({key: published.net.state_dict().get(key, state[key]) for key in state})

