@@ -48,8 +48,10 @@ def hr_network(
     net: Any
     if line is None:
         config = {"classes": len(labels.classes), "channels": recipe.channels, "wide": recipe.wide}
-        net = PyramidNet(len(labels.classes), recipe.channels, recipe.wide)
-        if start is None and recipe.imagenet:
+        if recipe.encoder != HrRecipe.encoder:
+            config["encoder"] = recipe.encoder
+        net = PyramidNet(len(labels.classes), recipe.channels, recipe.wide, recipe.encoder)
+        if start is None and recipe.imagenet and hasattr(net.encoder, "load_imagenet_weights"):
             net.encoder.load_imagenet_weights()
     else:
         net, config = _of_line(line, len(labels.classes), recipe)

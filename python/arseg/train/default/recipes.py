@@ -27,7 +27,7 @@ class HrRecipe:
         pasted: fraction of the labelled frames into which rare things of another one are pasted.
         qualities: x264's crf of the keyframes as which stills are shown, beside the stills as they are.
         street_scenes: synthetic streets that are rendered; street_share: their fraction of a batch.
-        channels, wide: of the network, see `arseg.networks.PyramidNet`.
+        channels, wide, encoder: of the network, see `arseg.networks.PyramidNet`.
         height: of the frames to be segmented later: all are resized to it; 0: they stay as they are.
         rows: labelled frames that are higher are shrunk to so many.
         epochs: passes over the labelled frames, which decide how many steps there are; 0: `steps` does.
@@ -53,6 +53,7 @@ class HrRecipe:
     epochs: Passes = 0.0
     rare: tuple[str, ...] | None = None
     imagenet: bool = True
+    encoder: str = "efficientnet-lite0"
 
 
 LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), lr=6e-4, height=576, seed=1)
@@ -122,6 +123,7 @@ LATER: Mapping[str, Any] = {
     "epochs": 0.0,
     "rare": None,
     "imagenet": True,
+    "encoder": "efficientnet-lite0",
     "still_clips": 1500,
     "motion": "window",
     "prepared_share": 0.5,
