@@ -15,6 +15,7 @@ import pytest
 from package.trees import FILES, FOLDERS, ROOT, copy_of_the_sources, run
 
 import arseg_ext
+from arseg.zoo import ZOO
 from arseg_ext import _distributions, _loader, collect_env
 
 VERSION = arseg_ext.__version__
@@ -77,7 +78,8 @@ def test_wheel_of_arseg(tree, tmp_path):
     name, texts, names = wheel_of(tree, tmp_path, libraries)
     assert name == f"arseg-{VERSION}-cp310-abi3-{PLATFORM}.whl"
     expected = python_files(tree / "arseg_ext", tree) | python_files(tree / "python" / "arseg", tree / "python")
-    expected |= {f"arseg/weights/shipped/lite0-camvid.{ending}" for ending in ("safetensors", "md")}
+    shipped = [Path("arseg/weights/shipped", ZOO[name].file) for name in ZOO]
+    expected |= {str(file.with_suffix(ending)) for file in shipped for ending in (".safetensors", ".md")}
     expected |= {"arseg_ext/py.typed", "arseg/py.typed"}
     expected |= {f"{package}/{library.name}" for library, package in libraries}
     expected |= metadata_files("arseg", "entry_points.txt")

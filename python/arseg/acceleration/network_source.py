@@ -7,7 +7,7 @@
   options of `EncoderHead`. (timm's whole classifiers are functions of a module: `timm.models:NAME`.)
 - `module.py:function`, `package.module:function`: what the function returns, or a network of that name; the function is
   called without arguments, packages are found in the current folder, too.
-- a `.safetensors` file of ours.
+- a `.safetensors` file of ours, or its name in the zoo (`arseg.zoo.ZOO`), such as lite2.
 
 What is neither a file nor in the table is code.
 """
@@ -32,19 +32,25 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.registry import NETWORKS, make_network
 from arseg.weights.build import FUSION, build
 from arseg.weights.files import load_checkpoint, read_checkpoint
+from arseg.zoo import ZOO
 
 Source = str | dict[str, Any]
 """A line of text; or, in weights files, kind and config of the network that a weights file held."""
 
 EXPECTED = (
     "expected torchvision:NAME, timm:NAME, module.py:function, package.module:function, a .safetensors file of "
-    f"`arseg train`, or one of {', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision'))}"
+    "`arseg train`, a name of the zoo, or one of "
+    f"{', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision'))}"
 )
 
 
 def is_code(source: Source | os.PathLike[str]) -> bool:
     """Whether building it runs a function that the line names."""
     return isinstance(source, str) and not _in_table(source)
+
+
+def _is_weights(line: str) -> bool:
+    return line in ZOO or line.endswith(".safetensors") or Path(line).is_file()
 
 
 def _in_table(line: str) -> bool:
@@ -75,7 +81,7 @@ def network_from(
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"model: {EXPECTED}, got {type(source).__name__}")
     line = os.fspath(source)
-    if line.endswith(".safetensors") or Path(line).is_file():
+    if _is_weights(line):
         return load_checkpoint(line).to(device)
     origin, colon, name = line.partition(":")
     with torch.device(device):
@@ -93,7 +99,7 @@ def portable(source: Source | os.PathLike[str]) -> Source:
     if isinstance(source, Mapping):
         return source
     line = os.fspath(source)
-    if Path(line).is_file():
+    if line in ZOO or Path(line).is_file():
         kind, config, _ = read_checkpoint(line)
         return {"kind": kind, "config": config}
     return line

@@ -135,9 +135,10 @@ def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple
     """The network to score, and the ways in which it can segment: a keyframe network alone has no fused one."""
     from arseg.networks.arseg_net import ARSegNet
     from arseg.networks.fused import FusedNetwork
-    from arseg.weights.files import DEFAULT_WEIGHTS, load_checkpoint
+    from arseg.weights.files import load_checkpoint
+    from arseg.zoo import DEFAULT
 
-    path = DEFAULT_WEIGHTS if weights is None else weights
+    path = weights or DEFAULT
     model = load_checkpoint(path)
     if isinstance(model, ARSegNet):
         return model, modes

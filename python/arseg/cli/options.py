@@ -47,12 +47,12 @@ OutputVideo = Annotated[
 
 NETWORK_HELP = (
     "torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or package.module:function (called "
-    "without arguments, returns a network), or a .safetensors file."
+    "without arguments, returns a network), a .safetensors file, or a name of the zoo such as lite2."
 )
 SegmenterWeights = Annotated[
     Path | None,
     typer.Option(
-        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused.",
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; or a name of the zoo: lite2.",
         show_default="those of the package",
     ),
 ]

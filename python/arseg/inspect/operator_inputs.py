@@ -65,9 +65,10 @@ def _map_sizes(weights: Path | None, frame: tuple[int, int], height: int | None,
 
     from arseg.networks.arseg_net import ARSegNet
     from arseg.preprocess import input_size
-    from arseg.weights.files import DEFAULT_WEIGHTS, load_checkpoint
+    from arseg.weights.files import load_checkpoint
+    from arseg.zoo import DEFAULT
 
-    path = DEFAULT_WEIGHTS if weights is None else weights
+    path = weights or DEFAULT
     network = load_checkpoint(path)
     if not isinstance(network, ARSegNet):
         raise InputError(f"{path}: holds one network alone; expected weights of `arseg train ar`")

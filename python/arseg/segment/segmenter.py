@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from arseg import zoo
 from arseg.errors import InputError, MemoryLimitError
 from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
@@ -20,7 +20,7 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fused import FusedNetwork
 from arseg.preprocess import as_tensor, input_size, network_input
 from arseg.video import VideoFrame, VideoReader
-from arseg.weights.files import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
+from arseg.weights.files import CheckpointError, load_checkpoint
 from arseg_ext import build_config
 
 from .modes import FROM_KEYFRAME, MODES, Mode
@@ -96,8 +96,8 @@ class VideoSegmenter:
     """Segments compressed video, one frame after the other; of a stream it keeps nothing (see `Group`).
 
     Args:
-        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, or None for the
-            weights that the package ships.
+        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights or their name in the
+            zoo (`arseg.zoo`), or None for the default weights that the package ships.
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); "video": as they are;
             None: to the height that the network was trained for, if its weights say one.
@@ -138,11 +138,11 @@ class VideoSegmenter:
         check_device(device)
         if isinstance(model, torch.nn.Module) and not isinstance(model, ARSegNet):
             raise InputError(
-                f"model: expected an ARSegNet or the path of its weights, got a {type(model).__name__}; "
+                f"model: expected an ARSegNet or the path or name of its weights, got a {type(model).__name__}; "
                 "arseg.accelerate makes one of a network"
             )
         if not isinstance(model, ARSegNet):
-            path = DEFAULT_WEIGHTS if model is None else Path(model)
+            path = zoo.DEFAULT if model is None else os.fspath(model)
             loaded = load_checkpoint(path)
             if not isinstance(loaded, ARSegNet):
                 which = "low-resolution" if isinstance(loaded, FusedNetwork) else "keyframe"

@@ -16,14 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from arseg import zoo
 from arseg.errors import ArsegError, InputError
 from arseg.files import replacing
 from arseg.networks.state_dict import misfit
 
 from .build import build
 
-DEFAULT_WEIGHTS = Path(__file__).resolve().parent / "shipped" / "lite0-camvid.safetensors"
-"""The weights that the package ships; their model card lies beside them."""
+DEFAULT_WEIGHTS = zoo.SHIPPED / zoo.ZOO[zoo.DEFAULT].file
+"""The weights that are taken where none are named; their model card lies beside them."""
 
 
 class CheckpointError(ArsegError):
@@ -49,9 +50,20 @@ def save_checkpoint(
         part.chmod(mode)
 
 
+def weights_file(source: str | Path) -> Path:
+    """`arseg.zoo.weights_file`, whose errors are `CheckpointError`s here."""
+    try:
+        return zoo.weights_file(source)
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32."""
-    path = Path(path)
+    """`(kind, config, tensors)` of a file that `save_checkpoint` wrote; tensors come back as float32.
+
+    `path` may be a name of the zoo, see `arseg.zoo.weights_file`; here and below.
+    """
+    path = weights_file(path)
     with _opened(path) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         kind, config = _metadata(file, path)
@@ -61,14 +73,14 @@ def read_checkpoint(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
 
 def read_config(path: str | Path) -> tuple[str, dict[str, Any]]:
     """`(kind, config)` of a file that `save_checkpoint` wrote, without its tensors."""
-    path = Path(path)
+    path = weights_file(path)
     with _opened(path) as file:
         return _metadata(file, path)
 
 
 def tensor_shapes(path: str | Path) -> tuple[str, dict[str, Any], dict[str, tuple[str, int]]]:
     """`(kind, config, tensors)` of such a file; of each tensor the precision as stored, and its number of values."""
-    path = Path(path)
+    path = weights_file(path)
     with _opened(path) as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         found = {key: (part.get_dtype(), math.prod(part.get_shape())) for key, part in slices.items()}
@@ -163,8 +175,8 @@ def building(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: its metadata describes no network we know: {reason}") from error
 
 
-def load_checkpoint(path: str | Path = DEFAULT_WEIGHTS, model: nn.Module | str | None = None) -> nn.Module:
-    """The network in a weights file, in eval mode.
+def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | None = None) -> nn.Module:
+    """The network in a weights file, or of a name of the zoo such as "lite2", in eval mode.
 
     Args:
         model: the network that the weights are of, or its line, where it is code of yours: a weights file alone shall
