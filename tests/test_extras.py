@@ -23,10 +23,12 @@ OPTIONAL = {
     "pycocotools": "data",
     "pydantic": "train",
     "pydantic_core": "train",
+    "segmentation_models_pytorch": "smp",
     "tensorboard": "tensorboard",
     "timm": "networks",
     "tomli": "train",
     "torchvision": "networks",
+    "transformers": "transformers",
     "yaml": "data",
 }
 """Packages that only an extra installs."""
@@ -75,6 +77,8 @@ from arseg.train.events import TensorBoardEvents
 
 tell("timm", lambda: make_encoder("timm:resnet18"))
 tell("torchvision", lambda: make_network("torchvision:fcn_resnet50"))
+tell("transformers", lambda: make_network("transformers:segformer"))
+tell("smp", lambda: make_network("smp:Unet"))
 tell("matplotlib", require_matplotlib)
 Path("classes.yaml").write_text("[a, b]")
 tell("yaml", lambda: read_classes(Path("classes.yaml")))
@@ -124,6 +128,8 @@ def test_all_but_training_is_imported_without_extras(alone):
     [
         ("timm", "timm:resnet18", "timm", "networks"),
         ("torchvision", "torchvision:fcn_resnet50", "torchvision", "networks"),
+        ("transformers", "transformers:segformer", "transformers", "transformers"),
+        ("smp", "smp:Unet", "segmentation_models_pytorch", "smp"),
         ("matplotlib", "--plot", "matplotlib", "plot"),
         ("yaml", "classes.yaml", "yaml", "data"),
         ("tensorboard", "--tensorboard", "tensorboard", "tensorboard"),

@@ -266,7 +266,7 @@ class Fixed(Plain):
 def test_what_shows_only_when_it_runs():
     with pytest.raises(InputError, match="classifier: 'spare' is not called when the model runs"):
         arseg.accelerate(seeded(Unused), classifier="spare", **SMALL)
-    with pytest.raises(InputError, match=r"model: does not run on the 32x48 image that scale 0.5 makes of 64x96"):
+    with pytest.raises(InputError, match=r"model: runs on images of 64x96 alone \(height x width\), so that a smaller"):
         arseg.accelerate(seeded(Fixed), **SMALL)
 
 

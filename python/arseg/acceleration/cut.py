@@ -13,16 +13,10 @@ from torch import Tensor, nn
 from arseg.errors import InputError
 
 from .cut_network import Cut, CutNetwork, known_cut, logits_of
+from .sizes import first_line
 
 CutPoint = str | nn.Module | Callable[[Any, Tensor], Tensor] | None
 """A submodule's name, the submodule itself, a function of the network and its input, or what is to be found."""
-
-
-def random_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """`[1, 3, *size]`, always the same one, where the network is."""
-    generator = torch.Generator().manual_seed(0)
-    parameter = next(network.parameters(), torch.zeros(()))
-    return torch.randn(1, 3, *size, generator=generator).to(parameter.device, parameter.dtype)
 
 
 @torch.no_grad()
@@ -62,6 +56,11 @@ def cut(
                 return CutNetwork(whole, preset)
     if classifier is None:
         found = find_classifier(whole, image, output)
+        if found is None and _are_probabilities(output):
+            raise InputError(
+                "model: gives values from 0 to 1, not logits; build it without its last softmax or sigmoid "
+                "(smp: without activation)"
+            )
         if found is None:
             raise InputError(
                 "classifier: no submodule's output is the model's own output, resized or not; name the last one, or "
@@ -82,11 +81,14 @@ def _named(part: Any, network: nn.Module, argument: str) -> Any:
 
 
 @torch.no_grad()
-def compare(high: CutNetwork, image: Tensor, output: Tensor) -> tuple[Tensor, bool]:
-    """The feature of `image`, and `align_corners`; refuses a classifier that does not give the model's own output."""
+def compare(high: CutNetwork, image: Tensor, output: Tensor) -> Tensor:
+    """The feature of `image`; refuses a classifier that does not give the model's own output.
+
+    Leaves with `high` how its scores become that: `upsampling`, `upsampling_corners` and `align_corners`.
+    """
     feature = high.features(image)
     if high.is_published:  # its output may be log-probabilities
-        return feature, high.align_corners
+        return feature
     where = high.cut
     names = [repr(part) if isinstance(part, str) else "your function" for part in (where.classifier, where.features)]
     from_what = "its input" if where.features is None else f"the output of {names[1]}"
@@ -100,14 +102,15 @@ def compare(high: CutNetwork, image: Tensor, output: Tensor) -> tuple[Tensor, bo
     if not isinstance(logits, Tensor) or logits.shape[:2] != output.shape[:2]:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"classifier: {names[0]} gives {got} where the model gives logits {list(output.shape)}; {end}")
-    align_corners = resizing(logits, output)
-    if align_corners is None:
+    way = way_of(logits, output, image)
+    if way is None:
         off = min(difference(logits, output, align) for align in (False, True))
         raise InputError(
             f"classifier: {names[0]} does not give the model's own output from {from_what}: on a random image they "
             f"differ by up to {100 * off:.2g} % of the largest logit; {end}"
         )
-    return feature, align_corners
+    high.upsampling, high.upsampling_corners, high.align_corners = way
+    return feature
 
 
 def find_classifier(network: nn.Module, image: Tensor, wanted: Tensor) -> str | None:
@@ -138,9 +141,25 @@ def find_classifier(network: nn.Module, image: Tensor, wanted: Tensor) -> str | 
             hook.remove()
     names = [name for name, _ in seen]
     for name, output in reversed(seen):
-        if names.count(name) == 1 and resizing(output, wanted) is not None:
+        if names.count(name) == 1 and way_of(output, wanted, image) is not None:
             return name
     return None
+
+
+def way_of(logits: Tensor, output: Tensor, image: Tensor) -> tuple[int, bool, bool] | None:
+    """`upsampling`, `upsampling_corners` and `align_corners` that make `output` of `logits`; None where nothing does.
+
+    An output that is not of the image's size is taken to be brought there as is usual, by `align_corners=False`.
+    """
+    align = resizing(logits, output)
+    if align is None:
+        return None
+    if output.shape[2:] == image.shape[2:]:
+        return 1, False, align
+    factor = output.shape[2] // logits.shape[2]
+    if output.shape[2:] != (logits.shape[2] * factor, logits.shape[3] * factor):
+        return None
+    return factor, align, False
 
 
 def resizing(logits: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> bool | None:
@@ -150,7 +169,12 @@ def resizing(logits: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> bool | 
     """
     if logits.shape[:2] != wanted.shape[:2]:
         return None
-    return next((align for align in (False, True) if difference(logits, wanted, align) <= tolerance), None)
+    found = [difference(logits, wanted, align) for align in (False, True)]
+    return found[1] < found[0] if min(found) <= tolerance else None
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    return bool(output.min() >= 0 and output.max() <= 1)
 
 
 def difference(logits: Tensor, wanted: Tensor, align_corners: bool = False) -> float:
@@ -161,8 +185,3 @@ def difference(logits: Tensor, wanted: Tensor, align_corners: bool = False) -> f
     wanted = wanted.float()
     share = (resized - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     return float(share) if torch.isfinite(share) else float("inf")
-
-
-def first_line(error: Exception) -> str:
-    """Of its message, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

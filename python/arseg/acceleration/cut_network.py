@@ -15,7 +15,10 @@ from arseg.errors import InputError
 from arseg.extras import loaded
 from arseg.labels import LabelSet
 from arseg.networks.base import SplitNetwork
+from arseg.networks.layers import resize
 from arseg.registry import Registry
+
+from .sizes import Sizes
 
 Features = Callable[[nn.Module, Tensor], Tensor]
 """`(network, image [N, 3, H, W]) -> feature [N, C, h, w]`"""
@@ -64,8 +67,11 @@ class _Reached(Exception):
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits in what a network returns: a tensor, torchvision's `{"out": …}`, or an object with `.logits`."""
-    found = output
+    """The logits in what a network returns.
+
+    A tensor, torchvision's `{"out": …}`, an object with `.logits`, or the first of several.
+    """
+    found = output[0] if isinstance(output, (tuple, list)) and output else output
     if isinstance(found, Mapping) and not isinstance(found, Tensor):
         found = found.get("out", found.get("logits"))
     found = getattr(found, "logits", found)
@@ -85,7 +91,7 @@ def logits_of(output: Any) -> Tensor:
 class CutNetwork(nn.Module):
     """`network`, cut: `features(image)`, then `classifier(feature)`; `forward` runs it whole.
 
-    `upsampling` and `align_corners` say how its scores reach the frame, see `SplitNetwork`.
+    `upsampling`, `upsampling_corners` and `align_corners` say how its scores reach the frame: `SegmentationNetwork`.
 
     Cuts by name run the network itself up to the cut and end it there, so that the layers after it cost nothing.
     The network's parameters stay where they are: the state's keys are its own, after `network.`. Gradients reach them.
@@ -93,6 +99,7 @@ class CutNetwork(nn.Module):
     Attributes:
         channels, stride: of the feature; the stride is that of the height, and may not be whole. `arseg.acceleration`
             measures both.
+        sizes: which images the network takes; others are resized to the nearest of these.
         label_set, input_height: see `SegmentationNetwork`.
         made_from: what `arseg.weights.build` makes the same network of; None where no line says it.
 
@@ -109,7 +116,8 @@ class CutNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.cut = cut
-        self.upsampling, self.align_corners = 1, False
+        self.sizes = Sizes()
+        self.upsampling, self.upsampling_corners, self.align_corners = 1, False, False
         if isinstance(network, SplitNetwork) and self.is_published:
             self.upsampling, self.align_corners = network.upsampling, network.align_corners
         for argument, name in (("features", cut.features), ("classifier", cut.classifier)):
@@ -129,14 +137,18 @@ class CutNetwork(nn.Module):
 
     @classifier.deleter
     def classifier(self) -> None:
-        """Leaves the weights out that only the classifier needs, where they can be told (a cut by name)."""
+        """Leaves the weights out that only the classifier needs, where they can be told (a cut by name).
+
+        The module stays, for code before the cut that asks for its stride or its weights' dtype.
+        """
         where = self.cut.classifier
         if isinstance(where, str):
-            parent, _, leaf = where.rpartition(".")
-            setattr(self.network.get_submodule(parent), leaf, nn.Identity())
+            for module in self.network.get_submodule(where).modules():
+                _leave_weights_out(module)
 
     def features(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the fusion feature `[N, C, h, w]`."""
+        image = self.sizes.fit(image)
         where = self.cut.features
         if callable(where):
             return _checked(where(self.network, image), "features: expected a function that returns")
@@ -158,8 +170,28 @@ class CutNetwork(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` normalised RGB -> the network's own logits `[N, classes, H, W]`, at the size it gives them."""
-        return logits_of(self.network(image))
+        """`[N, 3, H, W]` normalised RGB -> the network's own logits `[N, classes, h, w]`, at the size it gives them.
+
+        Of an image that it does not take as it is: at the image's size.
+        """
+        seen = self.sizes.fit(image)
+        logits = logits_of(self.network(seen))
+        return logits if seen is image else resize(logits, (image.shape[2], image.shape[3]))
+
+    def finish(self, scores: Tensor) -> Tensor:
+        """The classifier's scores `[N, classes, h, w]` -> what the network gives, before a resizing to the image."""
+        if self.upsampling == 1:
+            return scores
+        factor, corners = float(self.upsampling), self.upsampling_corners
+        return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=corners)
+
+
+def _leave_weights_out(module: nn.Module) -> None:
+    for tensors in (module._parameters, module._buffers):
+        for name, tensor in list(tensors.items()):
+            del tensors[name]
+            empty = None if tensor is None else torch.empty(1, dtype=tensor.dtype).expand(tensor.shape)
+            module.__dict__[name] = empty  # beside the state, and without memory
 
 
 def _stop_before(module: nn.Module, arguments: tuple[Any, ...]) -> None:

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from arseg.errors import InputError
 from arseg.labels import CAMVID, LabelSet
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.huggingface import of_transformers
 from arseg.networks.pyramid import PyramidNet
 from arseg.weights.files import CheckpointError, building, load_into, load_state, read_checkpoint, save_checkpoint
 
-from .cut import CutPoint, compare, cut, first_line, own_logits, random_image
+from .cut import CutPoint
 from .cut_network import Cut, CutNetwork
-from .network_source import Source, config_of, is_code, network_from, portable
-from .parts import SIZE, again, check_classes, cut_record, recut
+from .network_source import Source, config_of, is_code, network_from, own_source, portable
+from .parts import SIZE, again, check_classes, cut_anywhere, cut_record, recut
+from .sizes import first_line, random_image
 
 KIND = "accelerated"
 """What weights files call it."""
@@ -67,20 +69,16 @@ class AcceleratedNet(ARSegNet):
 
     def save(self, path: str | Path) -> None:
         """Weights in full precision, so that keyframes stay the network's own, and what `load` needs besides."""
-        where = self.high.cut
         config = {
             "model": self.source,
-            **where.to_json(),
-            "functions": not where.portable,
-            "channels": self.channels,
-            "stride": self.stride,
+            **cut_record(self.high),
+            "functions": not self.high.cut.portable,
             "scale": self.scale,
             "window": self.window,
             "keyframe_weight": self.keyframe_weight,
             "keyframe_decay": self.keyframe_decay,
             "keyframe_detail": self.keyframe_detail,
             "height": self.input_height,
-            "align_corners": self.high.align_corners,
             "labels": self.label_set.to_json(),
         }
         save_checkpoint(self.state_dict(), Path(path), kind=KIND, config=config, half=False)
@@ -152,27 +150,30 @@ def accelerate(
     if not isinstance(model, nn.Module):
         source = portable(model)
         model = network_from(model, pretrained=weights is None)
+    elif features is classifier is None:
+        model = of_transformers(model)
+    source = own_source(model) or source
     known = _known_labels(model)
-    input_height = getattr(model, "input_height", None) if isinstance(model, (PyramidNet, ARSegNet)) else None
+    input_height = getattr(model, "input_height", None)
     model = model.high if isinstance(model, ARSegNet) else model
     whole = copy.deepcopy(model).eval().requires_grad_(False).float()
     if weights is not None:
         load_state(whole, weights)
-    image = random_image(whole, size)
-    output = own_logits(whole, image, size)
-    high = cut(whole, features, classifier, model, image, output)
-    feature, align_corners = compare(high, image, output)
-    check_classes(output.shape[1])
-    count = output.shape[1]
+    high, count = cut_anywhere(whole, model, features, classifier, size)
+    check_classes(count)
+    if high.sizes.only is not None:
+        raise InputError(
+            f"model: runs on images of {high.sizes} (height x width), so that a smaller frame costs as much; give a "
+            "network that takes several sizes"
+        )
     known = known or LabelSet.of(count)
     label_set = LabelSet.of(count, mean=mean or known.mean, std=std or known.std, classes=classes, palette=palette)
     if classes is palette is None and len(known.classes) == count:
         label_set = replace(known, mean=label_set.mean, std=label_set.std)
-    high.align_corners = align_corners
     net = AcceleratedNet(
         high,
-        channels=feature.shape[1],
-        stride=size[0] / feature.shape[2],
+        channels=high.channels,
+        stride=high.stride,
         label_set=label_set,
         scale=scale,
         window=window,
@@ -181,8 +182,8 @@ def accelerate(
         source=source,
     )
     net.input_height = input_height
-    net.to(device=image.device)
-    _try_low(net, image, size)
+    net.to(device=next(whole.parameters(), torch.zeros(())).device)
+    _try_low(net, size)
     return net.eval()
 
 
@@ -232,12 +233,20 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
 
 
 @torch.no_grad()
-def _try_low(net: AcceleratedNet, image: Tensor, size: tuple[int, int]) -> None:
+def _try_low(net: AcceleratedNet, size: tuple[int, int]) -> None:
+    image = random_image(net, size)
     small = net.shrink(image)
     try:
         net.low_res(image)
     except Exception as error:
+        try:
+            net.high.features(small)
+        except Exception:
+            raise InputError(
+                f"model: does not run on the {small.shape[2]}x{small.shape[3]} image that scale {net.scale:g} makes of "
+                f"{size[0]}x{size[1]}: {first_line(error)}; choose scale and size so that both sizes suit it"
+            ) from error
         raise InputError(
-            f"model: does not run on the {small.shape[2]}x{small.shape[3]} image that scale {net.scale:g} makes of "
-            f"{size[0]}x{size[1]}: {first_line(error)}; choose scale and size so that both sizes suit it"
+            f"classifier: without {str(net.high.cut.classifier)!r} the layers before it do not run: "
+            f"{first_line(error)}; give functions: features(model, image) and classifier(model, feature)"
         ) from error

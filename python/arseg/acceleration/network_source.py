@@ -119,6 +119,12 @@ def made_from(
     return config if num_classes is None else {**config, "num_classes": num_classes}
 
 
+def own_source(network: nn.Module) -> Source | None:
+    """What a network of a library says of how to build it again, where its line alone would not do."""
+    config = getattr(network, "made_from", None)
+    return None if config is None or isinstance(network, ARSegNet) else {"kind": "hr", "config": config}
+
+
 def config_of(source: Source) -> dict[str, Any]:
     """What `arseg.weights.build` makes the same network of, kind "hr"; of a pair, the keyframes' network."""
     if isinstance(source, Mapping):

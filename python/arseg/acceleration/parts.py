@@ -12,10 +12,12 @@ from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.base import SegmentationNetwork
+from arseg.networks.huggingface import of_transformers
 
-from .cut import CutPoint, compare, cut, own_logits, random_image
+from .cut import CutPoint, compare, cut, own_logits
 from .cut_network import Cut, CutNetwork
 from .network_source import Source, is_code, made_from, network_from
+from .sizes import Sizes, find_sizes, random_image
 
 SIZE = (192, 256)
 """Height and width of the random image on which the parts are compared with the whole."""
@@ -50,7 +52,7 @@ def split(
     """
     source = None if isinstance(model, nn.Module) else model
     if isinstance(model, nn.Module):
-        network = model
+        network = of_transformers(model) if features is classifier is None else model
     else:
         network = network_from(model, pretrained=pretrained, num_classes=num_classes)
     found = made_from(network, source, num_classes)
@@ -58,25 +60,33 @@ def split(
     result: Any = network
     training = network.training
     try:
-        network.eval()
-        image = random_image(network, size)
-        output = own_logits(network, image, size)
-        high = cut(network, features, classifier, network, image, output)
-        feature, align_corners = compare(high, image, output)
+        high, count = cut_anywhere(network.eval(), network, features, classifier, size)
     finally:
         network.train(training)
-    check_classes(output.shape[1], num_classes)
+    check_classes(count, num_classes)
     if not (is_split(network) and high.cut.preset == "own") and high is not network:
-        high.align_corners, result = align_corners, high
-        high.channels, high.stride = feature.shape[1], size[0] / feature.shape[2]
+        result = high.train(training)
         high.input_height = getattr(network, "input_height", None)
         found = None if found is None or not high.cut.portable else {**found, "cut": cut_record(high)}
-        high.train(training)
     known = getattr(network, "label_set", None)
-    fits = isinstance(known, LabelSet) and len(known.classes) == output.shape[1]
-    result.label_set = known if fits else LabelSet.of(output.shape[1])
+    result.label_set = known if isinstance(known, LabelSet) and len(known.classes) == count else LabelSet.of(count)
     result.made_from = found
     return cast(SegmentationNetwork, result)
+
+
+def cut_anywhere(
+    whole: nn.Module, original: nn.Module, features: CutPoint, classifier: CutPoint, size: tuple[int, int]
+) -> tuple[CutNetwork, int]:
+    """The network cut, with all that is measured there, and how many classes it gives; arguments: see `cut.cut`."""
+    sizes = whole.sizes if isinstance(whole, CutNetwork) else find_sizes(whole, size)
+    size = sizes.nearest(size)
+    image = random_image(whole, size)
+    output = own_logits(whole, image, size)
+    high = cut(whole, features, classifier, original, image, output)
+    high.sizes = sizes
+    feature = compare(high, image, output)
+    high.channels, high.stride = feature.shape[1], size[0] / feature.shape[2]
+    return high, output.shape[1]
 
 
 def is_split(network: nn.Module) -> bool:
@@ -87,6 +97,8 @@ def is_split(network: nn.Module) -> bool:
 
 def check_classes(found: int, wanted: int | None = None) -> None:
     """Raises `InputError` for a number of logits that no label map can hold, or other than what was asked for."""
+    if found < 2:
+        raise InputError("model: gives 1 class, and label maps need at least 2; build it with another num_classes")
     if found > 256:
         raise InputError(f"model: {found} classes; label maps are uint8, which has room for 256")
     if wanted is not None and found != wanted:
@@ -102,7 +114,10 @@ def cut_record(high: CutNetwork) -> dict[str, Any]:
         **high.cut.to_json(),
         "channels": high.channels,
         "stride": high.stride,
+        "upsampling": high.upsampling,
+        "upsampling_corners": high.upsampling_corners,
         "align_corners": high.align_corners,
+        "sizes": high.sizes.to_json(),
     }
 
 
@@ -125,7 +140,7 @@ def cut_again(config: dict[str, Any], model: nn.Module | str | None = None) -> n
 def again(source: Source | None, model: nn.Module | str | None, num_classes: int | None = None) -> nn.Module:
     """The network that `source` makes, or that is given in its place; of an `ARSegNet` the keyframes'."""
     if isinstance(model, nn.Module):
-        network = model
+        network = model if source is None else of_transformers(model)
     else:
         line = source if model is None else model
         assert line is not None
@@ -136,6 +151,8 @@ def again(source: Source | None, model: nn.Module | str | None, num_classes: int
 def recut(network: nn.Module, where: Cut, record: Mapping[str, Any]) -> CutNetwork:
     """The network cut there, as `cut_record` has it; one that is cut already stays so."""
     high = network if isinstance(network, CutNetwork) else CutNetwork(network, where)
-    high.align_corners = record["align_corners"]
+    high.align_corners, high.sizes = record["align_corners"], Sizes.from_json(record.get("sizes"))
+    high.upsampling = record.get("upsampling", high.upsampling)
+    high.upsampling_corners = record.get("upsampling_corners", high.upsampling_corners)
     high.channels, high.stride = record["channels"], record["stride"]
     return high

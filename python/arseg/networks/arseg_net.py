@@ -73,7 +73,8 @@ class ARSegNet(nn.Module):
 
         label_set: what the classes are and how the input is normalised; None: that of `high`, where it has one.
 
-    `high` may say how its scores reach the frame (see `SegmentationNetwork`): by `upsampling` and `align_corners`.
+    `high` may say how its scores reach the frame (see `SegmentationNetwork`): by `upsampling`, `upsampling_corners` and
+    `align_corners`.
 
     Attributes:
         label_set: as above; None where nobody has said it, and then `VideoSegmenter` refuses the network.
@@ -328,9 +329,9 @@ class ARSegNet(nn.Module):
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits at the feature's resolution `[N, num_classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
-        step = getattr(self.high, "upsampling", 1)
+        step, corners = getattr(self.high, "upsampling", 1), getattr(self.high, "upsampling_corners", False)
         if step > 1 and (logits.shape[2] * step, logits.shape[3] * step) == tuple(size):
-            return ops.resize_labels(logits, size)  # the upsampling itself
+            return ops.resize_labels(logits, size, align_corners=corners)  # the upsampling itself
         return ops.resize_labels(self._upsampled(logits), size, align_corners=self._align_corners)
 
     @property
@@ -338,8 +339,10 @@ class ARSegNet(nn.Module):
         return getattr(self.high, "align_corners", False)
 
     def _upsampled(self, scores: Tensor) -> Tensor:
-        step = getattr(self.high, "upsampling", 1)
-        return scores if step == 1 else F.interpolate(scores, scale_factor=float(step), mode="bilinear")
+        step, corners = getattr(self.high, "upsampling", 1), getattr(self.high, "upsampling_corners", False)
+        if step == 1:
+            return scores
+        return F.interpolate(scores, scale_factor=float(step), mode="bilinear", align_corners=corners)
 
     @torch.no_grad()
     def start_fusion(self, gain: float = 0.3) -> None:

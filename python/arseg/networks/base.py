@@ -24,6 +24,7 @@ class SegmentationNetwork(Protocol):
         label_set: a `LabelSet`, what its classes are and how its input is normalised.
         input_height: the height of the frames that it was trained for.
         upsampling: factor by which the output is larger than the scores, before it is brought to the frame; 1.
+        upsampling_corners: whether that upsampling keeps the corners in place; False.
         align_corners: how the scores are brought to the frame; False.
         auxiliary: heads that only training uses, or None.
     """

@@ -22,7 +22,7 @@ def torchvision_network(name: str, *, pretrained: bool | None = None, **options:
     """torchvision's network of that name.
 
     Args:
-        pretrained: fetch its default weights; None: where there are no options.
+        pretrained: fetch its default weights, or with options those of its backbone; None: where there are no options.
         options: of its builder.
 
     Raises `InputError` for a name that torchvision does not have, or an option that the builder does not.
@@ -37,11 +37,13 @@ def torchvision_network(name: str, *, pretrained: bool | None = None, **options:
     unknown = options.keys() - set(has)  # which torchvision would leave unsaid
     if unknown:
         raise InputError(f"model: {name} has no option {min(unknown)!r}; it has {', '.join(has)}")
-    fetched = pretrained or (pretrained is None and not options)
-    wanted = get_model_weights(name).DEFAULT if fetched else None  # type: ignore[attr-defined]
+    whole = pretrained is not False and not options
+    wanted = get_model_weights(name).DEFAULT if whole else None  # type: ignore[attr-defined]
     if pretrained is False:
         options = {key: value for key, value in options.items() if not key.startswith("weights")}
-    backbone = {"weights_backbone": None} if "weights_backbone" in has else {}
+    backbone: dict[str, Any] = {"weights_backbone": None} if "weights_backbone" in has else {}
+    if pretrained and not whole and backbone:
+        backbone = {"weights_backbone": "DEFAULT"}
     network = builder(**{"weights": wanted, **backbone, **options})
     if name in list_models(module=segmentation):
         names = get_model_weights(name).DEFAULT.meta["categories"]  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -21,7 +22,8 @@ def from_line(table: Builders, line: str, *, fetch: bool = False, **options: Any
 
     Args:
         table: its entries are called with what follows the colon, and with the options.
-        line: `NAME`, `LIBRARY:NAME`, with options `NAME?width=32&deep=true`: numbers, true, false, none, or text.
+        line: `NAME`, `LIBRARY:NAME`, with options `NAME?width=32&deep=true`: numbers, true, false, none, lists and
+            tables as JSON (`depths=[1,2]`), or text.
         fetch: whether the line may ask for pretrained weights; if not, an entry's parameter `pretrained` is False.
         options: more options, which count before those of the line.
 
@@ -36,7 +38,7 @@ def from_line(table: Builders, line: str, *, fetch: bool = False, **options: Any
         return entry(*([rest] if colon else []), **options)
     except InputError:
         raise
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{table.kind}: {name} cannot be built: {reason[0]}") from error
     except OSError as error:
@@ -50,8 +52,15 @@ def _options(query: str) -> dict[str, Any]:
     words = {"true": True, "false": False, "none": None}
     options: dict[str, Any] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
-        options[key] = int(text) if text.lstrip("-").isdigit() else words.get(text.lower(), text)
+        options[key] = words[text.lower()] if text.lower() in words else _json(text)
     return options
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def check_known(argument: str, library: str, name: str, names: Sequence[str]) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import nn
 
+from .huggingface import transformers_network
 from .libraries import timm_network, torchvision_network
 from .lines import Builders, from_line
 from .paper.published import ARCHITECTURES, make_published
 from .pyramid import PyramidNet
+from .segmentation_models import smp_network
 
 NETWORKS = Builders("model")
 """Names -> functions or classes that make a `SegmentationNetwork`; libraries take the name in them as an argument."""
@@ -20,6 +22,8 @@ for _arch in ARCHITECTURES:
     NETWORKS.register(_arch, partial(make_published, _arch))
 NETWORKS.register("timm", timm_network)
 NETWORKS.register("torchvision", torchvision_network)
+NETWORKS.register("transformers", transformers_network)
+NETWORKS.register("smp", smp_network)
 
 
 def make_network(line: str, *, num_classes: int | None = None, fetch: bool = False, **options: Any) -> nn.Module:
