@@ -1,16 +1,20 @@
-"""The zoo's networks: what their trainings start from, and CamVid with a drive held out.
+"""Trains the zoo's lite2 and slim as they were trained, and all three networks with a drive of CamVid held out.
 
-    python benchmarks/zoo.py starts -o runs              # lite2-hr, slim-hr and slim-ar.safetensors
-    python benchmarks/zoo.py hold-out CAMVID 0006R0 -o camvid-0006R0
+    python benchmarks/zoo.py train lite2 CAMVID -o runs/lite2 --video drive1.mp4 --video drive2.mp4
+    python benchmarks/zoo.py held-out lite2 CAMVID -o runs/held-lite2      # scores: zoo_figures.py held-out
 
-`starts` takes of the shipped lite0 what fits: for slim the channels that count most, of both branches and the fusion;
-for lite2 those of the head, under an encoder with ImageNet's weights. `hold-out` links CamVid's `train` without one
-drive as `train`, and that drive as `val`; the model cards say how the zoo was trained (python/arseg/weights/shipped).
+`train` begins with what fits of the shipped lite0: for slim the channels that count most, of both branches and the
+fusion; for lite2 those of the head, under an encoder with ImageNet's weights. `held-out` begins with ImageNet's weights
+in any case. Then they run `arseg train`, whose lines they print; called again, they go on where they were.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,17 +93,17 @@ def _branch(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def write_starts(folder: Path) -> None:
-    """See the module."""
+    """lite2-hr, slim-hr and slim-ar.safetensors in `folder`, from the shipped lite0."""
     folder.mkdir(parents=True, exist_ok=True)
     _, config, state = read_checkpoint(DEFAULT_WEIGHTS)
     high = _branch(state, "high")
 
-    slim = {"channels": 32, "wide": 64}
+    slim = dict(NETWORKS["slim"])
     chosen = chosen_channels(high, **slim)
     _save(folder / "slim-hr.safetensors", "hr", narrowed(high, chosen), {"classes": config["classes"], **slim})
     _save(folder / "slim-ar.safetensors", "ar", narrowed(state, chosen), {**config, **slim})
 
-    lite2: dict[str, Any] = {"channels": 64, "wide": 128, "encoder": "efficientnet-lite2"}
+    lite2: dict[str, Any] = {"channels": 64, **NETWORKS["lite2"]}
     torch.manual_seed(0)
     net = PyramidNet(config["classes"], **lite2)
     net.encoder.load_imagenet_weights()
@@ -115,11 +119,85 @@ def _save(path: Path, kind: str, state: Mapping[str, Tensor], config: Mapping[st
     print(path)
 
 
+# --- trainings ---
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "lite0": {},
+    "lite2": {"encoder": "efficientnet-lite2", "wide": 128},
+    "slim": {"channels": 32, "wide": 64},
+}
+"""Settings of the recipe that make the network; `channels` 64, `wide` 256 and Lite0 where they are not named."""
+
+SHORT: Mapping[str, Any] = {"batch": 4, "street_share": 0, "street_scenes": 0}
+
+HR: Mapping[str, Mapping[str, Any]] = {
+    "lite2": {"scales": (1.1, 2.0), "height": 576, "steps": 350},
+    "slim": {"scales": (0.9, 1.8), "height": 480, "steps": 300},
+}
+HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320), "lr": 1e-3}
+
+AR: Mapping[str, Mapping[str, Any]] = {"lite2": {"scales": (1.28, 2.0)}, "slim": {"scales": (1.07, 1.8)}}
+AR_BOTH: Mapping[str, Any] = {
+    "low_steps": 0,
+    "streets": 0,
+    "street_share": 0,
+    "video_share": 0.25,
+    "batch": 4,
+    "crop": (256, 320),
+    "branch_lr_scale": 0.6,
+    "calibration": 6,
+    "steps": 150,
+}
+
+DRIVE = "0006R0"
+HELD_OUT: Mapping[str, Any] = {
+    **SHORT,
+    "qualities": (),
+    "crop": (192, 256),
+    "scales": (0.8, 1.6),
+    "height": 432,
+    "lr": 1.5e-3,
+    "steps": 150,
+}
+"""Of all three networks."""
+
+
+def train(name: str, camvid: Path, folder: Path, videos: Sequence[str]) -> None:
+    """Both phases of one network of the zoo: `folder/ar/ar.safetensors`."""
+    write_starts(folder / "starts")
+    start, high = folder / "starts" / f"{name}-hr.safetensors", folder / "hr" / "hr.safetensors"
+    settings = {**NETWORKS[name], **HR_BOTH, **HR[name]}
+    arseg_train("hr", settings, "--camvid", camvid, "--start", start, "-o", high.parent)
+    more = [word for video in videos for word in ("--video", video)]
+    if name == "slim":  # lite2's branch is a copy of its keyframe network
+        more += ["--start", str(folder / "starts" / "slim-ar.safetensors")]
+    arseg_train("ar", {**AR_BOTH, **AR[name]}, "--camvid", camvid, "--teacher", high, "-o", folder / "ar", *more)
+
+
+def train_held_out(name: str, camvid: Path, folder: Path) -> None:
+    """The keyframe network, by a short recipe, without one drive: `folder/hr.safetensors`."""
+    without = folder / f"camvid-{DRIVE}"
+    hold_out(camvid, DRIVE, without)
+    arseg_train("hr", {**NETWORKS[name], **HELD_OUT}, "--camvid", without, "-o", folder)
+
+
+def arseg_train(phase: str, settings: Mapping[str, Any], *arguments: object) -> None:
+    """Prints and runs one command."""
+    changed = [word for key, value in settings.items() for word in ("--set", f"{key}={_toml(value)}")]
+    words = ["train", phase, *map(str, arguments), *changed]
+    print("arseg", shlex.join(words), flush=True)
+    subprocess.run([sys.executable, "-m", "arseg.cli", *words], check=True)
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
 # --- a drive held out ---
 
 
 def hold_out(camvid: Path, drive: str, folder: Path) -> None:
-    """See the module."""
+    """Links CamVid's `train` without one drive as `folder`'s `train`, and that drive as its `val`."""
     for split in ("train", "val"):
         for name in (split, f"{split}annot"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -140,20 +218,21 @@ def _label_of(folder: Path, stem: str) -> Path:
     return next(path for path in folder.iterdir() if path.stem == stem)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    starts = commands.add_parser("starts", help="what the trainings start from")
-    held = commands.add_parser("hold-out", help="CamVid with a drive held out")
-    held.add_argument("camvid", type=Path)
-    held.add_argument("drive")
-    for command in (starts, held):
-        command.add_argument("-o", "--output", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    if given.command == "starts":
-        write_starts(given.output)
+    for command, names in (("train", HR), ("held-out", NETWORKS)):
+        options = commands.add_parser(command)
+        options.add_argument("name", choices=names)
+        options.add_argument("camvid", type=Path)
+        options.add_argument("-o", "--output", type=Path, required=True)
+        if command == "train":
+            options.add_argument("--video", action="append", default=[], help="a drive without labels")
+    given = parser.parse_args()
+    if given.command == "train":
+        train(given.name, given.camvid, given.output, given.video)
     else:
-        hold_out(given.camvid, given.drive, given.output)
+        train_held_out(given.name, given.camvid, given.output)
 
 
 if __name__ == "__main__":
