@@ -20,6 +20,7 @@ from arseg.interruptions import exit_on_signals
 from . import (
     adapt,
     convert,
+    data_check,
     demo,
     encode,
     evaluate,
@@ -50,6 +51,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """By name, in the order of the help."""
 
+DATA_COMMANDS: dict[str, Callable[..., None]] = {"check": data_check.check}
+"""Those after `arseg data`."""
+
 TRAIN_COMMANDS: dict[str, Callable[..., None]] = {"hr": train_hr.train_hr, "ar": train_ar.train_ar}
 """Those after `arseg train`."""
 
@@ -78,8 +82,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at a data set of your own.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
-for group, commands in ((train_app, TRAIN_COMMANDS), (app, COMMANDS)):
+for group, commands in ((data_app, DATA_COMMANDS), (train_app, TRAIN_COMMANDS), (app, COMMANDS)):
     for name, command in commands.items():
         group.command(name)(command)
 

@@ -45,6 +45,11 @@ class Region:
     values: Any
     also: tuple[str, ...] = ()
 
+    @property
+    def has_area(self) -> bool:
+        """Whether it covers pixels, as a line or a point does not."""
+        return self.kind in KINDS
+
     def id(self, ids: Mapping[str, int]) -> int | None:
         """That of the first of its names that `ids` has, as it is or in small letters; None where it has none."""
         names = [key for name in (self.name, *self.also) for key in (name, name.casefold())]
@@ -74,7 +79,7 @@ def drawn(drawing: Drawing, size: Size, ids: Mapping[str, int], background: int)
     """
     canvas = Image.new("L", (size[1], size[0]), background)
     for region in drawing.regions:
-        if region.kind in KINDS:
+        if region.has_area:
             id = region.id(ids)
             _draw(canvas, region, IGNORED if id is None else id)
     return np.asarray(canvas)

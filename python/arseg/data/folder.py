@@ -6,7 +6,8 @@ Labels are pictures of ids or of colours, or polygons in the JSON that annotatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,24 +18,31 @@ from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import IGNORED, IMAGENET_MEAN, IMAGENET_STD, LabelSet
 
-from .annotations import Drawing, annotated_categories, drawn, read_annotations
-from .classes import FILES, Classes, classes_of, find_classes, read_classes
+from .annotations import Drawing, Region, annotated_categories, drawn, read_annotations
+from .classes import FILES, Classes, Colour, classes_of, find_classes, read_classes
 from .datasets import DataSet, LabelledFrame, LabelledFrames, Void, open_picture, read_image
 from .folder_files import (
     ANNOTATION_ENDINGS,
+    LABEL_ENDINGS,
+    LOSSY_ENDINGS,
     Named,
     Part,
     Picture,
     annotation_files,
+    files_below,
     files_beside,
     labels_of,
     parts_of,
     pictures_of,
 )
-from .pictures import Stored, ids_of, stored_values
+from .pictures import Stored, ids_of, stored_values, strangers
 from .splits import SPLITS, made_split, read_splits
 
 EXPECTED = "images/ with labels/ beside it, both in the folder itself or in train/ and val/, and classes.json"
+
+
+Stranger = int | Colour | str
+"""An id, a colour or a name of a region that no class has."""
 
 
 class FolderFrames(LabelledFrames):
@@ -66,12 +74,26 @@ class FolderFrames(LabelledFrames):
     def label(self, frame: LabelledFrame) -> np.ndarray:
         if frame.label.suffix.lower() not in ANNOTATION_ENDINGS:
             return ids_of(self.stored(frame), self.meaning)
-        drawing = self.drawings.get(frame.image) or drawing_of(frame)
+        drawing = self.drawing(frame)
         background = IGNORED if self.meaning.background is None else self.meaning.background
         try:
             return drawn(drawing, drawing.size or upright_size(frame.image), self._ids, background)
         except (ValueError, TypeError, IndexError, KeyError) as error:
             raise InputError(f"{frame.label}: a region of {frame.image.name} cannot be drawn ({error})") from error
+
+    def drawing(self, frame: LabelledFrame) -> Drawing:
+        """What was drawn on an image."""
+        return self.drawings.get(frame.image) or drawing_of(frame)
+
+    def regions(self, frame: LabelledFrame) -> Sequence[Region]:
+        """The regions of an image; none where its label is a picture."""
+        return self.drawing(frame).regions if frame.label.suffix.lower() in ANNOTATION_ENDINGS else ()
+
+    def strangers(self, frame: LabelledFrame) -> dict[Stranger, int]:
+        """Ids, colours or names that are neither a class's nor ignored on purpose: pixels, or regions, of each."""
+        if frame.label.suffix.lower() not in ANNOTATION_ENDINGS:
+            return dict(strangers(self.stored(frame), self.meaning))  # type: ignore[arg-type]
+        return Counter(region.name for region in self.regions(frame) if region.id(self._ids) is None)
 
 
 def region_ids(classes: Classes) -> dict[str, int]:
@@ -127,6 +149,7 @@ class OpenedFolder(DataSet):
         self.root = root
         self.drawings: dict[Path, Drawing] = {}
         self._files: dict[Path, dict[str, Drawing]] = {}
+        self._unmatched: list[tuple[Path, str]] = []
         self.split_by, self._frames = self._split()
         self._files.clear()
         path = find_classes(root)
@@ -211,12 +234,39 @@ class OpenedFolder(DataSet):
                 continue
             for name, drawing in self._read(path, known=folder is not None).items():
                 picture = by_name[name]
-                if picture is not None:
+                if picture is None:
+                    self._unmatched.append((path, name))
+                else:
                     before = self.drawings.get(picture.path)
                     regions = drawing.regions if before is None else before.regions + drawing.regions
                     self.drawings[picture.path] = replace(drawing, regions=regions)
                     found[picture.name] = path
         return found
+
+    def without_images(self) -> Iterator[tuple[Path, str | None]]:
+        """Files of labels that belong to no image; of annotations with the name of the image that they mean."""
+        used = {frame.label for frames in self._frames.values() for frame in frames}
+        parts = parts_of(self.root)
+        for part in parts:
+            inside = [other.labels for other in parts if part.labels in other.labels.parents]
+            for path in files_below(part.labels, LABEL_ENDINGS):
+                if path not in used and not any(folder in path.parents for folder in inside):
+                    yield path, None
+        # A file for several splits has the images of each.
+        pictures = Named(picture for part in parts for picture in pictures_of(part))
+        for path, name in dict.fromkeys(self._unmatched):
+            if pictures[name] is None:
+                yield path, name
+
+    def lossy_labels(self) -> list[Path]:
+        """JPEGs where labels are expected."""
+        return [path for part in parts_of(self.root) for path in files_below(part.labels, LOSSY_ENDINGS)]
+
+    def without_labels(self) -> dict[Path, list[str]]:
+        """Of each folder of images the names of those that have no label."""
+        used = {frame.image for frames in self._frames.values() for frame in frames}
+        found = {part.images: [p.name for p in pictures_of(part) if p.path not in used] for part in parts_of(self.root)}
+        return {folder: names for folder, names in found.items() if names}
 
     def _read(self, path: Path, known: bool) -> dict[str, Drawing]:
         """A file's drawings; none of one that is not `known` to hold any and does not."""

@@ -13,7 +13,8 @@ from .splits import SPLITS
 
 IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 ANNOTATION_ENDINGS = frozenset({".json", ".csv"})
-LABEL_ENDINGS = IMAGE_ENDINGS - {".jpg", ".jpeg"} | {".gif"}  # a lossy file has other values than were saved
+LOSSY_ENDINGS = frozenset({".jpg", ".jpeg"})
+LABEL_ENDINGS = IMAGE_ENDINGS - LOSSY_ENDINGS | {".gif"}  # a lossy file has other values than were saved
 
 
 @dataclass(frozen=True)
