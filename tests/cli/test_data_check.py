@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.dataset_trees import save
-from helpers.folder_trees import folder_tree, three_classes, write_classes
+from helpers.folder_trees import COLOURS, folder_tree, three_classes, write_classes
+from PIL import Image
+
+from arseg.data.opened import open_data
+from arseg.inspect.training_sheet import labelled_view, training_views
+from arseg.labels import LabelSet
 
 
 @pytest.fixture
@@ -40,6 +45,28 @@ def test_faults_end_it_with_1(arseg, root):
     assert any("000.png and 6 more: 21504 pixels have the id 77" in line for line in lines)
     _, out, _ = arseg("data", "check", "mine", "--all")
     assert out.count("has one; label it") == 7
+
+
+def test_the_sheet_shows_what_training_sees(arseg, root):
+    """Pairs of a view and its label, which are those of the recipe; and a legend."""
+    code, out, _ = arseg("data", "check", "mine", "--sheet", "sheet.png")
+    assert code == 0 and out.splitlines()[-1] == "sheet.png"
+    sheet = np.asarray(Image.open("sheet.png"))
+    images, ids = training_views(open_data("mine"))
+    assert images.shape[0] == ids.shape[0] == 12 and set(np.unique(ids)) == {0, 1, 2, 255}
+    assert sheet.shape[1] == 3 * (2 * 320 + 6) + 6
+    first = sheet[24 : 24 + round(320 * images.shape[1] / images.shape[2]), 6:326]
+    assert abs(first.astype(int).mean() - images[0].mean()) < 3
+    legend = {tuple(colour) for colour in sheet[-30:].reshape(-1, 3).tolist()}
+    assert {tuple(colour) for colour in COLOURS} <= legend
+
+
+def test_a_label_over_its_image():
+    image, label = np.full((8, 8, 3), 100, np.uint8), np.zeros((8, 8), np.uint8)
+    label[:, 4:] = 255
+    view = labelled_view(image, label, LabelSet.of(1, palette=[(200, 0, 0)]))
+    assert view[0, 0].tolist() == [155, 45, 45]
+    assert {tuple(pixel) for pixel in view[:, 4:].reshape(-1, 3).tolist()} == {(100, 100, 100), (255, 255, 255)}
 
 
 def test_a_data_set_that_cannot_be_opened(arseg, root):

@@ -319,17 +319,17 @@ def test_the_fingerprint_tells_data_apart(tmp_path, stills):
     assert len({first, other, open_data(root).fingerprint()}) == 3
 
 
-def test_stills_are_kept_up_to_a_bound(tmp_path, stills, monkeypatch):
-    from arseg.data.kept import KeptStills
-
-    frames = open_data(folder_tree(tmp_path, stills)).frames("train")
-    kept = KeptStills(frames, bound=2 * 4 * 48 * 64)
-    first = [kept[index] for index in range(8)]
-    again = [kept[index] for index in range(8)]
-    assert [a is b for a, b in zip(first, again, strict=True)] == [True] * 2 + [False] * 6
-    assert len(kept[2:4]) == 2 and kept[-1][1].tolist() == first[-1][1].tolist()
-    with pytest.raises(IndexError):
-        kept[8]
+def test_stills_are_kept(tmp_path, stills):
+    kept = open_data(folder_tree(tmp_path, stills)).stills("train")
+    assert (
+        len(kept) == 8
+        and kept[3] is kept[3]
+        and [still[1].tolist() for still in kept[6:]]
+        == [
+            stills[6][1].tolist(),
+            stills[7][1].tolist(),
+        ]
+    )
 
 
 OWN = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,14 +26,21 @@ SHOWN = 5
 
 def check(
     source: Annotated[str, typer.Argument(metavar="DATA", help=SOURCE_HELP, show_default=False)],
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="PNG to draw: crops as training sees them, with their labels.", show_default=False),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help=f"Print all faults, not {SHOWN} of each kind.")] = False,
     workers: Workers = 2,
 ) -> None:
     """Read a whole data set, and tell its faults: exit code 1 where there are any."""
     from arseg.data.check import check as run
     from arseg.data.opened import open_data
+    from arseg.files import check_writable, save_png
     from arseg.terminal import counting, err_console, out_console
 
+    if sheet is not None:
+        check_writable(sheet)
     try:
         data = open_data(source)
     except InputError as error:  # of the data set itself
@@ -54,6 +62,11 @@ def check(
             typer.echo(f"  and {len(sentences) - SHOWN} more (--all)")
     count = sum(map(len, found.faults.values()))
     typer.echo(f"{count} fault{'s' if count != 1 else ''}" if count else "no faults")
+    if sheet is not None:
+        from arseg.inspect.training_sheet import training_sheet
+
+        save_png(sheet, training_sheet(data))
+        typer.echo(sheet)
     raise typer.Exit(1 if count else 0)
 
 

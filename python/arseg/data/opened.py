@@ -15,11 +15,12 @@ from types import ModuleType
 from arseg.errors import InputError
 from arseg.labels import VOID, LabelSet
 
+from .cache import Kept
 from .classes import find_classes
 from .datasets import DataSet, LabelledFrames
-from .kept import KeptStills, Still
 from .registry import DATA_SETS
 from .splits import SPLITS
+from .stills import Still, shrunk
 
 EXPECTED = "expected a folder, LAYOUT:FOLDER such as camvid:FOLDER, or module.py:Name of a DataSet"
 
@@ -61,7 +62,10 @@ class OpenData:
         Args:
             rows: frames that are higher are shrunk to so many; None: all stay as they are.
         """
-        return KeptStills(self.frames(split), rows)
+        frames = self.frames(split)
+        return Kept(
+            len(frames), lambda index: shrunk(*frames[index], rows), lambda still: sum(part.nbytes for part in still)
+        )
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -32,14 +32,15 @@ def camvid_stills(root: StrPath, split: str = "train", *, rows: int | None = Non
     Args:
         rows: frames that are higher are shrunk to so many; None: all stay as they are.
     """
-    return [_shrunk(image, label, rows) for image, label in CamVid().stills(root, split)]
+    return [shrunk(image, label, rows) for image, label in CamVid().stills(root, split)]
 
 
-def _shrunk(image: np.ndarray, label: np.ndarray, rows: int | None) -> Still:
+def shrunk(image: np.ndarray, label: np.ndarray, rows: int | None) -> Still:
+    """A still of at most so many rows, its shape kept; None: as it is."""
     height, width = label.shape
     if rows is None or height <= rows:
         return image, label
-    size = (rows, round(width * rows / height))
+    size = (rows, max(1, round(width * rows / height)))
     return resized(image, size), resized(label, size, Image.Resampling.NEAREST)
 
 
