@@ -132,7 +132,7 @@ def test_weights_that_do_not_fit(arseg, video):
 
 def test_training_data_that_is_not_there(arseg):
     code, _, err = arseg("train", "hr", "--camvid", "nowhere")
-    assert code == 2 and "nowhere/train: no such folder; expected CamVid's images" in only_line(err)
+    assert code == 2 and "nowhere: no such folder; expected that of camvid" in only_line(err)
 
 
 def test_help_names_every_command():
