@@ -158,14 +158,14 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
             ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--branch", "a.safetensors"],
             "--branch: the default recipe goes on from weights; the paper's take --set start=teacher",
         ),
-        (["prepare", "p"], "--camvid, --cityscapes: give one of them"),
+        (["prepare", "p"], "--data, --camvid, --cityscapes: give one of them"),
+        (["prepare", "p", "--camvid", "x"], "x: no such folder; expected that of camvid"),
         (
             ["prepare", "p", "--camvid", "x", "-d", "12"],
             "--distances: expected numbers from 0 to gop - 1 = 11, got '12'",
         ),
         (["prepare", "p", "--camvid", "x", "-d", "a-b"], "--distances: expected numbers such as 11, 0-11 or 1,5,11"),
         (["prepare", "p", "--camvid", "x", "--crf", "20", "--bitrate", "3"], "--crf, --bitrate: give one of them"),
-        (["prepare", "p", "--camvid", "x"], "--sequences: CamVid's videos are needed"),
         (["eval"], "--camvid, --prepared: give one of them"),
         (["eval", "--prepared", "none"], "none/manifest.json: no such file; expected a folder made by `arseg prepare`"),
         (

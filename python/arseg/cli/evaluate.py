@@ -1,20 +1,39 @@
-"""`arseg eval`: mIoU by distance to the keyframe."""
+"""`arseg eval`: IoU by class of labelled stills, and by distance to the keyframe of labelled videos."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .inputs import modes_of, network_of, passes_of, report_line
-from .options import Camvid, Gop, Workers
+from arseg.errors import InputError
+
+from .inputs import data_of, labelled_passes, modes_of, network_of, report_line
+from .options import Camvid, Data, Gop, Workers
+
+if TYPE_CHECKING:
+    from arseg.data.opened import OpenData
+    from arseg.networks.arseg_net import ARSegNet
+
+MODES = "hr,lr,ar,warp,keep"
 
 
 def evaluate(
+    data: Data = None,
     camvid: Camvid = None,
     prepared: Annotated[
-        Path | None, typer.Option(help="Folder made by `arseg prepare`, in place of --camvid.", show_default=False)
+        Path | None, typer.Option(help="Folder made by `arseg prepare`, in place of --data.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of the data: train, val or test.")] = "val",
+    consecutive: Annotated[
+        bool | None,
+        typer.Option(
+            "--consecutive/--stills",
+            help="Score the split by distance, as videos labelled frame by frame, or as stills.",
+            show_default="what the data set knows",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -22,23 +41,29 @@ def evaluate(
     ] = None,
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
-    modes: Annotated[str, typer.Option(help="Ways to segment, of hr,lr,ar,warp,keep.")] = "hr,lr,ar,warp,keep",
+    modes: Annotated[str, typer.Option(help="Ways to segment; of stills hr and lr.")] = MODES,
     void: Annotated[
         Literal["count", "ignore"] | None,
         typer.Option(help="CamVid's Void in the means.", show_default="count, where the network predicts it"),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.", show_default=False)] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Also draw them: .png, .pdf or .svg; needs matplotlib.", show_default=False)
+        Path | None,
+        typer.Option(help="Also draw scores by distance: .png, .pdf or .svg; needs matplotlib.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option(help="One pass over the run in place of one for each keyframe place.")] = False,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
     workers: Workers = 1,
 ) -> None:
-    """mIoU by distance to the keyframe: of CamVid's `val` run, encoded at 15 frames a second, or of prepared data."""
+    """IoU by class, with and without ignored pixels: of labelled stills, or by distance to the keyframe.
+
+    By distance are scored prepared data, and a split that is a video labelled frame by frame, encoded at 15 frames a
+    second.
+    """
     from arseg.evaluate import report
-    from arseg.evaluate.by_distance import check_classes, evaluate_passes
+    from arseg.evaluate.by_distance import check_classes, prepared_passes
     from arseg.files import check_writable
-    from arseg.terminal import out_console
+    from arseg.labels import VOID
 
     for path in (json, plot):
         if path is not None:
@@ -46,17 +71,78 @@ def evaluate(
     if plot is not None:
         report.require_matplotlib()
     wanted = modes_of(modes)
-    passes, gop, (data, classes) = passes_of(camvid, prepared, gop, crf, quick)
+    name: Path | str = weights or "the package's weights"
+    if prepared is not None:
+        from arseg.data.prepared import Prepared
+
+        if data is not None or camvid is not None:
+            raise InputError("--data, --camvid, --prepared: give one of them")
+        made = Prepared(prepared)
+        model, wanted = network_of(weights, wanted)
+        check_classes(model.label_set, made.dataset, made.classes, name)
+        _by_distance(model, prepared_passes(made), wanted, made.gop, workers, void, False, device, json, plot)
+        return
+    if data is None and camvid is None:
+        raise InputError("--data, --camvid, --prepared: give one of them")
+    opened = data_of(data, camvid=camvid)
     model, wanted = network_of(weights, wanted)
-    check_classes(model.label_set, data, classes, weights or "the package's weights")
+    classes = [one for one in opened.labels.classes if one != VOID]
+    check_classes(model.label_set, opened.name, classes, name)
+    if opened.consecutive(split) if consecutive is None else consecutive:
+        passes = labelled_passes(opened, split, gop, crf, quick)
+        _by_distance(model, passes, wanted, gop, workers, void, True, device, json, plot)
+    elif plot is not None:
+        raise InputError(f"--plot: draws scores by distance, and {opened.name}'s {split} is stills; see --consecutive")
+    else:
+        _stills(model, opened, split, modes, wanted, device, json)
+
+
+def _by_distance(
+    model: ARSegNet,
+    passes: Sequence[Any],
+    modes: tuple[Any, ...],
+    gop: int,
+    workers: int,
+    void: str | None,
+    ignored: bool,
+    device: str,
+    json: Path | None,
+    plot: Path | None,
+) -> None:
+    from arseg.evaluate import report
+    from arseg.evaluate.by_distance import evaluate_passes
+    from arseg.terminal import out_console
+
     counted = None if void is None else void == "count"
-    scores = evaluate_passes(model, passes, wanted, gop=gop, workers=workers, void=counted, report=report_line)
+    options: dict[str, Any] = {"void": counted, "ignored": ignored, "device": device, "report": report_line}
+    scores = evaluate_passes(model, passes, modes, gop=gop, workers=workers, **options)
     console = out_console()
-    console.print(report.scores_table(scores))
-    console.print(report.class_table(scores))
+    for table in (report.scores_table(scores), report.class_table(scores), report.ignored_table(scores)):
+        if table is not None:
+            console.print(table)
     for line in report.notes(scores):
         console.print(line, highlight=False)
     if json is not None:
         report.save_scores(json, scores)
     if plot is not None:
         report.save_plot(plot, scores)
+
+
+def _stills(
+    model: ARSegNet, data: OpenData, split: str, asked: str, modes: tuple[Any, ...], device: str, json: Path | None
+) -> None:
+    from arseg.evaluate.stills import STILL_MODES, score_stills, stills_notes, stills_record, stills_table
+    from arseg.files import save_json
+    from arseg.terminal import counting, err_console, out_console
+
+    chosen = modes if asked != MODES else tuple(mode for mode in modes if mode in STILL_MODES)
+    frames = data.frames(split)
+    with counting(err_console(), "segmenting") as progress:
+        scores = score_stills(model, frames, chosen, device=device, progress=progress)
+    typer.echo(f"{data.name}: {len(frames)} stills of {split}; split {data.split_by}")
+    console = out_console()
+    console.print(stills_table(scores))
+    for line in stills_notes(scores):
+        console.print(line, highlight=False)
+    if json is not None:
+        save_json(json, stills_record(scores))

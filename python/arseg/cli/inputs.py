@@ -37,16 +37,6 @@ def recipe_of(
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
 
 
-def one_of(**roots: Path | None) -> tuple[DataSet, Path]:
-    """The data set whose folder was given, of options named as in `DATA_SETS`, and that folder."""
-    from arseg.data.registry import DATA_SETS
-
-    given = [(DATA_SETS[name], root) for name, root in roots.items() if root is not None]
-    if len(given) != 1:
-        raise InputError(f"{', '.join(f'--{name}' for name in roots)}: give one of them")
-    return given[0]
-
-
 def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | None = None, **inputs: Any) -> None:
     """Trains by what `given` chooses (see `recipe_of`) on `inputs` (those of `RunInputs`); prints the weights' path.
 
@@ -112,23 +102,35 @@ def sequences_of(
     return data.frames_in_videos(root, split, sequences, folder=output, gop=gop, stream=stream, report=report)
 
 
-def passes_of(
-    camvid: Path | None, prepared: Path | None, gop: int, crf: float, quick: bool
-) -> tuple[list[Any], int, tuple[str, tuple[str, ...]]]:
-    """The videos to score, frames from keyframe to keyframe, and what the labels are: the data's name and classes."""
-    from arseg.data.prepared import Prepared
-    from arseg.evaluate.by_distance import prepared_passes, run_passes
-    from arseg.labels import VOID
+def data_of(source: str | None, **roots: Path | None) -> OpenData:
+    """The data set that --data names, or an older option named as in `DATA_SETS` with its folder."""
+    from arseg.data.opened import open_data
 
-    if (camvid is None) == (prepared is None):
-        raise InputError("--camvid, --prepared: give one of them")
-    if prepared is not None:
-        made = Prepared(prepared)
-        return prepared_passes(made), made.gop, (made.dataset, made.classes)
-    data, root = one_of(camvid=camvid)
-    frames = data.stills(root, "val")
-    passes = list(run_passes(frames, gop=gop, rate=data.run_rate, crf=crf, offsets=[0] if quick else None))
-    return passes, gop, (data.labels.name, tuple(name for name in data.labels.classes if name != VOID))
+    given = [source] if source is not None else []
+    given += [f"{name}:{root}" for name, root in roots.items() if root is not None]
+    if len(given) != 1:
+        raise InputError(f"--data{''.join(f', --{name}' for name in roots)}: give one of them")
+    return open_data(given[0])
+
+
+def labelled_passes(data: OpenData, split: str, gop: int, crf: float, quick: bool) -> list[Any]:
+    """A split's videos as `arseg eval` encodes them, ignored pixels marked; those with too few frames are left out."""
+    from arseg.data.splits import runs_of
+    from arseg.evaluate.by_distance import run_passes, with_ignored
+
+    frames, passes = data.frames(split), []
+    least = 1 if quick else gop
+    for run in runs_of([frame.image for frame in frames.frames]):
+        first, last = (frames.frames[place].name for place in (run[0], run[-1]))
+        if len(run) < least:
+            report_line(f"left out: {first} to {last}, {len(run)} frames, {least} are needed")
+            continue
+        stills = with_ignored([frames[place] for place in run], len(data.labels.classes))
+        offsets = [0] if quick else None
+        passes += list(run_passes(stills, gop=gop, rate=data.source.run_rate, crf=crf, offsets=offsets))
+    if not passes:
+        raise InputError(f"--consecutive: {data.name}'s {split} has no video of {least} labelled frames; take --stills")
+    return passes
 
 
 def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

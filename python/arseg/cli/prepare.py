@@ -9,12 +9,13 @@ import typer
 
 from arseg.errors import InputError
 
-from .inputs import distances_of, one_of, report_line, sequences_of
-from .options import Camvid, Cityscapes, Workers, stream_option
+from .inputs import data_of, distances_of, report_line, sequences_of
+from .options import Camvid, Cityscapes, Data, Workers, stream_option
 
 
 def prepare(
     output: Annotated[Path, typer.Argument(help="Folder to write; gone on with if it exists.", show_default=False)],
+    data: Data = None,
     camvid: Camvid = None,
     cityscapes: Cityscapes = None,
     sequences: Annotated[
@@ -57,7 +58,8 @@ def prepare(
     if crf is not None and bitrate is not None:
         raise InputError("--crf, --bitrate: give one of them")
     chosen = distances_of(distances, gop)
-    source, root = one_of(camvid=camvid, cityscapes=cityscapes)
+    opened = data_of(data, camvid=camvid, cityscapes=cityscapes)
+    source, root = opened.source, opened.root
     if rate is None:
         rate = source.run_rate if consecutive else source.rate
     if bitrate is None and crf is None:
@@ -66,9 +68,9 @@ def prepare(
         gop, rate, None if bitrate is None else round(bitrate * 1e6), 23 if crf is None else crf, preset
     )
     with counting(err_console(), "encoding") as progress:
-        data = sequences_of(source, root, split, sequences, consecutive, output, gop, stream, report_line)
+        frames = sequences_of(source, root, split, sequences, consecutive, output, gop, stream, report_line)
         manifest = run(
-            data,
+            frames,
             output,
             encoding,
             chosen,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -181,8 +182,9 @@ class DataSet(ABC):
 def labelled_run(data: LabelledFrames) -> LabelledFrames:
     """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
     paths = tuple(frame.image for frame in data.frames)
-    frames = [LabelledFrame(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
-    return LabelledFrames(data.name, data.classes, data.palette, frames, data._to_ids)
+    run = copy(data)  # which reads its labels in its own way
+    run.frames = [LabelledFrame(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
+    return run
 
 
 def read_image(path: Path) -> np.ndarray:

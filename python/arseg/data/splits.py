@@ -43,6 +43,16 @@ def videos_of(names: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def runs_of(images: Sequence[Path]) -> list[list[int]]:
+    """Of pictures that are frames of videos the places of each video's, in the order of their numbers."""
+    videos: dict[tuple[Path, str], list[tuple[int, int]]] = {}
+    for place, path in enumerate(images):
+        video, number = video_and_number(path.stem)
+        key, at = ("", place) if number is None else (video, number)
+        videos.setdefault((path.parent, key), []).append((at, place))
+    return [[place for _, place in sorted(found)] for found in videos.values()]
+
+
 def made_split(names: Sequence[str]) -> tuple[dict[str, str], str]:
     """The split of each name, and a sentence that says how they were told apart.
 

@@ -20,7 +20,7 @@ from arseg.labels import CAMVID, VOID, LabelSet
 from arseg.memory import workers_ended
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.modes import Mode
-from arseg.segment.segmenter import Group, VideoSegmenter
+from arseg.segment.segmenter import Group, VideoSegmenter, check_device
 from arseg.video import VideoReader, encode
 
 from .metrics import ConfusionMatrix
@@ -58,15 +58,16 @@ class Scores:
         values = np.array(self.miou())
         return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
 
-    def class_iou(self) -> np.ndarray:
+    def class_iou(self, *, ignored: bool = False) -> np.ndarray:
         """float64 `[classes]`, percent, over all distances together; NaN for a class that does not occur.
 
-        Where Void is not counted its own value is NaN.
+        Where Void is not counted its own value is NaN. `ignored`: classes that are predicted on its pixels count as
+        faults; else these pixels are left out.
         """
         total = ConfusionMatrix.sum(self.by_distance)
         if self.void is None or self.count_void:
             return total.iou() * 100
-        iou = total.ignoring(self.void).iou() * 100
+        iou = (total if ignored else total.ignoring(self.void)).iou() * 100
         iou[self.void] = np.nan
         return iou
 
@@ -77,6 +78,9 @@ class Scores:
         iou = total.iou()
         return [name for i, name in enumerate(self.classes) if i != skipped and np.isnan(iou[i])]
 
+
+UNLABELLED = "ignored"
+"""Name of what pixels without a label have in place of a class."""
 
 Frame = tuple[np.ndarray, np.ndarray]
 """A frame, uint8 `[H, W, 3]`, and its labels, uint8 `[H, W]`."""
@@ -158,6 +162,8 @@ def evaluate_passes(
     gop: int,
     workers: int = 1,
     void: bool | None = None,
+    ignored: bool = False,
+    device: str | torch.device = "cpu",
     report: Callable[[str], None] = print,
 ) -> dict[Mode, Scores]:
     """Scores the labelled frames of each pass.
@@ -166,18 +172,25 @@ def evaluate_passes(
         workers: processes that share the passes. The counts are integers: their sum is that of one process.
         void: whether CamVid's Void, where labels have it, counts as a class in the means; None: where the network
             predicts it.
+        ignored: the labels have the network's number of classes as the id of ignored pixels (see `with_ignored`).
+        device: where the network runs.
     """
     if workers < 1:
         raise InputError(f"workers: expected at least 1, got {workers}")
-    classes, void_class = scored_classes(model)
+    check_device(device)
+    classes, void_class = scored_classes(model, ignored)
     counts = np.zeros((len(modes), gop, len(classes), len(classes)), np.int64)
-    for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers), 1):
+    for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers, device), 1):
         counts += part
         report(f"{name}: {done} of {len(passes)} passes")
     scored = np.delete(counts, void_class, axis=2) if void_class is not None else counts
     if not scored.any():
         raise InputError("labels: no pixel has a class that counts; are these the labels of this data set?")
-    count_void = void_class is not None and (_outputs(model) > void_class if void is None else void)
+    count_void = (
+        void_class is not None
+        and classes[void_class] == VOID
+        and (_outputs(model) > void_class if void is None else void)
+    )
     scores = {}
     for mode, by_distance in zip(modes, counts, strict=True):
         matrices = [ConfusionMatrix(len(classes)) for _ in range(gop)]
@@ -201,15 +214,20 @@ def check_classes(labels: LabelSet, data: str, classes: Sequence[str], weights: 
         )
 
 
-def scored_classes(model: ARSegNet) -> tuple[tuple[str, ...], int | None]:
-    """Names of the classes that labels may have, and which of them is Void."""
+def with_ignored(frames: Sequence[Frame], classes: int) -> list[Frame]:
+    """The frames with `classes` as the id of every ignored pixel: so it is known where they are."""
+    return [(image, np.minimum(label, np.uint8(classes))) for image, label in frames]
+
+
+def scored_classes(model: ARSegNet, ignored: bool = False) -> tuple[tuple[str, ...], int | None]:
+    """Names of the classes that labels may have, and which of them is Void, or `UNLABELLED` where `ignored` asks so."""
     names = model.known_labels().classes
     if VOID in names:
         return names, names.index(VOID)
     # A data set's labels know Void even where the network does not.
     if any(DATA_SETS[name].labels.classes == (*names, VOID) for name in DATA_SETS):
         return (*names, VOID), len(names)
-    return names, None
+    return ((*names, UNLABELLED), len(names)) if ignored else (names, None)
 
 
 def _outputs(model: ARSegNet) -> int:
@@ -218,15 +236,21 @@ def _outputs(model: ARSegNet) -> int:
 
 
 def _scored(
-    model: ARSegNet, passes: Sequence[Pass], modes: Sequence[Mode], gop: int, classes: int, workers: int
+    model: ARSegNet,
+    passes: Sequence[Pass],
+    modes: Sequence[Mode],
+    gop: int,
+    classes: int,
+    workers: int,
+    device: str | torch.device,
 ) -> Iterator[tuple[str, np.ndarray]]:
     if workers == 1 or len(passes) == 1:
         for one in passes:
-            yield one.name, score_pass(model, one, modes, gop, classes)
+            yield one.name, score_pass(model, one, modes, gop, classes, device)
         return
     threads = max(1, torch.get_num_threads() // workers)
     context = torch.multiprocessing.get_context("spawn")
-    setup = (model, tuple(modes), gop, classes, threads)
+    setup = (model, tuple(modes), gop, classes, threads, device)
     with ProcessPoolExecutor(min(workers, len(passes)), context, _set_up, setup) as pool:
         coming = {pool.submit(_work, one): one.name for one in passes}
         try:
@@ -239,24 +263,33 @@ def _scored(
             raise
 
 
-_worker: tuple[ARSegNet, Sequence[Mode], int, int]
+_worker: tuple[ARSegNet, Sequence[Mode], int, int, str | torch.device]
 
 
-def _set_up(model: ARSegNet, modes: Sequence[Mode], gop: int, classes: int, threads: int) -> None:
+def _set_up(
+    model: ARSegNet, modes: Sequence[Mode], gop: int, classes: int, threads: int, device: str | torch.device
+) -> None:
     global _worker
     torch.set_num_threads(threads)
-    _worker = model, modes, gop, classes
+    _worker = model, modes, gop, classes, device
 
 
 def _work(one: Pass) -> np.ndarray:
-    model, modes, gop, classes = _worker
-    return score_pass(model, one, modes, gop, classes)
+    model, modes, gop, classes, device = _worker
+    return score_pass(model, one, modes, gop, classes, device)
 
 
-def score_pass(model: ARSegNet, one: Pass, modes: Sequence[Mode], gop: int, classes: int) -> np.ndarray:
+def score_pass(
+    model: ARSegNet,
+    one: Pass,
+    modes: Sequence[Mode],
+    gop: int,
+    classes: int,
+    device: str | torch.device = "cpu",
+) -> np.ndarray:
     """Confusion matrices of one video, int64 `[modes, gop, classes, classes]`."""
     matrices = {mode: [ConfusionMatrix(classes) for _ in range(gop)] for mode in modes}
-    segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop) for mode in modes}
+    segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop, device=device) for mode in modes}
     with tempfile.TemporaryDirectory() as folder:
         video = one.video
         if video is None:

@@ -11,19 +11,21 @@ from rich.table import Table
 
 from arseg.extras import needs
 from arseg.files import StrPath, replacing, save_json
+from arseg.labels import VOID
 from arseg.segment.modes import NAMES, Mode
 
 from .by_distance import Scores
+from .metrics import ConfusionMatrix
 
 
 def scores_table(scores: Mapping[Mode, Scores]) -> Table:
     """mIoU in percent: a column for each way of segmenting, a row for each distance, the mean first."""
     table = _table("distance", scores, "mIoU %")
-    table.add_row("mean", *(_shown(score.mean()) for score in scores.values()))
-    table.add_row("lowest", *(_shown(score.minimum()) for score in scores.values()), end_section=True)
+    table.add_row("mean", *(shown(score.mean()) for score in scores.values()))
+    table.add_row("lowest", *(shown(score.minimum()) for score in scores.values()), end_section=True)
     for distance, values in enumerate(zip(*(score.miou() for score in scores.values()), strict=True)):
         if not all(np.isnan(values)):
-            table.add_row(str(distance), *map(_shown, values))
+            table.add_row(str(distance), *map(shown, values))
     return table
 
 
@@ -35,7 +37,21 @@ def class_table(scores: Mapping[Mode, Scores]) -> Table:
     for index, name in enumerate(first.classes):
         if index == first.void and not first.count_void:
             continue
-        table.add_row(name, *(_shown(column[index]) for column in columns))
+        table.add_row(name, *(shown(column[index]) for column in columns))
+    return table
+
+
+def ignored_table(scores: Mapping[Mode, Scores]) -> Table | None:
+    """`class_table` where a class that is predicted on ignored pixels counts as a fault; None where none are known."""
+    first = next(iter(scores.values()))
+    if first.void is None or first.count_void or not ConfusionMatrix.sum(first.by_distance).counts[first.void].any():
+        return None
+    table = _table("class", scores, "IoU %, faults on ignored pixels too")
+    columns = [score.class_iou(ignored=True) for score in scores.values()]
+    table.add_row("mean", *(shown(float(np.nanmean(column))) for column in columns), end_section=True)
+    for index, name in enumerate(first.classes):
+        if index != first.void:
+            table.add_row(name, *(shown(column[index]) for column in columns))
     return table
 
 
@@ -43,8 +59,8 @@ def notes(scores: Mapping[Mode, Scores]) -> list[str]:
     """What a reader of the tables has to know: about Void, and classes that are left out."""
     first = next(iter(scores.values()))
     lines = []
-    if first.void is not None:
-        other = ", ".join(f"{NAMES[mode]} {_shown(score.mean(not score.count_void))}" for mode, score in scores.items())
+    if first.void is not None and first.classes[first.void] == VOID:
+        other = ", ".join(f"{NAMES[mode]} {shown(score.mean(not score.count_void))}" for mode, score in scores.items())
         lines.append(
             f"Void counts as a class; without it the means are: {other}"
             if first.count_void
@@ -77,7 +93,8 @@ def _table(head: str, scores: Mapping[Mode, Scores], title: str) -> Table:
     return table
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
+    """Of a table: one digit after the point, a dash for NaN."""
     return "–" if np.isnan(value) else f"{value:.1f}"
 
 
@@ -86,23 +103,29 @@ def scores_record(scores: Mapping[Mode, Scores]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for mode, score in scores.items():
         entry: dict[str, Any] = {
-            "mean": _number(score.mean()),
-            "by_distance": [_number(value) for value in score.miou()],
+            "mean": number(score.mean()),
+            "by_distance": [number(value) for value in score.miou()],
             "class_iou": {
-                name: _number(value)
+                name: number(value)
                 for index, (name, value) in enumerate(zip(score.classes, score.class_iou(), strict=True))
                 if index != score.void or score.count_void
             },
             "absent": score.absent(),
         }
-        if score.void is not None:
+        if score.void is not None and not score.count_void:
+            entry["class_iou_ignored_too"] = {
+                name: number(value)
+                for index, (name, value) in enumerate(zip(score.classes, score.class_iou(ignored=True), strict=True))
+                if index != score.void
+            }
+        if score.void is not None and score.classes[score.void] == VOID:
             entry["with_void"] = {
-                "mean": _number(score.mean(True)),
-                "by_distance": [_number(value) for value in score.miou(True)],
+                "mean": number(score.mean(True)),
+                "by_distance": [number(value) for value in score.miou(True)],
             }
             entry["without_void"] = {
-                "mean": _number(score.mean(False)),
-                "by_distance": [_number(value) for value in score.miou(False)],
+                "mean": number(score.mean(False)),
+                "by_distance": [number(value) for value in score.miou(False)],
             }
         record[mode] = entry
     return record
@@ -113,7 +136,8 @@ def save_scores(path: StrPath, scores: Mapping[Mode, Scores]) -> None:
     save_json(Path(path), scores_record(scores))
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Of JSON: three digits after the point, null for NaN."""
     return None if np.isnan(value) else round(float(value), 3)
 
 
