@@ -114,33 +114,39 @@ def compare(high: CutNetwork, image: Tensor, output: Tensor) -> Tensor:
 
 
 def find_classifier(network: nn.Module, image: Tensor, wanted: Tensor) -> str | None:
-    """The submodule whose output is the network's own logits, but for bilinear resizing: the last one that is.
+    """The submodule whose output is the network's own logits, but for bilinear resizing.
+
+    The last layer that is; or else the innermost module of several, such as a linear layer between permutations.
 
     Args:
         image: `[1, 3, H, W]`, of random content.
         wanted: what the network makes of it.
     """
-    seen: list[tuple[str, Tensor]] = []
+    layers: list[tuple[str, Tensor]] = []
+    others: list[tuple[str, Tensor]] = []
     hooks = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             maps = isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] == wanted.shape[1]
-            if maps and arguments and isinstance(arguments[0], Tensor) and arguments[0].dim() == 4:
-                seen.append((name, output.clone()))
+            given = arguments[0] if arguments else None
+            if maps and isinstance(given, Tensor) and given.dim() == 4 and given.shape != image.shape:
+                (layers if any(True for _ in module.parameters(recurse=False)) else others).append(
+                    (name, output.clone())
+                )
 
         return hook
 
     for name, module in network.named_modules():
-        if name and any(True for _ in module.parameters(recurse=False)):
+        if name and any(True for _ in module.parameters()):
             hooks.append(module.register_forward_hook(watch(name)))
     try:
         network(image)
     finally:
         for hook in hooks:
             hook.remove()
-    names = [name for name, _ in seen]
-    for name, output in reversed(seen):
+    names = [name for name, _ in [*layers, *others]]
+    for name, output in [*reversed(layers), *others]:
         if names.count(name) == 1 and way_of(output, wanted, image) is not None:
             return name
     return None

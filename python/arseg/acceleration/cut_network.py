@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,9 +62,6 @@ class Cut:
 
 class _Reached(Exception):
     """Ends a forward pass at the cut: what comes after it would be computed in vain."""
-
-    def __init__(self, feature: Any):
-        self.feature = feature
 
 
 def logits_of(output: Any) -> Tensor:
@@ -152,22 +150,26 @@ class CutNetwork(nn.Module):
         where = self.cut.features
         if callable(where):
             return _checked(where(self.network, image), "features: expected a function that returns")
+        argument, name = ("classifier", str(self.cut.classifier)) if where is None else ("features", where)
+        part, seen = self.network.get_submodule(name), list[Any]()
+
+        def reached(feature: Any) -> None:
+            seen.append(feature)
+            if not torch.compiler.is_compiling():  # a graph must be whole; what is in vain falls out of it by itself
+                raise _Reached
+
         if where is None:
-            name = str(self.cut.classifier)
-            hook = self.network.get_submodule(name).register_forward_pre_hook(_stop_before)
+            hook = part.register_forward_pre_hook(lambda _, given: reached(given[0] if given else None))
         else:
-            name = where
-            hook = self.network.get_submodule(name).register_forward_hook(_stop_after)
+            hook = part.register_forward_hook(lambda _, given, output: reached(output))
         try:
-            self.network(image)
-        except _Reached as reached:
-            return _checked(reached.feature, f"{'classifier' if where is None else 'features'}: {name!r} deals with")
+            with suppress(_Reached):
+                self.network(image)
         finally:
             hook.remove()
-        raise InputError(
-            f"{'classifier' if where is None else 'features'}: {name!r} is not called when the model runs; name a "
-            "submodule that is"
-        )
+        if not seen:
+            raise InputError(f"{argument}: {name!r} is not called when the model runs; name a submodule that is")
+        return _checked(seen[0], f"{argument}: {name!r} deals with")
 
     def forward(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the network's own logits `[N, classes, h, w]`, at the size it gives them.
@@ -192,14 +194,6 @@ def _leave_weights_out(module: nn.Module) -> None:
             del tensors[name]
             empty = None if tensor is None else torch.empty(1, dtype=tensor.dtype).expand(tensor.shape)
             module.__dict__[name] = empty  # beside the state, and without memory
-
-
-def _stop_before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-    raise _Reached(arguments[0] if arguments else None)
-
-
-def _stop_after(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-    raise _Reached(output)
 
 
 def _checked(feature: Any, sentence: str) -> Tensor:

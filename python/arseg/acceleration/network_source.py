@@ -50,7 +50,7 @@ def is_code(source: Source | os.PathLike[str]) -> bool:
 
 
 def _is_weights(line: str) -> bool:
-    return line in ZOO or line.endswith(".safetensors") or Path(line).is_file()
+    return line in ZOO or _is_file(line) or (line.endswith(".safetensors") and not _in_table(line))
 
 
 def _in_table(line: str) -> bool:
@@ -94,12 +94,19 @@ def network_from(
     return network.eval()
 
 
+def _is_file(line: str) -> bool:
+    try:
+        return Path(line).is_file()
+    except OSError:  # too long for a name
+        return False
+
+
 def portable(source: Source | os.PathLike[str]) -> Source:
     """The same without a file: of a weights file, kind and config."""
     if isinstance(source, Mapping):
         return source
     line = os.fspath(source)
-    if line in ZOO or Path(line).is_file():
+    if line in ZOO or _is_file(line):
         kind, config, _ = read_checkpoint(line)
         return {"kind": kind, "config": config}
     return line

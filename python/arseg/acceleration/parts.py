@@ -64,7 +64,8 @@ def split(
     finally:
         network.train(training)
     check_classes(count, num_classes)
-    if not (is_split(network) and high.cut.preset == "own") and high is not network:
+    as_it_is = is_split(network) and high.cut.preset == "own" and high.sizes == Sizes()
+    if not as_it_is and high is not network:
         result = high.train(training)
         high.input_height = getattr(network, "input_height", None)
         found = None if found is None or not high.cut.portable else {**found, "cut": cut_record(high)}

@@ -130,7 +130,7 @@ def _sees_all(network: nn.Module, sizes: Sizes, size: Size) -> bool:
 
     def counts(part: Tensor) -> bool:
         kept = part.clone()
-        part.add_(10)
+        part.add_(1e4)
         changed = not all(map(torch.equal, whole, _tensors(network(image))))
         part.copy_(kept)
         return changed

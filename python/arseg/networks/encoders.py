@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -75,10 +76,23 @@ def timm_encoder(name: str, *, pretrained: bool = False, **options: Any) -> nn.M
     check_timm("encoder", name)
     import timm
 
-    net: Any = timm.create_model(name, features_only=True, pretrained=pretrained, **options)
+    options = {"features_only": True, "pretrained": pretrained, **options}
+    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
+    for flexible in ({"dynamic_img_size": True}, {"strict_img_size": False}) if fixed else ():
+        with suppress(TypeError):  # the one is of plain vision transformers, the other of those with windows
+            net: Any = timm.create_model(name, **{**flexible, **options})
+            break
+    else:
+        net = timm.create_model(name, **options)
+    if str(getattr(net, "output_fmt", "")).endswith("NHWC"):  # Swin and its kin
+        net.register_forward_hook(_channels_first)
     net.channels, net.strides = tuple(net.feature_info.channels()), tuple(net.feature_info.reduction())
     net.mean, net.std = (tuple(net.pretrained_cfg[key]) for key in ("mean", "std"))
     return net
+
+
+def _channels_first(module: nn.Module, given: tuple[Any, ...], maps: list[Tensor]) -> list[Tensor]:
+    return [x.permute(0, 3, 1, 2) for x in maps]
 
 
 def resnet(depth: str | int, **options: Any) -> ResNet:
