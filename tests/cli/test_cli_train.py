@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
+from helpers.own_data import own_folder
 from PIL import Image
 
 from arseg.data.camvid import PALETTE
@@ -142,7 +143,7 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
         (["train", "hr", "--preset", "camvid-psp"], "did you mean camvid-psp18?"),
         (["train", "hr", "--preset", "camvid-psp18"], "--camvid: camvid-psp18 needs it"),
         (["train", "hr", "--preset", "cityscapes-bise18"], "--cityscapes: cityscapes-bise18 needs it"),
-        (["train", "hr"], "--camvid: preset default needs CamVid; give"),
+        (["train", "hr"], "--data: preset default needs labelled data; give"),
         (["train", "hr", "--set", "step=3"], "--set: unknown key 'step'; did you mean steps?"),
         (["train", "hr", "--config", "none.toml"], "none.toml: no such file; expected a TOML file of settings"),
         (["train", "ar", "--preset", "camvid-psp18"], "--prepared: give a folder made by `arseg prepare`, or --camvid"),
@@ -197,3 +198,37 @@ def test_tensorboard_gets_the_curves(arseg, root):
 
     events = EventAccumulator("run/tensorboard").Reload()
     assert {"segmentation", "auxiliary8", "auxiliary16", "lr"} <= set(events.Tags()["scalars"])
+
+
+@pytest.fixture(scope="module")
+def mydata(tmp_path_factory) -> Path:
+    return own_folder(tmp_path_factory.mktemp("own"), 4)
+
+
+def test_both_phases_on_data_of_ones_own_then_info(arseg, mydata):
+    """Sizes and streets follow from the data; settings and options change them."""
+    tiny = ["--steps", "1", "--batch", "2", "--set", "crop=[64,64]"]
+    hr = ["--data", mydata, "-o", "hr", "--licence", "CC0", "--set", "channels=16", "--set", "wide=16", *tiny]
+    code, out, err = arseg("train", "hr", *hr)
+    assert (code, out) == (0, "hr/hr.safetensors\n") and "4 frames; no synthetic streets" in err, err
+    teacher = ["--teacher", "hr/hr.safetensors", "--set", "low_steps=0"]
+    code, out, err = arseg("train", "ar", "--data", mydata, "-o", "ar", *teacher, *tiny)
+    assert (code, out) == (0, "ar/ar.safetensors\n"), err
+    code, out, err = arseg("info", "ar/ar.safetensors", "--json")
+    info = json.loads(out)
+    assert info["made"]["licence"] == "CC0" and info["height"] == 72, "that of the frames"
+    assert info["made"]["recipe"]["rows"] == 72 and info["made"]["recipe"]["streets"] == 0
+    code, out, err = arseg("info", "hr/hr.safetensors")
+    assert code == 0 and "2 of " in out and "thing" in out and "CC0" in out, err
+
+
+def test_what_train_says_of_data(arseg, mydata, root):
+    assert "--data, --camvid: give one of them" in fault(arseg("train", "hr", "--data", mydata, "--camvid", root))
+    assert "--model: the default recipes take it; preset camvid-psp18" in fault(
+        arseg("train", "hr", "--camvid", root, "--preset", "camvid-psp18", "--model", "timm:resnet18")
+    )
+    assert "--camvid: camvid-psp18 needs it" in fault(
+        arseg("train", "hr", "--data", mydata, "--preset", "camvid-psp18")
+    )
+    assert "rare: 'thin' is no class" in fault(arseg("train", "hr", "--data", mydata, "--set", 'rare=["thin"]'))
+    assert "with videos alone, `arseg adapt`" in fault(arseg("train", "ar", "--teacher", "x.safetensors"))

@@ -1,7 +1,8 @@
 """The code in README and docs runs as it stands, in a folder with small files of the names that it uses.
 
 Python blocks run whole, but for adaptation, which is cut to two steps. Of shell blocks, `arseg` commands that neither
-train nor fetch weights run; the others' arguments, presets and settings are checked as the command line would.
+train nor fetch weights run; the others' arguments, presets and settings are checked as the command line would. In
+docs/howto all of them run, training with two steps.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 import torch
 import typer
 from helpers.dataset_trees import camvid_tree, run_tree
+from helpers.own_data import own_folder
 from helpers.reference_weights import Samples, state_dict
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -26,13 +28,17 @@ from arseg.cli import app as cli
 from arseg.cli.inputs import recipe_of
 from arseg.data.street import StreetScene
 from arseg.train import adapt
+from arseg.train.default import ar, hr, low
 from arseg.train.recipes import RECIPES
+from arseg.train.schedule import Schedule
 from arseg.video import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "python").rglob("*.md")])
 RUN = ("convert", "encode", "flops", "inspect", "segment", "street")
 """Commands that are run; the others train, or want the data sets."""
+HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train")
+"""Those that are run of the pages in docs/howto."""
 NOT_OURS = ("git", "pip", "python")
 
 
@@ -74,7 +80,7 @@ def run_shell(example: Example) -> None:
             options = command.make_context(names[-1], list(rest)).params  # refuses what the command line would
             if names[0] == "train":
                 check_recipe(names[1], options)
-            if names[0] in RUN:
+            if names[0] in (HOWTO if Path(example.path).parent.name == "howto" else RUN):
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(sys, "argv", words)
                     with pytest.raises(SystemExit) as end:
@@ -104,6 +110,7 @@ def folder(tmp_path_factory) -> Path:
         images = (image for image, _ in StreetScene(number, width=96, height=72).frames(frames))
         encode(images, place / f"{name}.mp4", rate=15, gop=12)
     run_tree(camvid_tree(place / "CAMVID"), 14)
+    own_folder(place / "mydata", 4)
     for name, part in (("HR", "hr"), ("PSPNet_resnet18_1.0_92_", "hr"), ("PSPNet_resnet18_0.5_92_", "fused")):
         torch.save(state_dict(Samples("camvid-psp18").record[part]), place / f"{name}.pth")
     arseg.accelerate("torchvision:lraspp_mobilenet_v3_large?num_classes=3", size=(64, 96)).save(
@@ -121,8 +128,8 @@ def folder(tmp_path_factory) -> Path:
 def test_code_blocks_run(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    made = adapt.Schedule
-    monkeypatch.setattr(adapt, "Schedule", lambda steps, *more, **named: made(min(steps, 2), *more, **named))
+    for module in (adapt, ar, hr, low):
+        monkeypatch.setattr(module, "Schedule", lambda steps, *more, **named: Schedule(min(steps, 2), *more, **named))
     if page.name == "hevc.md":
         pytest.importorskip("arseg._hevc", reason="built without libde265")
     document = Sybil(parsers=PARSERS).parse(page)

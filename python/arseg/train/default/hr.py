@@ -72,6 +72,10 @@ def train_hr(
     torch.manual_seed(recipe.seed)
     real = training_stills(data, recipe.rows)
     recipe = with_epochs(recipe, len(real))
+    census = Census.of(real)
+    device = torch.device(device)
+    weights = given_or_counted(data, census).to(device)
+    donors = Donors(real, census.rare(data.labels, recipe.rare), census=census)
     scenes = recipe.street_scenes if is_camvid(data.labels) else 0
     report(f"{data.name}: {len(real)} frames; {f'rendering {scenes} streets' if scenes else 'no synthetic streets'}")
     with distributed.main_process_first():
@@ -81,10 +85,6 @@ def train_hr(
         ([real, *(compressed(real, crf) for crf in recipe.qualities)], recipe.batch - drawn),
         ([compressed(streets, 23)] if drawn else [], drawn),
     ]
-    census = Census.of(real)
-    device = torch.device(device)
-    weights = given_or_counted(data, census).to(device)
-    donors = Donors(real, census.rare(data.labels, recipe.rare), census=census)
     made, labels, config = hr_network(data.labels, recipe, model, start)
     net: Any = made
     net = net.to(device=device, memory_format=torch.channels_last)

@@ -49,19 +49,17 @@ def hr_network(
     if line is None:
         config = {"classes": len(labels.classes), "channels": recipe.channels, "wide": recipe.wide}
         if recipe.encoder != HrRecipe.encoder:
-            config["encoder"] = recipe.encoder
+            config["encoder"] = recipe.encoder  # not in the weights of before there was a choice
         net = PyramidNet(len(labels.classes), recipe.channels, recipe.wide, recipe.encoder)
-        if start is None and recipe.imagenet and hasattr(net.encoder, "load_imagenet_weights"):
-            net.encoder.load_imagenet_weights()
     else:
         net, config = _of_line(line, len(labels.classes), recipe)
         if net.label_set is not None:
             labels = replace(labels, mean=net.label_set.mean, std=net.label_set.std)
-        encoder: Any = getattr(net, "encoder", None)
-        if start is None and recipe.imagenet and hasattr(encoder, "load_imagenet_weights"):
-            encoder.load_imagenet_weights()
+    encoder: Any = getattr(net, "encoder", None)
     if start is not None:
         _start_from(net, config, start)
+    elif recipe.imagenet and hasattr(encoder, "load_imagenet_weights") and not (line and Path(line).is_file()):
+        encoder.load_imagenet_weights()
     net.label_set = labels
     return cast(SegmentationNetwork, net.train()), labels, config
 

@@ -21,7 +21,7 @@ def run_hr(recipe: HrRecipe, inputs: RunInputs) -> Path:
     data = _data(inputs)
     if data is None:
         raise InputError(
-            "--data: give a labelled data set, or CamVid's folder with --camvid; see docs/howto/my-labels.md"
+            f"--data: preset {inputs.preset} needs labelled data; give their folder, or CamVid's with --camvid"
         )
     return train_hr(data, inputs.output, recipe, start=inputs.start, **_options(inputs))
 
