@@ -67,8 +67,11 @@ class AcceleratedNet(ARSegNet):
         self.window = window
         self.start_fusion()
 
-    def save(self, path: str | Path) -> None:
-        """Weights in full precision, so that keyframes stay the network's own, and what `load` needs besides."""
+    def save(self, path: str | Path, made: Mapping[str, Any] | None = None) -> None:
+        """Weights in full precision, so that keyframes stay the network's own, and what `load` needs besides.
+
+        `made`: how, see `arseg.weights.made.how_made`; None: the file does not say.
+        """
         config = {
             "model": self.source,
             **cut_record(self.high),
@@ -80,6 +83,7 @@ class AcceleratedNet(ARSegNet):
             "keyframe_detail": self.keyframe_detail,
             "height": self.input_height,
             "labels": self.label_set.to_json(),
+            **({} if made is None else {"made": dict(made)}),
         }
         save_checkpoint(self.state_dict(), Path(path), kind=KIND, config=config, half=False)
 

@@ -63,6 +63,10 @@ def adapt(
         int | None,
         stream_option("Which video stream of each file to read, counted from 0."),
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Terms of use, for the weights file.", show_default="those in the model's file"),
+    ] = None,
 ) -> None:
     """Train the fusion around any segmentation network on videos without labels, the network being the teacher."""
     from arseg.video.names import video_file
@@ -77,6 +81,7 @@ def adapt(
     from arseg.train.adapt import AdaptRecipe
     from arseg.train.adapt import adapt as train
     from arseg.train.adapt_report import table
+    from arseg.weights.made import how_made, licence_of
 
     recipe = AdaptRecipe(
         steps=steps,
@@ -111,7 +116,9 @@ def adapt(
         stream=stream,
         report=lambda line: typer.echo(line, err=True),
     )
-    net.save(output)
+    source = Path(model) if Path(model).is_file() else None
+    licence = licence or (None if source is None else licence_of(source))
+    net.save(output, how_made(recipe, videos=files, licence=licence, teacher=teacher or source))
     if record["agreement"]:
         out_console().print(table(record))
     if json is not None:

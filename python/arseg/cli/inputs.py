@@ -20,18 +20,19 @@ def recipe_of(
     settings: list[str] | None,
     data: OpenData | None = None,
     height: int | None = None,
+    prepared: Path | None = None,
     **flags: Any,
 ) -> tuple[str, Any]:
     """The name of a preset, and its recipe as changed by the file, then by --set, then by options of their own.
 
-    `data`, `height`: what the recipe follows from before it is changed, see `Training.recipe_for`.
+    `data`, `height`, `prepared`: what the recipe follows from before it is changed, see `Training.recipe_for`.
     """
     from arseg.train.recipes import RECIPES
     from arseg.train.settings import changed, read_recipe_file, read_settings
 
     named, from_file = (None, {}) if config is None else read_recipe_file(config, phase)
     name = preset or named or "default"
-    recipe = RECIPES[phase][name].recipe_for(data, height)
+    recipe = RECIPES[phase][name].recipe_for(data, height, prepared)
     recipe = changed(recipe, from_file, str(config), report_line)
     recipe = changed(recipe, read_settings(settings or []), "--set", report_line)
     return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
@@ -49,7 +50,8 @@ def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | Non
     from arseg.train.recipes import RECIPES
 
     inputs["data"] = _opened(source, inputs)
-    name, recipe = recipe_of(phase, **given, data=inputs["data"], height=_height(inputs.get("teacher")))
+    follows = {"data": inputs["data"], "height": _height(inputs.get("teacher")), "prepared": inputs.get("prepared")}
+    name, recipe = recipe_of(phase, **given, **follows)
     with distributed.processes(device) as mine:
         path = RECIPES[phase][name].run(recipe, RunInputs(preset=name, device=mine, report=report_line, **inputs))
         if distributed.is_main_process():

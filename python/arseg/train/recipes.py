@@ -30,19 +30,24 @@ class Training:
     Attributes:
         recipe: the settings, a dataclass; files and options change its fields (see `settings.changed`).
         run: trains by the settings as they were changed, and returns the path of the weights.
-        for_data: `(recipe, data, height)` -> the recipe that labelled data ask for, before settings change it; height:
-            of the frames as the network of phase 1 sees them, None where it has none. None: the recipe as it stands.
+        for_data: `(recipe, data, height, prepared)` -> the recipe that labelled data ask for, before settings change
+            it; None: the recipe as it stands. See `recipe_for`.
     """
 
     recipe: Any
     run: Callable[[Any, RunInputs], Path]
-    for_data: Callable[[Any, OpenData, int | None], Any] | None = None
+    for_data: Callable[[Any, OpenData | None, int | None, Path | None], Any] | None = None
 
-    def recipe_for(self, data: OpenData | None, height: int | None = None) -> Any:
-        """What settings are to change: the recipe, for these data where there are some."""
-        if data is None or self.for_data is None:
+    def recipe_for(self, data: OpenData | None, height: int | None = None, prepared: Path | None = None) -> Any:
+        """What settings are to change: the recipe, for these data where there are some.
+
+        Args:
+            height: of the frames as the network of phase 1 sees them, for phase 2; None where it has none.
+            prepared: a folder of `arseg prepare`.
+        """
+        if self.for_data is None or (data is None and prepared is None):
             return self.recipe
-        return self.for_data(self.recipe, data, height)
+        return self.for_data(self.recipe, data, height, prepared)
 
 
 RECIPES: Mapping[str, Registry[Training]] = {"hr": Registry("preset"), "ar": Registry("preset")}

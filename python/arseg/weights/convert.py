@@ -17,6 +17,7 @@ from arseg.networks.paper.published import Part, architecture, from_reference_st
 
 from .build import build
 from .files import check_fit, read_state_dict, save_checkpoint
+from .made import how_made
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def convert(
         config = {"arch": arch, "auxiliary": False, "scale": scale, "window": window, "grid": "legacy"}
         kind, state = "ar", _pair_state(high, low)
     config["labels"] = architecture(arch).labels.to_json()
+    config["made"] = how_made({"part": kind, "window": window, "half": half}, source=source, fused=fused)
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     with torch.device("meta"):
         check_fit(build(kind, config), state, target)  # what is written can be read

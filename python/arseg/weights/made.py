@@ -66,6 +66,16 @@ def how_made(
     return record
 
 
+def licence_of(weights: Path) -> str | None:
+    """What a weights file says of the terms of its use; None where it says nothing, or is none of ours."""
+    from .files import CheckpointError, read_config
+
+    try:
+        return (read_config(weights)[1].get("made") or {}).get("licence")
+    except CheckpointError:
+        return None
+
+
 def data_record(data: OpenData) -> dict[str, Any]:
     """What tells one data set from another."""
     return {

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers.dataset_trees import run_tree
+from helpers.dataset_trees import camvid_tree, run_tree
 from helpers.own_data import own_folder
 from PIL import Image
 
 from arseg.data.opened import open_data
+from arseg.data.prepare import Encoding, prepare
 from arseg.errors import InputError
 from arseg.labels import CAMVID, LabelSet
 from arseg.train.default.for_data import (
@@ -131,3 +132,13 @@ def test_data_that_do_not_fit_into_memory_are_read_when_asked_for(tmp_path, monk
 def test_one_class_alone_cannot_be_learned():
     with pytest.raises(InputError, match="expected at least 2 classes, got road; what is not of a class"):
         check_classes(LabelSet.of(1, classes=["road"]))
+
+
+def test_prepared_frames_stay_as_large_as_they_are(tmp_path):
+    camvid = camvid_tree(tmp_path / "camvid", snippets=2, before=4, size=(144, 192))
+    frames = open_data(f"camvid:{camvid}").source.frames(camvid, "train", sequences=camvid / "frames", void="ignore")
+    prepare(frames, tmp_path / "prepared", Encoding(gop=4), [1], report=lambda line: None)
+    recipe = RECIPES["ar"]["default"].recipe_for(None, 72, tmp_path / "prepared")
+    assert (recipe.rows, recipe.crop, recipe.streets) == (144, (64, 64), 150)
+    np.testing.assert_allclose(recipe.scales, (0.4, 0.75), err_msg="they are seen at half of their height")
+    assert recipe.steps == 148

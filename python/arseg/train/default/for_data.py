@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from arseg.data.cache import BOUND
+from arseg.data.prepared import Prepared
 from arseg.data.stills import ROWS, Still, camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
@@ -66,11 +68,16 @@ class Sizes:
 
 def sizes_of(frames: LabelledFrames) -> Sizes:
     """Read from the pictures' headers. Raises `InputError` where there is no frame or one cannot be read."""
-    if not len(frames):
-        raise InputError(f"{frames.name}: no labelled frame to train on")
-    found = []
-    for index in spread(len(frames), MEASURED):
-        path = frames.frames[index].image
+    return sizes_of_files([frame.image for frame in frames.frames], frames.name)
+
+
+def sizes_of_files(pictures: Collection[Path], name: str) -> Sizes:
+    """The same of picture files; `name` is that of the data, for messages."""
+    if not len(pictures):
+        raise InputError(f"{name}: no labelled frame to train on")
+    found, paths = [], list(pictures)
+    for index in spread(len(paths), MEASURED):
+        path = paths[index]
         try:
             with Image.open(path) as file:
                 found.append((file.height, file.width))
@@ -78,7 +85,7 @@ def sizes_of(frames: LabelledFrames) -> Sizes:
             raise InputError(f"{path}: cannot be read as a picture ({error})") from error
     heights, widths = np.array(found, float).T
     return Sizes(
-        len(frames), int(np.median(heights)), float(np.median(widths / heights)), float((heights * widths).mean())
+        len(paths), int(np.median(heights)), float(np.median(widths / heights)), float((heights * widths).mean())
     )
 
 
@@ -92,34 +99,51 @@ def is_camvid(labels: LabelSet) -> bool:
     return labels.classes == CAMVID.classes
 
 
-def hr_for(recipe: HrRecipe, data: OpenData, height: int | None = None) -> HrRecipe:
-    """Phase 1's recipe for these data; `height` is not used. CamVid itself has the recipe as it stands."""
-    if data.layout == "camvid":
+def hr_for(
+    recipe: HrRecipe, data: OpenData | None, height: int | None = None, prepared: Path | None = None
+) -> HrRecipe:
+    """Phase 1's recipe for these data; `height` and `prepared` are phase 2's. CamVid has the recipe as it stands."""
+    if data is None or data.layout == "camvid":
         return recipe
     sizes = sizes_of(data.frames("train"))
     made = recipe.height or recipe.rows
     seen = recipe.height or min(sizes.height, made)
-    new = _scaled(recipe, sizes, made, seen)
+    new = _scaled(recipe, sizes, made, seen, min(sizes.height, seen))
     new = replace(new, height=seen, steps=_steps(recipe.steps, sizes))
     return new if is_camvid(data.labels) else replace(new, street_scenes=0, street_share=0.0)
 
 
-def ar_for(recipe: ArRecipe, data: OpenData, height: int | None = None) -> ArRecipe:
-    """Phase 2's recipe for these data under a network that sees frames at `height`; None: as they are."""
-    if data.layout == "camvid":
-        return recipe
-    sizes = sizes_of(data.frames("train"))
-    new = _scaled(recipe, sizes, LARGE.height, height or min(sizes.height, ROWS))
+def ar_for(
+    recipe: ArRecipe, data: OpenData | None, height: int | None = None, prepared: Path | None = None
+) -> ArRecipe:
+    """Phase 2's recipe for these data under a network that sees frames at `height`; None: as they are.
+
+    `prepared`: a folder of `arseg prepare`, whose frames stay as large as they are; stills are shrunk to them.
+    """
+    if prepared is None:
+        if data is None or data.layout == "camvid":
+            return recipe
+        sizes = sizes_of(data.frames("train"))
+        seen = height or min(sizes.height, ROWS)
+        rows = min(sizes.height, seen)
+        streets = is_camvid(data.labels)
+    else:
+        found = Prepared(prepared)
+        sizes = sizes_of_files({item.name: item.label for item in found.items}.values(), f"{prepared}")
+        seen, rows = height or sizes.height, sizes.height
+        streets = tuple(name for name in found.classes if name != VOID) == CAMVID.classes
+        if data is not None:
+            sizes = replace(sizes, frames=len(data.frames("train")))
+    new = _scaled(recipe, sizes, LARGE.height, seen, rows)
     new = replace(new, low_steps=_steps(recipe.low_steps, sizes), steps=_steps(recipe.steps, sizes))
-    return new if is_camvid(data.labels) else replace(new, streets=0, street_share=0.0)
+    return new if streets else replace(new, streets=0, street_share=0.0)
 
 
-def _scaled(recipe: Recipe, sizes: Sizes, made: int, seen: int) -> Recipe:
+def _scaled(recipe: Recipe, sizes: Sizes, made: int, seen: int, rows: int) -> Recipe:
     """Views of the same part of a frame and the same magnification, for frames that are seen at `seen` rows.
 
-    `made`: the rows at which frames are seen that the recipe's numbers are for.
+    `made`: the rows at which frames are seen that the recipe's numbers are for; `rows`: of the frames as they are kept.
     """
-    rows = min(sizes.height, seen)
     scale = (seen / rows) / (made / recipe.rows)
     shape = min(max(sizes.shape, SHAPES[0]), SHAPES[1])
     height = recipe.crop[0] / made * seen
