@@ -11,7 +11,19 @@ import pytest
 import arseg
 
 ROOT = Path(arseg.__file__).parent
-LAYERS = ("video", "networks", "weights", "acceleration", "data", "segment", "evaluate", "train", "fit", "inspect", "cli")
+LAYERS = (
+    "video",
+    "networks",
+    "weights",
+    "acceleration",
+    "data",
+    "segment",
+    "evaluate",
+    "train",
+    "fit",
+    "inspect",
+    "cli",
+)
 """From the bottom; modules beside these folders lie below them all, but for the package itself."""
 
 

@@ -24,6 +24,7 @@ from . import (
     demo,
     encode,
     evaluate,
+    fit,
     flops,
     info,
     inspect,
@@ -36,6 +37,7 @@ from . import (
 )
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit.fit,
     "prepare": prepare.prepare,
     "eval": evaluate.evaluate,
     "adapt": adapt.adapt,
