@@ -48,8 +48,12 @@ def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | Non
     from arseg.train import distributed
     from arseg.train.inputs import RunInputs
     from arseg.train.recipes import RECIPES
+    from arseg.zoo import weights_file
 
     inputs["data"] = _opened(source, inputs)
+    for key in ("teacher", "start", "branch"):
+        if inputs.get(key) is not None:
+            inputs[key] = weights_file(inputs[key])
     follows = {"data": inputs["data"], "height": _height(inputs.get("teacher")), "prepared": inputs.get("prepared")}
     name, recipe = recipe_of(phase, **given, **follows)
     with distributed.processes(device) as mine:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from arseg import zoo
 from arseg.errors import ArsegError, InputError
-from arseg.files import replacing
+from arseg.files import StrPath, replacing
 from arseg.networks.state_dict import misfit
 
 from .build import build
@@ -50,7 +50,7 @@ def save_checkpoint(
         part.chmod(mode)
 
 
-def weights_file(source: str | Path) -> Path:
+def weights_file(source: StrPath) -> Path:
     """`arseg.zoo.weights_file`, whose errors are `CheckpointError`s here."""
     try:
         return zoo.weights_file(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -14,7 +13,7 @@ from rich.text import Text
 from arseg.files import StrPath
 from arseg.labels import CAMVID, LabelSet
 
-from .files import CheckpointError, tensor_shapes
+from .files import CheckpointError, tensor_shapes, weights_file
 
 WHAT = {
     "hr": "the keyframe network alone, of `arseg train hr`",
@@ -39,9 +38,9 @@ def weights_info(path: StrPath) -> dict[str, Any]:
     - made: see `arseg.weights.made`; None in files of before version 0.3;
     - card: the file beside it that describes it, None where there is none.
 
-    Raises `CheckpointError` for a file that is none of ours.
+    `path` may be a name of the zoo. Raises `CheckpointError` for a file that is none of ours.
     """
-    path = Path(path)
+    path = weights_file(path)
     kind, config, shapes = tensor_shapes(path)
     parts: Counter[str] = Counter()
     precisions: Counter[str] = Counter()
