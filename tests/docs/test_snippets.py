@@ -18,7 +18,7 @@ import pytest
 import torch
 import typer
 from helpers.dataset_trees import camvid_tree, run_tree
-from helpers.own_data import own_folder
+from helpers.own_data import own_folder, roads_tree
 from helpers.reference_weights import Samples, state_dict
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -94,6 +94,13 @@ def keep_settings(example: Example) -> None:
         recipe_of(phase, None, Path("mine.toml"), None)
 
 
+def keep_module(example: Example) -> None:
+    """A block that begins with `# NAME.py` is that file for the commands after it, too."""
+    name = re.match(r"# (\w+\.py)\n", str(example.parsed))
+    if name is not None:
+        Path(name[1]).write_text(example.parsed)
+
+
 PARSERS = [
     PythonCodeBlockParser(),
     CodeBlockParser(language="sh", evaluator=run_shell),
@@ -111,6 +118,7 @@ def folder(tmp_path_factory) -> Path:
         encode(images, place / f"{name}.mp4", rate=15, gop=12)
     run_tree(camvid_tree(place / "CAMVID"), 14)
     own_folder(place / "mydata", 4)
+    roads_tree(place / "roads")
     for name, part in (("HR", "hr"), ("PSPNet_resnet18_1.0_92_", "hr"), ("PSPNet_resnet18_0.5_92_", "fused")):
         torch.save(state_dict(Samples("camvid-psp18").record[part]), place / f"{name}.pth")
     arseg.accelerate("torchvision:lraspp_mobilenet_v3_large?num_classes=3", size=(64, 96)).save(
@@ -134,6 +142,7 @@ def test_code_blocks_run(page, folder, monkeypatch):
         pytest.importorskip("arseg._hevc", reason="built without libde265")
     document = Sybil(parsers=PARSERS).parse(page)
     for example in document.examples():
+        keep_module(example)
         example.evaluate()
 
 
