@@ -288,6 +288,28 @@ def test_faults_of_folders(tmp_path, stills):
         open_data(root)
 
 
+def test_frames_around_labelled_ones(tmp_path, stills):
+    """In folders of their videos, by their numbers; what is not known has none."""
+    names = ["a/0004", "a/0008", "b/0003", "c/0001"]
+    root = folder_tree(tmp_path / "mine", stills[:4], names)
+    (root / "split.txt").write_text("c")
+    for video, numbers in (("a", range(2, 12, 2)), ("b", [1, 2, 3, 5])):
+        for number in numbers:
+            save(stills[0][0], root / "sequences" / video / f"{video}_{number:04d}.png")
+    found = [
+        (frame.name, [p.stem for p in frame.frames], frame.index) for frame in open_data(root).frames("train").frames
+    ]
+    drive = [f"a_{number:04d}" for number in range(2, 12, 2)]
+    assert found == [("a-0004", drive, 1), ("a-0008", drive, 3), ("b-0003", ["b_0001", "b_0002", "b_0003"], 2)]
+    assert open_data(root).frames("val").frames[0].frames == ()
+    (root / "sequences").rename(tmp_path / "elsewhere")
+    data = open_data(root)
+    assert data.frames("train").frames[0].frames == ()
+    assert len(data.source.frames(root, "train", sequences=tmp_path / "elsewhere").frames[0].frames) == 5
+    with pytest.raises(FileNotFoundError, match="none: expected a folder of frames for each video in it"):
+        data.source.frames(root, "train", sequences=tmp_path / "none")
+
+
 @pytest.mark.slow
 def test_layouts_are_found_out(tmp_path):
     data = open_data(run_tree(camvid_tree(tmp_path / "c", snippets=1), 5))

@@ -2,6 +2,7 @@
 
 Labels are pictures of ids or of colours, or polygons in the JSON that annotation tools export. A split is `val/` (with
 `images/` and `labels/` of its own), `images/train` and `images/val`, `split.txt`, or what `splits.made_split` makes.
+Where labelled images are frames of videos, `sequences/` may have a folder with the frames of each.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from .folder_files import (
     pictures_of,
 )
 from .pictures import Stored, ids_of, stored_values, strangers
+from .sequences import Sequences
 from .splits import SPLITS, made_split, read_splits
 
 EXPECTED = "images/ with labels/ beside it, both in the folder itself or in train/ and val/, and classes.json"
@@ -165,7 +167,11 @@ class OpenedFolder(DataSet):
                 f"{self.root}: has no {split}, only {' and '.join(self._frames)}; add {split}/ with images/ and "
                 "labels/, or name its pictures in split.txt"
             )
-        return FolderFrames(self.meaning, self._frames[split], self.drawings)
+        frames, own = self._frames[split], self.root / "sequences"
+        if sequences is not None or own.is_dir():
+            videos = Sequences(own if sequences is None else Path(sequences))
+            frames = [videos.around(frame) for frame in frames]
+        return FolderFrames(self.meaning, frames, self.drawings)
 
     def _annotated(self) -> Classes:
         """The classes that files of annotations have, where no file of classes says them."""

@@ -26,6 +26,9 @@ NEIGHBOURS = 0.35
 """The same, for pictures that their numbers make neighbours in one video."""
 
 
+_TOGETHER = 1000  # pictures that are compared with all others at once, for the memory
+
+
 @dataclass(frozen=True)
 class Look:
     """What tells a picture from others.
@@ -55,15 +58,22 @@ def leaks(looks: Mapping[str, Sequence[Look]]) -> Iterator[tuple[str, str]]:
         copies = len(pictures) - len({look.digest for look in pictures})
         if copies:
             yield "remark", f"{split}: {copies} pictures are copies of others in it"
-    for (one, some), (other, more) in combinations(looks.items(), 2):
+    for (one, some), (_, more) in combinations(looks.items(), 2):
         if some and more:
-            yield from _between(one, some, other, more)
+            yield from _between(one, some, more)
 
 
-def _between(one: str, some: Sequence[Look], other: str, more: Sequence[Look]) -> Iterator[tuple[str, str]]:
+def _between(one: str, some: Sequence[Look], more: Sequence[Look]) -> Iterator[tuple[str, str]]:
     digests = {look.digest: look for look in some}
-    apart = differences(some, more)
     steps = _steps([*some, *more])
+    for start in range(0, len(more), _TOGETHER):
+        yield from _of_part(one, some, more[start : start + _TOGETHER], digests, steps)
+
+
+def _of_part(
+    one: str, some: Sequence[Look], more: Sequence[Look], digests: Mapping[bytes, Look], steps: Mapping[str, int]
+) -> Iterator[tuple[str, str]]:
+    apart = differences(some, more)
     for column, look in enumerate(more):
         same = digests.get(look.digest)
         if same is not None:

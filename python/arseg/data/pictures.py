@@ -13,8 +13,6 @@ from arseg.labels import IGNORED
 
 from .classes import Classes, Colour
 
-_PACK = np.array([1 << 16, 1 << 8, 1], np.int64)
-
 IGNORED_ENTRY = -1
 """The value of pixels whose palette entry means by its id that they are ignored."""
 
@@ -25,7 +23,7 @@ class Stored:
 
     Attributes:
         kind: what they are.
-        values: int64 `[H, W]`; colours are `R << 16 | G << 8 | B`.
+        values: int32 `[H, W]`; colours are `R << 16 | G << 8 | B`.
     """
 
     kind: Literal["ids", "colours"]
@@ -37,17 +35,21 @@ def stored_values(file: Image.Image, classes: Classes) -> Stored:
     if file.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
         return _of_colours(np.asarray(file.convert("RGB")), classes)
     if file.mode in ("LA", "La", "PA"):
-        return Stored("ids", np.asarray(file)[..., 0].astype(np.int64))
+        return Stored("ids", np.asarray(file)[..., 0].astype(np.int32))
     if file.mode == "P" and _means_colours(file, classes):
         return Stored("colours", _palette_colours(file, classes))
     if file.mode == "F":
         raise InputError("expected a picture of ids or of colours, got one of floating-point numbers")
-    return Stored("ids", np.asarray(file).astype(np.int64))
+    return Stored("ids", np.asarray(file).astype(np.int32))
 
 
 def ids_of(stored: Stored, classes: Classes) -> np.ndarray:
     """uint8 `[H, W]`: the place of each value's class, 255 where it has none."""
     known = known_values(stored.kind, classes)
+    if stored.kind == "ids" and stored.values.min(initial=0) >= 0 and stored.values.max(initial=0) < 1 << 16:
+        table = np.full(1 << 16, IGNORED, np.uint8)
+        table[known] = np.arange(len(known))
+        return table[stored.values]
     order = np.argsort(known, kind="stable")
     place = np.minimum(np.searchsorted(known[order], stored.values), len(known) - 1)
     return np.where(known[order][place] == stored.values, order[place], IGNORED).astype(np.uint8)
@@ -59,20 +61,26 @@ def strangers(stored: Stored, classes: Classes) -> dict[int | Colour, int]:
     if stored.kind == "ids":
         known = {*classes.ids, *classes.ignored_ids}
         return {int(v): int(n) for v, n in zip(values, counts, strict=True) if int(v) not in known}
-    packed = {IGNORED_ENTRY, *_meant_colours(classes)}
-    return {_unpacked(int(v)): int(n) for v, n in zip(values, counts, strict=True) if int(v) not in packed}
+    meant = {IGNORED_ENTRY, *_meant_colours(classes)}
+    return {_unpacked(int(v)): int(n) for v, n in zip(values, counts, strict=True) if int(v) not in meant}
 
 
 def known_values(kind: str, classes: Classes) -> np.ndarray:
-    """int64 `[classes]`: what each class is stored as."""
+    """int32 `[classes]`: what each class is stored as."""
     if kind == "ids":
-        return np.array(classes.ids, np.int64)
-    return classes.labels.palette[: len(classes.ids)].astype(np.int64) @ _PACK
+        return np.array(classes.ids, np.int32)
+    return packed(classes.labels.palette[: len(classes.ids)])
 
 
 def _meant_colours(classes: Classes) -> set[int]:
     """Those of classes, and those that are ignored on purpose."""
     return {*known_values("colours", classes).tolist(), *map(pack, classes.ignored_colours)}
+
+
+def packed(colours: np.ndarray) -> np.ndarray:
+    """Colours as one number each: uint8 `[..., 3]` -> int32 `[...]`."""
+    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+    return red << 16 | green << 8 | blue
 
 
 def pack(colour: Colour) -> int:
@@ -85,17 +93,16 @@ def _unpacked(value: int) -> Colour:
 
 
 def _of_colours(picture: np.ndarray, classes: Classes) -> Stored:
-    packed = picture.astype(np.int64) @ _PACK
+    colours, ids = packed(picture), picture[..., 0].astype(np.int32)
     grey = bool((picture == picture[..., :1]).all())
-    ids = picture[..., 0].astype(np.int64)
     if not classes.has_colours:
         if grey:
             return Stored("ids", ids)
         raise InputError("is in colours, but the classes have none; give a colour for each class in classes.json")
     are_ids = grey and set(np.unique(ids).tolist()) <= {*classes.ids, *classes.ignored_ids}
-    if are_ids and not set(np.unique(packed).tolist()) <= _meant_colours(classes):
+    if are_ids and not set(np.unique(colours).tolist()) <= _meant_colours(classes):
         return Stored("ids", ids)  # that were saved with three channels
-    return Stored("colours", packed)
+    return Stored("colours", colours)
 
 
 def _means_colours(file: Image.Image, classes: Classes) -> bool:
@@ -109,10 +116,10 @@ def _means_colours(file: Image.Image, classes: Classes) -> bool:
 
 def _known_entry(file: Image.Image, classes: Classes) -> np.ndarray:
     """bool `[256]`: whether an entry of the palette has the colour of a class, or one that is ignored."""
-    table = np.array(file.getpalette("RGB") or [], np.int64).reshape(-1, 3) @ _PACK
+    table = packed(np.array(file.getpalette("RGB") or [], np.uint8).reshape(-1, 3))
     return np.concatenate([np.isin(table, list(_meant_colours(classes))), np.zeros(256 - len(table), np.bool_)])
 
 
 def _palette_colours(file: Image.Image, classes: Classes) -> np.ndarray:
-    colours = np.asarray(file.convert("RGB")).astype(np.int64) @ _PACK
+    colours = packed(np.asarray(file.convert("RGB")))
     return np.where(_known_entry(file, classes)[np.asarray(file)], colours, IGNORED_ENTRY)
