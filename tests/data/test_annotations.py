@@ -14,7 +14,7 @@ from helpers.dataset_trees import save
 from helpers.folder_trees import CLASSES, folder_tree, three_classes, write_classes
 from PIL import Image
 
-from arseg.data.annotations import Region, drawn, read_annotations
+from arseg.data.annotations import Region, coco_mask, drawn, read_annotations
 from arseg.data.opened import open_data
 from arseg.errors import InputError
 
@@ -90,6 +90,20 @@ def test_run_lengths_of_coco(tmp_path):
         expected = np.where(mask, 0, 255)
         expected[4:8, 4:8] = 1
         np.testing.assert_array_equal(first_label(tmp_path), expected)
+
+
+def test_polygons_of_coco_are_its_own_masks():
+    """Any polygons, inside the image, on its border and beyond: as pycocotools draws them in the whole of it."""
+    tool = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for case in range(200):
+        low, high = ((2, 18), (0, 20), (-6, 34))[case % 3]
+        corners = rng.uniform(low, high, (int(rng.integers(1, 3)), int(rng.integers(3, 7)) * 2))
+        polygons = (corners.round() if case % 2 else corners).tolist()
+        left, top, mask = coco_mask(polygons, SIZE)
+        whole = np.zeros(SIZE, np.uint8)
+        whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+        np.testing.assert_array_equal(whole, tool.decode(tool.merge(tool.frPyObjects(polygons, *SIZE))))
 
 
 def test_coco_without_a_file_of_classes(tmp_path):

@@ -98,8 +98,8 @@ def _draw(canvas: Image.Image, region: Region, fill: int) -> None:
         left, top, mask = values
         canvas.paste(fill, (left, top), Image.fromarray(mask))
     else:
-        mask = coco_mask(values, (canvas.height, canvas.width))
-        canvas.paste(fill, (0, 0), Image.fromarray(mask.astype(np.bool_)))
+        left, top, mask = coco_mask(values, (canvas.height, canvas.width))
+        canvas.paste(fill, (left, top), Image.fromarray(mask.astype(np.bool_)))
 
 
 def _ellipse(x: float, y: float, rx: float, ry: float, angle: float) -> list[tuple[float, float]]:
@@ -110,17 +110,32 @@ def _ellipse(x: float, y: float, rx: float, ry: float, angle: float) -> list[tup
     return [(round(float(a)), round(float(b))) for a, b in zip(xs, ys, strict=True)]
 
 
-def coco_mask(segmentation: Any, size: Size) -> np.ndarray:
-    """uint8 `[H, W]` of a COCO segmentation: polygons, whose union it is, or run lengths, compressed or not."""
+def coco_mask(segmentation: Any, size: Size) -> tuple[int, int, np.ndarray]:
+    """A COCO segmentation: polygons, whose union it is, or run lengths, compressed or not.
+
+    Returns left, top and uint8 `[h, w]` of a part of the image, outside of which there is nothing of it.
+    """
     with needs("data", "annotations of COCO"):
         from pycocotools import mask as coco
-    if isinstance(segmentation, list):
-        runs = coco.merge(coco.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        runs = coco.frPyObjects(segmentation, *segmentation["size"])
-    else:
-        runs = segmentation
-    return coco.decode(runs)
+    if not isinstance(segmentation, list):
+        packed = isinstance(segmentation["counts"], (str, bytes))
+        runs = segmentation if packed else coco.frPyObjects(segmentation, *segmentation["size"])
+        return 0, 0, coco.decode(runs)
+    left, top, right, bottom = _around(segmentation, size)
+    parts = [(np.reshape(part, (-1, 2)) - (left, top)).ravel().tolist() for part in segmentation]
+    return left, top, coco.decode(coco.merge(coco.frPyObjects(parts, bottom - top, right - left)))
+
+
+def _around(polygons: Sequence[Sequence[float]], size: Size) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a window of the image that polygons lie in; all of it where they leave it.
+
+    Whole pixels away from its corner a polygon has the same mask.
+    """
+    points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygons])
+    (left, top), (right, bottom) = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
+    if min(left, top) < 0 or right > size[1] or bottom > size[0]:
+        return 0, 0, size[1], size[0]
+    return max(0, left - 1), max(0, top - 1), min(size[1], right + 1), min(size[0], bottom + 1)
 
 
 def read_annotations(path: Path) -> dict[str, Drawing]:
