@@ -66,7 +66,7 @@ OTHER_BACKBONES = {
 }
 REFUSED = ("mask2former", "maskformer", "oneformer", "eomt", "detr", "clipseg", "sam", "seggpt")
 """Networks of transformers that segment, and not by logits of each pixel."""
-ENCODERS = ("resnet18", "mobilenet_v2", "efficientnet-b0", "mit_b0", "tu-mobilenetv3_small_050")
+ENCODERS = ("resnet18", "mit_b0", "tu-mobilenetv3_small_050")
 ARCHITECTURES = (
     "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet",
     "Segformer",
@@ -103,7 +103,7 @@ class Branch(torch.nn.Module):
         return getattr(self.network, self.part)(x)
 
 
-def tried(line: str, size: tuple[int, int] = (192, 256)) -> dict[str, Any]:
+def tried(line: str, size: tuple[int, int] = (128, 192)) -> dict[str, Any]:
     """What becomes of a line; raises what `split` raises."""
     network: Any = split(line, num_classes=CLASSES, size=size)
     cut = getattr(network, "cut", None)
@@ -127,7 +127,7 @@ def tried(line: str, size: tuple[int, int] = (192, 256)) -> dict[str, Any]:
     network(torch.cat([image, image.flip(2)])).square().mean().backward()
     learning = [p for name, p in network.named_parameters() if p.grad is not None]
     try:
-        accelerate(line + ("&" if "?" in line else "?") + f"num_classes={CLASSES}", size=size)
+        accelerate(network, size=size)
         accelerated = "yes"
     except InputError as error:
         accelerated = str(error)

@@ -11,7 +11,7 @@ from torch import nn
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.base import SegmentationNetwork
+from arseg.networks.base import SegmentationNetwork, SplitNetwork
 from arseg.networks.huggingface import of_transformers
 
 from .cut import CutPoint, compare, cut, own_logits
@@ -79,7 +79,10 @@ def cut_anywhere(
     whole: nn.Module, original: nn.Module, features: CutPoint, classifier: CutPoint, size: tuple[int, int]
 ) -> tuple[CutNetwork, int]:
     """The network cut, with all that is measured there, and how many classes it gives; arguments: see `cut.cut`."""
-    sizes = whole.sizes if isinstance(whole, CutNetwork) else find_sizes(whole, size)
+    if isinstance(whole, SplitNetwork):  # what it gives of any size is the paper's
+        sizes = Sizes()
+    else:
+        sizes = whole.sizes if isinstance(whole, CutNetwork) else find_sizes(whole, size)
     size = sizes.nearest(size)
     image = random_image(whole, size)
     output = own_logits(whole, image, size)

@@ -119,14 +119,20 @@ def random_image(network: nn.Module, size: Size) -> Tensor:
 
 @torch.no_grad()
 def _sees_all(network: nn.Module, sizes: Sizes, size: Size) -> bool:
-    """Whether the last row and the last column count, or at least no less than those in the middle.
+    """Whether the output is a map of the whole image.
 
-    (With random weights what is in the image may not reach the output at all.)
+    It has the image's shape, and the last row and the last column count, or at least no less than those in the middle:
+    with random weights what is in the image may not reach the output at all.
     """
     image = random_image(network, _examples(sizes, size)[0])
-    if image.is_meta or sizes.only is not None:
+    if sizes.only is not None:
         return True
     whole = _tensors(network(image))
+    shares = [(x.shape[2] / image.shape[2], x.shape[3] / image.shape[3]) for x in whole if x.dim() == 4]
+    if any(abs(rows - columns) * image.shape[2] > 1 for rows, columns in shares):
+        return False  # a map of more or of less than the image
+    if image.is_meta:
+        return True
 
     def counts(part: Tensor) -> bool:
         kept = part.clone()

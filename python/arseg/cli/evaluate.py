@@ -11,7 +11,7 @@ import typer
 from arseg.errors import InputError
 
 from .inputs import data_of, labelled_passes, modes_of, network_of, report_line
-from .options import Camvid, Data, Gop, Workers
+from .options import Camvid, Data, Gop, ScoredModel, Workers
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
@@ -39,6 +39,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Made by `arseg train` or `arseg convert`.", show_default="those of the package"),
     ] = None,
+    model: ScoredModel = None,
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
     modes: Annotated[str, typer.Option(help="Ways to segment; of stills hr and lr.")] = MODES,
@@ -71,30 +72,30 @@ def evaluate(
     if plot is not None:
         report.require_matplotlib()
     wanted = modes_of(modes)
-    name: Path | str = weights or "the package's weights"
+    name: Path | str = weights or model or "the package's weights"
     if prepared is not None:
         from arseg.data.prepared import Prepared
 
         if data is not None or camvid is not None:
             raise InputError("--data, --camvid, --prepared: give one of them")
         made = Prepared(prepared)
-        model, wanted = network_of(weights, wanted)
-        check_classes(model.label_set, made.dataset, made.classes, name)
-        _by_distance(model, prepared_passes(made), wanted, made.gop, workers, void, False, device, json, plot)
+        net, wanted = network_of(weights, wanted, model)
+        check_classes(net.label_set, made.dataset, made.classes, name)
+        _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, device, json, plot)
         return
     if data is None and camvid is None:
         raise InputError("--data, --camvid, --prepared: give one of them")
     opened = data_of(data, camvid=camvid)
-    model, wanted = network_of(weights, wanted)
+    net, wanted = network_of(weights, wanted, model)
     classes = [one for one in opened.labels.classes if one != VOID]
-    check_classes(model.label_set, opened.name, classes, name)
+    check_classes(net.label_set, opened.name, classes, name)
     if opened.consecutive(split) if consecutive is None else consecutive:
         passes = labelled_passes(opened, split, gop, crf, quick)
-        _by_distance(model, passes, wanted, gop, workers, void, True, device, json, plot)
+        _by_distance(net, passes, wanted, gop, workers, void, True, device, json, plot)
     elif plot is not None:
         raise InputError(f"--plot: draws scores by distance, and {opened.name}'s {split} is stills; see --consecutive")
     else:
-        _stills(model, opened, split, modes, wanted, device, json)
+        _stills(net, opened, split, modes, wanted, device, json)
 
 
 def _by_distance(

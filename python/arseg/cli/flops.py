@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,9 +80,11 @@ def _network(spec: str, height: int, width: int, gop: int) -> tuple[Any, Any]:
     from rich.table import Table
 
     from arseg.acceleration.network_source import network_from
+    from arseg.acceleration.sizes import find_sizes
     from arseg.evaluate.flops import gmacs, gop_average, network_compute
     from arseg.networks.arseg_net import ARSegNet
 
+    seen = (height, width)
     try:
         model = network_from(spec, "meta")
         if isinstance(model, ARSegNet):
@@ -94,16 +97,18 @@ def _network(spec: str, height: int, width: int, gop: int) -> tuple[Any, Any]:
             }
             record: dict[str, Any] = {**counts, "average": rows[f"mean over a group of {gop}"], "gop": gop}
         else:
-            found = network_compute(model, height, width)
+            with suppress(InputError):  # what it says of that size, the count below says better
+                seen = find_sizes(model, seen).nearest(seen)
+            found = network_compute(model, *seen)
             rows = {**found.parts, "all": found.total}
-            record = vars(found)
+            record = vars(found) if seen == (height, width) else {**vars(found), "seen": seen}
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"model: {spec} does not take an image [1, 3, {height}, {width}] ({reason})") from error
     table = Table()
-    table.add_column(f"{spec} at {width}x{height}")
+    table.add_column(f"{spec} at {width}x{height}" + (f", seen at {seen[1]}x{seen[0]}" if "seen" in record else ""))
     table.add_column("GMACs", justify="right")
     for name, value in rows.items():
         table.add_row(name, f"{value:.2f}")

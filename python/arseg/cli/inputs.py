@@ -139,25 +139,23 @@ def labelled_passes(data: OpenData, split: str, gop: int, crf: float, quick: boo
     return passes
 
 
-def network_of(weights: Path | None, modes: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+def network_of(weights: Path | None, modes: tuple[Any, ...], line: str | None = None) -> tuple[Any, tuple[Any, ...]]:
     """The network to score, and the ways in which it can segment: a keyframe network alone has no fused one."""
+    from arseg.acceleration.opened import around, open_network
     from arseg.networks.arseg_net import ARSegNet
     from arseg.networks.fused import FusedNetwork
-    from arseg.weights.files import load_checkpoint
     from arseg.zoo import DEFAULT
 
-    path = weights or DEFAULT
-    model = load_checkpoint(path)
+    path = weights or line or DEFAULT
+    model = open_network(weights, line)
     if isinstance(model, ARSegNet):
         return model, modes
     if isinstance(model, FusedNetwork):
         raise InputError(f"{path}: the low-resolution network alone; convert it together with the keyframes' (--fused)")
     left = tuple(mode for mode in modes if mode != "ar")
     if not left:
-        raise InputError(f"{path}: the keyframe network alone; ar needs the weights of `arseg train ar`")
-    alone = ARSegNet(model, channels=model.channels)  # type: ignore[arg-type]
-    alone.label_set, alone.input_height = model.label_set, model.input_height  # type: ignore[assignment]
-    return alone.eval(), left
+        raise InputError(f"{path}: the keyframe network alone; ar needs what `arseg train ar` or `arseg adapt` makes")
+    return around(model), left
 
 
 def modes_of(text: str) -> tuple[Any, ...]:

@@ -46,9 +46,19 @@ OutputVideo = Annotated[
 # --- networks ---
 
 NETWORK_HELP = (
-    "torchvision:NAME, timm:NAME (an encoder, with our head), module.py:function or package.module:function (called "
-    "without arguments, returns a network), a .safetensors file, or a name of the zoo such as lite2."
+    "torchvision:NAME, timm:NAME (an encoder, with our head), transformers:FOLDER_OR_NAME, smp:Unet, "
+    "module.py:function or package.module:function (called without arguments, returns a network), a .safetensors file, "
+    "or a name of the zoo such as lite2."
 )
+ScoredModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help=f"A network in place of ours: {NETWORK_HELP} With --weights: its own state, or what `arseg adapt` made of "
+        "code of yours.",
+        show_default=False,
+    ),
+]
 SegmenterWeights = Annotated[
     Path | None,
     typer.Option(

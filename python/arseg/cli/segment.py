@@ -10,16 +10,8 @@ import typer
 from arseg.errors import InputError
 from arseg.segment.modes import Mode
 
-from .options import Gop, Precision, SegmenterWeights, Stream, Timeout, Video, result_path
+from .options import Gop, Precision, ScoredModel, SegmenterWeights, Stream, Timeout, Video, result_path
 from .startup import kept
-
-OwnNetwork = Annotated[
-    str | None,
-    typer.Option(
-        help="The network that --weights of `arseg adapt` were made from, where that is code of yours: "
-        "module.py:function or package.module:function."
-    ),
-]
 
 
 def segment(
@@ -42,7 +34,7 @@ def segment(
         ),
     ] = None,
     weights: SegmenterWeights = None,
-    model: OwnNetwork = None,
+    model: ScoredModel = None,
     gop: Gop = 12,
     height: Annotated[
         str | None,
@@ -91,7 +83,7 @@ def segment(
         if output is None and labels is None:
             output = Path(f"{default_stem(video)}-segmented.mp4")
         segmenter = VideoSegmenter(
-            _network(weights, model),
+            _network(weights, model, mode),
             gop=gop,
             height=_height(height),
             mode=mode,
@@ -119,15 +111,22 @@ def segment(
         typer.echo(f"{written.target}: {count} frames")
 
 
-def _network(weights: Path | None, model: str | None) -> Any:
-    """What `VideoSegmenter` takes: the weights, or what they make of that network."""
+def _network(weights: Path | None, model: str | None, mode: str) -> Any:
+    """What `VideoSegmenter` takes: the weights, or what they and `--model` make."""
     if model is None:
         return weights
-    if weights is None:
-        raise InputError("--model: names the network of weights that `arseg adapt` made; give --weights, too")
-    from arseg.acceleration.network import AcceleratedNet
+    from arseg.acceleration.opened import around, open_network
+    from arseg.networks.arseg_net import ARSegNet
 
-    return AcceleratedNet.load(weights, model)
+    network = open_network(weights, model)
+    if isinstance(network, ARSegNet):
+        return network
+    if mode == "ar":
+        raise InputError(
+            f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
+            "--weights, or choose --mode hr, warp, lr or keep"
+        )
+    return around(network)
 
 
 def _height(text: str | None) -> int | Literal["video"] | None:

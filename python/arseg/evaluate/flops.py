@@ -116,6 +116,9 @@ def network_compute(model: nn.Module, height: int, width: int) -> NetworkCompute
         model.eval()(image)
     root = f"{type(model).__name__}."
     found = {name.removeprefix(root): ops for name, ops in counter.get_flop_counts().items() if name.startswith(root)}
+    outermost = [name for name in found if not _inside(name, found)]
+    if len(outermost) == 1 and len(found) > 1:  # a wrapper says nothing
+        del found[outermost[0]]
     parts = {name: sum(ops.values()) / 2e9 for name, ops in found.items() if not _inside(name, found)}
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     return NetworkCompute(counter.get_total_flops() / 2e9, parameters, parts)

@@ -1,0 +1,119 @@
+"""Networks of every library: their own output to the bit from both parts, labels of a video, and exported branches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from cut_networks import Branch, lines
+from helpers.tiny_transformers import save_segformer
+from torch import nn
+
+import arseg
+from arseg import VideoSegmenter
+from arseg.acceleration import AcceleratedNet, split
+from arseg.acceleration.cut_network import logits_of
+from arseg.acceleration.network_source import network_from
+from arseg.acceleration.opened import around
+from arseg.data.street import StreetScene
+from arseg.errors import InputError
+from arseg.preprocess import network_input
+from arseg.video import encode
+from arseg.weights.files import load_checkpoint
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("transformers", reason="wants the extra `transformers`")
+pytest.importorskip("segmentation_models_pytorch", reason="wants the extra `smp`")
+SIZE = (64, 96)
+FAMILIES = [
+    "transformers:segformer",
+    "transformers:dpt",
+    "transformers:mobilenet_v2",
+    "transformers:upernet",
+    "transformers:tipsv2_dpt",
+    "smp:Unet, tu-mobilenetv3_small_050",
+    "smp:FPN, mobilenet_v2",
+    "torchvision:lraspp_mobilenet_v3_large",
+    "timm:mobilenetv3_small_050",
+]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "street.mp4"
+    encode((image for image, _ in StreetScene(2, width=96, height=64).frames(3)), path, rate=15)
+    return path
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.no_grad()
+def test_families(name, video, tmp_path):
+    torch.manual_seed(0)
+    line = lines()[name]
+    whole = network_from(line + ("&" if "?" in line else "?") + "num_classes=5")
+    network = split(whole, size=SIZE)
+    net = around(network)
+    frames = list(VideoSegmenter(net, mode="hr").stream(video))
+    assert len(frames) == 3
+    for frame in frames[:2]:
+        image = network_input(frame.image, SIZE, net.label_set, torch.device("cpu"))
+        image = network.sizes.fit(image) if hasattr(network, "sizes") else image
+        own = logits_of(whole(image))
+        parts = network.classifier(network.features(image))
+        if hasattr(network, "finish"):
+            parts = network.finish(parts)
+        if parts.shape != own.shape:
+            align = getattr(network, "align_corners", False)
+            parts = F.interpolate(parts, own.shape[2:], mode="bilinear", align_corners=align)
+        assert torch.equal(parts, own), "the network's own output, to the bit"
+        if own.shape[2:] == SIZE:
+            labels = own[0].argmax(0).to(torch.uint8).numpy()
+            assert (labels == frame.labels).mean() > 0.999  # where two classes are as likely, rounding decides
+    feature = network.features(image)
+    for part, given in (("features", image), ("classifier", feature)):
+        made = torch.export.export(Branch(network, part), (given,)).module()
+        torch.testing.assert_close(made(given), getattr(network, part)(given))
+
+
+@torch.no_grad()
+def test_a_saved_folder_from_video_to_weights(tmp_path, video):
+    """What the weights file says builds the network again, without the folder."""
+    model = save_segformer(tmp_path / "mine")
+    net = arseg.accelerate(f"transformers:{tmp_path / 'mine'}", size=SIZE)
+    assert net.label_set.classes == ("road", "sky", "car", "tree") and net.input_height == 72
+    net.save(tmp_path / "net.safetensors")
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    again = load_checkpoint(tmp_path / "net.safetensors")
+    assert isinstance(again, AcceleratedNet) and again.label_set == net.label_set and again.input_height == 72
+    (first, *_), (same, *_) = (list(VideoSegmenter(x, height="video").stream(video)) for x in (net, again))
+    assert np.array_equal(first.labels, same.labels)
+    image = network_input(first.image, SIZE, net.label_set, torch.device("cpu"))
+    own = F.interpolate(model(image).logits, SIZE, mode="bilinear", align_corners=False)
+    assert (own[0].argmax(0).numpy() == first.labels).mean() > 0.999
+    assert len(np.unique(first.labels)) > 1
+
+
+@torch.no_grad()
+def test_a_model_of_transformers_may_be_given_itself(tmp_path):
+    model = save_segformer(tmp_path / "mine")
+    net = arseg.accelerate(type(model).from_pretrained(tmp_path / "mine"), size=SIZE)
+    assert net.label_set.classes == ("road", "sky", "car", "tree") and net.label_set.mean == (0.4, 0.5, 0.6)
+    image = torch.randn(1, 3, *SIZE)
+    assert torch.equal(net.high(image), model(image).logits)
+    net.save(tmp_path / "net.safetensors")
+    assert torch.equal(load_checkpoint(tmp_path / "net.safetensors").keyframe(image), net.keyframe(image))
+    named = arseg.accelerate(model, classifier="decode_head.classifier", size=SIZE)
+    assert torch.equal(named.keyframe(image), net.keyframe(image)), "names are those of the model"
+
+
+class Probabilities(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1), nn.Softmax2d())
+
+
+def test_outputs_that_are_no_logits():
+    with pytest.raises(InputError, match=r"model: gives values from 0 to 1, not logits; build it without its last"):
+        split(Probabilities(), size=SIZE)
+    with pytest.raises(InputError, match=r"model: gives 1 class, and label maps need at least 2"):
+        split("smp:Unet?encoder_name=tu-mobilenetv3_small_050", size=SIZE)
