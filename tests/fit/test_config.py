@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from arseg.data.opened import open_data
 from arseg.errors import InputError
 from arseg.fit.config import as_toml, config_of, read_fit_config
 from arseg.fit.example import STARTER
@@ -54,7 +55,10 @@ def test_one_seed_is_that_of_all_phases_but_for_one_that_has_its_own(written):
         ("[dta]\nsource = 'x'\n", "unknown key 'dta.source'; did you mean data.source?"),
         ("[hr]\nsource = 'x'\n", "unknown key 'hr.source'; did you mean data.source?"),
         ("outptu = 'x'\n", "unknown key 'outptu'; did you mean output?"),
-        ("zzz = 1\n", "unknown key 'zzz'; expected preset, output, seed, device, or a table of [data], [model], "),
+        (
+            "zzz = 1\n",
+            "unknown key 'zzz'; expected preset, output, seed, device, tensorboard, or a table of [data], ",
+        ),
         ("data = 'x'\n", "data: expected a table [data] of settings, got 'x'"),
         ("[hr]\nsteps = 'many'\n", "[hr]: steps: expected a whole number, got 'many'"),
         ("[eval]\ngop = 1\n", "[eval]: gop: expected at least 2, got 1"),
@@ -95,6 +99,14 @@ def test_the_starter_is_a_config_and_so_is_what_it_has_commented_out(written):
     lines = [line.removeprefix("# ") for line in STARTER.splitlines()]
     everything = written("\n".join(line for line in lines if "=" in line or line.startswith("[")))
     assert everything.model.weights == "network.pth" and everything.eval.consecutive is True
+
+
+def test_recipes_follow_from_the_data_where_nothing_else_is_said(written, labelled):
+    config = written("[ar]\nlow_steps = 5\nsteps = 6\n")
+    fitted = config.fitted(open_data(labelled))
+    assert (config.ar_recipe.streets, fitted.ar_recipe.streets) == (150, 0), "no street has these classes"
+    assert fitted.hr_recipe.rows == fitted.ar_recipe.rows == 64 and fitted.hr_recipe.steps < config.hr_recipe.steps
+    assert (fitted.ar_recipe.low_steps, fitted.ar_recipe.steps) == (5, 6)
 
 
 def test_a_script_adds_a_preset(written, monkeypatch):

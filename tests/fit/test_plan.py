@@ -9,6 +9,7 @@ from arseg.errors import InputError
 from arseg.fit.config import config_of
 from arseg.fit.plan import is_ours, kind_of, open_plan, phases_for
 from arseg.fit.show import plan_lines
+from arseg.labels import LabelSet
 from arseg.networks.pyramid import PyramidNet
 from arseg.weights.files import save_checkpoint
 
@@ -82,6 +83,21 @@ def test_what_weights_are_is_read_from_them(tmp_path):
         kind_of(tmp_path / "f.safetensors")
     with pytest.raises(InputError, match=r"\[model\]: weights: .*none.pth: no such file"):
         kind_of(tmp_path / "none.pth")
+
+
+def test_weights_of_other_classes_are_refused_before_the_work(labelled, tmp_path):
+    labels = LabelSet.of(2, classes=("cat", "dog"))
+    config = {"classes": 2, "labels": labels.to_json()}
+    save_checkpoint(PyramidNet(2, 8, 8).state_dict(), tmp_path / "w.safetensors", kind="hr", config=config)
+    with pytest.raises(
+        InputError, match=r"w.safetensors: know 2 classes \(cat, dog, …\), and the data has labelled.*'s 3"
+    ):
+        plan_of(data__source=str(labelled), model__weights=str(tmp_path / "w.safetensors"))
+
+
+def test_a_device_that_is_not_there_is_refused_first():
+    with pytest.raises(InputError, match=r"device: expected a device of torch, .* got 'abacus'"):
+        plan_of(device="abacus")
 
 
 def test_a_state_needs_its_network(drive, tmp_path):

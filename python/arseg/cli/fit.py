@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +44,8 @@ def fit(
     """Train, score and report on what there is data for: labelled stills, videos without labels, or both."""
     if init:
         return _begin(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("fit: runs as one process; several train with `arseg train hr` and `arseg train ar`")
 
     from arseg.fit.config import read_fit_config
     from arseg.fit.plan import open_plan
@@ -50,7 +54,7 @@ def fit(
     from arseg.terminal import out_console
 
     flags = {"preset": preset, "output": output, "device": device}
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    given = [f"{key}={json.dumps(str(value))}" for key, value in flags.items() if value is not None]
     plan = open_plan(read_fit_config(config, [*(settings or []), *given]))
     status = status_of(plan)
     for line in plan_lines(plan, status):

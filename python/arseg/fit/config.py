@@ -118,6 +118,7 @@ class _Top:
     output: str = "runs/fit"
     seed: AtLeast0 = 0
     device: str = "cpu"
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class FitConfig:
         output: folder of all that the run makes; a run that is there is gone on with.
         seed: of every phase.
         device: cpu, cuda, cuda:1.
+        tensorboard: also write the curves of `hr` and `ar` for TensorBoard.
         hr, ar: what the recipes `hr_recipe` and `ar_recipe` are of, and started from.
         layers: what it was made of, see `config_of`.
     """
@@ -137,6 +139,7 @@ class FitConfig:
     output: Path
     seed: int
     device: str
+    tensorboard: bool
     hr_recipe: Any
     ar_recipe: Any
     data: DataTable = field(default_factory=DataTable)
@@ -153,7 +156,8 @@ class FitConfig:
 
     def record(self) -> dict[str, Any]:
         """All settings by table, in JSON's terms; a run of them is the same run."""
-        top = {"preset": self.preset, "output": str(self.output), "seed": self.seed, "device": self.device}
+        top: dict[str, Any] = {name: getattr(self, name) for name in _names(_Top)}
+        top["output"] = str(self.output)
         tables = {name: asdict(getattr(self, name)) for name in ("data", "model", "adapt", "eval")}
         for phase, recipe in (("hr", self.hr_recipe), ("ar", self.ar_recipe)):
             tables[phase] = {**asdict(getattr(self, phase)), **asdict(recipe)}
@@ -224,6 +228,7 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
         output=Path(top.output),
         seed=top.seed,
         device=top.device,
+        tensorboard=top.tensorboard,
         hr_recipe=recipes["hr"],
         ar_recipe=recipes["ar"],
         layers=layers,

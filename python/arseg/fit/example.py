@@ -8,6 +8,7 @@ preset = "default"        # or "quick", a tenth of the work, to see that all goe
 output = "runs/mine"      # state, weights and report; a run that is there is gone on with
 seed = 0
 device = "cpu"            # cpu, cuda, cuda:1
+# tensorboard = true
 
 [data]
 source = "my-labels"      # images/, labels/, classes.json; or camvid:FOLDER, cityscapes:FOLDER, module.py:DataSet

@@ -1,6 +1,6 @@
 """What a plan will take: a few steps of each phase's real training, on a few frames, in a folder that is removed.
 
-Each phase is run twice, on few frames and on some more: what grows with their number is carried on to all of them.
+Each phase is run on few frames and on some more: what grows with their number is carried on to all of them.
 """
 
 from __future__ import annotations
@@ -98,11 +98,12 @@ def measure(plan: Plan) -> dict[str, Cost]:
     trials: dict[str, list[_Trial]] = {phase.name: [] for phase in plan.phases}
     with tempfile.TemporaryDirectory() as folder:
         clip = _Clip.of(plan, Path(folder))
-        for number, frames in enumerate((FEW, MORE)):
-            few = _smaller(plan, clip, frames, STEPS if number else 1, Path(folder) / str(frames))
+        # The first trial is forgotten: it pays for imports, caches and the like, which no other does.
+        for number, (frames, steps) in enumerate(((FEW, 1), (FEW, 1), (MORE, STEPS))):
+            few = _smaller(plan, clip, frames, steps, Path(folder) / str(number))
             for name, trial in _tried(few):
                 trials[name].append(trial)
-    return {phase.name: _carried_on(phase, plan, clip, *trials[phase.name]) for phase in plan.phases}
+    return {phase.name: _carried_on(phase, plan, clip, *trials[phase.name][1:]) for phase in plan.phases}
 
 
 def _tried(plan: Plan) -> Iterator[tuple[str, _Trial]]:

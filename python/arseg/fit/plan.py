@@ -13,8 +13,12 @@ from safetensors import SafetensorError, safe_open
 
 from arseg.data.groups import checksum
 from arseg.errors import InputError
+from arseg.evaluate.by_distance import check_classes
+from arseg.labels import LabelSet
+from arseg.segment.segmenter import check_device
 from arseg.train.default.for_data import with_epochs
 from arseg.train.default.recipes import ArRecipe, HrRecipe
+from arseg.weights.files import read_config
 
 from .config import FitConfig
 from .sources import Sources, open_sources
@@ -75,6 +79,7 @@ def open_plan(config: FitConfig) -> Plan:
 
     Raises `InputError`, one sentence, where data, videos or weights are not there or not what they are needed for.
     """
+    check_device(config.device)
     sources = open_sources(config)
     return make_plan(config.fitted(sources.data), sources)
 
@@ -85,6 +90,10 @@ def make_plan(config: FitConfig, sources: Sources) -> Plan:
     trained = None if weights is None else kind_of(Path(weights))
     if trained == "state" and config.model.line is None:
         raise InputError(f"[model]: {weights} does not say what network it is of; give line, too")
+    if weights is not None and trained != "state" and sources.data is not None:
+        found = read_config(weights)[1].get("labels")
+        if found is not None:  # before hours of work rather than after them
+            check_classes(LabelSet.from_json(found), sources.data.name, sources.data.labels.classes, weights)
     if sources.data is None and sources.prepared is not None and trained is None:
         raise InputError(
             "[data]: prepared trains phase ar alone; give source as well, or [model] weights of a keyframe network"
@@ -158,14 +167,14 @@ def _recipe(name: str, config: FitConfig) -> Any:
 
 
 def _settings(name: str, config: FitConfig, sources: Sources) -> dict[str, Any]:
-    data, model = sources.data, config.model
+    model = config.model
     of: dict[str, Any] = {"model": model.line, **asdict(_recipe(name, config))}
     if name in ("hr", "ar"):
         training = getattr(config, name)
         of |= {"preset": training.preset}
         of |= {key: _crc(value) for key in ("start", "branch") if (value := getattr(training, key)) is not None}
     if name in ("hr", "ar", "report"):
-        of |= {"data": None if data is None else data.fingerprint()}
+        of |= {"data": sources.fingerprint}
     if name in ("ar", "adapt"):
         of |= {"videos": [f"{video.name} {checksum(video):08x}" for video in sources.videos]}
     tables = {"ar": ("prepared", sources.prepared), "report": ("validation", sources.validation)}

@@ -64,12 +64,20 @@ def run_plan(plan: Plan, report: Report = print) -> Path:
             if done is None:
                 with record.running(phase, before) as finished:
                     stage = Stage(plan, phase, before, earlier, record, partial(_line, report, phase.name))
-                    done = RUN[phase.name](stage)
+                    done = _run(stage)
                     finished(done)
             else:
                 report(f"[{phase.name}] done already: {done}")
             earlier[phase.name] = before = done
     return earlier["report"]
+
+
+def _run(stage: Stage) -> Path:
+    try:
+        return RUN[stage.phase.name](stage)
+    except (KeyboardInterrupt, SystemExit):
+        stage.report("stopped; the same command goes on")
+        raise
 
 
 def status_of(plan: Plan) -> dict[str, str]:
@@ -116,6 +124,7 @@ def _train(stage: Stage) -> Path:
         licence=config.data.licence or None,
         videos=[str(video) for video in stage.plan.sources.videos],
         device=config.device,
+        tensorboard=config.tensorboard,
         report=stage.report,
         **paths,
     )

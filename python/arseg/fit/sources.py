@@ -24,6 +24,7 @@ class Sources:
         stills: number of labelled frames of "train".
         before: of them, those that have frames of their video before them (see `LabelledFrame.frames`).
         prepared, validation: labelled frames with their videos' vectors.
+        fingerprint: of the data.
     """
 
     data: OpenData | None
@@ -32,6 +33,7 @@ class Sources:
     before: int = 0
     prepared: Prepared | None = None
     validation: Prepared | None = None
+    fingerprint: str | None = None
 
     @property
     def labelled(self) -> bool:
@@ -55,7 +57,8 @@ def open_sources(config: FitConfig) -> Sources:
     frames = data.frames("train").frames
     if not frames:
         raise InputError(f"[data]: source: {config.data.source} has no labelled frame to train on")
-    return Sources(data, videos, len(frames), sum(frame.index > 0 for frame in frames), prepared, validation)
+    before = sum(frame.index > 0 for frame in frames)
+    return Sources(data, videos, len(frames), before, prepared, validation, data.fingerprint())
 
 
 def _videos(names: tuple[str, ...]) -> tuple[Path, ...]:
