@@ -12,6 +12,7 @@ from helpers.dataset_trees import save
 from helpers.folder_trees import CLASSES, folder_tree, three_classes, write_classes
 
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
 from arseg.weights.build import build
 from arseg.weights.files import save_checkpoint
 
@@ -57,6 +58,17 @@ def test_stills_of_a_folder(arseg, root, weights):
         "eval", "--data", "mine", "--weights", weights / "hr.safetensors", "--split", "train", "--modes", "hr"
     )
     assert code == 0 and "mine: 10 stills of train" in out, err
+
+
+def test_frames_of_another_height(arseg, root, weights, monkeypatch):
+    seen = []
+    forward = PyramidNet.features
+    monkeypatch.setattr(PyramidNet, "features", lambda self, image: seen.append(image.shape[2]) or forward(self, image))
+    arguments = ("eval", "--data", "mine", "--weights", weights / "ar.safetensors", "--modes", "hr")
+    assert arseg(*arguments, "--height", 96)[0] == 0
+    assert set(seen) == {96}
+    code, _, err = arseg(*arguments, "--height", 12)
+    assert code == 2 and "--height" in err
 
 
 def test_videos_of_a_folder(arseg, root, weights):

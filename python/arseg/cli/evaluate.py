@@ -43,6 +43,14 @@ def evaluate(
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
     modes: Annotated[str, typer.Option(help="Ways to segment; of stills hr and lr.")] = MODES,
+    height: Annotated[
+        int | None,
+        typer.Option(
+            help="Resize frames to this height for the network.",
+            min=16,
+            show_default="the height that the network was trained for",
+        ),
+    ] = None,
     void: Annotated[
         Literal["count", "ignore"] | None,
         typer.Option(help="CamVid's Void in the means.", show_default="count, where the network predicts it"),
@@ -79,14 +87,14 @@ def evaluate(
         if data is not None or camvid is not None:
             raise InputError("--data, --camvid, --prepared: give one of them")
         made = Prepared(prepared)
-        net, wanted = network_of(weights, wanted, model)
+        net, wanted = network_of(weights, wanted, model, height)
         check_classes(net.label_set, made.dataset, made.classes, name)
         _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, device, json, plot)
         return
     if data is None and camvid is None:
         raise InputError("--data, --camvid, --prepared: give one of them")
     opened = data_of(data, camvid=camvid)
-    net, wanted = network_of(weights, wanted, model)
+    net, wanted = network_of(weights, wanted, model, height)
     classes = [one for one in opened.labels.classes if one != VOID]
     check_classes(net.label_set, opened.name, classes, name)
     if opened.consecutive(split) if consecutive is None else consecutive:

@@ -139,15 +139,22 @@ def labelled_passes(data: OpenData, split: str, gop: int, crf: float, quick: boo
     return passes
 
 
-def network_of(weights: Path | None, modes: tuple[Any, ...], line: str | None = None) -> tuple[Any, tuple[Any, ...]]:
-    """The network to score, and the ways in which it can segment: a keyframe network alone has no fused one."""
+def network_of(
+    weights: Path | None, modes: tuple[Any, ...], line: str | None = None, height: int | None = None
+) -> tuple[Any, tuple[Any, ...]]:
+    """The network to score, and the ways in which it can segment: a keyframe network alone has no fused one.
+
+    `height`: of the frames as it sees them; None: as it was trained for.
+    """
     from arseg.acceleration.opened import around, open_network
     from arseg.networks.arseg_net import ARSegNet
     from arseg.networks.fused import FusedNetwork
     from arseg.zoo import DEFAULT
 
     path = weights or line or DEFAULT
-    model = open_network(weights, line)
+    model: Any = open_network(weights, line)
+    if height is not None:
+        model.input_height = height
     if isinstance(model, ARSegNet):
         return model, modes
     if isinstance(model, FusedNetwork):
