@@ -1,12 +1,11 @@
-"""The zoo's figures: a drive held out, compute and milliseconds, and what the networks reach for them.
+"""What the zoo's networks reach, for what compute and time: mIoU, GMACs and milliseconds of each mode.
 
-    python benchmarks/zoo_figures.py held-out camvid-0006R0 lite2=runs/held/lite2/hr.safetensors … --out held-out.json
-    python benchmarks/zoo_figures.py frontier --out zoo.json --plot zoo.png [--rounds 5]
+    python benchmarks/zoo_figures.py --out docs/results/zoo.json --plot docs/results/zoo.png [--rounds 5]
 
-`held-out` scores keyframe networks on the stills of `val` (see `zoo.py hold-out`), each at the height that its weights
-name. `frontier` times every network of the zoo on a synthetic drive, decoded before: frames of each mode as
-`arseg segment` has them, rounds of all networks and modes in turn, the median over rounds of a group's mean. It takes
-mIoU from docs/results/camvid480-val[-NAME].json, which `arseg eval --json` wrote.
+Times are of a synthetic drive in 4:3, decoded before: frames of each mode as `arseg segment` has them, rounds of all
+networks and modes in turn, the median over rounds of a group's mean. mIoU is that of
+docs/results/camvid480-val[-NAME].json, which `arseg eval --camvid CAMVID --modes hr,lr,ar,warp --weights NAME --json …`
+wrote. "lite0 at 288" is lite0 on smaller frames (`--height 288`), where it costs about as much as slim.
 """
 
 from __future__ import annotations
@@ -18,26 +17,22 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import arseg
-from arseg.data.camvid import CamVid
 from arseg.data.street import StreetScene
 from arseg.evaluate.flops import gmacs, gop_average
-from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
-from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
-from arseg.preprocess import input_size, network_input
+from arseg.preprocess import input_size
 from arseg.segment.modes import Mode
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoFrame, VideoReader, encode
 from arseg.zoo import DEFAULT, ZOO
-from arseg_ext.ops import resize_labels
 from arseg_ext.profiler.results import ALLOCATOR, processor
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -45,23 +40,11 @@ MODES: tuple[Mode, ...] = ("hr", "lr", "ar", "warp")
 GOP = 12
 SIZE = (480, 640)
 
-
-@torch.inference_mode()
-def held_out(camvid: Path, weights: Path) -> dict[str, Any]:
-    """mIoU and IoU by class, percent, of a keyframe network on the stills of `val`, and at half the height."""
-    network: Any = arseg.load(weights)
-    scores = {"hr": ConfusionMatrix(len(CAMVID.classes)), "lr": ConfusionMatrix(len(CAMVID.classes))}
-    for image, label in CamVid().stills(camvid, "val"):
-        for mode, matrix in scores.items():
-            height, width = input_size(label.shape, network.input_height)
-            size = (height, width) if mode == "hr" else (height // 2, width // 2)
-            logits = network.classifier(
-                network.features(network_input(image, size, network.label_set, torch.device("cpu")))
-            )
-            matrix.add(label, resize_labels(logits, label.shape)[0].numpy())
-    found: dict[str, Any] = {mode: round(matrix.miou(), 1) for mode, matrix in scores.items()}
-    classes = zip(CAMVID.classes, scores["hr"].iou(), strict=True)
-    return {**found, "height": network.input_height, "iou": {name: round(100 * float(iou), 1) for name, iou in classes}}
+LINES: Mapping[str, tuple[str, int | None, str]] = {
+    **{name: (name, None, "camvid480-val" + (f"-{name}" if name != DEFAULT else "")) for name in ZOO},
+    "lite0 at 288": ("lite0", 288, "camvid480-val-lite0-288"),
+}
+"""Of each line of the plot: the weights, the frames' height where it is not the weights' own, and the scores' file."""
 
 
 def drive(folder: str) -> list[VideoFrame]:
@@ -86,17 +69,17 @@ def frontier(rounds: int) -> dict[str, Any]:
         frames = drive(folder)
     rows: dict[str, dict[str, Any]] = {}
     runs = {}
-    for name in ZOO:
+    for line, (name, given, file) in LINES.items():
         network = arseg.load(name)
-        assert isinstance(network, ARSegNet) and network.input_height is not None
-        height, width = input_size(SIZE, network.input_height)
-        counted = gmacs(network, height, width)
+        assert isinstance(network, ARSegNet)
+        network.input_height = given or network.input_height
+        counted = gmacs(network, *input_size(SIZE, network.input_height))
         counted |= {"ar": gop_average(counted["hr"], counted["ar"], GOP), "warp": gop_average(counted["hr"], 0.0, GOP)}
-        scored = json.loads((RESULTS / f"camvid480-val{'' if name == DEFAULT else f'-{name}'}.json").read_text())
+        scored = json.loads((RESULTS / f"{file}.json").read_text())
         for mode in MODES:
             miou = round(scored[mode]["mean"], 1)
-            rows[f"{name} {mode}"] = {"miou": miou, "gmacs": round(counted[mode], 2), "ms": []}
-            runs[f"{name} {mode}"] = VideoSegmenter(network, mode=mode, gop=GOP)
+            rows[f"{line} {mode}"] = {"miou": miou, "gmacs": round(counted[mode], 2), "ms": []}
+            runs[f"{line} {mode}"] = VideoSegmenter(network, mode=mode, gop=GOP)
     for number in range(rounds + 1):
         for key, segmenter in runs.items():
             taken = group_ms(segmenter, frames)
@@ -118,10 +101,10 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for panel, axis, unit in zip(panels, ("gmacs", "ms"), ("GMACs", "ms"), strict=True):
-        for name, marker in zip(ZOO, "os^Dv*", strict=False):
-            rows = {mode: record["rows"][f"{name} {mode}"] for mode in MODES}
+        for line, marker in zip(LINES, "os^Dv*", strict=False):
+            rows = {mode: record["rows"][f"{line} {mode}"] for mode in MODES}
             order = sorted(rows.values(), key=lambda row: row[axis])
-            panel.plot([row[axis] for row in order], [row["miou"] for row in order], marker=marker, label=name)
+            panel.plot([row[axis] for row in order], [row["miou"] for row in order], marker=marker, label=line)
             for mode, row in rows.items():
                 panel.annotate(mode, (row[axis], row["miou"]), (4, -10), textcoords="offset points", fontsize=8)
         panel.set_xlabel(f"{unit} a frame, mean over a group of {GOP}")
@@ -133,27 +116,17 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    held = commands.add_parser("held-out")
-    held.add_argument("camvid", type=Path)
-    held.add_argument("weights", nargs="+", help="NAME=FILE")
-    front = commands.add_parser("frontier")
-    front.add_argument("--rounds", type=int, default=5)
-    front.add_argument("--plot", type=Path)
-    for command in (held, front):
-        command.add_argument("--out", type=Path, help="JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="JSON")
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     if any(os.environ.get(key) != value for key, value in ALLOCATOR.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
-    if given.command == "held-out":
-        named = dict(entry.split("=", 1) for entry in given.weights)
-        record: dict[str, Any] = {name: held_out(given.camvid, Path(path)) for name, path in named.items()}
-    else:
-        record = frontier(given.rounds)
+    record = frontier(given.rounds)
     print(json.dumps(record, indent=1))
     if given.out:
         save_json(given.out, record)
-    if given.command == "frontier" and given.plot:
+    if given.plot:
         draw(record, given.plot)
 
 
