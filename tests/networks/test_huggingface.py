@@ -74,8 +74,10 @@ def test_the_config_alone_makes_it_again(folder):
 def test_a_type_and_its_options():
     network = make_network(f"transformers:segformer?{TINY}", num_classes=3)
     assert network.model.config.hidden_sizes == [8, 16, 16, 16] and len(network.label_set.classes) == 3
-    upernet = 'upernet?hidden_size=8&use_auxiliary_head=false&backbone_config={"model_type":"resnet","embedding_size":8,"hidden_sizes":'
-    network = make_network(f'transformers:{upernet}[8,8,8,8],"depths":[1,1,1,1],"out_features":["stage1","stage4"]}}')
+    backbone = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8] * 4, "depths": [1] * 4}
+    backbone["out_features"] = ["stage1", "stage4"]
+    line = f"transformers:upernet?hidden_size=8&use_auxiliary_head=false&backbone_config={json.dumps(backbone)}"
+    network = make_network(line)
     assert network.model.backbone.channels == [8, 8]
 
 

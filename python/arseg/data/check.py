@@ -215,8 +215,8 @@ def _classes(found: Findings) -> None:
         if share < RARE or shown[index] < FEW:
             pixels_of_it = f"{100 * share:.2g} % of the pixels of train, " if share < RARE else ""
             found.remarks.append(
-                f"{name}: is rare, {pixels_of_it}in {shown[index]} of its {found.pictures['train']} pictures; label more "
-                "of it, or give it a weight"
+                f"{name}: is rare, {pixels_of_it}in {shown[index]} of its {found.pictures['train']} pictures; label "
+                "more of it, or give it a weight"
             )
         if "val" in found.pixels and found.pixels["val"][index] == 0:
             found.remarks.append(f"{name}: no pixel of val has this class, so that it has no score there")
