@@ -210,7 +210,10 @@ def test_both_phases_on_data_of_ones_own_then_info(arseg, mydata):
     tiny = ["--steps", "1", "--batch", "2", "--set", "crop=[64,64]"]
     hr = ["--data", mydata, "-o", "hr", "--licence", "CC0", "--set", "channels=16", "--set", "wide=16", *tiny]
     code, out, err = arseg("train", "hr", *hr)
-    assert (code, out) == (0, "hr/hr.safetensors\n") and "4 frames; no synthetic streets" in err, err
+    assert (code, out) == (
+        0,
+        "hr/hr.safetensors\n",
+    ) and "4 frames to train on (by folders: train, val); no synthetic streets" in err, err
     teacher = ["--teacher", "hr/hr.safetensors", "--set", "low_steps=0"]
     code, out, err = arseg("train", "ar", "--data", mydata, "-o", "ar", *teacher, *tiny)
     assert (code, out) == (0, "ar/ar.safetensors\n"), err

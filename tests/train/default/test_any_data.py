@@ -49,7 +49,8 @@ def data(tmp_path_factory):
 def teacher(data, tmp_path_factory) -> Path:
     lines: list[str] = []
     path = train_hr(data, tmp_path_factory.mktemp("hr"), replace(HR, height=64), lines.append, licence="CC0-1.0")
-    assert lines[0].endswith("4 frames; no synthetic streets")
+    assert lines[0].endswith("4 frames to train on (by folders: train, val); no synthetic streets")
+    assert lines[1] == "views of 64x64 of frames of at most 360 rows; 2 steps of 2, 1 passes; pasted: thing"
     return path
 
 
@@ -74,6 +75,14 @@ def test_weights_say_how_they_were_made(data, teacher):
     info = weights_info(teacher)
     assert info["height"] == 64 and info["labels"]["classes"] == ["background", "thing"]
     json.dumps(info)
+
+
+def test_data_larger_than_memory_train_from_the_disk(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("arseg.train.default.for_data.BOUND", 0)
+    high = train_hr(data, tmp_path / "hr", replace(HR, steps=1), quiet)
+    train_ar(data, high, tmp_path / "ar", AR, quiet)
+    settings = json.loads(torch.load(tmp_path / "hr" / "state.pt", weights_only=True)["settings"])
+    assert settings["data"] == data.fingerprint(), "not of pixels, which would all be read"
 
 
 def test_a_run_on_other_data_is_refused(data, teacher):

@@ -18,7 +18,7 @@ from arseg.train.loop import train
 from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
 from arseg.weights.files import save_checkpoint
-from arseg.weights.made import how_made
+from arseg.weights.made import how_made, licence_of
 
 from .for_data import (
     Census,
@@ -61,7 +61,7 @@ def train_hr(
         start: weights of an earlier phase 1 to go on from, in place of ImageNet's.
         device, tensorboard: see `loop.train`.
         model: a line that makes the network, as `--model` takes it; None: the default network.
-        licence: what the weights file says of the terms of its use; None: what is known of the data's.
+        licence: what the weights file says of the terms of its use; None: that of `start`, or the data's, where known.
 
     Returns the path of the weights, `folder/hr.safetensors`. Raises `InputError` for data without labelled frames or
     with fewer than 2 classes, for a line that makes no network, and for a folder whose run has other settings.
@@ -77,7 +77,9 @@ def train_hr(
     weights = given_or_counted(data, census).to(device)
     donors = Donors(real, census.rare(data.labels, recipe.rare), census=census)
     scenes = recipe.street_scenes if is_camvid(data.labels) else 0
-    report(f"{data.name}: {len(real)} frames; {f'rendering {scenes} streets' if scenes else 'no synthetic streets'}")
+    streets_too = f"rendering {scenes} streets" if scenes else "no synthetic streets"
+    report(f"{data.name}: {len(real)} frames to train on ({data.split_by}); {streets_too}")
+    report(_summary(recipe, len(real), [data.labels.classes[c] for c in sorted(donors.shown)]))
     with distributed.main_process_first():
         streets = street_stills(folder / "streets", scenes)
     drawn = round(recipe.batch * recipe.street_share) if scenes else 0
@@ -120,6 +122,14 @@ def train_hr(
     path = folder / "hr.safetensors"
     if distributed.is_main_process():
         height = {"height": recipe.height} if recipe.height else {}
+        licence = licence or (None if start is None else licence_of(start))
         record = how_made(recipe, data=data, licence=licence, start=start)
         save_checkpoint(state, path, kind="hr", config={**config, "labels": labels.to_json(), **height, "made": record})
     return path
+
+
+def _summary(recipe: HrRecipe, frames: int, pasted: list[str]) -> str:
+    """What the recipe came to, in a line."""
+    views = f"views of {recipe.crop[1]}x{recipe.crop[0]} of frames of at most {recipe.rows} rows"
+    passes = f"{recipe.steps} steps of {recipe.batch}, {recipe.steps * recipe.batch / frames:.3g} passes"
+    return f"{views}; {passes}; pasted: {', '.join(pasted) or 'nothing'}"

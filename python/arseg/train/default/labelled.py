@@ -79,7 +79,7 @@ class Labelled:
         if folder is not None and found is not None:
             _agreed(teacher, replace(labels, classes=folder.classes), f"{folder.folder}")
         census = Census.of(stills)
-        donors = Donors(stills, census.rare(labels, None), census=census)
+        donors = Donors(stills, census.rare(labels, recipe.rare), census=census)
         weights = weights_of_counts(census.pixels(labels)) if found is None else given_or_counted(found, census)
         return Labelled(found, folder, labels, stills, _size(stills), weights, donors, settings)
 

@@ -48,6 +48,7 @@ _SETTINGS = (
     "distillation",
     "seed",
     "rows",
+    "rare",
 )
 
 Teacher = Callable[[Tensor], Tensor]

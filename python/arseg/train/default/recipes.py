@@ -80,6 +80,7 @@ class ArRecipe:
         distances: of the frames to their keyframes.
         rows: labelled frames that are higher are shrunk to so many.
         epochs: passes over the labelled frames, which decide how many steps each stage has; 0: its `steps` do.
+        rare: names of the classes that are pasted in the first stage; None: as in phase 1.
         still_clips: clips of labelled stills at most; of more stills so many, evenly spread, are taken.
         motion: of these clips: "window", a window that drifts and closes in; "layers", with parallax and with things
             that move by themselves besides (see `arseg.data.layers`).
@@ -113,6 +114,7 @@ class ArRecipe:
     seed: int = 0
     rows: AtLeast1 = 360
     epochs: Passes = 0.0
+    rare: tuple[str, ...] | None = None
     still_clips: AtLeast1 = 1500
     motion: Literal["window", "layers"] = "window"
     prepared_share: Share = 0.5
