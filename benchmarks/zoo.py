@@ -132,7 +132,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 SHORT: Mapping[str, Any] = {"batch": 4, "street_share": 0, "street_scenes": 0}
 
 HR: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "lite2": ({"steps": 350, "lr": 1e-3}, {"steps": 150, "lr": 7e-4, "seed": 1}),
+    "lite2": ({"steps": 350, "lr": 1e-3}, {"steps": 100, "lr": 7e-4, "seed": 1}),
     "slim": ({"steps": 300, "lr": 1e-3}, {"steps": 250, "lr": 7e-4, "seed": 1}),
 }
 """Of phase 1's parts, each from the weights of the one before."""
