@@ -95,7 +95,7 @@ def test_bad_input_is_one_line(arseg):
         (("flops", "--model", "nothing", "--height", 9, "--width", 9), "got 'nothing'"),
         (("flops", "--model", "torch.nn:Linear", "--height", 9, "--width", 9), "torch.nn:Linear"),
         (
-            ("flops", "--model", "torchvision:swin_t", "--height", 9, "--width", 1),
+            ("flops", "--model", "torchvision:r3d_18", "--height", 9, "--width", 1),
             "does not take an image",
         ),
         (("convert", "no.pth", "out.safetensors"), "no.pth: no such file"),
