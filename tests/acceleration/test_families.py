@@ -30,12 +30,10 @@ FAMILIES = [
     "transformers:segformer",
     "transformers:dpt",
     "transformers:mobilenet_v2",
-    "transformers:upernet",
     "transformers:tipsv2_dpt",
     "smp:Unet, tu-mobilenetv3_small_050",
-    "smp:FPN, mobilenet_v2",
+    "smp:FPN, resnet18",
     "torchvision:lraspp_mobilenet_v3_large",
-    "timm:mobilenetv3_small_050",
 ]
 
 

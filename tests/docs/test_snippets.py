@@ -20,6 +20,7 @@ import typer
 from helpers.dataset_trees import camvid_tree, run_tree
 from helpers.own_data import own_folder, roads_tree
 from helpers.reference_weights import Samples, state_dict
+from helpers.tiny_transformers import save_segformer
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -124,6 +125,7 @@ def folder(tmp_path_factory) -> Path:
     arseg.accelerate("torchvision:lraspp_mobilenet_v3_large?num_classes=3", size=(64, 96)).save(
         place / "fast.safetensors"
     )
+    save_segformer(place / "my_segformer")
     (place / "my_package").mkdir()
     (place / "my_package" / "nets.py").write_text(
         "import torch\n\ndef make_net():\n    return torch.nn.Conv2d(3, 5, 3)\n"
