@@ -19,7 +19,7 @@ from arseg.errors import InputError
 from arseg.fit.config import config_of, read_fit_config
 from arseg.fit.measure import measure
 from arseg.fit.plan import open_plan
-from arseg.fit.run import run_plan, status_of
+from arseg.fit.run import network_to_adapt, run_plan, status_of
 from arseg.networks.registry import make_network
 from arseg.weights.files import load_checkpoint, read_config
 
@@ -231,3 +231,17 @@ def test_a_dry_run_measures_real_steps_and_writes_nothing(settings, tmp_path):
     assert costs["hr"].seconds >= 3000 * costs["hr"].step["hr"]
     states = {"hr": 1, "ar": 2, "adapt": 1}
     assert all(costs[name].disk > 1e6 * count for name, count in states.items())
+
+
+def test_adaptation_goes_on_from_the_fusion_that_there_is(whole, settings, drive, tmp_path):
+    """That of phase ar, also where the network came as a state of its own; and the package's, where none is named."""
+    network = make_network(LINE, num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "own.pth")
+    plan = plan_of(settings, tmp_path / "run", **{"model.weights": str(tmp_path / "own.pth")})
+    assert plan.trained == "state" and [phase.name for phase in plan.phases] == ["ar", "adapt", "report"]
+    net, _ = network_to_adapt(plan, whole / "ar" / "ar.safetensors")
+    trained = load_checkpoint(whole / "ar" / "ar.safetensors")
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in trained.state_dict().items())
+    videos = open_plan(config_of(("test", {"data.videos": [str(drive)], "output": str(tmp_path / "run")})))
+    net, _ = network_to_adapt(videos, None)
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in load_checkpoint().state_dict().items())

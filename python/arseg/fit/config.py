@@ -15,7 +15,7 @@ from arseg.files import StrPath
 from arseg.train.adapt import AdaptRecipe
 from arseg.train.recipes import RECIPES
 from arseg.train.settings import AtLeast0, AtLeast1, changed, read_settings, with_new_names
-from arseg.weights.files import CheckpointError, read_config
+from arseg.weights.files import CheckpointError, read_config, weights_file
 
 from .presets import FIT_PRESETS
 
@@ -56,7 +56,8 @@ class ModelTable:
 
     Attributes:
         line: builds the network, as `--model` takes it; None: the default network.
-        weights: of a network that is trained already, which then is taken as it is, without the phase hr.
+        weights: of a network that is trained already, a file or a name of the zoo: it is taken as it is, without the
+            phase hr.
         features, classifier: where a network that is not ours is cut; None: that is found.
     """
 
@@ -64,6 +65,11 @@ class ModelTable:
     weights: str | None = None
     features: str | None = None
     classifier: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """Of the weights; raises `CheckpointError` for what looks like a name of the zoo and is none."""
+        return None if self.weights is None else weights_file(self.weights)
 
 
 @dataclass(frozen=True)
@@ -238,8 +244,8 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
 
 def _height_of(model: ModelTable) -> int | None:
     """Of the frames as the trained network sees them; None where there is none, or it does not say."""
-    path = Path(model.weights or "")
-    if path.suffix != ".safetensors" or not path.is_file():
+    path = model.path
+    if path is None or path.suffix != ".safetensors" or not path.is_file():
         return None
     try:
         return read_config(path)[1].get("height")

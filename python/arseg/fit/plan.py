@@ -18,7 +18,7 @@ from arseg.labels import LabelSet
 from arseg.segment.segmenter import check_device
 from arseg.train.default.for_data import with_epochs
 from arseg.train.default.recipes import ArRecipe, HrRecipe
-from arseg.weights.files import read_config
+from arseg.weights.files import read_config, weights_file
 
 from .config import FitConfig
 from .sources import Sources, open_sources
@@ -86,8 +86,8 @@ def open_plan(config: FitConfig) -> Plan:
 
 def make_plan(config: FitConfig, sources: Sources) -> Plan:
     """`open_plan` for data that are open already, and recipes that fit them."""
-    weights = config.model.weights
-    trained = None if weights is None else kind_of(Path(weights))
+    weights = config.model.path
+    trained = None if weights is None else kind_of(weights)
     if trained == "state" and config.model.line is None:
         raise InputError(f"[model]: {weights} does not say what network it is of; give line, too")
     if weights is not None and trained != "state" and sources.data is not None:
@@ -181,8 +181,8 @@ def _settings(name: str, config: FitConfig, sources: Sources) -> dict[str, Any]:
     key, prepared = tables.get(name, ("", None))
     if prepared is not None:
         of |= {key: _crc(prepared.folder / "manifest.json")}
-    if model.weights is not None:
-        of |= {"weights": _crc(model.weights)}
+    if model.path is not None:
+        of |= {"weights": _crc(model.path)}
     if name == "adapt":
         of |= {"features": model.features, "classifier": model.classifier}
     return json.loads(json.dumps(of))
@@ -209,7 +209,7 @@ def _what(name: str, config: FitConfig, sources: Sources, names: tuple[str, ...]
 
 
 def _crc(path: str | Path) -> str:
-    file = Path(path)
+    file = weights_file(path)
     if not file.is_file():
         raise InputError(f"{path}: no such file; expected weights")
     return f"{zlib.crc32(file.read_bytes()):08x}"

@@ -15,9 +15,10 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.train.adapt import adapt
 from arseg.train.inputs import RunInputs
 from arseg.train.recipes import RECIPES
-from arseg.weights.files import DEFAULT_WEIGHTS, load_state, read_checkpoint, save_checkpoint
+from arseg.weights.files import DEFAULT_WEIGHTS, load_state, read_config, save_checkpoint, weights_file
+from arseg.weights.made import how_made, licence_of
 
-from .plan import Phase, Plan
+from .plan import FUSED, Phase, Plan, kind_of
 from .record import RunRecord
 from .summary import AGREEMENT, load, made_of, write_report
 
@@ -96,14 +97,14 @@ def _line(report: Report, phase: str, line: str) -> None:
 def network_of(plan: Plan) -> Path | None:
     """Weights to go on from that the config names; a network's own state becomes such a file first."""
     model = plan.config.model
-    if plan.trained is None or model.weights is None:
+    if model.path is None:
         return None
     if plan.trained != "state" or plan.sources.data is None:
-        return Path(model.weights)
+        return model.path
     path = plan.config.output / "network.safetensors"
     if not path.is_file():
         network: Any = split(model.line or "", features=model.features, classifier=model.classifier)
-        load_state(network, model.weights)
+        load_state(network, model.path)
         config = {**network.made_from, "labels": network.label_set.to_json(), "height": network.input_height}
         save_checkpoint(network.state_dict(), path, kind="hr", config=config, half=False)
     return path
@@ -115,7 +116,7 @@ def _train(stage: Stage) -> Path:
     training, recipe = getattr(config, name), getattr(config, f"{name}_recipe")
     files = {"start": training.start, "branch": training.branch, "teacher": None if name == "hr" else stage.before}
     files |= {} if name == "hr" else {"prepared": config.data.prepared, "validation": config.data.validation}
-    paths: dict[str, Any] = {key: Path(value) for key, value in files.items() if value is not None}
+    paths: dict[str, Any] = {key: weights_file(value) for key, value in files.items() if value is not None}
     inputs = RunInputs(
         output=stage.phase.folder,
         preset=training.preset,
@@ -139,28 +140,32 @@ def _adapt(stage: Stage) -> Path:
     found = adapt(net, stage.plan.sources.videos, folder, config.adapt, device=config.device, report=stage.report)
     path = folder / "adapted.safetensors"
     save_json(folder / AGREEMENT, found)
-    save(path)
+    sources, before = stage.plan.sources, stage.before
+    licence = config.data.licence or (None if before is None else licence_of(before))
+    save(path, how_made(config.adapt, data=sources.data, licence=licence, videos=sources.videos, weights=before))
     return path
 
 
-def network_to_adapt(plan: Plan, before: Path | None) -> tuple[AcceleratedNet, Callable[[Path], None]]:
+def network_to_adapt(
+    plan: Plan, before: Path | None
+) -> tuple[AcceleratedNet, Callable[[Path, Mapping[str, Any]], None]]:
     """The network, and what saves it: one with a fusion already goes on from it, around another one is made."""
     config = plan.config
-    around: Any = config.model.line or before or DEFAULT_WEIGHTS
-    if before is not None and plan.trained != "state":
-        kind, found, _ = read_checkpoint(before)
-        if kind in ("ar", "accelerated"):
-            net: Any = load(before, config)
-            if isinstance(net, AcceleratedNet):
-                return net, net.save
-            return _fused(net, found), partial(_save_fused, net, found)
-        around = before
-    weights = config.model.weights if plan.trained == "state" else None
+    if before is None and config.model.line is None:
+        before = DEFAULT_WEIGHTS
+    kind = None if before is None else kind_of(before)
+    if before is not None and kind in FUSED:
+        net: Any = load(before, config)
+        if isinstance(net, AcceleratedNet):
+            return net, net.save
+        found = read_config(before)[1]
+        return _fused(net, found), partial(_save_fused, net, found)
+    around: Any = before if kind == "hr" else config.model.line
     net = accelerate(
         around,
         config.model.features,
         config.model.classifier,
-        weights=weights,
+        weights=before if kind == "state" else None,
         scale=config.adapt.scale,
         window=config.adapt.window,
     )
@@ -173,10 +178,11 @@ def _fused(net: Any, config: Mapping[str, Any]) -> AcceleratedNet:
     return net
 
 
-def _save_fused(net: ARSegNet, config: Mapping[str, Any], path: Path) -> None:
+def _save_fused(net: ARSegNet, config: Mapping[str, Any], path: Path, made: Mapping[str, Any]) -> None:
     """As phase ar did, with the weight and the decay that `adapt` found."""
-    found = {"keyframe_weight": net.keyframe_weight, "keyframe_decay": net.keyframe_decay, "height": net.input_height}
-    save_checkpoint(net.state_dict(), path, kind="ar", config={**config, **found})
+    found = {"keyframe_weight": net.keyframe_weight, "keyframe_decay": net.keyframe_decay}
+    config = {**config, **found, "height": net.input_height, "made": dict(made)}
+    save_checkpoint(net.state_dict(), path, kind="ar", config=config)
 
 
 def _report(stage: Stage) -> Path:

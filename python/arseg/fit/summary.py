@@ -61,7 +61,7 @@ def made_of(plan: Plan) -> dict[str, Any]:
         data=plan.sources.data,
         licence=config.data.licence or None,
         videos=plan.sources.videos,
-        weights=None if config.model.weights is None else Path(config.model.weights),
+        weights=config.model.path,
     )
 
 
@@ -133,7 +133,7 @@ def _labelled(plan: Plan, model: ARSegNet, results: Mapping[str, Path], report: 
     record = scores_record(scores)
     curves = {mode: {key: record[mode][key] for key in ("mean", "by_distance")} for mode in modes}
     classes = {mode: record[mode]["class_iou"] for mode in modes}
-    before = results.get("ar") or (Path(plan.config.model.weights or "") if plan.trained in FUSED else None)
+    before = results.get("ar") or (plan.config.model.path if plan.trained in FUSED else None)
     if "adapt" in results and before is not None:
         fused = evaluate_passes(load(before, plan.config), scored.passes, ["ar"], gop=gop, report=_silent)
         entry = scores_record(fused)["ar"]
