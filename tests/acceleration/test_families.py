@@ -100,7 +100,8 @@ def test_a_model_of_transformers_may_be_given_itself(tmp_path):
     image = torch.randn(1, 3, *SIZE)
     assert torch.equal(net.high(image), model(image).logits)
     net.save(tmp_path / "net.safetensors")
-    assert torch.equal(load_checkpoint(tmp_path / "net.safetensors").keyframe(image), net.keyframe(image))
+    again = load_checkpoint(tmp_path / "net.safetensors")  # in another memory format: rounded otherwise
+    assert torch.allclose(again.keyframe(image), net.keyframe(image), atol=1e-5)
     named = arseg.accelerate(model, classifier="decode_head.classifier", size=SIZE)
     assert torch.equal(named.keyframe(image), net.keyframe(image)), "names are those of the model"
 

@@ -55,7 +55,7 @@ def test_a_pair_makes_one_file(files, tmp_path):
         keys, config = list(file.keys()), json.loads(file.metadata()["config"])
         assert file.get_tensor("high.classifier.weight").dtype is torch.float16
     assert not [key for key in keys if "auxiliary" in key]
-    assert config.pop("labels")["classes"][10] == "sky"
+    assert config.pop("labels")["classes"][10] == "sky" and "fused" in config.pop("made")["files"]
     assert config == {"arch": ARCH, "auxiliary": False, "scale": 0.3, "window": 5, "grid": "legacy"}
     renamed = paths["fused"].with_name("fused.pth")
     paths["fused"].rename(renamed)
