@@ -131,22 +131,13 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 
 SHORT: Mapping[str, Any] = {"batch": 4, "street_share": 0, "street_scenes": 0}
 
-HR: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "lite2": ({"steps": 350, "lr": 1e-3}, {"steps": 100, "lr": 7e-4, "seed": 1}),
-    "slim": ({"steps": 300, "lr": 1e-3}, {"steps": 250, "lr": 7e-4, "seed": 1}),
+HR: Mapping[str, Mapping[str, Any]] = {
+    "lite2": {"scales": (1.1, 2.0), "height": 576, "steps": 350},
+    "slim": {"scales": (0.9, 1.8), "height": 480, "steps": 300},
 }
-"""Of phase 1's parts, each from the weights of the one before."""
+HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320), "lr": 1e-3}
 
-HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320)}
-FRAMES: Mapping[str, Mapping[str, Any]] = {
-    "lite2": {"scales": (1.1, 2.0), "height": 576},
-    "slim": {"scales": (0.9, 1.8), "height": 480},
-}
-
-AR: Mapping[str, Mapping[str, Any]] = {
-    "lite2": {"scales": (1.28, 2.0), "steps": 100},
-    "slim": {"scales": (1.07, 1.8), "steps": 150},
-}
+AR: Mapping[str, Mapping[str, Any]] = {"lite2": {"scales": (1.28, 2.0)}, "slim": {"scales": (1.07, 1.8)}}
 AR_BOTH: Mapping[str, Any] = {
     "low_steps": 0,
     "streets": 0,
@@ -156,6 +147,7 @@ AR_BOTH: Mapping[str, Any] = {
     "crop": (256, 320),
     "branch_lr_scale": 0.6,
     "calibration": 6,
+    "steps": 100,
 }
 
 DRIVE = "0006R0"
@@ -174,12 +166,10 @@ HELD_OUT: Mapping[str, Any] = {
 def train(name: str, camvid: Path, folder: Path, videos: Sequence[str]) -> None:
     """Both phases of one network of the zoo: `folder/ar/ar.safetensors`."""
     write_starts(folder / "starts")
-    high = folder / "starts" / f"{name}-hr.safetensors"
-    for number, part in enumerate(HR[name], 1):
-        settings = {**NETWORKS[name], **HR_BOTH, **FRAMES[name], **part}
-        place = folder / f"hr{number}"
-        arseg_train("hr", settings, "--camvid", camvid, "--start", high, "-o", place)
-        high = place / "hr.safetensors"
+    start, high = folder / "starts" / f"{name}-hr.safetensors", folder / "hr" / "hr.safetensors"
+    arseg_train(
+        "hr", {**NETWORKS[name], **HR_BOTH, **HR[name]}, "--camvid", camvid, "--start", start, "-o", high.parent
+    )
     more = [word for video in videos for word in ("--video", video)]
     if name == "slim":  # lite2's branch is a copy of its keyframe network
         more += ["--start", str(folder / "starts" / "slim-ar.safetensors")]

@@ -3,9 +3,9 @@
     python benchmarks/zoo_figures.py --out docs/results/zoo.json --plot docs/results/zoo.png [--rounds 5]
 
 Times are of a synthetic drive in 4:3, decoded before: frames of each mode as `arseg segment` has them, rounds of all
-networks and modes in turn, the median over rounds of a group's mean. mIoU is that of
-docs/results/camvid480-val[-NAME].json, which `arseg eval --camvid CAMVID --modes hr,lr,ar,warp --weights NAME --json …`
-wrote. "lite0 at 288" is lite0 on smaller frames (`--height 288`), where it costs about as much as slim.
+networks and modes in turn, the median over rounds of a group's mean. mIoU is that of docs/results/zoo-val-NAME.json,
+which `arseg eval --camvid CAMVID --quick --modes hr,lr,ar,warp --weights NAME --json …` wrote. "lite0 at 288" is lite0
+on smaller frames (`--height 288`), where it costs about as much as slim.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from arseg.preprocess import input_size
 from arseg.segment.modes import Mode
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoFrame, VideoReader, encode
-from arseg.zoo import DEFAULT, ZOO
+from arseg.zoo import ZOO
 from arseg_ext.profiler.results import ALLOCATOR, processor
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -40,11 +40,8 @@ MODES: tuple[Mode, ...] = ("hr", "lr", "ar", "warp")
 GOP = 12
 SIZE = (480, 640)
 
-LINES: Mapping[str, tuple[str, int | None, str]] = {
-    **{name: (name, None, "camvid480-val" + (f"-{name}" if name != DEFAULT else "")) for name in ZOO},
-    "lite0 at 288": ("lite0", 288, "camvid480-val-lite0-288"),
-}
-"""Of each line of the plot: the weights, the frames' height where it is not the weights' own, and the scores' file."""
+LINES: Mapping[str, tuple[str, int | None]] = {**{name: (name, None) for name in ZOO}, "lite0 at 288": ("lite0", 288)}
+"""Of each line of the plot: the weights, and the frames' height where it is not the weights' own."""
 
 
 def drive(folder: str) -> list[VideoFrame]:
@@ -69,13 +66,13 @@ def frontier(rounds: int) -> dict[str, Any]:
         frames = drive(folder)
     rows: dict[str, dict[str, Any]] = {}
     runs = {}
-    for line, (name, given, file) in LINES.items():
+    for line, (name, given) in LINES.items():
         network = arseg.load(name)
         assert isinstance(network, ARSegNet)
         network.input_height = given or network.input_height
         counted = gmacs(network, *input_size(SIZE, network.input_height))
         counted |= {"ar": gop_average(counted["hr"], counted["ar"], GOP), "warp": gop_average(counted["hr"], 0.0, GOP)}
-        scored = json.loads((RESULTS / f"{file}.json").read_text())
+        scored = json.loads((RESULTS / f"zoo-val-{line.replace(' ', '-')}.json").read_text())
         for mode in MODES:
             miou = round(scored[mode]["mean"], 1)
             rows[f"{line} {mode}"] = {"miou": miou, "gmacs": round(counted[mode], 2), "ms": []}
