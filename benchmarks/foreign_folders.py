@@ -3,7 +3,7 @@
 Prints for each kind how many pixels differ from what the CamVid reader gives. Without --tolerance the polygons follow
 every pixel; with it they have the fewest corners that stay so near, as people draw them.
 
-    python benchmarks/foreign_folders.py --camvid CAMVID -o FOLDER [--tolerance 1]
+    python benchmarks/foreign_folders.py --camvid CAMVID -o FOLDER [--tolerance 1] [--first 4] [--kinds coco,labelme]
 """
 
 from __future__ import annotations
@@ -291,10 +291,13 @@ def main() -> None:
     parser.add_argument("--camvid", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--tolerance", type=float, default=0, help="pixels, of polygons")
+    parser.add_argument("--first", type=int, help="only so many frames of each split")
     parser.add_argument("--kinds", default=",".join(KINDS))
     arguments = parser.parse_args()
     camvid = open_data(f"camvid:{arguments.camvid}")
     splits = {split: camvid.frames(split) for split in ("train", "val")}
+    for frames in splits.values():
+        frames.frames = frames.frames[: arguments.first]
     for kind in arguments.kinds.split(","):
         polygons = kind not in ("ids", "colours")
         join(arguments.output / kind, kind, splits, **({"tolerance": arguments.tolerance} if polygons else {}))
