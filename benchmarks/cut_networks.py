@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "cut_networks.json"
 PAGE = ROOT / "docs" / "networks.md"
 CLASSES = 5
+PACKAGES = ("torch", "transformers", "segmentation_models_pytorch", "torchvision", "timm")
 VIT = "hidden_size=16&num_hidden_layers=4&num_attention_heads=2&intermediate_size=32&image_size=64"
 STAGES = '"out_features":["stage1","stage2","stage3","stage4"]'
 TRANSFORMERS = {
@@ -144,23 +145,29 @@ def tried(line: str, size: tuple[int, int] = (128, 192)) -> dict[str, Any]:
     }
 
 
-def run(names: list[str]) -> dict[str, Any]:
-    records = {}
+def run(names: list[str]) -> None:
+    """Tries networks; each result is kept at once beside those of the others, of the same versions."""
+    versions = {package: version(package) for package in PACKAGES}
+    record = {"versions": versions, "python": platform.python_version(), "networks": {}}
+    if names and RESULTS.is_file():
+        before = json.loads(RESULTS.read_text(encoding="utf-8"))
+        if before["versions"] != versions:
+            raise SystemExit("the results are of other versions; run all")
+        record["networks"] = before["networks"]
     for name, line in lines().items():
         if names and not any(part in name for part in names):
             continue
         try:
-            records[name] = tried(line)
+            record["networks"][name] = tried(line)
         except InputError as error:
-            records[name] = {"refused": str(error)}
-        print(name, records[name], flush=True)
-    packages = ("torch", "transformers", "segmentation_models_pytorch", "torchvision", "timm")
-    return {"versions": {p: version(p) for p in packages}, "python": platform.python_version(), "networks": records}
+            record["networks"][name] = {"refused": str(error)}
+        print(name, record["networks"][name], flush=True)
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="parts of names; all without")
+    parser.add_argument("names", nargs="*", help="parts of names, whose results are replaced; all without")
     parser.add_argument("--table", action="store_true", help="put the results into the page")
     given = parser.parse_args()
     if given.table:
@@ -171,9 +178,7 @@ def main() -> None:
         PAGE.write_text(f"{head}{BEGIN}\n{made}\n{END}{tail}", encoding="utf-8")
         return
     warnings.simplefilter("ignore")
-    record = run(given.names)
-    if not given.names:
-        RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    run(given.names)
 
 
 BEGIN, END = "<!-- cut_networks.py -->", "<!-- end -->"

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.dataset_trees import run_tree
 from helpers.reference_weights import Samples, state_dict
 from PIL import Image
 
+from arseg.acceleration import split
 from arseg.data.street import StreetScene
-from arseg.labels import CITYSCAPES
+from arseg.labels import CAMVID, CITYSCAPES
 from arseg.video import encode
 
 
@@ -35,9 +37,9 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     assert arseg("demo", "street.mp4", "--weights", "both.safetensors", "-o", "d", "--height", 72)[0] == 0, (
         "its own classes, drawn"
     )
-    for split in ("val", "valannot"):
-        (tmp_path / "camvid" / split).mkdir(parents=True)
-        Image.new("RGB" if split == "val" else "L", (32, 32)).save(tmp_path / "camvid" / split / "a.png")
+    for part in ("val", "valannot"):
+        (tmp_path / "camvid" / part).mkdir(parents=True)
+        Image.new("RGB" if part == "val" else "L", (32, 32)).save(tmp_path / "camvid" / part / "a.png")
     code, _, err = arseg("eval", "--camvid", "camvid", "--weights", "both.safetensors")
     assert code == 2 and err.count("\n") == 1
     assert "both.safetensors: know Cityscapes's 19 classes (road, " in err and "the data has CamVid's 11 (sky, " in err
@@ -103,3 +105,33 @@ def test_bad_input_is_one_line(arseg):
         code, out, err = arseg(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert words in err
+
+
+@pytest.mark.slow
+def test_any_network_is_seen_and_scored(arseg, video, tmp_path):
+    """--model means the same for segment, eval, adapt and flops; alone it has no trained branch."""
+    line = "timm:mobilenetv3_small_050?channels=8&num_classes=11"
+    code, _, err = arseg("segment", video, "--model", line, "--labels", "labels")
+    assert code == 2 and "is a network alone; train its low-resolution branch with `arseg adapt`" in err
+    assert arseg("segment", video, "--model", line, "--mode", "hr", "--labels", "labels", "--frames", 2)[0] == 0
+    assert len(list((tmp_path / "labels").iterdir())) == 2
+    run_tree(tmp_path / "camvid", 3)
+    network = split(line)
+    network.label_set = CAMVID
+    torch.save(network.state_dict(), tmp_path / "own.pth")
+    given = ("eval", "--camvid", "camvid", "--quick", "--gop", 3, "--modes", "hr,ar", "--json", "scores.json")
+    code, _, err = arseg(*given, "--model", f"{tmp_path / 'nets.py'}:network")
+    assert code == 2 and "nets.py: no such file" in err
+    (tmp_path / "nets.py").write_text(
+        "from arseg.acceleration import split\nfrom arseg.labels import CAMVID\n\n"
+        f"def network():\n    net = split({line!r})\n    net.label_set = CAMVID\n    return net\n"
+    )
+    code, out, err = arseg(*given, "--model", "nets.py:network", "--weights", "own.pth")
+    assert code == 0, err
+    assert (tmp_path / "scores.json").is_file() and "hr" in out
+    code, _, err = arseg(*given[:-4], "--modes", "ar", "--model", "nets.py:network")
+    assert code == 2 and "the keyframe network alone; ar needs what `arseg train ar` or `arseg adapt` makes" in err
+    code, out, _ = arseg(
+        "flops", "--model", "smp:FPN?encoder_name=resnet18&num_classes=3", "--height", 72, "--width", 96
+    )
+    assert code == 0 and "seen at 96x64" in " ".join(out.split()) and "decoder" in out

@@ -111,7 +111,7 @@ def test_dpt_sees_what_is_not_square():
     ("line", "sentence"),
     [
         ("transformers:mask2former", "(mask2former) predicts masks and a class for each, not logits of each pixel"),
-        ("transformers:bert", "transformers:bert (bert) is no segmentation network"),
+        ("transformers:bert", "transformers:bert (bert) is of another kind than those that give logits"),
         (
             "transformers:segformer?hiden_sizes=[8]",
             "the config of segformer has no 'hiden_sizes'; did you mean hidden_si",

@@ -3,6 +3,10 @@
 - `NAME`, `NAME?num_classes=11`: a network of `arseg.networks.NETWORKS`, such as pyramid or camvid-psp18.
 - `torchvision:NAME`: torchvision's network of that name; `torchvision:NAME?num_classes=11&aux_loss=true` with options
   of its builder.
+- `transformers:FOLDER`: what `save_pretrained` of transformers wrote there; `transformers:NAME`, a checkpoint of the
+  Hugging Face Hub; `transformers:segformer?num_classes=11&depths=[1,1,1,1]`, a type with options of its config.
+- `smp:Unet?encoder_name=resnet34&num_classes=11`: an architecture of segmentation_models_pytorch with its options, or
+  `smp:FOLDER`, what its `save_pretrained` wrote there.
 - `timm:NAME`: timm's encoder of that name with the head of `EncoderHead`; `timm:NAME?num_classes=11&channels=64` with
   options of `EncoderHead`. (timm's whole classifiers are functions of a module: `timm.models:NAME`.)
 - `module.py:function`, `package.module:function`: what the function returns, or a network of that name; the function is
@@ -38,9 +42,9 @@ Source = str | dict[str, Any]
 """A line of text; or, in weights files, kind and config of the network that a weights file held."""
 
 EXPECTED = (
-    "expected torchvision:NAME, timm:NAME, module.py:function, package.module:function, a .safetensors file of "
-    "`arseg train`, a name of the zoo, or one of "
-    f"{', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision'))}"
+    "expected torchvision:NAME, timm:NAME, transformers:FOLDER, smp:NAME, module.py:function, package.module:function, "
+    "a .safetensors file of `arseg train`, a name of the zoo, or one of "
+    f"{', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision', 'transformers', 'smp'))}"
 )
 
 
@@ -69,8 +73,9 @@ def network_from(
     Args:
         source: see above.
         device: where it is made. "meta" holds no values, for counting.
-        pretrained: fetch torchvision's weights for a line without options, and timm's where the line asks for them
-            (`pretrained=true`); else both have random ones. Files have their own either way.
+        pretrained: fetch torchvision's weights for a line without options, those of a checkpoint's name on the Hugging
+            Face Hub, and others where the line asks for them (`pretrained=true`); else a name must be on this machine,
+            and the rest has random weights. Files and folders have their own either way.
         num_classes: build it with so many; None: as many as the line says. A function of yours is given them where it
             has an argument of that name.
 

@@ -207,10 +207,10 @@ def _check_kind(config: Any, name: str) -> None:
     if type(config) in transformers.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING:
         return
     masks = type(config) in transformers.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
-    what = "predicts masks and a class for each, not logits of each pixel" if masks else "is no segmentation network"
+    what = "predicts masks and a class for each, not" if masks else "is of another kind than those that give"
     raise InputError(
-        f"model: {name} ({config.model_type}) {what}, so that there is no feature to fuse; expected one of "
-        f"{', '.join(_types())}"
+        f"model: {name} ({config.model_type}) {what} logits of each pixel, so that there is no feature to fuse; "
+        f"expected one of {', '.join(_types())}"
     )
 
 
