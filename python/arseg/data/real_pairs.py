@@ -43,11 +43,6 @@ def prepared_clips(prepared: Prepared, distances: Sequence[int]) -> Sequence[Cli
     return Kept(len(items), load, clip_bytes)
 
 
-def prepared_stills(prepared: Prepared) -> list[tuple[Path, Path]]:
-    """Image before compression and label of each labelled frame, once."""
-    return list({item.name: (item.image, item.label) for item in prepared.items}.values())
-
-
 def run_clips(folder: Path, frames: LabelledFrames, size: tuple[int, int], seed: int) -> Sequence[Clip]:
     """Clips of the labelled frames before which the data set has others: those frames, encoded at `size`.
 
