@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,18 +35,49 @@ def input_size(frame: tuple[int, int], height: int | None) -> tuple[int, int]:
 
 def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 `[N, 3, H, W]` -> float32, `(image / 255 - mean) / std`, channels last in memory."""
-    scale = torch.tensor(std, device=image.device).view(1, 3, 1, 1) * 255
-    shift = torch.tensor(mean, device=image.device).view(1, 3, 1, 1) * 255
-    return ((image - shift) / scale).contiguous(memory_format=torch.channels_last)
+    shift, scale = _constants(tuple(mean), tuple(std), image.device)
+    rows = ((image - shift) / scale).permute(0, 2, 3, 1).contiguous()
+    # By way of one dimension, so that the stride of the first is what it is for several images: for one it could be
+    # any, and torch took some for another layout.
+    return rows.flatten().view(rows.shape).permute(0, 3, 1, 2)
+
+
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What is taken off 8-bit values, and what divides them, `[1, 3, 1, 1]`."""
+    # To another device they are copied, which waits for it, and no CUDA graph can hold: once, then.
+    return _copied(mean, std, device) if device.type == "cuda" else _made(mean, std, device)
+
+
+def _made(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    shift, scale = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (mean, std))
+    return shift, scale
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # training takes them, too
+def _copied(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    return _made(mean, std, device)
 
 
 def network_input(picture: np.ndarray, size: tuple[int, int], label_set: LabelSet, device: torch.device) -> Tensor:
     """A decoded frame as a network takes it: uint8 `[H, W, 3]` RGB -> float32 `[1, 3, *size]`, normalised."""
-    image = as_tensor(picture).permute(2, 0, 1)[None]
+    return network_inputs(as_tensor(picture)[None].to(device), size, label_set)
+
+
+def network_inputs(pixels: Tensor, size: tuple[int, int], label_set: LabelSet) -> Tensor:
+    """Decoded frames as a network takes them, on their device: uint8 `[N, H, W, 3]` -> float32 `[N, 3, *size]`."""
+    image = pixels.permute(0, 3, 1, 2)
     if size != tuple(image.shape[2:]):
-        # In bytes, as in training: that is torch's fastest way, but the CPU's alone.
-        image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return normalise(image.to(device), label_set.mean, label_set.std)
+        image = shrunk_bytes(image, size)
+    return normalise(image, label_set.mean, label_set.std)
+
+
+def shrunk_bytes(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 `[N, 3, H, W]` at `size`, filtered where it shrinks, in whole steps of 8 bits as in training."""
+    options: dict[str, Any] = {"size": size, "mode": "bilinear", "align_corners": False, "antialias": True}
+    if image.device.type == "cpu":
+        return F.interpolate(image, **options)  # in bytes: torch's fastest way, but the CPU's alone
+    return F.interpolate(image.float(), **options).round_()
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -29,6 +29,12 @@ def _one_each(name: str, x: Tensor, count: int) -> Tensor:
     return x if len(x) == count else x.expand(count, -1, -1, -1)
 
 
+def _halved(image: Tensor, network: nn.Module) -> Tensor:
+    """The image in a network's 16-bit type, where it has one: pixels are resized and normalised in 32 bits before."""
+    kind = next((parameter.dtype for parameter in network.parameters()), image.dtype)
+    return image.to(kind) if kind in (torch.bfloat16, torch.float16) else image
+
+
 def _is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether its weight and bias say all of it."""
     if type(module) is not nn.Conv2d or module.bias is None or has_hooks(module):
@@ -157,7 +163,7 @@ class ARSegNet(nn.Module):
 
     def keyframe(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the reference feature `[N, C, h, w]` that later frames take from."""
-        return self.high.features(image)  # type: ignore[operator]
+        return self.high.features(_halved(image, self.high))  # type: ignore[operator]
 
     # A frame that is not a keyframe -------------------------------------------------------------------------------
 
@@ -276,7 +282,7 @@ class ARSegNet(nn.Module):
 
     def low_res(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the feature of the shrunken image, `[N, C, h', w']`."""
-        return self.low.features(self.shrink(image))  # type: ignore[operator]
+        return self.low.features(_halved(self.shrink(image), self.low))  # type: ignore[operator]
 
     def fuse(
         self,

@@ -71,7 +71,8 @@ def segment_file(
         progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("segmenting", total=frames or reader.frame_count)
         try:
-            results = segmenter.segment_all(islice(reader, frames), reader.rotation, reader.display_matrix)
+            shown_as = reader.rotation, reader.display_matrix
+            results = segmenter.segment_all(islice(reader, frames), *shown_as, live=not again)
             for result in stops.each(results):
                 for write in writers:
                     write(result)

@@ -6,25 +6,32 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from arseg import zoo
-from arseg.errors import InputError, MemoryLimitError
+from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fused import FusedNetwork
-from arseg.preprocess import as_tensor, input_size, network_input
-from arseg.video import VideoFrame, VideoReader
 from arseg.weights.files import CheckpointError, load_checkpoint
 from arseg_ext import build_config
 
+from .batches import KEYFRAMES, Batches, Group, too_large
+from .engine import Engine
 from .modes import FROM_KEYFRAME, MODES, Mode
-from .ways import see
+
+if TYPE_CHECKING:  # a machine with a GPU may have no PyAV, and frames from elsewhere
+    from arseg.video import VideoFrame
+
+__all__ = ["Group", "SegmentedFrame", "VideoSegmenter", "check_device"]
+
+USUAL_BATCH = {"cpu": 4, "cuda": 16}
+"""How many frames of a group the network sees at once at most, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +84,8 @@ class SegmentedFrame:
         )
 
 
-@dataclass
-class Group:
-    """What a stream keeps from its keyframe for the frames after it; each stream has its own.
-
-    Attributes:
-        reference, key_logits: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the
-            first.
-        keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
-    """
-
-    reference: Tensor | None = None
-    key_logits: Tensor | None = None
-    keyframe: tuple[object, int] | None = None
-
-
 class VideoSegmenter:
-    """Segments compressed video, one frame after the other; of a stream it keeps nothing (see `Group`).
+    """Segments compressed video; of a stream it keeps nothing (see `Group`).
 
     Args:
         model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights or their name in the
@@ -104,8 +96,13 @@ class VideoSegmenter:
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
             network on every frame at low resolution), "warp" (the keyframe's result moved by the vectors, no network on
             other frames) and "keep" (the keyframe's result as it is).
-        precision: "float32" or "bfloat16" (autocast; faster where the processor has bfloat16 arithmetic).
+        precision: "float32" or "bfloat16" (faster where the processor has bfloat16 arithmetic); None: bfloat16 on CUDA,
+            float32 on the CPU. In bfloat16, and on CUDA, a copy of the network runs, made when the first frame comes.
         device: where the network runs.
+        batch: how many frames of a group the network sees at once; 1: each result comes before the next frame is read.
+            From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
+            on CUDA, 16 at most; 4 on the CPU. What is read ahead is bounded, by 512 MiB of decoded frames, too. Live
+            sources are not waited for: 1.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused.
@@ -124,15 +121,18 @@ class VideoSegmenter:
         gop: int = 12,
         height: int | Literal["video"] | None = None,
         mode: Mode = "ar",
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device = "cpu",
+        batch: int | None = None,
     ):
         if mode not in MODES:
             raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
-        if precision not in ("float32", "bfloat16"):
+        if precision not in (None, "float32", "bfloat16"):
             raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
         if not isinstance(gop, int) or gop < 1:
             raise InputError(f"gop: expected at least 1 frame, got {gop!r}")
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+            raise InputError(f"batch: expected at least 1 frame, got {batch!r}")
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         check_device(device)
@@ -155,29 +155,45 @@ class VideoSegmenter:
         self.label_set: LabelSet = model.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
-        self.half = precision == "bfloat16"
+        self.half = precision == "bfloat16" or (precision is None and self.device.type == "cuda")
+        self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
+        self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
+        self._engine = Engine(self.model, mode, self.label_set, height=self.height, half=self.half, device=self.device)
 
     def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
-        """Results in the order of presentation, each as soon as its frame is decoded.
+        """Results in the order of presentation, as soon as the frames of a batch are decoded.
 
         `source` and `options` are `VideoReader`'s, such as `on_error="resync"`. Raises the errors of
         `arseg.video` for a file that cannot be read; frames before the fault come first.
         """
+        from arseg.video import VideoReader
+        from arseg.video.live import can_read_again
+
         with VideoReader(source, **{"gop": self.gop, **options}) as reader:
-            yield from self.segment_all(reader, reader.rotation, reader.display_matrix)
+            live = not can_read_again(source, reader.duration, live=reader.live)
+            yield from self.segment_all(reader, reader.rotation, reader.display_matrix, live=live)
 
     def segment_all(
-        self, frames: Iterable[VideoFrame], rotation: int = 0, display_matrix: tuple[int, ...] | None = None
+        self,
+        frames: Iterable[VideoFrame],
+        rotation: int = 0,
+        display_matrix: tuple[int, ...] | None = None,
+        *,
+        live: bool = False,
     ) -> Iterator[SegmentedFrame]:
-        """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe."""
-        group = Group()
-        for frame in frames:
-            yield SegmentedFrame.of(frame, self.segment(frame, group), rotation, display_matrix)
+        """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe.
+
+        `live`: whether they come as they are taken; each result then comes before the next frame is asked for.
+        """
+        batches = Batches(self._engine) if live else Batches(self._engine, self.batch, self._keyframes)
+        for frame, labels in batches.run(frames):
+            yield SegmentedFrame.of(frame, labels, rotation, display_matrix)
+            del frame, labels
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
-        with torch.inference_mode():
-            return self.model.labels(self.logits(frame, group), _size(frame))[0].cpu().numpy()
+        ((_, labels),) = Batches(self._engine, group=group).run([frame])
+        return labels
 
     @torch.inference_mode()
     def logits(self, frame: VideoFrame, group: Group) -> Tensor:
@@ -189,49 +205,17 @@ class VideoSegmenter:
         Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
         frame is too large for the memory there is.
         """
-        net, motion, image, block = self.model, None, None, 0
-        if self.mode in FROM_KEYFRAME and not frame.keyframe:
-            motion, block = self._motion(frame, group)
-        size = input_size(_size(frame), self.height)
+        follows = self.mode in FROM_KEYFRAME and not frame.keyframe
+        key = group.key_of(frame) if follows else None
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                if motion is None or self.mode == "ar":
-                    image = network_input(frame.image, size, self.label_set, self.device)
-                if self.mode in FROM_KEYFRAME and motion is None:
-                    assert image is not None
-                    group.reference = net.keyframe(image)
-                    group.key_logits = net.classifier(group.reference)
-                    group.keyframe = (frame.stream, frame.index)
-                seen = (image, group.reference, group.key_logits, motion, frame.distance)
-                logits = see(net, self.mode, *seen, block=block, frame_size=_size(frame))
+            logits, key = self._engine.logits(frame, key)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise MemoryLimitError(
-                f"frame {frame.index}: not enough memory on {self.device} for the network at {size[1]}x{size[0]} "
-                "pixels; choose a smaller height (--height)"
-            ) from error
-        if logits.shape[1] != len(self.label_set.classes):
-            raise InputError(
-                f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the label set "
-                "of this network"
-            )
+            raise too_large(frame, self._engine) from error
+        if key is not None:
+            group.start(frame, key)
         return logits
-
-    def _motion(self, frame: VideoFrame, group: Group) -> tuple[Tensor, int]:
-        """Vectors `[1, Hb, Wb, 2]` from the group's keyframe to the frame, and the side of their blocks."""
-        if group.reference is None or frame.motion is None:
-            raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
-        if group.keyframe != (frame.stream, frame.index - frame.distance):
-            raise InputError(
-                f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
-                "one that came is another; give frames in order, and each video a Group of its own"
-            )
-        return as_tensor(frame.motion.vectors)[None].to(self.device), frame.motion.block
-
-
-def _size(frame: VideoFrame) -> tuple[int, int]:
-    return frame.image.shape[0], frame.image.shape[1]
 
 
 def check_device(name: str | torch.device) -> None:

@@ -27,8 +27,8 @@ def see(
     Args:
         image: `[N, 3, H, W]` normalised RGB; None where `mode` looks at none ("warp" and "keep").
         reference, key_logits: of the frames' keyframe, `[1, C, h, w]` and `[1, classes, h, w]`; None where `mode`
-            takes nothing from it ("hr" and "lr").
-        motion: int16 `[N, h / block, w / block, 2]`, see `arseg_ext.ops.mv_warp`; None for the keyframe itself.
+            takes nothing from it ("hr" and "lr"). Without `motion`, of each of N keyframes.
+        motion: int16 `[N, h / block, w / block, 2]`, see `arseg_ext.ops.mv_warp`; None for keyframes themselves.
         distance, block, frame_size: see `ARSegNet.step`.
     """
     if mode == "hr":
@@ -38,9 +38,11 @@ def see(
         assert image is not None
         return net.classifier(net.keyframe(net.shrink(image)))
     assert key_logits is not None
-    if mode == "keep" or motion is None:
+    if motion is None:
         return key_logits
+    if mode == "keep":
+        return key_logits.expand(len(motion), -1, -1, -1)
     if mode == "ar":
         assert image is not None and reference is not None
         return net.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size)
-    return warped_logits(key_logits, motion, block, frame_size)
+    return warped_logits(key_logits.expand(len(motion), -1, -1, -1), motion, block, frame_size)

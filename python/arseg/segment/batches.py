@@ -1,0 +1,245 @@
+"""Which frames the network sees at once, and their label maps in order.
+
+Frames between keyframes need nothing but their keyframe: those of a group are one batch, and the keyframes of the next
+groups another. Both are read ahead within a bound, and a batch that fails is taken apart, so that all frames before the
+one that it fails at come out first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from arseg.errors import InputError, MemoryLimitError
+from arseg.memory import is_out_of_memory
+from arseg.preprocess import input_size
+
+from .engine import Engine, Keyframe, Labels, block_of, frame_size
+from .modes import FROM_KEYFRAME
+
+if TYPE_CHECKING:
+    from arseg.video import VideoFrame
+
+KEYFRAMES = 4
+"""How many keyframes the network sees at once, where whole groups are read ahead."""
+
+HELD = 512 * 2**20
+"""Bytes of decoded frames, fields and vectors that are read ahead at most; a single frame may be larger."""
+
+Done = tuple[Sequence["VideoFrame"], Labels]
+Result = TypeVar("Result")
+Work = Callable[[Sequence["VideoFrame"]], Result]
+
+
+@dataclass
+class Group:
+    """What a stream keeps from its keyframe for the frames after it; each stream has its own.
+
+    Attributes:
+        reference, key_logits: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the
+            first.
+        keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
+    """
+
+    reference: Tensor | None = None
+    key_logits: Tensor | None = None
+    keyframe: tuple[object, int] | None = None
+
+    def start(self, frame: VideoFrame, key: Keyframe) -> None:
+        self.reference, self.key_logits = key.reference, key.key_logits
+        self.keyframe = (frame.stream, frame.index)
+
+    def key_of(self, frame: VideoFrame) -> Keyframe:
+        """What a frame that is not a keyframe takes from its own; raises `InputError` where that is not the last."""
+        if self.reference is None or self.key_logits is None or frame.motion is None:
+            raise InputError(f"frame {frame.index}: not a keyframe, and no keyframe came before it")
+        if self.keyframe != (frame.stream, frame.index - frame.distance):
+            raise InputError(
+                f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
+                "one that came is another; give frames in order, and each video a Group of its own"
+            )
+        return Keyframe(self.reference, self.key_logits)
+
+
+def windows(
+    frames: Iterable[VideoFrame], most: int, keyframes: int | None, held: int = HELD
+) -> Iterator[list[VideoFrame]]:
+    """Frames in lists, as they are read ahead; an error of `frames` comes after the frames before it.
+
+    Args:
+        most: frames that a list has for each of `keyframes`, besides these; 1: each frame is a list.
+        keyframes: how many of them a list has at most; None: they are frames like others.
+        held: bytes that a list holds at most.
+    """
+    window: list[VideoFrame] = []
+    keys = size = 0
+    before = keyframes if keyframes != 1 else 0  # one group at a time begins with its keyframe
+    iterator = iter(frames)
+    while True:
+        try:
+            frame = next(iterator, None)
+        except Exception:
+            if window:
+                yield window
+            raise
+        if frame is None:
+            break
+        key, more = keyframes is not None and frame.keyframe, _bytes(frame)
+        if window and ((key and keys == before) or size + more > held):
+            yield window
+            window, keys, size = [], 0, 0
+        window.append(frame)
+        keys, size = keys + key, size + more
+        del frame  # while it waits, this generator holds no more than the list
+        if most == 1 or len(window) - keys == most * (keyframes or 1):
+            yield window
+            window, keys, size = [], 0, 0
+    if window:
+        yield window
+
+
+def _bytes(frame: VideoFrame) -> int:
+    arrays = (frame.image, frame.records, None if frame.motion is None else frame.motion.vectors)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+@dataclass
+class Batches:
+    """Runs an engine on the frames of one stream.
+
+    Attributes:
+        most: frames that the network sees at once; less once that was too much for the memory.
+        keyframes: the same of keyframes.
+        group: what the stream keeps from its keyframe.
+    """
+
+    engine: Engine
+    most: int = 1
+    keyframes: int = 1
+    group: Group = field(default_factory=Group)
+    _full: bool = field(default=False, init=False)
+
+    def run(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, np.ndarray]]:
+        """Each frame with its label map, uint8 `[H, W]`, in order.
+
+        Raises the errors of `frames` and of the network after the frames before; `MemoryLimitError` where one frame
+        alone is too much for the memory, and `InputError` where its keyframe is not the last one that came.
+        """
+        done = self._done(frames)
+        if self.engine.on_cuda and self.most > 1:
+            done = one_behind(done)  # the device has its next batch before this one is waited for
+        for batch, labels in done:
+            yield from zip(batch, labels(), strict=True)
+            del batch, labels
+
+    def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
+        if self.engine.mode not in FROM_KEYFRAME:
+            for window in windows(frames, self.most, None):
+                yield from self._in_batches(window, self.engine.each)
+            return
+        for window in windows(frames, self.most, self.keyframes):
+            yield from self._groups(window)
+
+    def _groups(self, window: list[VideoFrame]) -> Iterator[Done]:
+        """Keyframes and the frames after them; the keyframes of the whole window are seen at the first."""
+        seen: dict[int, tuple[Labels, Keyframe]] = {}
+        place = 0
+        while place < len(window):
+            frame = window[place]
+            if frame.keyframe:
+                if place not in seen:
+                    seen |= self._keyframes(window, place)
+                labels, key = seen.pop(place)
+                self.group.start(frame, key)
+                yield [frame], labels
+                place += 1
+                continue
+            key = self.group.key_of(frame)
+            count = 1
+            while place + count < len(window) and self._follows(window[place + count], frame):
+                count += 1
+            yield from self._in_batches(window[place : place + count], partial(self.engine.after, key=key))
+            place += count
+
+    def _follows(self, frame: VideoFrame, first: VideoFrame) -> bool:
+        """Whether a frame may be in one batch with an earlier one of the group."""
+        if frame.keyframe or frame.motion is None or first.motion is None:
+            return False
+        same = block_of(frame) == block_of(first) and frame.motion.vectors.shape == first.motion.vectors.shape
+        return same and self.group.keyframe == (frame.stream, frame.index - frame.distance)
+
+    def _keyframes(self, window: Sequence[VideoFrame], place: int) -> dict[int, tuple[Labels, Keyframe]]:
+        """By place in the window: label maps and features of the keyframe at `place`, and of some after it."""
+        size = frame_size(window[place])
+        places = [at for at in range(place, len(window)) if window[at].keyframe and frame_size(window[at]) == size]
+        places = places[: self.keyframes]
+        while (done := self._tried(self.engine.keyframes, [window[at] for at in places])) is None:
+            places = places[: len(places) // 2]
+            if self._full:
+                self.keyframes = len(places)
+        maps = cache(done[0])
+        return {at: (partial(_one, maps, index), done[1][index]) for index, at in enumerate(places)}
+
+    def _in_batches(self, frames: Sequence[VideoFrame], work: Work[Labels]) -> Iterator[Done]:
+        """Label maps of frames of which none needs another, in batches of one size each."""
+        place = 0
+        while place < len(frames):
+            _, alike = next(groupby(frames[place : place + self.most], frame_size))
+            batch = list(alike)
+            while (labels := self._tried(work, batch)) is None:
+                batch = batch[: len(batch) // 2]
+                if self._full:
+                    self.most = len(batch)
+            yield batch, labels
+            place += len(batch)
+
+    def _tried(self, work: Work[Result], frames: Sequence[VideoFrame]) -> Result | None:
+        """What `work` makes of the frames; None where it fails at several, which are to be tried apart."""
+        try:
+            return work(frames)
+        except Exception as error:
+            self._full = is_out_of_memory(error)
+            if len(frames) == 1 and not self._full:
+                raise
+            if len(frames) == 1:
+                raise too_large(frames[0], self.engine) from error
+        # Past the handler, which holds the tensors of the call that failed.
+        if self._full:
+            self.engine.release()
+        return None
+
+
+def _one(maps: Labels, index: int) -> list[np.ndarray]:
+    return [maps()[index]]
+
+
+def too_large(frame: VideoFrame, engine: Engine) -> MemoryLimitError:
+    """The error for a frame that alone is too much for the memory."""
+    height, width = input_size(frame_size(frame), engine.height)
+    return MemoryLimitError(
+        f"frame {frame.index}: not enough memory on {engine.device} for the network at {width}x{height} "
+        "pixels; choose a smaller height (--height)"
+    )
+
+
+def one_behind(items: Iterable[Result]) -> Iterator[Result]:
+    """The items, each once the one after it is there; an error comes after the items before it."""
+    held: list[Result] = []
+    iterator = iter(items)
+    while True:
+        try:
+            held.append(next(iterator))
+        except StopIteration:
+            break
+        except Exception:
+            yield from held
+            raise
+        if len(held) > 1:
+            yield held.pop(0)
+    yield from held

@@ -1,0 +1,254 @@
+"""The network as it runs on a device: batches of decoded frames in, label maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arseg.errors import InputError
+from arseg.labels import LabelSet
+from arseg.networks.arseg_net import ARSegNet
+from arseg.preprocess import as_tensor, input_size, network_inputs
+
+from .graphs import CudaGraphs, Eager, Tensors
+from .modes import FROM_KEYFRAME, Mode
+from .prepared import prepared
+from .ways import see
+
+if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
+    from arseg.video import VideoFrame
+
+Labels = Callable[[], list[np.ndarray]]
+"""Waits for label maps, uint8 `[H, W]` each, of the frames that they were asked for."""
+
+
+@dataclass
+class Keyframe:
+    """What later frames need of one: its feature `[1, C, h, w]` and logits `[1, classes, h, w]`."""
+
+    reference: Tensor
+    key_logits: Tensor
+
+
+class Engine:
+    """Runs a network in one mode on batches of frames that share size, block size of their fields, and keyframe.
+
+    On a GPU it runs a copy of the network, made for the first frame (see `prepared`), and nothing here waits for the
+    device but what `Labels` returns. On the CPU in float32 it runs the network itself.
+
+    Args:
+        net: in eval mode, on `device`.
+        mode: see `VideoSegmenter`.
+        label_set: how images are normalised, and how many classes there are.
+        height: of the images that the network sees; None: the frames'.
+        half: whether to compute in bfloat16.
+        graphs: how functions are called; None: as CUDA graphs on CUDA, as they are on the CPU.
+    """
+
+    def __init__(
+        self,
+        net: ARSegNet,
+        mode: Mode,
+        label_set: LabelSet,
+        *,
+        height: int | None,
+        half: bool,
+        device: torch.device,
+        graphs: Eager | None = None,
+    ):
+        self.net, self.mode, self.label_set = net, mode, label_set
+        self.height, self.half, self.device = height, half, device
+        self.on_cuda = device.type == "cuda"
+        self.graphs = graphs or (CudaGraphs(device) if self.on_cuda else Eager(device))
+        self._ready: ARSegNet | None = None
+        self._autocast = False
+
+    # --- label maps of many frames -----------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
+        """Keyframes of one size: their label maps, and what the frames after each need."""
+        labels, reference, key_logits = self._call(self._keyframes, frames, 0, self._pixels(frames))
+        pairs = zip(*(self.graphs.kept(x).split(1) for x in (reference, key_logits)), strict=True)
+        return self._fetched(labels), [Keyframe(*pair) for pair in pairs]
+
+    @torch.inference_mode()
+    def after(self, frames: Sequence[VideoFrame], key: Keyframe) -> Labels:
+        """Frames after a keyframe, in a mode of `FROM_KEYFRAME`."""
+        motion, block = self._fields(frames)
+        if self.mode != "ar":
+            (labels,) = self._call(self._warped, frames, block, motion, key.key_logits)
+            return self._fetched(labels)
+        distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
+        inputs = self._pixels(frames), motion, distance, key.reference, key.key_logits
+        (labels,) = self._call(self._after, frames, block, *inputs)
+        return self._fetched(labels)
+
+    @torch.inference_mode()
+    def each(self, frames: Sequence[VideoFrame]) -> Labels:
+        """Frames by themselves, in a mode that takes nothing from a keyframe."""
+        (labels,) = self._call(self._each, frames, 0, self._pixels(frames))
+        return self._fetched(labels)
+
+    # --- logits of one frame -----------------------------------------------------------------------------------------
+
+    def logits(self, frame: VideoFrame, key: Keyframe | None) -> tuple[Tensor, Keyframe | None]:
+        """Logits `[1, classes, h, w]`, and where it is a keyframe that later frames need, what they need of it."""
+        size, block, image, motion, made = frame_size(frame), 0, None, None, None
+        if key is not None:
+            motion, block = self._fields([frame])
+            motion = motion.to(self.device)
+        if key is None or self.mode == "ar":
+            image = self._image(self._pixels([frame]).to(self.device), size)
+        net = self._net(image)
+        with self._computing():
+            if key is None and self.mode in FROM_KEYFRAME:
+                assert image is not None
+                key = made = self._keyframe(net, image)
+            reference, key_logits = (None, None) if key is None else (key.reference, key.key_logits)
+            seen = (image, reference, key_logits, motion, frame.distance)
+            logits = see(net, self.mode, *seen, block=block, frame_size=size)
+        self._check(logits)
+        return logits, made
+
+    def labels(self, logits: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """One frame's label map, uint8 `[H, W]`, of its logits."""
+        return self.net.labels(logits, size)[0].cpu().numpy()
+
+    def release(self) -> None:
+        """Gives back what memory can be had again: recordings, and what torch keeps for later."""
+        self.graphs.clear()
+        if self.on_cuda:
+            torch.cuda.empty_cache()
+
+    # --- functions of static shapes ----------------------------------------------------------------------------------
+
+    def _call(self, work: Callable[..., Tensors], frames: Sequence[VideoFrame], block: int, *inputs: Tensor) -> Tensors:
+        """`work(size, block, *inputs)` on the device, recorded where that is possible."""
+        size = frame_size(frames[0])
+
+        def function(*tensors: Tensor) -> Tensors:
+            with self._computing():
+                return work(size, block, *tensors)
+
+        if self._prepares and self._ready is None and work != self._warped:
+            self._net(self._image(inputs[0][:1].to(self.device), size))  # the first image
+        return self.graphs((work.__name__, size, block), function, inputs)
+
+    def _keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        net = self._net()
+        key = self._keyframe(net, self._image(pixels, size))
+        return self._labelled(net, key.key_logits, size), key.reference, key.key_logits
+
+    def _after(
+        self,
+        size: tuple[int, int],
+        block: int,
+        pixels: Tensor,
+        motion: Tensor,
+        distance: Tensor,
+        reference: Tensor,
+        key_logits: Tensor,
+    ) -> Tensors:
+        net, seen = self._net(), (self._image(pixels, size), reference, key_logits, motion, distance)
+        return (self._labelled(net, see(net, self.mode, *seen, block=block, frame_size=size), size),)
+
+    def _warped(self, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
+        net = self._net()
+        logits = see(net, self.mode, None, None, key_logits, motion, block=block, frame_size=size)
+        return (self._labelled(net, logits, size),)
+
+    def _each(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        net, image = self._net(), self._image(pixels, size)
+        logits = see(net, self.mode, image, None, None, None, block=block, frame_size=size)
+        return (self._labelled(net, logits, size),)
+
+    def _keyframe(self, net: ARSegNet, image: Tensor) -> Keyframe:
+        reference = net.keyframe(image)
+        return Keyframe(reference, net.classifier(reference))
+
+    def _labelled(self, net: ARSegNet, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        self._check(logits)
+        return net.labels(logits, size)
+
+    def _image(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+        return network_inputs(pixels, input_size(size, self.height), self.label_set)
+
+    def _check(self, logits: Tensor) -> None:
+        if logits.shape[1] != len(self.label_set.classes):
+            raise InputError(
+                f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the label set "
+                "of this network"
+            )
+
+    # --- the network -------------------------------------------------------------------------------------------------
+
+    @property
+    def _prepares(self) -> bool:
+        return self.half or self.on_cuda
+
+    def _net(self, image: Tensor | None = None) -> ARSegNet:
+        """The network to run; a copy is made at the first image, which it is tried on."""
+        if self._prepares and self._ready is None and image is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                ready = prepared(self.net, image[:1], torch.bfloat16 if self.half else torch.float32)
+            self._autocast = self.half and ready is None
+            self._ready = self.net if ready is None else ready
+        return self._ready or self.net
+
+    def _computing(self) -> Any:
+        # A recorded function may take nothing from autocast's cache, which is gone when it is replayed.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False)
+
+    # --- to the device and back --------------------------------------------------------------------------------------
+
+    def _fields(self, frames: Sequence[VideoFrame]) -> tuple[Tensor, int]:
+        """Vectors `[N, Hb, Wb, 2]` from the keyframe to each frame, and the side of their blocks."""
+        fields = [frame.motion for frame in frames]
+        return self._stacked([field.vectors for field in fields if field is not None]), block_of(frames[0])
+
+    def _pixels(self, frames: Sequence[VideoFrame]) -> Tensor:
+        return self._stacked([frame.image for frame in frames])
+
+    def _stacked(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Arrays of one shape as `[N, ...]`, in memory that a copy to a GPU need not wait for."""
+        if not self.on_cuda:
+            return as_tensor(arrays[0])[None] if len(arrays) == 1 else torch.from_numpy(np.stack(arrays))
+        first = as_tensor(arrays[0])
+        # torch keeps such memory for the next time, and gives it out when the copy has been made.
+        stacked = torch.empty((len(arrays), *first.shape), dtype=first.dtype, pin_memory=True)
+        np.stack(arrays, out=stacked.numpy())
+        return stacked
+
+    def _pinned(self, x: Tensor) -> Tensor:
+        return x.pin_memory() if self.on_cuda else x
+
+    def _fetched(self, labels: Tensor) -> Labels:
+        """Begins to fetch uint8 `[N, H, W]`; each map gets memory of its own, which its frame alone holds."""
+        if not self.on_cuda:
+            maps = [x.clone().numpy() for x in labels]
+            return lambda: maps
+        host = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+        host.copy_(labels, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(self.device))
+
+        def wait() -> list[np.ndarray]:
+            done.synchronize()
+            return [x.copy() for x in host.numpy()]
+
+        return wait
+
+
+def frame_size(frame: VideoFrame) -> tuple[int, int]:
+    return frame.image.shape[0], frame.image.shape[1]
+
+
+def block_of(frame: VideoFrame) -> int:
+    """Side of its field's blocks; 0 for a keyframe."""
+    return 0 if frame.motion is None else frame.motion.block
