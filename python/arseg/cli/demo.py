@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import SegmenterWeights, Stream, Timeout, result_path
+from .options import SegmenterDevice, SegmenterPrecision, SegmenterWeights, Stream, Timeout, result_path
 
 
 def demo(
@@ -21,6 +21,8 @@ def demo(
     height: Annotated[int, typer.Option(help="Of the synthetic street; it is 4:3.", min=16)] = 360,
     stream: Stream = None,
     timeout: Timeout = 10.0,
+    precision: SegmenterPrecision = None,
+    device: SegmenterDevice = "cpu",
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
     from arseg.evaluate.demo import run_demo
@@ -28,7 +30,7 @@ def demo(
     from arseg.terminal import err_console
 
     run_demo(
-        VideoSegmenter(weights).model,
+        VideoSegmenter(weights, precision=precision, device=device).model,
         output,
         video,
         frames=frames,
@@ -36,5 +38,7 @@ def demo(
         height=height,
         stream=stream,
         timeout=timeout,
+        precision=precision,
+        device=device,
         console=err_console(),
     )

@@ -67,6 +67,19 @@ SegmenterWeights = Annotated[
     ),
 ]
 Precision = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")]
+SegmenterPrecision = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(help="Arithmetic of the network.", show_default="bfloat16 on cuda, float32 on the cpu"),
+]
+SegmenterDevice = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")]
+SegmenterBatch = Annotated[
+    int | None,
+    typer.Option(
+        help="Frames of a group that the network sees at once; 1: each result comes before the next frame is read.",
+        min=1,
+        show_default="a whole group on cuda, 4 on the cpu, 1 for live sources",
+    ),
+]
 
 # --- data sets ---
 

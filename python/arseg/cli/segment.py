@@ -10,7 +10,18 @@ import typer
 from arseg.errors import InputError
 from arseg.segment.modes import Mode
 
-from .options import Gop, Precision, ScoredModel, SegmenterWeights, Stream, Timeout, Video, result_path
+from .options import (
+    Gop,
+    ScoredModel,
+    SegmenterBatch,
+    SegmenterDevice,
+    SegmenterPrecision,
+    SegmenterWeights,
+    Stream,
+    Timeout,
+    Video,
+    result_path,
+)
 from .startup import kept
 
 
@@ -50,8 +61,9 @@ def segment(
             "result moved by the vectors; keep, the keyframe's result as it is."
         ),
     ] = "ar",
-    precision: Precision = "float32",
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
+    precision: SegmenterPrecision = None,
+    device: SegmenterDevice = "cpu",
+    batch: SegmenterBatch = None,
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
     frames: Annotated[
         int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
@@ -89,6 +101,7 @@ def segment(
             mode=mode,
             precision=precision,
             device=device,
+            batch=batch,
         )
     outputs = []
     if output is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -107,6 +107,8 @@ def run_demo(
     height: int = 360,
     stream: int | None = None,
     timeout: float | None = TIMEOUT,
+    precision: Literal["float32", "bfloat16"] | None = None,
+    device: str = "cpu",
     console: Console,
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
@@ -134,7 +136,11 @@ def run_demo(
             street = folder / "street.mp4"
             truth = render_street(street, frames, seed, height, progress)
         overlay = folder / "overlay.mp4"
-        ways, samples, size = _segment(model, video or street, overlay, truth, progress, stream=stream, timeout=timeout)
+        ways = {
+            mode: Measured(VideoSegmenter(model, mode=mode, gop=GOP, precision=precision, device=device))
+            for mode in WAYS
+        }
+        samples, size = _segment(ways, video or street, overlay, truth, progress, stream=stream, timeout=timeout)
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
@@ -150,26 +156,26 @@ def run_demo(
 
 
 def _segment(
-    model: ARSegNet,
+    ways: dict[Mode, Measured],
     source: StrPath,
     overlay: Path,
     truth: list[np.ndarray] | None,
     progress: Progress,
     **options: Any,
-) -> tuple[dict[Mode, Measured], list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
+) -> tuple[list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
     """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
 
-    Returns what was collected of each, pictures for the contact sheet, and the video's (height, width).
+    Returns pictures for the contact sheet, and the video's (height, width).
     """
-    ways = {mode: Measured(VideoSegmenter(model, mode=mode, gop=GOP)) for mode in WAYS}
     samples: list[tuple[str, list[np.ndarray]]] = []
-    colours = model.known_labels().palette
+    label_set = ways["ar"].segmenter.label_set
+    colours = label_set.palette
     with open_video(source, GOP, progress.console, **options) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)
         output = Overlay(overlay)
-        with output.opened(reader, model.known_labels()) as write:
+        with output.opened(reader, label_set) as write:
             if output.remark is not None:
                 say(progress.console, output.remark)
             for frame in reader:
@@ -191,7 +197,7 @@ def _segment(
                     samples.append((name, turned))
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
-    return ways, samples[1:] or samples, size
+    return samples[1:] or samples, size
 
 
 def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:

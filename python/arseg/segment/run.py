@@ -7,7 +7,7 @@ whatever ends it, what was recorded so far is finished.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.interruptions import Interruptions
 from arseg.terminal import err_console, progress_bar, say
-from arseg.video import VideoError, VideoReader
+from arseg.video import VideoError, VideoFrame, VideoReader
 from arseg.video.errors import encode_hint
 from arseg.video.live import can_read_again
 from arseg.video.names import local_path, shown
@@ -27,6 +27,7 @@ from arseg.video.sink import cannot_write
 from .modes import FROM_KEYFRAME
 from .outputs import Output
 from .segmenter import VideoSegmenter
+from .stages import ahead
 
 
 def segment_file(
@@ -36,6 +37,7 @@ def segment_file(
     *,
     console: Console | None = None,
     frames: int | None = None,
+    overlap: bool | None = None,
     **options: Any,
 ) -> int:
     """Segments a file or a URL, and writes the results to `outputs`; returns the number of frames.
@@ -50,6 +52,8 @@ def segment_file(
             in place, in this order. So a video, which may fail at its end, comes before a folder of finished files.
         console: for remarks and the progress bar; None: stderr.
         frames: stop after so many; live sources have no other end.
+        overlap: whether decoding and the network have threads of their own, each up to two batches ahead; live sources
+            have not. None: where the network runs on CUDA.
         options: for `VideoReader`.
 
     Raises:
@@ -71,8 +75,14 @@ def segment_file(
         progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("segmenting", total=frames or reader.frame_count)
         try:
-            shown_as = reader.rotation, reader.display_matrix
-            results = segmenter.segment_all(islice(reader, frames), *shown_as, live=not again)
+            read: Iterable[VideoFrame] = islice(reader, frames)
+            if again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
+                # A live source is read where a signal can end the waiting, and is never ahead.
+                read = stack.enter_context(ahead(read, 2 * segmenter.batch))
+                results = segmenter.segment_all(read, reader.rotation, reader.display_matrix)
+                results = stack.enter_context(ahead(results, 2 * segmenter.batch))
+            else:
+                results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, live=not again)
             for result in stops.each(results):
                 for write in writers:
                     write(result)
