@@ -28,6 +28,7 @@ from gpu_phases import Phase, Report, read_json, read_sanitizer, read_tests, run
 
 BENCHMARKS = ROOT / "benchmarks"
 SECONDS = 460.0
+CLIP = ROOT / "build" / "clip.npz"  # of gpu_pipeline.py --record, where somebody made one
 PATHS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")])}
 
 
@@ -133,6 +134,8 @@ def phases(capability: str, work: Path, profile: bool, *, built: bool = False, c
     if profile:
         found.append(profile_phase(work))
     bench += ["--out", str(work / "bench.json")]
+    pipeline = [sys.executable, str(BENCHMARKS / "gpu_pipeline.py"), "--out", str(work / "pipeline.json")]
+    pipeline += ["--clip", str(CLIP)] if CLIP.exists() else []
     return [
         *found,
         Phase(
@@ -145,6 +148,17 @@ def phases(capability: str, work: Path, profile: bool, *, built: bool = False, c
             time_argument="--seconds",
             alone=True,
             at_least=130,
+        ),
+        Phase(
+            "pipeline",
+            pipeline,
+            110,
+            read_json(work / "pipeline.json"),
+            PATHS,
+            needs=needs,
+            time_argument="--seconds",
+            alone=True,
+            at_least=70,
         ),
     ]
 

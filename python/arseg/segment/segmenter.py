@@ -227,4 +227,20 @@ def check_device(name: str | torch.device) -> None:
     if device.type != "cpu" and not (device.type == "cuda" and build_config()["with_cuda"]):
         raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: torch finds no CUDA device here, got {device}; use device='cpu'")
+        raise InputError(f"device: {_no_cuda()}, got {device}; use device='cpu'")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise InputError(
+            f"device: there are {torch.cuda.device_count()} CUDA devices here, counted from 0, got {device}"
+        )
+
+
+def _no_cuda() -> str:
+    """Why torch has no CUDA device."""
+    if torch.version.cuda is None:
+        return "this torch was built without CUDA"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        if "driver" in str(error) and "too old" in str(error):
+            return f"the NVIDIA driver here is too old for this torch, which wants CUDA {torch.version.cuda}; update it"
+    return "torch finds no CUDA device here"
