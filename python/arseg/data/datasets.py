@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,8 @@ from PIL import Image
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import LabelSet
+
+from .splits import runs_of
 
 Void = Literal["count", "ignore"]
 """What becomes of CamVid's Void, class 11: a class as the others, as in the paper, or ignored."""
@@ -170,7 +172,7 @@ class DataSet(ABC):
         return self.frames(root, split, sequences=sequences)
 
     def labelled_run(self, root: StrPath, split: str = "val") -> LabelledFrames:
-        """`frames` of a split that is a video labelled frame by frame."""
+        """`frames` of a split that is one or several videos labelled frame by frame."""
         return labelled_run(self.frames(root, split))
 
     def stills(self, root: StrPath, split: str = "train") -> list[tuple[np.ndarray, np.ndarray]]:
@@ -180,11 +182,13 @@ class DataSet(ABC):
 
 
 def labelled_run(data: LabelledFrames) -> LabelledFrames:
-    """The same frames, each with the split itself as its run, for a split that is a video labelled frame by frame."""
-    paths = tuple(frame.image for frame in data.frames)
-    run = copy(data)  # which reads its labels in its own way
-    run.frames = [LabelledFrame(f.name, f.image, f.label, paths, place) for place, f in enumerate(data.frames)]
-    return run
+    """The same frames, each with its video as its run, for a split that is videos labelled frame by frame."""
+    found = copy(data)  # which reads its labels in its own way
+    found.frames = []
+    for run in runs_of([frame.image for frame in data.frames]):
+        paths = tuple(data.frames[place].image for place in run)
+        found.frames += [replace(data.frames[place], frames=paths, index=index) for index, place in enumerate(run)]
+    return found
 
 
 def read_image(path: Path) -> np.ndarray:

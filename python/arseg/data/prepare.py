@@ -77,17 +77,24 @@ def snippet_jobs(data: LabelledFrames, distances: Sequence[int], gop: int) -> tu
 
 
 def run_jobs(data: LabelledFrames, distances: Sequence[int], gop: int) -> tuple[list[Job], list[str]]:
-    """Jobs for a split that is a video labelled frame by frame: the whole run, once for each place of its keyframes.
+    """Jobs for videos labelled frame by frame: each whole run, once for each place of its keyframes.
 
-    The first `gop - 1` frames cannot be met at every distance and are not listed.
+    The first `gop - 1` frames of a run cannot be met at every distance and are not listed; a run that has no others is
+    said to lack some.
     """
-    run = data.frames[0].frames
-    jobs = []
-    for offset in range(gop):
-        places = [(f.name, f.index - offset) for f in data.frames[gop - 1 :] if (f.index - offset) % gop in distances]
-        if places:
-            jobs.append(Job(f"run-o{offset}", run[offset:], tuple(places), False))
-    return jobs, []
+    runs: dict[tuple[Path, ...], list[LabelledFrame]] = {}
+    for frame in data.frames:
+        runs.setdefault(frame.frames, []).append(frame)
+    jobs, lacking = [], []
+    for number, (run, frames) in enumerate(runs.items()):
+        name = f"run{number}" if len(runs) > 1 else "run"
+        if len(frames) < gop:
+            lacking.append(f"{frames[0].name}: its video has {len(frames)} labelled frames, {gop} are needed")
+        for offset in range(gop):
+            places = [(f.name, f.index - offset) for f in frames[gop - 1 :] if (f.index - offset) % gop in distances]
+            if places:
+                jobs.append(Job(f"{name}-o{offset}", run[offset:], tuple(places), False))
+    return jobs, lacking
 
 
 def prepare(
@@ -108,7 +115,7 @@ def prepare(
 
     Args:
         distances: of labelled frames to their keyframes, each 0..gop-1.
-        whole_run: `data` is one run of consecutive labelled frames (see `run_jobs`).
+        whole_run: `data` is runs of consecutive labelled frames (see `run_jobs`).
         workers: processes.
         progress: called with the number of videos done and of all.
 
