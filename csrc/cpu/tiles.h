@@ -16,10 +16,9 @@ constexpr int64_t kTileBytes = int64_t{1} << 20;
 constexpr int64_t kMaxBandRows = 180;
 constexpr int64_t kMinBandRows = 24;
 
-// Whether a tile may write `out` without another copy.
-inline void set_direct(AttentionParams& params, const AttentionKernels& kernels) {
-  params.direct =
-      params.out.element == kernels.stored && params.out.stride[1] == 1 && params.out.channels() % kernels.lanes == 0;
+// Whether a tile may write `out` without another copy. `written`: channels that it writes of a pixel, with padding.
+inline void set_direct(AttentionParams& params, const AttentionKernels& kernels, int64_t written) {
+  params.direct = params.out.element == kernels.stored && params.out.stride[1] == 1 && params.out.channels() == written;
   params.streaming = params.direct && can_stream(params.out) && params.out.channels() % (2 * kernels.lanes) == 0;
 }
 

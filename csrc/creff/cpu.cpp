@@ -145,6 +145,7 @@ class Fusion {
     params_.reference = map_of(reference_.emplace(contiguous_channels_last(in.reference)));
     params_.low_res = map_of(low_res_.emplace(contiguous_channels_last(in.low_res)));
     params_.padded_channels = round_up(std::max<int64_t>(1, in.reference.size(1)), kernels_->block_channels);
+    written_ = params_.padded_channels;
     params_.query_weights = packed(in.query.weight, in.query.bias);
     params_.key_weights = packed(in.key.weight, in.key.bias);
     params_.value_weights = packed(in.value.weight, in.value.bias);
@@ -159,7 +160,7 @@ class Fusion {
     const bool few = low.size[0] * low.size[1] * low.size[2] * low.size[3] * classes <= kFewProducts;
     low_logits_ = few ? few_logits(*low_res_, classifier) : low_res_logits(*low_res_, classifier);
     params_.low_res_logits = map_of_pixels(*low_logits_, low);
-    const int64_t padded = round_up(classes, kernels_->lanes);
+    const int64_t padded = written_ = round_up(classes, kernels_->lanes);
     dispatch_floating(dtype_, [&](auto tag) {
       using T = decltype(tag);
       using A = accumulator<T>;
@@ -178,7 +179,7 @@ class Fusion {
   void run(const Map& out, uint8_t* labels) {
     params_.out = out;
     params_.labels = labels;
-    if (!labels) set_direct(params_, *kernels_);
+    if (!labels) set_direct(params_, *kernels_, written_);
     run_tiles(kernels_->fusion, params_, *kernels_, out.size[0], out.size[2], out.size[3]);
   }
 
@@ -192,6 +193,7 @@ class Fusion {
   }
 
   FusionParams params_;
+  int64_t written_ = 0;  // channels of a pixel, with padding
   const AttentionKernels* kernels_ = nullptr;
   ScalarType dtype_{};
   std::optional<OwnedMotionParams> motion_;

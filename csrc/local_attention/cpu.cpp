@@ -45,7 +45,7 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
   params.key = map_of(key);
   params.value = map_of(value);
   params.scale = scale;
-  set_direct(params, kernels);
+  set_direct(params, kernels, round_up(value.size(1), kernels.lanes));
   run_tiles(kernels.attention, params, kernels, query.size(0), query.size(2), query.size(3));
   return out;
 }

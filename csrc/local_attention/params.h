@@ -29,7 +29,7 @@ struct AttentionParams {
   Outside outside = Outside::Zero;
   void* logsumexp = nullptr;  // [N, H, W] of the type that computes, or null
   uint8_t* labels = nullptr;  // [N, H, W]: the class of the largest logit, instead of `out`
-  bool direct = false;        // `out` has the type that computes, channels together, whole vectors of them
+  bool direct = false;        // `out` has the type that computes, channels together, as many as are written
   bool streaming = false;     // and is aligned and large: streaming stores
 };
 

@@ -125,10 +125,9 @@ std::vector<Cut> cuts(const Engine& engine) {
 }
 
 // As operators do: a tile writes the map itself if it can. Memory of these maps is aligned to cache lines.
-void set_direct(AttentionParams& params, const AttentionKernels& kernels, bool streaming) {
+void set_direct(AttentionParams& params, const AttentionKernels& kernels, int64_t written, bool streaming) {
   const int64_t bytes = bytes_of(params.out.element);
-  params.direct =
-      params.out.element == kernels.stored && params.out.stride[1] == 1 && params.out.channels() % kernels.lanes == 0;
+  params.direct = params.out.element == kernels.stored && params.out.stride[1] == 1 && params.out.channels() == written;
   params.streaming = streaming && params.direct && params.out.channels() % (2 * kernels.lanes) == 0 &&
                      params.out.stride[2] * bytes % 64 == 0 && params.out.stride[3] * bytes % 64 == 0 &&
                      params.out.stride[0] * bytes % 64 == 0;
@@ -137,13 +136,13 @@ void set_direct(AttentionParams& params, const AttentionKernels& kernels, bool s
 // Runs an attention or fusion with all cuts. The first is compared with what is expected, the others with the first.
 template <typename Params>
 void check_features(const std::string& name, const Engine& engine, const TileKernel<Params>& kernel, Params params,
-                    const Array& expected, Element element, Layout layout, double tolerance) {
+                    const Array& expected, Element element, Layout layout, double tolerance, int64_t written) {
   Memory first(1);
   bool streaming = false;
   for (const Cut& cut : cuts(engine)) {
     Buffer out(expected.n, expected.c, expected.h, expected.w, element, layout, 64);
     params.out = out.map;
-    set_direct(params, engine.kernels, streaming);
+    set_direct(params, engine.kernels, written, streaming);
     run(kernel, params, cut, out.map);
     CHECK(out.gaps_untouched());
     if (!streaming) {
@@ -198,7 +197,8 @@ void attention_of(const AttentionCase& of, Element element, Array q, Array k, Ar
     params.value = value.map;
     params.scale = of.scale;
     check_features(what + text(of), engine, engine.kernels.attention, params, expected.out, element, of.out,
-                   engine.pairs ? kPairsAttention : tolerance_of(element));
+                   engine.pairs ? kPairsAttention : tolerance_of(element),
+                   round_up(of.value_channels, engine.kernels.lanes));
     check_close(engine.name + " logsumexp" + text(of), logsumexp.read(), expected.logsumexp, tolerance_of(computes));
   }
 }
@@ -323,6 +323,9 @@ struct FusionCase {
 const FusionCase kFusion[] = {
     {1, 16, 19, 13, 37, 7, 19, {7, 7}, Outside::Zero, false, Grid::Aligned, kLast, kLast},
     {2, 3, 2, 4, 20, 9, 41, {3, 3}, Outside::Masked, true, Grid::Legacy, kGaps, kFirst},
+    // Half of a block of channels for pairs, up to the last pixel.
+    {1, 16, 16, 6, 48, 3, 24, {3, 3}, Outside::Zero, false, Grid::Aligned, kLast, kLast},
+    {1, 48, 16, 6, 48, 3, 24, {3, 3}, Outside::Zero, false, Grid::Aligned, kLast, kGaps},
     {1, 64, 32, 8, 18, 8, 18, {9, 3}, Outside::Zero, false, Grid::Legacy, kLast, kLast},
     {1, 17, 1, 1, 35, 3, 1, {5, 7}, Outside::Zero, true, Grid::Aligned, kLast, kOdd},
     {1, 1, 3, 11, 1, 1, 1, {15, 15}, Outside::Masked, false, Grid::Aligned, kLast, kLast},
@@ -375,7 +378,7 @@ void fusion_of(const FusionCase& of, Element element, const Array& reference_map
     const std::string size = ": " + std::to_string(of.c) + " channels, " + std::to_string(of.h) + " x " +
                              std::to_string(of.w) + ", " + std::to_string(of.classes) + " classes";
     check_features(" fusion" + size, engine, engine.kernels.fusion, params, features, element, of.out,
-                   engine.pairs ? kPairsFusion : tolerance_of(element));
+                   engine.pairs ? kPairsFusion : tolerance_of(element), params.padded_channels);
 
     const int64_t padded_classes = round_up(of.classes, engine.kernels.lanes);
     const Memory classes = packed(classifier, params.padded_channels, padded_classes, element);
@@ -384,7 +387,8 @@ void fusion_of(const FusionCase& of, Element element, const Array& reference_map
     params.classifier_bias = biases.data();
     params.low_res_logits = low_logits.map;
     const double tolerance = engine.pairs ? kPairsLogits : tolerance_of(element);
-    check_features(" logits" + size, engine, engine.kernels.fusion, params, logits, element, of.out, tolerance);
+    check_features(" logits" + size, engine, engine.kernels.fusion, params, logits, element, of.out, tolerance,
+                   padded_classes);
 
     // The chosen class is the largest or as good as that.
     Memory labels(of.n * of.h * of.w);

@@ -176,6 +176,19 @@ def test_sums_that_overflow_stay_within_their_window(large):
         assert torch.equal(after[..., far], clean[..., far])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("channels", [1, 8, 15, 16, 17, 24, 32, 48])
+def test_nothing_is_written_beside_the_result(channels, dtype):
+    """Tiles write whole blocks of channels: into the map itself only where it has as many."""
+    size, field = (1, channels, 16, 48), {"block": 4, "frame_size": [64, 192]}
+    reference, low = (channels_last(randn(*s, dtype=dtype)) for s in (size, (1, channels, 8, 24)))
+    motion, parameters = torch.zeros(1, 16, 48, 2, dtype=torch.int16), creff_parameters(channels, dtype)
+    both = channels_last(torch.full((2, *size[1:]), 7.0, dtype=dtype))
+    ops.creff(reference, low, motion, *parameters, window=3, **field, out=both[:1])
+    assert torch.equal(both[1], torch.full_like(both[1], 7.0))
+    assert torch.equal(both[:1], ops.creff(reference, low, motion, *parameters, window=3, **field))
+
+
 def test_bfloat16_is_no_worse_than_eager():
     rounded, motion, options = fusion_inputs((1, 64, 40, 70), dtype=torch.bfloat16)
     doubles = [tensor.double() for tensor in rounded]
