@@ -128,7 +128,7 @@ def test_any_network_is_seen_and_scored(arseg, video, tmp_path):
     )
     code, out, err = arseg(*given, "--model", "nets.py:network", "--weights", "own.pth")
     assert code == 0, err
-    assert (tmp_path / "scores.json").is_file() and "hr" in out
+    assert (tmp_path / "scores.json").is_file() and "HR every frame" in out
     code, _, err = arseg(*given[:-4], "--modes", "ar", "--model", "nets.py:network")
     assert code == 2 and "the keyframe network alone; ar needs what `arseg train ar` or `arseg adapt` makes" in err
     code, out, _ = arseg(

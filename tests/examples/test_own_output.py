@@ -73,16 +73,16 @@ def test_an_output_of_one_s_own(segmenter, clip):
 def test_it_is_whole_or_not_there(segmenter, clip, monkeypatch):
     calls = []
 
-    def labels(*_):
+    def labels(logits, size):
         calls.append(os.listdir())
-        if len(calls) == 3:
+        if len(calls) >= 3:
             raise ZeroDivisionError
-        return torch.zeros(1, 72, 96, dtype=torch.uint8)
+        return torch.zeros(len(logits), *size, dtype=torch.uint8)
 
     monkeypatch.setattr(segmenter.model, "labels", labels)
     with pytest.raises(ZeroDivisionError):
         segment_file(segmenter, clip, [ClassShares("shares.csv")])
-    assert calls == [[".shares.csv.part"]] * 3 and os.listdir() == []
+    assert all(call == [".shares.csv.part"] for call in calls) and os.listdir() == []
 
 
 def test_its_name_is_known(segmenter, clip):

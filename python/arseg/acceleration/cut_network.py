@@ -189,11 +189,10 @@ class CutNetwork(nn.Module):
 
 
 def _leave_weights_out(module: nn.Module) -> None:
-    for tensors in (module._parameters, module._buffers):
-        for name, tensor in list(tensors.items()):
-            del tensors[name]
-            empty = None if tensor is None else torch.empty(1, dtype=tensor.dtype).expand(tensor.shape)
-            module.__dict__[name] = empty  # beside the state, and without memory
+    for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+        delattr(module, name)
+        # Beside the state, and without memory.
+        module.__dict__[name] = torch.empty(1, dtype=tensor.dtype).expand(tensor.shape)
 
 
 def _checked(feature: Any, sentence: str) -> Tensor:
