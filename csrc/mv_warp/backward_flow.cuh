@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads) flow_gradient(FlowGradie
     const int64_t pixel = n * plane + static_cast<int64_t>(y) * width + x;
     if (inside) {
       const auto taps = taps_of<A>(a.motion, n, y, x);
-      const T* image = a.feature + n * a.feature_stride;
+      const T* image = a.feature + (a.one_feature ? 0 : n) * plane * a.channels;
       for (int c = static_cast<int>(threadIdx.x) * kVector<T>; c < a.channels;
            c += static_cast<int>(blockDim.x) * kVector<T>) {
         A grad[kVector<T>], values[4][kVector<T>];

@@ -111,7 +111,7 @@ Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const 
     dispatch_device(flow.scalar_type(), [&](auto flow_tag) {
       using T = decltype(tag);
       using F = decltype(flow_tag);
-      gpu::launch_flow_gradient<T, F>({data_of<T>(grads), data_of<T>(source.map), source.stride,
+      gpu::launch_flow_gradient<T, F>({data_of<T>(grads), data_of<T>(source.map), source.stride == 0,
                                        mutable_data_of<F>(out), feature.size(0), static_cast<int>(channels), motion},
                                       device.stream());
     });

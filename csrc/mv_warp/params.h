@@ -119,10 +119,10 @@ struct WarpParams {
 
 template <typename T, typename F>
 struct FlowGradientParams {
-  const T* grad;           // [N, H, W, C]
-  const T* feature;        // [N, H, W, C]
-  int64_t feature_stride;  // from one image to the next; 0 where all are one
-  F* out;                  // [N, H, W, 2]
+  const T* grad;     // [N, H, W, C]
+  const T* feature;  // [N, H, W, C]
+  bool one_feature;  // for all images of the batch
+  F* out;            // [N, H, W, 2]
   int64_t batch;
   int channels;
   MotionParams motion;
