@@ -83,8 +83,8 @@ void flow_case(const Size& size, Grid grid) {
   const DeviceMap<T> grad(reference::random_array(size.n, size.c, size.h, size.w, 1));
   const DeviceMap<T> feature(reference::random_array(size.n, size.c, size.h, size.w, 2));
   const DeviceMap<F> out(size.n, 2, size.h, size.w);
-  gpu::launch_flow_gradient<T, F>({grad.data(), feature.data(), size.c * size.h * size.w, out.data(), size.n,
-                                   static_cast<int>(size.c), make_motion_params(motion, size, true, kElement<F>)},
+  gpu::launch_flow_gradient<T, F>({grad.data(), feature.data(), false, out.data(), size.n, static_cast<int>(size.c),
+                                   make_motion_params(motion, size, true, kElement<F>)},
                                   nullptr);
   const Array grads = grad.read(), values = feature.read();
   Array expected(size.n, 2, size.h, size.w);
