@@ -128,7 +128,7 @@ def tried(line: str, size: tuple[int, int] = (128, 192)) -> dict[str, Any]:
     network(torch.cat([image, image.flip(2)])).square().mean().backward()
     learning = [p for name, p in network.named_parameters() if p.grad is not None]
     try:
-        accelerate(network, size=size)
+        accelerate(network, size=(2 * size[0], 2 * size[1]))  # so that its half is as large as what was tried
         accelerated = "yes"
     except InputError as error:
         accelerated = str(error)
