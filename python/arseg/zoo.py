@@ -1,6 +1,6 @@
 """The zoo: weights by name, each one file with a checksum and a model card; nothing is ever downloaded.
 
->>> arseg.load("lite2")  # doctest: +SKIP
+>>> arseg.load("lite0")  # doctest: +SKIP
 
 A script adds weights of its own: `ZOO.register("mine", Published(file="mine.safetensors", sha256=…, …))`.
 """

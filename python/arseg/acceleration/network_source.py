@@ -11,7 +11,7 @@
   options of `EncoderHead`. (timm's whole classifiers are functions of a module: `timm.models:NAME`.)
 - `module.py:function`, `package.module:function`: what the function returns, or a network of that name; the function is
   called without arguments, packages are found in the current folder, too.
-- a `.safetensors` file of ours, or its name in the zoo (`arseg.zoo.ZOO`), such as lite2.
+- a `.safetensors` file of ours, or its name in the zoo (`arseg.zoo.ZOO`), such as lite0.
 
 What is neither a file nor in the table is code.
 """

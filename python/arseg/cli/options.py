@@ -48,7 +48,7 @@ OutputVideo = Annotated[
 NETWORK_HELP = (
     "torchvision:NAME, timm:NAME (an encoder, with our head), transformers:FOLDER_OR_NAME, smp:Unet, "
     "module.py:function or package.module:function (called without arguments, returns a network), a .safetensors file, "
-    "or a name of the zoo such as lite2."
+    "or a name of the zoo such as lite0."
 )
 ScoredModel = Annotated[
     str | None,
@@ -62,7 +62,7 @@ ScoredModel = Annotated[
 SegmenterWeights = Annotated[
     Path | None,
     typer.Option(
-        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; or a name of the zoo: lite2.",
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; or a name of the zoo: lite0.",
         show_default="those of the package",
     ),
 ]

@@ -176,7 +176,7 @@ def building(path: str | Path) -> Iterator[None]:
 
 
 def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | None = None) -> nn.Module:
-    """The network in a weights file, or of a name of the zoo such as "lite2", in eval mode.
+    """The network in a weights file, or of a name of the zoo such as "lite0", in eval mode.
 
     Args:
         model: the network that the weights are of, or its line, where it is code of yours: a weights file alone shall
