@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from helpers.folder_trees import CLASSES, folder_tree, three_classes, write_clas
 from PIL import Image
 
 from arseg.data.check import check
+from arseg.data.datasets import DataSet
 from arseg.data.leaks import ALIKE, Look, differences, leaks
 from arseg.data.opened import open_data
 
@@ -220,3 +222,22 @@ def test_the_distribution_at_480_is_clean(shared):
     }
     assert list(leaks(looks)) == []
     assert len(list(leaks({"train": looks["val"][::2], "val": looks["val"][1::2]}))) == 2
+
+
+def test_without_train_there_is_one_fault(root):
+    data = open_data(root)
+    val_alone = replace(data, source=ValAlone(data))
+    found = check(val_alone)
+    assert list(found.faults) == ["splits"] and "there is no train, only val" in found.faults["splits"][0]
+
+
+class ValAlone(DataSet):
+    """The data's val, and nothing else."""
+
+    def __init__(self, data):
+        self.data, self.labels = data, data.labels
+
+    def frames(self, root, split="train", **_):
+        if split != "val":
+            raise FileNotFoundError(f"{root}: has no {split}")
+        return self.data.frames("val")

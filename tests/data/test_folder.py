@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
 from helpers.folder_trees import CLASSES, COLOURS, folder_tree, names_of, three_classes, write_classes
 from PIL import Image
 
-from arseg.data.classes import read_classes
+from arseg.data.classes import classes_of, read_classes
 from arseg.data.opened import open_data
 from arseg.data.splits import made_split, read_splits, video_and_number
 from arseg.errors import InputError
@@ -406,3 +407,15 @@ def test_a_class_of_ones_own(tmp_path):
             open_data(f"{tmp_path}/fields.py:{name}")
     with pytest.raises(FileNotFoundError, match=r"none\.py: no such file; expected a folder"):
         open_data(f"{tmp_path}/none.py:Fields")
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ({"0": {"color": [1, 2, 3]}}, "classes: expected a name for each"),
+        ({"clases": ["a", "b"]}, "no key is named 'clases'; did you mean 'classes'?"),
+    ],
+)
+def test_slips_in_classes_are_one_sentence(record, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        classes_of(record)

@@ -200,6 +200,11 @@ def _left_over(found: Findings, source: OpenedFolder) -> None:
 
 def _classes(found: Findings) -> None:
     """Classes that training cannot learn, or nobody can score."""
+    if "train" not in found.pixels:
+        found.add(
+            "splits", f"there is no train, only {' and '.join(found.pixels)}; training needs labelled pictures in it"
+        )
+        return
     pixels, shown = found.pixels["train"], found.shown["train"]
     labelled = max(1, int(pixels[:-1].sum()))
     for index, name in enumerate(found.labels.classes):
@@ -212,7 +217,7 @@ def _classes(found: Findings) -> None:
             )
             continue
         share = pixels[index] / labelled
-        if share < RARE or shown[index] < FEW:
+        if share < RARE or shown[index] < min(FEW, found.pictures["train"]):
             pixels_of_it = f"{100 * share:.2g} % of the pixels of train, " if share < RARE else ""
             found.remarks.append(
                 f"{name}: is rare, {pixels_of_it}in {shown[index]} of its {found.pictures['train']} pictures; label "

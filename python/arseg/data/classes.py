@@ -195,7 +195,8 @@ def _settings(record: Any) -> dict[str, Any]:
         # Names by id, ids by name, or colours by name, and nothing else.
         if all(str(key).isdigit() for key in record) or all(map(_id_or_colour, record.values())):
             return {"classes": record}
-        raise InputError(HOW)
+        slips = [key for key in found if get_close_matches(key, ["classes"])]
+        raise InputError(f"no key is named {slips[0]!r}; did you mean 'classes'?" if slips else HOW)
     for key in found:
         if key not in _KEYS and key not in _ELSEWHERE:
             near = get_close_matches(key, [*_KEYS, *_SAME], 1)
@@ -213,17 +214,21 @@ def _id_or_colour(value: Any) -> bool:
 def _entries(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         if all(str(key).isdigit() for key in value):  # id -> name, or an entry
-            pairs = sorted((int(key), entry) for key, entry in value.items())
-            return [
-                {"id": id, **entry} if isinstance(entry, dict) else {"id": id, "name": entry} for id, entry in pairs
-            ]
+            pairs = sorted(((int(key), entry) for key, entry in value.items()), key=lambda pair: pair[0])
+            return _named(
+                [{"id": id, **entry} if isinstance(entry, dict) else {"id": id, "name": entry} for id, entry in pairs]
+            )
         entries = [
             {"name": name, ("id" if isinstance(entry, int) else "color"): entry} for name, entry in value.items()
         ]
         return sorted(entries, key=lambda entry: entry.get("id", 0))
     if not isinstance(value, list):
         raise InputError(f"classes: {HOW}")
-    entries = [dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in value]
+    return _named([dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in value])
+
+
+def _named(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries; raises `InputError` where one has no name, or a key that there is not."""
     for entry in entries:
         if not isinstance(entry.get("name"), (str, int, bool)) or not str(entry["name"]).strip():
             raise InputError(f"classes: expected a name for each, got {entry}")

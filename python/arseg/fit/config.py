@@ -255,12 +255,15 @@ def _height_of(model: ModelTable) -> int | None:
 
 def as_toml(record: Mapping[str, Any]) -> str:
     """`FitConfig.record` as a TOML file, which reads back as the same config; what is None is left out."""
+
+    def line(key: str, value: Any) -> str:
+        return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+
     top = [(key, value) for key, value in record.items() if not isinstance(value, Mapping)]
-    lines = [f"{key} = {json.dumps(value)}" for key, value in top if value is not None]
+    lines = [line(key, value) for key, value in top if value is not None]
     for name, table in record.items():
         if isinstance(table, Mapping):
-            lines += ["", f"[{name}]"]
-            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+            lines += ["", f"[{name}]", *(line(key, value) for key, value in table.items() if value is not None)]
     return "\n".join(lines) + "\n"
 
 
@@ -271,7 +274,7 @@ def _names(settings: Any) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     """The file's values by dotted name."""
     try:
-        record = tomllib.loads(path.read_text())
+        record = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such file; expected a config, which `arseg fit --init {path}` begins"

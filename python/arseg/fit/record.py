@@ -41,7 +41,7 @@ class RunRecord:
         self._found |= {"made": {**made, "recipe": config.record()}}
         save_json(self._path, self._found)
         with replacing(self.folder / "config.toml") as part:
-            part.write_text(as_toml(config.record()))
+            part.write_text(as_toml(config.record()), "utf-8")
 
     def status(self, phase: Phase) -> Literal["done", "begun", ""]:
         """Where a phase stands.
@@ -77,6 +77,7 @@ class RunRecord:
         self.event(phase.name, "resumed" if phase.name in phases else "started")
         kept = phases.setdefault(phase.name, {"seconds": 0.0})
         kept["settings"] = self._settings(phase, before)
+        kept.pop("result", None)  # of other settings
         save_json(self._path, self._found)
         how = "interrupted"
 

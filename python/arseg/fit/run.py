@@ -101,12 +101,12 @@ def network_of(plan: Plan) -> Path | None:
         return None
     if plan.trained != "state" or plan.sources.data is None:
         return model.path
+    # Made anew each time, for the config may name other weights or another cut by now; the same give the same bytes.
     path = plan.config.output / "network.safetensors"
-    if not path.is_file():
-        network: Any = split(model.line or "", features=model.features, classifier=model.classifier)
-        load_state(network, model.path)
-        config = {**network.made_from, "labels": network.label_set.to_json(), "height": network.input_height}
-        save_checkpoint(network.state_dict(), path, kind="hr", config=config, half=False)
+    network: Any = split(model.line or "", features=model.features, classifier=model.classifier)
+    load_state(network, model.path)
+    config = {**network.made_from, "labels": network.label_set.to_json(), "height": network.input_height}
+    save_checkpoint(network.state_dict(), path, kind="hr", config=config, half=False)
     return path
 
 

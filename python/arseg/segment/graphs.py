@@ -74,7 +74,7 @@ class Graphs(Eager, ABC):
         limit: of the number of recordings.
     """
 
-    def __init__(self, device: torch.device, limit: int = 16):
+    def __init__(self, device: torch.device, limit: int = 32):
         super().__init__(device)
         self.limit = limit
         self.recordings: OrderedDict[Hashable, Recording] = OrderedDict()
@@ -135,7 +135,7 @@ class Graphs(Eager, ABC):
 class CudaGraphs(Graphs):
     """Recordings are CUDA graphs, in one pool of memory: a replay may overwrite the results of another."""
 
-    def __init__(self, device: torch.device, limit: int = 16):
+    def __init__(self, device: torch.device, limit: int = 32):
         super().__init__(device, limit)
         self._pool: Any = None
 
@@ -168,7 +168,7 @@ class StandIn(Graphs):
         replays: how many there were.
     """
 
-    def __init__(self, device: torch.device, limit: int = 16):
+    def __init__(self, device: torch.device, limit: int = 32):
         super().__init__(device, limit)
         self.replays = 0
 

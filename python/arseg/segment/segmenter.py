@@ -101,7 +101,7 @@ class VideoSegmenter:
         device: where the network runs.
         batch: how many frames of a group the network sees at once; 1: each result comes before the next frame is read.
             From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
-            on CUDA, 16 at most; 4 on the CPU. What is read ahead is bounded, by 512 MiB of decoded frames, too. Live
+            on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
