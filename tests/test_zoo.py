@@ -18,6 +18,7 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.weights.build import build
 from arseg.weights.files import CheckpointError, read_checkpoint, save_checkpoint
+from arseg.weights.made import licence_of
 
 CONFIG = {"classes": 3, "channels": 8, "wide": 8, "scale": 0.5, "window": 7}
 
@@ -120,3 +121,12 @@ def test_a_copy_elsewhere_is_found_too(tmp_path, monkeypatch):
         zoo.weights_file(zoo.DEFAULT)
     shutil.copy(shipped / entry.file, tmp_path)
     assert zoo.weights_file(zoo.DEFAULT) == tmp_path / entry.file
+
+
+def test_the_shipped_file_has_the_terms_of_its_entry(tmp_path):
+    """It was made before files said so themselves; a copy elsewhere is any file."""
+    published = zoo.ZOO[zoo.DEFAULT]
+    path = zoo.SHIPPED / published.file
+    assert zoo.record_of(path) == {"command": published.made_by, "licence": published.licence}
+    assert licence_of(path) == licence_of(zoo.DEFAULT) == published.licence
+    assert zoo.record_of(tmp_path / published.file) is None

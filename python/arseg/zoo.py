@@ -37,6 +37,7 @@ class Published:
         sha256: of the file, in hexadecimal.
         what: the network and its data, in a few words.
         made_by: the commands that trained it.
+        licence: what the terms of its data say of its use; None: nothing.
         gmacs: 10^9 multiply-accumulates of a frame in 4:3 of the height that it was trained for: at full resolution,
             and between keyframes.
         miou: percent on CamVid's `val` run: full resolution, and AR-Seg, means over all distances.
@@ -48,6 +49,7 @@ class Published:
     made_by: str
     gmacs: tuple[float, float]
     miou: tuple[float, float]
+    licence: str | None = None
 
 
 ZOO: Registry[Published] = Registry("weights")
@@ -67,6 +69,7 @@ ZOO.register(
         "runs/hr/hr.safetensors --video … -o runs/ar",
         gmacs=(10.67, 2.90),
         miou=(76.4, 76.9),
+        licence="CamVid is for non-commercial use",
     ),
 )
 
@@ -117,6 +120,15 @@ def weights_file(source: StrPath) -> Path:
             f"{', '.join(ZOO)}{hint}"
         )
     return path
+
+
+def record_of(path: Path) -> dict[str, str | None] | None:
+    """`command` and `licence` of the zoo's entry that a file is, for files that have no record of their own."""
+    for published in map(ZOO.__getitem__, ZOO):
+        found = _found(published)
+        if found is not None and path.exists() and found.samefile(path):
+            return {"command": published.made_by, "licence": published.licence}
+    return None
 
 
 def _looks_like_a_name(text: str) -> bool:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from arseg.files import StrPath
 from arseg.labels import CAMVID, LabelSet
+from arseg.zoo import record_of
 
 from .files import CheckpointError, tensor_shapes, weights_file
 
@@ -62,7 +63,7 @@ def weights_info(path: StrPath) -> dict[str, Any]:
         "precision": _PRECISIONS.get(precision, precision),
         "labels": _labels(config),
         "height": config.get("height"),
-        "made": config.get("made"),
+        "made": config.get("made") or record_of(path),
         "card": str(path.with_suffix(".md")) if path.with_suffix(".md").is_file() else None,
     }
 
@@ -152,7 +153,8 @@ def _made_lines(made: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
         yield "made by", Text(str(made["command"]))
     versions = _listed(made.get("versions") or {}, " ")
     commit = f", commit {made['commit']}" if made.get("commit") else ""
-    yield "with", Text(versions + commit)
+    if versions or commit:
+        yield "with", Text(versions + commit)
     data = made.get("data")
     if data:
         text = f"{data.get('name')} ({data.get('layout')}): {data.get('frames')} labelled frames, {data.get('split')}"

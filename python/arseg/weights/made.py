@@ -68,10 +68,12 @@ def how_made(
 
 def licence_of(weights: Path) -> str | None:
     """What a weights file says of the terms of its use; None where it says nothing, or is none of ours."""
+    from arseg.zoo import record_of, weights_file
+
     from .files import CheckpointError, read_config
 
     try:
-        return (read_config(weights)[1].get("made") or {}).get("licence")
+        return (read_config(weights)[1].get("made") or record_of(weights_file(weights)) or {}).get("licence")
     except CheckpointError:
         return None
 
