@@ -148,7 +148,7 @@ def test_ids_of_ones_own_weights_and_what_is_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ({"clases": ["a"]}, r'expected a list of names, or \{"classes"'),
+        ({"clases": ["a"]}, "no key is named .clases.; did you mean .classes."),
         ({"classes": ["a"], "colour": []}, r"no key is named 'colour'; did you mean 'colours'\?"),
         (["a", "a"], "2 have the name a; give each its own"),
         ({"classes": ["a", "b"], "colors": [[0, 0, 0]]}, "colors: expected 2, one for each class, got 1"),
