@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
 from .errors import InputError
@@ -62,3 +66,13 @@ def imported(path: str) -> Callable[..., Any]:
         return getattr(import_module(module), name)(*arguments, **options)
 
     return call
+
+
+def module_of_file(path: Path, kind: str) -> ModuleType:
+    """The module in a user's file, run; `kind` begins its name, so that it hides no other."""
+    found = importlib.util.spec_from_file_location(f"{kind}_{path.stem}", path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module  # dataclasses and pickles look their module up
+    found.loader.exec_module(module)
+    return module

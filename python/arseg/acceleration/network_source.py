@@ -34,6 +34,7 @@ from torch import nn
 from arseg.errors import InputError
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.registry import NETWORKS, make_network
+from arseg.registry import module_of_file
 from arseg.weights.build import FUSION, build
 from arseg.weights.files import load_checkpoint, read_checkpoint
 from arseg.zoo import ZOO
@@ -183,12 +184,7 @@ def _without_arguments(function: Any, spec: str) -> Any:
 def _module_of_file(spec: str, path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"model: {path}: no such file (in {spec!r}); {EXPECTED}")
-    found = importlib.util.spec_from_file_location(f"_arseg_model_{path.stem}", path)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # dataclasses and pickles look their module up
-    found.loader.exec_module(module)
-    return module
+    return module_of_file(path, "_arseg_model")
 
 
 def _module_of_package(spec: str, name: str) -> ModuleType:

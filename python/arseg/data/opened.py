@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -14,6 +12,7 @@ from types import ModuleType
 
 from arseg.errors import InputError
 from arseg.labels import VOID, LabelSet
+from arseg.registry import module_of_file
 
 from .cache import Kept
 from .classes import find_classes
@@ -173,9 +172,4 @@ def _of_code(path: Path, name: str, folder: str | None) -> tuple[DataSet, Path]:
 def _module(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"--data: {path}: no such file; {EXPECTED}")
-    found = importlib.util.spec_from_file_location(f"_arseg_data_{path.stem}", path)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # dataclasses and pickles look their module up
-    found.loader.exec_module(module)
-    return module
+    return module_of_file(path, "_arseg_data")
