@@ -54,7 +54,8 @@ def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | Non
     for key in ("teacher", "start", "branch"):
         if inputs.get(key) is not None:
             inputs[key] = weights_file(inputs[key])
-    follows = {"data": inputs["data"], "height": _height(inputs.get("teacher")), "prepared": inputs.get("prepared")}
+    height = _height(inputs.get("teacher")) if phase == "ar" else None
+    follows = {"data": inputs["data"], "height": height, "prepared": inputs.get("prepared")}
     name, recipe = recipe_of(phase, **given, **follows)
     with distributed.processes(device) as mine:
         path = RECIPES[phase][name].run(recipe, RunInputs(preset=name, device=mine, report=report_line, **inputs))

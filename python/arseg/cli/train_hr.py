@@ -26,6 +26,14 @@ from .options import (
     TrainingDevice,
 )
 
+Imitated = Annotated[
+    Path | None,
+    typer.Option(
+        help="The default recipes: weights, or a name of the zoo, of a larger network for the same classes, which the "
+        "network imitates besides the labels.",
+        show_default=False,
+    ),
+]
 HrPreset = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +56,7 @@ def train_hr(
     batch: Batch = None,
     seed: Seed = None,
     start: Start = None,
+    teacher: Imitated = None,
     device: TrainingDevice = "cpu",
     licence: Licence = None,
     tensorboard: TensorBoard = False,
@@ -57,6 +66,6 @@ def train_hr(
     With --data the recipe's sizes, steps and classes follow from the labelled frames; --set changes any of them.
     """
     given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
-    sources: dict[str, Any] = {"camvid": camvid, "cityscapes": cityscapes, "start": start}
+    sources: dict[str, Any] = {"camvid": camvid, "cityscapes": cityscapes, "start": start, "teacher": teacher}
     sources |= {"model": model, "licence": licence}
     run_recipe("hr", given, device, data, output=output, tensorboard=tensorboard, **sources)

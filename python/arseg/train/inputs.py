@@ -23,7 +23,7 @@ class RunInputs:
         data: the labelled data set.
         camvid, cityscapes: folders of the data sets that the paper's presets train on.
         prepared, validation: folders of `arseg prepare`, to train on and to score.
-        teacher: weights of phase 1, for phase 2.
+        teacher: weights of phase 1, for phase 2; of a network to imitate, for phase 1.
         videos: without labels.
         start: weights of an earlier run of the same phase to go on from.
         branch: weights of an earlier phase 2 whose low-resolution branch is taken.

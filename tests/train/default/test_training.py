@@ -23,9 +23,10 @@ from arseg.train.default.hr import train_hr
 from arseg.train.default.pairs import frames_at, places_in_batch, sample_pairs
 from arseg.train.default.recipes import ArRecipe, HrRecipe
 from arseg.train.default.stills import Donors
+from arseg.train.default.taught import Taught
 from arseg.train.losses import class_weights, soft_iou_loss, weighted_iou_loss
 from arseg.video import encode
-from arseg.weights.files import load_checkpoint
+from arseg.weights.files import load_checkpoint, read_config
 from arseg_ext import ops
 
 pytestmark = pytest.mark.slow  # trains
@@ -309,3 +310,41 @@ def test_rare_classes_weigh_more():
     label[1] = 11
     weights = class_weights([label], 3)
     assert weights[0] < weights[1] < weights[2] and weights.mean() == pytest.approx(1)
+
+
+def test_a_teacher_is_imitated(phases, root, tmp_path):
+    high, fused = phases
+    recipe = HrRecipe(steps=4, batch=2, crop=(64, 96), street_scenes=0, qualities=(), lr=0.1, channels=16, wide=16)
+    runs = {}
+    for name, weight in (("without", 0.0), ("taught", 10.0)):
+        recipe = replace(recipe, imitation=weight)
+        runs[name] = train_hr(root, tmp_path / name, recipe, report=[].append, start=high, teacher=fused)
+    assert set(read_config(runs["taught"])[1]["made"]["files"]) == {"start", "teacher"}
+    biases = [load_checkpoint(path).classifier.bias for path in runs.values()]
+    assert not torch.equal(*biases)
+    with pytest.raises(InputError, match="made with teacher"):
+        train_hr(root, tmp_path / "taught", recipe, report=[].append, start=high)
+
+
+def test_the_loss_against_a_teacher_is_least_at_its_own_classes(phases):
+    high, _ = phases
+    network = load_checkpoint(high)
+    taught = Taught(high, network.label_set)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        own = network(image)
+    probability = own.float().softmax(1)
+    entropy = -(probability * probability.log()).sum(1).mean()
+    assert torch.allclose(taught.loss(own, image, network.label_set), entropy, atol=2e-2)
+    assert taught.loss(own + 0.5 * torch.randn_like(own), image, network.label_set) > entropy
+
+    other = replace(network.label_set, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (network.label_set.mean, network.label_set.std))
+    same = taught.loss(own, image * std + mean, other)
+    assert torch.allclose(same, entropy, atol=2e-2)
+
+
+def test_a_teacher_for_other_classes_is_refused(phases):
+    labels = replace(load_checkpoint(phases[0]).label_set, classes=("road", "other"))
+    with pytest.raises(InputError, match="teacher: expected a network for road, other, got those of"):
+        Taught(phases[0], labels)

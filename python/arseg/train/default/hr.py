@@ -19,6 +19,7 @@ from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
 from arseg.weights.files import save_checkpoint
 from arseg.weights.made import how_made, licence_of
+from arseg.zoo import weights_file
 
 from .for_data import (
     Census,
@@ -33,6 +34,7 @@ from .for_data import (
 from .network import at_size_of, hr_network, lr_groups, start_settings
 from .recipes import HrRecipe, settings_of
 from .stills import Donors, sample_stills
+from .taught import Taught
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
@@ -51,6 +53,7 @@ def train_hr(
     tensorboard: bool = False,
     model: str | None = None,
     licence: str | None = None,
+    teacher: StrPath | None = None,
 ) -> Path:
     """Trains on the labelled frames of `train`, and on synthetic streets where the classes are CamVid's 11.
 
@@ -62,6 +65,8 @@ def train_hr(
         device, tensorboard: see `loop.train`.
         model: a line that makes the network, as `--model` takes it; None: the default network.
         licence: what the weights file says of the terms of its use; None: that of `start`, or the data's, where known.
+        teacher: weights, of either phase, of a network for the same classes, whose softened classes the network
+            imitates besides the labels (`recipe.imitation`; Hinton et al., 2015): for one smaller than it.
 
     Returns the path of the weights, `folder/hr.safetensors`. Raises `InputError` for data without labelled frames or
     with fewer than 2 classes, for a line that makes no network, and for a folder whose run has other settings.
@@ -69,6 +74,7 @@ def train_hr(
     data = opened(data)
     check_classes(data.labels)
     folder, start = Path(folder), None if start is None else Path(start)
+    taught = None if teacher is None else Taught(weights_file(teacher), data.labels, device)
     torch.manual_seed(recipe.seed)
     real = training_stills(data, recipe.rows)
     recipe = with_epochs(recipe, len(real))
@@ -98,7 +104,10 @@ def train_hr(
         with torch.autocast(device.type, torch.bfloat16):
             logits = net(batch["image"])
         logits = at_size_of(logits, batch["label"], net)
-        return weighted_iou_loss(logits, batch["label"], weights, iou_loss_weight=recipe.iou_loss_weight)
+        losses = weighted_iou_loss(logits, batch["label"], weights, iou_loss_weight=recipe.iou_loss_weight)
+        if taught is not None:
+            losses["imitation"] = recipe.imitation * taught.loss(logits, batch["image"], labels)
+        return losses
 
     state = train(
         net,
@@ -112,6 +121,7 @@ def train_hr(
             "data": data_settings(data, real),
             **({} if model is None else {"model": model}),
             **start_settings(start),
+            **({} if taught is None else start_settings(taught.path, "teacher")),
         },
         seed=recipe.seed,
         report=report,
@@ -123,7 +133,9 @@ def train_hr(
     if distributed.is_main_process():
         height = {"height": recipe.height} if recipe.height else {}
         licence = licence or (None if start is None else licence_of(start))
-        record = how_made(recipe, data=data, licence=licence, start=start)
+        record = how_made(
+            recipe, data=data, licence=licence, start=start, teacher=None if taught is None else taught.path
+        )
         save_checkpoint(state, path, kind="hr", config={**config, "labels": labels.to_json(), **height, "made": record})
     return path
 

@@ -33,6 +33,7 @@ class HrRecipe:
         epochs: passes over the labelled frames, which decide how many steps there are; 0: `steps` does.
         rare: names of the classes that are pasted; None: CamVid's, or those with less than a twentieth of the pixels.
         imagenet: whether the encoder starts from the ImageNet weights of its package, where it has one.
+        imitation: weight of the loss against the classes of a teacher, where there is one.
     """
 
     steps: int = 2500
@@ -54,6 +55,7 @@ class HrRecipe:
     rare: tuple[str, ...] | None = None
     imagenet: bool = True
     encoder: str = "efficientnet-lite0"
+    imitation: float = 1.0
 
 
 LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), lr=6e-4, height=576, seed=1)
@@ -125,6 +127,7 @@ LATER: Mapping[str, Any] = {
     "epochs": 0.0,
     "rare": None,
     "imagenet": True,
+    "imitation": 1.0,
     "encoder": "efficientnet-lite0",
     "still_clips": 1500,
     "motion": "window",

@@ -23,7 +23,7 @@ def run_hr(recipe: HrRecipe, inputs: RunInputs) -> Path:
         raise InputError(
             f"--data: preset {inputs.preset} needs labelled data; give their folder, or CamVid's with --camvid"
         )
-    return train_hr(data, inputs.output, recipe, start=inputs.start, **_options(inputs))
+    return train_hr(data, inputs.output, recipe, start=inputs.start, teacher=inputs.teacher, **_options(inputs))
 
 
 def run_ar(recipe: ArRecipe, inputs: RunInputs) -> Path:
