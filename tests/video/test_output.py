@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -227,3 +229,33 @@ def test_pixel_aspect_is_carried_on(tmp_path: Path) -> None:
                 writer.write(frame.image)
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+ENCODE_AGAIN = """
+import sys
+import numpy as np
+from PIL import Image, ImageFilter
+from arseg.video import VideoReader, encode
+rng = np.random.default_rng(0)
+wide = Image.fromarray(rng.integers(0, 256, (88, 120, 3), np.uint8)).filter(ImageFilter.GaussianBlur(2))
+wide = np.clip((np.asarray(wide, int) - 128) * 4 + 128, 0, 255).astype(np.uint8)
+frames = [wide[t : t + 64, 2 * t : 2 * t + 96] for t in range(12)]
+files = set()
+for _ in range(40):
+    encode(iter(frames), sys.argv[1], rate=15, gop=12, crf=23)
+    files.add(open(sys.argv[1], "rb").read())
+    scraps = [rng.integers(1, 255, rng.integers(100, 300_000), dtype=np.uint8) for _ in range(200)]
+    del scraps
+    with VideoReader(sys.argv[1], gop=12) as reader:
+        list(reader)
+print(len(files))
+"""
+
+
+@pytest.mark.slow
+def test_the_same_frames_are_the_same_file(tmp_path: Path) -> None:
+    """Whatever was in the memory that the encoder is given: what was decoded between, for one."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENCODE_AGAIN, tmp_path / "clip.mp4"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"

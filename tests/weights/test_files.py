@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from arseg.networks.arseg_net import ARSegNet
 from arseg.weights.build import build
-from arseg.weights.files import CheckpointError, load_checkpoint, save_checkpoint
+from arseg.weights.files import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 3, "channels": 8, "wide": 8}
 
@@ -59,3 +59,17 @@ def test_faults_name_the_file_and_the_keys(tmp_path):
     save_file({"x": torch.zeros(2)}, path, metadata={"kind": "hr", "config": "{bad"})
     with pytest.raises(CheckpointError, match=r"its metadata cannot be read"):
         load_checkpoint(path)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """Runs tell their teacher by its checksum."""
+    state = {"a": torch.arange(5.0), "b": torch.ones(3, 3)}
+    files = set()
+    for number in range(20):
+        path = tmp_path / f"{number}.safetensors"
+        save_checkpoint(state, path, kind="hr", config={"name": 'ü"', "sizes": [1, 2]})
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    kind, config, found = read_checkpoint(path)
+    assert (kind, config) == ("hr", {"name": 'ü"', "sizes": [1, 2]})
+    assert all(torch.equal(found[key], value) for key, value in state.items())

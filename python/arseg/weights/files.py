@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import stat
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,20 @@ def save_checkpoint(
     with replacing(path) as part:
         mode = stat.S_IMODE(part.stat().st_mode)  # save_file would leave it readable to its owner alone
         save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
+        _in_order(part)
         part.chmod(mode)
+
+
+def _in_order(path: Path) -> None:
+    """Puts the metadata of a file that was just written in order: a checksum is to depend on what it holds alone."""
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # else it was written otherwise than known, and stays
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def weights_file(source: StrPath) -> Path:
