@@ -4,9 +4,9 @@
     python benchmarks/zoo.py held-out lite2 CAMVID -o runs/held-lite2
     arseg eval --data camvid:runs/held-lite2/camvid-0006R0 --stills --weights runs/held-lite2/hr.safetensors
 
-`train` begins with what fits of the shipped lite0: for slim the channels that count most, of both branches and the
-fusion; for lite2 those of the head, under an encoder with ImageNet's weights. `held-out` begins with ImageNet's weights
-in any case. Then they run `arseg train`, whose lines they print; called again, they go on where they were.
+`train` begins with what fits of the shipped lite0: for slim the channels that count most; for lite2 those of the head,
+under an encoder with ImageNet's weights. slim then imitates lite0 besides the labels. `held-out` begins with ImageNet's
+weights in any case. Then they run `arseg train`, whose lines they print; called again, they go on where they were.
 """
 
 from __future__ import annotations
@@ -64,13 +64,11 @@ def chosen_channels(state: Mapping[str, Tensor], channels: int, wide: int) -> di
 
 
 def narrowed(state: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's state (a pair's, too) with the chosen channels of its head alone."""
+    """A network's state with the chosen channels of its head alone."""
     return {key: _narrowed(key, tensor, chosen) for key, tensor in state.items()}
 
 
 def _narrowed(key: str, tensor: Tensor, chosen: Mapping[str, Tensor]) -> Tensor:
-    if key.startswith("fusion."):
-        return tensor[chosen["feature"]]
     if key.endswith("classifier.weight"):
         return tensor[:, chosen["feature"]]
     _, found, name = key.partition("head.")
@@ -94,7 +92,7 @@ def _branch(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def write_starts(folder: Path) -> None:
-    """lite2-hr, slim-hr and slim-ar.safetensors in `folder`, from the shipped lite0."""
+    """lite2-hr and slim-hr.safetensors in `folder`, from the shipped lite0."""
     folder.mkdir(parents=True, exist_ok=True)
     _, config, state = read_checkpoint(DEFAULT_WEIGHTS)
     high = _branch(state, "high")
@@ -102,7 +100,6 @@ def write_starts(folder: Path) -> None:
     slim = dict(NETWORKS["slim"])
     chosen = chosen_channels(high, **slim)
     _save(folder / "slim-hr.safetensors", "hr", narrowed(high, chosen), {"classes": config["classes"], **slim})
-    _save(folder / "slim-ar.safetensors", "ar", narrowed(state, chosen), {**config, **slim})
 
     lite2: dict[str, Any] = {"channels": 64, **NETWORKS["lite2"]}
     torch.manual_seed(0)
@@ -131,23 +128,27 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 
 SHORT: Mapping[str, Any] = {"batch": 4, "street_share": 0, "street_scenes": 0}
 
-HR: Mapping[str, Mapping[str, Any]] = {
-    "lite2": {"scales": (1.1, 2.0), "height": 576, "steps": 350},
-    "slim": {"scales": (0.9, 1.8), "height": 480, "steps": 300},
+HR: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "lite2": ({"scales": (1.1, 2.0), "height": 576, "steps": 350, "lr": 1e-3},),
+    "slim": (
+        {"scales": (0.9, 1.8), "height": 480, "steps": 300, "lr": 1e-3},
+        {"scales": (0.9, 1.8), "height": 480, "steps": 1000, "lr": 8e-4, "batch": 6, "seed": 1, "teacher": "lite0"},
+    ),
 }
-HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320), "lr": 1e-3}
+"""Trainings of phase 1 one after the other; `teacher` is the option --teacher."""
+HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320)}
 
-AR: Mapping[str, Mapping[str, Any]] = {"lite2": {"scales": (1.28, 2.0)}, "slim": {"scales": (1.07, 1.8)}}
+AR: Mapping[str, Mapping[str, Any]] = {
+    "lite2": {"scales": (1.28, 2.0), "low_steps": 0, "branch_lr_scale": 0.6, "steps": 100},
+    "slim": {"scales": (1.07, 1.8), "low_steps": 300, "low_batch": 4, "steps": 150},
+}
 AR_BOTH: Mapping[str, Any] = {
-    "low_steps": 0,
     "streets": 0,
     "street_share": 0,
     "video_share": 0.25,
     "batch": 4,
     "crop": (256, 320),
-    "branch_lr_scale": 0.6,
     "calibration": 6,
-    "steps": 100,
 }
 
 DRIVE = "0006R0"
@@ -166,14 +167,15 @@ HELD_OUT: Mapping[str, Any] = {
 def train(name: str, camvid: Path, folder: Path, videos: Sequence[str]) -> None:
     """Both phases of one network of the zoo: `folder/ar/ar.safetensors`."""
     write_starts(folder / "starts")
-    start, high = folder / "starts" / f"{name}-hr.safetensors", folder / "hr" / "hr.safetensors"
-    arseg_train(
-        "hr", {**NETWORKS[name], **HR_BOTH, **HR[name]}, "--camvid", camvid, "--start", start, "-o", high.parent
-    )
-    more = [word for video in videos for word in ("--video", video)]
-    if name == "slim":  # lite2's branch is a copy of its keyframe network
-        more += ["--start", str(folder / "starts" / "slim-ar.safetensors")]
-    arseg_train("ar", {**AR_BOTH, **AR[name]}, "--camvid", camvid, "--teacher", high, "-o", folder / "ar", *more)
+    high = folder / "starts" / f"{name}-hr.safetensors"
+    for number, stage in enumerate(HR[name], 1):
+        settings = {**NETWORKS[name], **HR_BOTH, **stage}
+        teacher = [word for word in ("--teacher", settings.pop("teacher", None)) if "teacher" in stage]
+        output = folder / ("hr" if number == len(HR[name]) else f"hr{number}")
+        arseg_train("hr", settings, "--camvid", camvid, "--start", high, *teacher, "-o", output)
+        high = output / "hr.safetensors"
+    drives = [word for video in videos for word in ("--video", video)]
+    arseg_train("ar", {**AR_BOTH, **AR[name]}, "--camvid", camvid, "--teacher", high, "-o", folder / "ar", *drives)
 
 
 def train_held_out(name: str, camvid: Path, folder: Path) -> None:
