@@ -55,6 +55,18 @@ def test_one_seed_is_that_of_all_phases_but_for_one_that_has_its_own(written):
         ("[dta]\nsource = 'x'\n", "unknown key 'dta.source'; did you mean data.source?"),
         ("[hr]\nsource = 'x'\n", "unknown key 'hr.source'; did you mean data.source?"),
         ("outptu = 'x'\n", "unknown key 'outptu'; did you mean output?"),
+        ("[data]\nfolder = 'x'\n", "unknown key 'data.folder'; did you mean data.source?"),
+        ("folder = 'x'\n", "unknown key 'folder'; did you mean data.source?"),
+        ("[data]\nline = 'x'\n", "unknown key 'data.line'; did you mean model.line?"),
+        ("[data]\nsplit = 'x'\n", "unknown key 'data.split'; [data] has source, videos, prepared, validation, licence"),
+        ("[hr]\nscale = 0.5\n", "unknown key 'hr.scale'; did you mean hr.scales or ar.scale or adapt.scale?"),
+        ("[ar]\nheight = 9\n", "unknown key 'ar.height'; did you mean hr.height or adapt.height?"),
+        ("[eval]\nsteps = 9\n", "unknown key 'eval.steps'; did you mean hr.steps or ar.steps or adapt.steps?"),
+        ("[ar]\nteacher = 'x'\n", "unknown key 'ar.teacher'; did you mean model.weights?"),
+        ("[model.hr]\nx = 1\n", "unknown table [model.hr]; expected [data], [model], "),
+        ("preset = 'quik'\n", "preset: expected one of default, quick, got 'quik'; did you mean quick?"),
+        ("[hr]\npreset = 'defalt'\n", "[hr]: preset: expected one of default, "),
+        ("[hr]\nrare = 'thing'\n", '[hr]: rare: expected a list of names, such as ["a", "b"], got \'thing\''),
         (
             "zzz = 1\n",
             "unknown key 'zzz'; expected preset, output, seed, device, tensorboard, or a table of [data], ",
@@ -63,7 +75,7 @@ def test_one_seed_is_that_of_all_phases_but_for_one_that_has_its_own(written):
         ("[hr]\nsteps = 'many'\n", "[hr]: steps: expected a whole number, got 'many'"),
         ("[eval]\ngop = 1\n", "[eval]: gop: expected at least 2, got 1"),
         ("[adapt]\nscale = 1.5\n", "[adapt]: scale: expected at most 1, got 1.5"),
-        ("[data]\nvideos = 'a.mp4'\n", "[data]: videos: expected a list of values, such as [1, 2], got 'a.mp4'"),
+        ("[data]\nvideos = 'a.mp4'\n", '[data]: videos: expected a list of names, such as ["a", "b"], got \'a.mp4\''),
         ("seed = -1\n", "seed: expected at least 0, got -1"),
         ("[hr\n", "not a TOML file"),
     ],
@@ -77,7 +89,7 @@ def test_what_is_wrong_is_said_in_a_sentence_that_names_the_file(written, text, 
 def test_set_is_refused_under_its_own_name(written):
     with pytest.raises(InputError, match=r"^--set: unknown key 'ar.stpes'; did you mean ar.steps\?"):
         written("", "ar.stpes=3")
-    with pytest.raises(InputError, match=r"^preset: expected one of default, quick, .* did you mean quick\?"):
+    with pytest.raises(InputError, match=r"^--set: preset: expected one of default, quick, .* did you mean quick\?"):
         written("", "preset=quik")
 
 

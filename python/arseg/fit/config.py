@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +27,15 @@ with needs("train", "arseg fit"):
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
+
+OTHER_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("folder", "path", "root", "data_root", "dataset", "images", "labels"), "source"),
+    **dict.fromkeys(("name", "network", "model", "arch", "architecture"), "line"),
+    **dict.fromkeys(("checkpoint", "pretrained", "teacher"), "weights"),
+    **dict.fromkeys(("learning_rate", "lr0"), "lr"),
+    **dict.fromkeys(("size", "imgsz", "image_size"), "crop"),
+}
+"""What other packages call a key: it is no key here, and that one is named."""
 
 Settings = Mapping[str, Any]
 """Values by dotted name, such as "hr.steps"; those at the top have no dot."""
@@ -188,8 +198,9 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
         data: what the recipes follow from where no layer says otherwise; None: they are CamVid's.
     """
     named = {key: value for _, settings in layers for key, value in settings.items()}
-    preset = changed(_Top(), {k: named[k] for k in ("preset",) if k in named}, layers[0][0]).preset
-    every = (f"preset {preset}", FIT_PRESETS[preset]), *layers
+    preset = changed(_Top(), {k: named[k] for k in ("preset",) if k in named}, _where("preset", layers)).preset
+    with _said_by("preset", layers):
+        every = (f"preset {preset}", FIT_PRESETS[preset]), *layers
     named = {**FIT_PRESETS[preset], **named}
     defaults: dict[str, Any] = {
         "": _Top(),
@@ -200,7 +211,10 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
         "adapt": AdaptTable(),
         "eval": EvalTable(),
     }
-    trainings = {phase: RECIPES[phase][str(named.get(f"{phase}.preset", "default"))] for phase in RECIPES}
+    trainings = {}
+    for phase in RECIPES:
+        with _said_by(f"{phase}.preset", layers):
+            trainings[phase] = RECIPES[phase][str(named.get(f"{phase}.preset", "default"))]
     keys = {table: _names(default) for table, default in defaults.items()}
     keys["hr"] = [key for key in keys["hr"] if key != "branch"]
     own = {phase: [*keys[phase]] for phase in trainings}  # what `[hr]` and `[ar]` have besides their recipes
@@ -240,6 +254,21 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
         layers=layers,
         **tables,
     )
+
+
+def _where(key: str, layers: Sequence[tuple[str, Settings]]) -> str:
+    """The uppermost layer that has a key."""
+    return next((where for where, settings in reversed(layers) if key in settings), layers[0][0])
+
+
+@contextmanager
+def _said_by(key: str, layers: Sequence[tuple[str, Settings]]) -> Iterator[None]:
+    """Begins messages about the value of a key with the layer that it stands in, and its table."""
+    try:
+        yield
+    except InputError as error:
+        table = key.rpartition(".")[0]
+        raise InputError(f"{_where(key, layers)}: {f'[{table}]: ' if table else ''}{error}") from None
 
 
 def _height_of(model: ModelTable) -> int | None:
@@ -293,26 +322,40 @@ def _read(path: Path) -> dict[str, Any]:
 def _place(dotted: str, value: Any, keys: Mapping[str, list[str]], where: str) -> tuple[str, str]:
     """The table and the key of a dotted name; `InputError` names the nearest one where there is none."""
     table, _, key = dotted.rpartition(".")
+    tables = ", ".join(f"[{name}]" for name in keys if name)
     if dotted in keys:
         raise InputError(f"{where}: {dotted}: expected a table [{dotted}] of settings, got {value!r}")
+    if isinstance(value, Mapping):
+        raise InputError(f"{where}: unknown table [{dotted}]; expected {tables}, with no table inside")
     if table in keys:
         (new,) = with_new_names({key: None}, keys[table])
         if new in keys[table]:
             return table, key
-    every = [f"{name}.{own}" if name else own for name, owns in keys.items() for own in owns]
-    near = _nearest(dotted, every)
-    tables = ", ".join(f"[{name}]" for name in keys if name)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(keys[''])}, or a table of {tables}"
+    near = _nearest(table, key, keys)
+    if near:
+        hint = f"did you mean {' or '.join(near[:3])}?"
+    elif table in keys and table:
+        hint = f"[{table}] has {', '.join(keys[table])}"
+    else:
+        hint = f"expected {', '.join(keys[''])}, or a table of {tables}"
     raise InputError(f"{where}: unknown key {dotted!r}; {hint}")
 
 
-def _nearest(dotted: str, every: Sequence[str]) -> list[str]:
-    """Of the dotted names: those of the same key in other tables, or else the one that is spelt most alike."""
-    table, _, key = dotted.rpartition(".")
-    same = [name for name in every if name.rpartition(".")[2] == key]
-    if table and len(same) > 1:
-        same = [name for name in same if get_close_matches(table, [name.rpartition(".")[0]])]
-    within = [name for name in every if name.startswith(f"{table}.")] if table else every
-    found = same or get_close_matches(dotted, within, 1, 0.75) or get_close_matches(dotted, every, 1, 0.75)
-    alike = get_close_matches(key, [name.rpartition(".")[2] for name in every], 1)
-    return found[:3] or [name for name in every if name.rpartition(".")[2] in alike][:3]
+def _nearest(table: str, key: str, keys: Mapping[str, list[str]]) -> list[str]:
+    """Dotted names that may have been meant: first of the same table, then of that key in others, then alike ones."""
+
+    def of(names: Iterable[str], wanted: Callable[[str], bool]) -> list[str]:
+        return [f"{name}.{own}" if name else own for name in names for own in keys[name] if wanted(own)]
+
+    def alike(names: Iterable[str], cutoff: float) -> list[str]:
+        nearest = get_close_matches(key, [own for name in names for own in keys[name]], 1, cutoff)
+        return of(names, nearest.__contains__)
+
+    meant = OTHER_WORDS.get(key, "")
+    named = [table] if table in keys else get_close_matches(table, [name for name in keys if name], 1)
+    within = alike(named, 0.75) or of(named, meant.__eq__)
+    same = of((name for name in keys if not table or name not in named), key.__eq__)
+    if within or same:
+        return within + same
+    elsewhere = of(keys, meant.__eq__)
+    return (alike(named, 0.6) if table in keys and table else alike(keys, 0.75)) or elsewhere

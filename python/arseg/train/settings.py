@@ -141,10 +141,20 @@ def _fitting(value: Any, kind: Any, what: str) -> Any:
         first = error.errors()[0]
         expected, got = _expected(first["type"], first.get("ctx", {}), kind), first["input"]
         if expected is None:
-            count = sum(part is not Ellipsis for part in typing.get_args(kind))
-            named = "values" if Ellipsis in typing.get_args(kind) else f"{count} values"
-            expected, got = f"a list of {named}, such as [1, 2]", value
+            expected, got = _listed(kind), value
         raise InputError(f"{what}: expected {expected}, got {got!r}") from None
+
+
+def _listed(kind: Any) -> str:
+    """What the type of a tuple, or of one or None, expects: as a list, with an example in TOML."""
+    parts = next(
+        (typing.get_args(one) for one in (kind, *typing.get_args(kind)) if typing.get_origin(one) is tuple), None
+    )
+    if parts is None:
+        return "a value of another type"
+    count = "" if Ellipsis in parts else f"{len(parts)} "
+    example = '["a", "b"]' if parts[0] is str else "[1, 2]"
+    return f"a list of {count}{'names' if parts[0] is str else 'numbers'}, such as {example}"
 
 
 def _expected(fault: str, context: Mapping[str, Any], kind: Any) -> str | None:
