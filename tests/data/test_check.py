@@ -108,6 +108,33 @@ def test_sizes_that_differ(root):
     only(root, "sizes that differ", r"a_000\.png: expected the size of a_000\.png, 64x48, got 32x24; export it at the")
 
 
+@pytest.mark.parametrize(
+    ("turn", "size", "said"),
+    [
+        (2, (48, 64), "mirrors it"),
+        (3, (48, 64), "turns it by 180 degrees"),
+        (4, (48, 64), "turns it upside down, mirrored"),
+        (6, (48, 48), "turns it by a quarter"),
+        (6, (48, 64), None),  # the label has the size of what is stored
+        (6, (64, 48), None),  # or of what is shown: read as such
+        (1, (48, 64), None),
+    ],
+)
+def test_images_whose_exif_may_turn_them_away_from_their_label(root, turn, size, said):
+    path = root / "images" / "b_001.png"
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    with Image.open(path) as file:
+        file.crop((0, 0, 64 if size != (48, 48) else 48, 48)).save(path, exif=exif)
+    mask = np.zeros(size, np.uint8)
+    mask[:, size[1] // 2 :] = 1
+    save(mask, label(root, "b_001"))
+    if said is None:
+        assert faults_of(root) == {}
+    else:
+        only(root, "turned images", rf"b_001\.png: its EXIF {said} when it is shown, .* if its label .*exif_transpose")
+
+
 def test_labels_without_images_and_images_without_labels(root):
     (root / "images" / "a_000.png").unlink()
     label(root, "a_001").unlink()

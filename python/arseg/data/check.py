@@ -13,8 +13,8 @@ import numpy as np
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 
-from .datasets import LabelledFrame, LabelledFrames, read_image
-from .folder import FolderFrames, OpenedFolder, Stranger
+from .datasets import LabelledFrame, LabelledFrames, open_picture
+from .folder import ORIENTATION, FolderFrames, OpenedFolder, Stranger
 from .leaks import Look, leaks
 from .opened import OpenData
 
@@ -23,6 +23,17 @@ RARE = 0.001
 
 FEW = 5
 """Pictures of `train` below which it is, too."""
+
+TURNS = {
+    2: "mirrors it",
+    3: "turns it by 180 degrees",
+    4: "turns it upside down, mirrored",
+    5: "turns and mirrors it",
+    6: "turns it by a quarter",
+    7: "turns and mirrors it",
+    8: "turns it by a quarter",
+}
+"""What a picture's EXIF orientation does to it when it is shown."""
 
 _MANY = 40  # colours that no class has: more come from smoothing
 
@@ -116,9 +127,11 @@ def check(
 def _see(frames: LabelledFrames, frame: LabelledFrame) -> Seen:
     faults: list[tuple[str, str]] = []
     image = label = None
+    turn = 1
     strangers: dict[Stranger, int] = {}
     try:
-        image = read_image(frame.image)
+        with open_picture(frame.image) as file:
+            image, turn = np.asarray(file.convert("RGB")), file.getexif().get(ORIENTATION, 1)
     except InputError as error:
         faults.append(("unreadable files", f"{error}; replace it, or remove it with its label"))
     try:
@@ -134,11 +147,20 @@ def _see(frames: LabelledFrames, frame: LabelledFrame) -> Seen:
             size = frames[frames.frames.index(frame)][0].shape[:2]  # where EXIF turns it
         except InputError as error:
             faults.append(("sizes that differ", f"{error}; export it at the size of the image, without smoothing"))
+    elif label is not None and turn in TURNS and (turn < 5 or len({*label.shape}) == 1):  # its size does not tell
+        faults.append(("turned images", _turned(frame, turn)))
     counts = None if label is None else np.bincount(label.ravel(), minlength=256)
     if counts is not None and not counts[: len(frames.classes)].any():
         faults.append(("labels without a class", f"{frame.label}: no pixel of {frame.name} has one; label it"))
     look = None if image is None else Look.of(frame.name, frame.image, image)
     return Seen(frame, counts, strangers, faults, look, size)  # type: ignore[arg-type]
+
+
+def _turned(frame: LabelledFrame, turn: int) -> str:
+    return (
+        f"{frame.image}: its EXIF {TURNS[turn]} when it is shown, and training takes it as it is stored; if its label "
+        "is of what is shown, save it upright (Pillow's ImageOps.exif_transpose), else remove the orientation"
+    )
 
 
 def _without_area(frames: FolderFrames, frame: LabelledFrame) -> Iterator[str]:

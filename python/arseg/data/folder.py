@@ -42,6 +42,8 @@ from .splits import SPLITS, made_split, read_splits
 
 EXPECTED = "images/ with labels/ beside it, both in the folder itself or in train/ and val/, and classes.json"
 
+ORIENTATION = 0x0112
+"""EXIF's tag of how a picture is to be turned and mirrored when it is shown: 1 to 8, and 1 is as it is stored."""
 
 Stranger = int | Colour | str
 """An id, a colour or a name of a region that no class has."""
@@ -117,7 +119,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image, turned as its EXIF says."""
     try:
         with Image.open(path) as file:
-            turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = file.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
             return (file.width, file.height) if turned else (file.height, file.width)
     except (OSError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be read as a picture ({error})") from error
@@ -129,7 +131,7 @@ def upright(frame: LabelledFrame, image: np.ndarray, size: tuple[int, ...]) -> n
         return image
     if image.shape[1::-1] == size:
         with Image.open(frame.image) as file:
-            turns = {5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}.get(file.getexif().get(0x0112, 1))
+            turns = {5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}.get(file.getexif().get(ORIENTATION, 1))
         if turns is not None:
             turned = np.rot90(image, turns[0])
             return np.ascontiguousarray(turned[::-1] if turns[1] else turned)
