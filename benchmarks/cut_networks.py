@@ -184,30 +184,50 @@ def main() -> None:
 BEGIN, END = "<!-- cut_networks.py -->", "<!-- end -->"
 
 
+REASONS = {
+    "predicts masks": "refused: masks, each with a class",
+    "is of another kind": "refused: no logits of each pixel",
+}
+"""Parts of the sentence with which `split` refuses a network, and the table's few words for it."""
+
+
+def reason(refused: str) -> str:
+    """The few words; of a network that its own package does not build, the package's."""
+    known = [words for part, words in REASONS.items() if part in refused]
+    return known[0] if known else f"refused: {refused.rpartition(': ')[2]}"
+
+
+def shown(found: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of a network that was cut."""
+    where = found["classifier"] + ("" if found["one pass"] else " *")
+    return (
+        f"`{where}`" if " " not in where else where,
+        found["sizes"],
+        "yes" if found["to the bit"] else "no",
+        "yes" if found["export, largest difference"] < 1e-5 else "no",
+        "yes" if found["accelerated"] == "yes" else "no",
+    )
+
+
 def table(record: dict[str, Any]) -> str:
-    """Rows of the page; networks of one architecture that differ in nothing shown share one."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for name, found in record["networks"].items():
+    """Rows of the page; networks of one library that differ in nothing shown share one."""
+    rows: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for name in lines():
+        found = record["networks"][name]
         library, _, rest = name.partition(":")
         what, _, encoder = rest.partition(", ")
-        if "refused" in found:
-            cells: tuple[str, ...] = (library, what, found["refused"].replace("|", "/"), "", "", "", "")
-        else:
-            where = found["classifier"] + ("" if found["one pass"] else " *")
-            bit = "yes" if found["to the bit"] else "no"
-            exported = "yes" if found["export, largest difference"] < 1e-5 else "no"
-            way = "yes" if found["accelerated"] == "yes" else "no"
-            cells = (library, what, f"`{where}`" if " " not in where else where, found["sizes"], bit, exported, way)
-        rows.setdefault(cells, []).append(encoder)
-    lines = [
+        cells: tuple[str, ...] = (reason(found["refused"]), "", "", "", "") if "refused" in found else shown(found)
+        row = rows.setdefault((library, what if encoder else "", *cells), {})
+        row.setdefault(what, []).extend([encoder] if encoder else [])
+    made = [
         "| network | cut before | image sizes | to the bit | export | `accelerate` |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for (library, what, *cells), encoders in rows.items():
-        named = f" ({', '.join(encoders)})" if any(encoders) else ""
-        lines.append(f"| {library}: {what}{named} | " + " | ".join(cells) + " |")
+    for (library, _, *cells), names in rows.items():
+        named = ", ".join(what + (f" ({', '.join(encoders)})" if encoders else "") for what, encoders in names.items())
+        made.append(f"| {library}: {named} | " + " | ".join(cells) + " |")
     said = ", ".join(f"{package} {number.split('+')[0]}" for package, number in record["versions"].items())
-    return "\n".join([*lines, "", f"Tried with {said}."])
+    return "\n".join([*made, "", f"Tried with {said}."])
 
 
 if __name__ == "__main__":
