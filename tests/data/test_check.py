@@ -97,10 +97,10 @@ def test_names_that_no_class_has(root):
     ]
     drawing = {"shapes": shapes, "imagePath": "a_000.png", "imageHeight": 48, "imageWidth": 64}
     (root / "labels" / "a_000.json").write_text(json.dumps(drawing))
-    only(root, "names that no class has", r"a_000\.json: 1 regions have the name 'lorry', which no class has")
+    only(root, "names that no class has", r"a_000\.json: 1 region has the name 'lorry', which no class has")
     shapes[1] = {"label": "car", "shape_type": "linestrip", "points": [[0, 0], [6, 4], [9, 9]]}
     (root / "labels" / "a_000.json").write_text(json.dumps(drawing))
-    only(root, "regions without an area", r"a_000\.json: 1 regions are of the kind 'linestrip', and count for nothing")
+    only(root, "regions without an area", r"a_000\.json: 1 region is of the kind 'linestrip', and counts for nothing")
 
 
 def test_sizes_that_differ(root):

@@ -51,6 +51,7 @@ def check(
     console = out_console()
     parts = ", ".join(f"{count} {split}" for split, count in found.pictures.items())
     typer.echo(f"{data.name}: layout {data.layout}; {parts}; split {data.split_by}")
+    typer.echo("pixels of each class, in percent of those labelled, and in how many pictures it is:")
     console.print(_table(found))
     for remark in found.remarks:
         typer.echo(f"remark: {remark}")
@@ -73,7 +74,7 @@ def check(
 def _table(found: Findings) -> Table:
     from rich.table import Table
 
-    table = Table("class", title="of the labelled pixels, and pictures that show it", title_justify="left")
+    table = Table("class")
     for split in found.pixels:
         table.add_column(f"{split} %", justify="right")
         table.add_column("in", justify="right")

@@ -166,8 +166,17 @@ def _turned(frame: LabelledFrame, turn: int) -> str:
 def _without_area(frames: FolderFrames, frame: LabelledFrame) -> Iterator[str]:
     kinds = Counter(region.kind for region in frames.regions(frame) if not region.has_area)
     for kind, count in kinds.items():
-        what = f"{count} regions are of the kind {kind!r}" if kind != "no area" else f"{count} regions have no area"
-        yield f"{frame.label}: {what}, and count for nothing in {frame.name}; draw polygons, or remove them"
+        one = count == 1
+        what = (
+            f"{'is' if one else 'are'} of the kind {kind!r}"
+            if kind != "no area"
+            else f"{'has' if one else 'have'} no area"
+        )
+        counts, them = ("counts", "it") if one else ("count", "them")
+        yield (
+            f"{frame.label}: {count} region{'' if one else 's'} {what}, and {counts} for nothing in {frame.name}; "
+            f"draw polygons, or remove {them}"
+        )
 
 
 def _count(found: Findings, split: str, pictures: Sequence[Seen]) -> None:
@@ -205,9 +214,12 @@ def _strangers(found: Findings, pictures: Sequence[Seen]) -> None:
             kind, what, many = "ids out of range", f"the id {value}", f"{count} pixels"
         if kind == "colours that no class has" and len(colours) > _MANY:
             continue
+        if count == 1:
+            many = many.removesuffix("s")
+        has = "has" if count == 1 else "have"
         first, *more = dict.fromkeys(where[value])
         files = f"{first}{f' and {len(more)} more' if more else ''}"
-        found.add(kind, f"{files}: {many} have {what}, which no class has; give it to one, or write it into ignore")
+        found.add(kind, f"{files}: {many} {has} {what}, which no class has; give it to one, or write it into ignore")
 
 
 def _left_over(found: Findings, source: OpenedFolder) -> None:
