@@ -81,7 +81,10 @@ def _network(config: Mapping[str, Any]) -> dict[str, Any]:
     if line is None:
         line = config.get("arch", "pyramid")
     names = ("classes", "num_classes", "channels", "wide", "encoder", "stride", "auxiliary")
-    return {"line": line, **{name: config[name] for name in names if name in config}}
+    found = {"line": line, **{name: config[name] for name in names if name in config}}
+    if line == "transformers":
+        found["type"] = config["settings"]["model_type"]
+    return found
 
 
 def _old_cut(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -117,7 +120,10 @@ def _lines(info: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     options = _listed({key: value for key, value in network.items() if key != "line"})
     yield "network", Text(network["line"] + (f" ({options})" if options else ""))
     if info["cut"]:
-        yield "cut at", Text(_listed({key: value for key, value in info["cut"].items() if value is not None}))
+        cut = {key: value for key, value in info["cut"].items() if value is not None}
+        if "sizes" in cut:
+            cut["sizes"] = _sizes(cut["sizes"])
+        yield "cut at", Text(_listed(cut))
     if info["fusion"]:
         yield "fusion", Text(_listed(info["fusion"]))
     parts = [f"{name} {count / 1e6:.2f}" for name, count in parameters.items() if name not in ("all", "network")]
@@ -132,6 +138,12 @@ def _lines(info: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
         yield from _made_lines(made)
     if info["card"]:
         yield "card", Text(info["card"])
+
+
+def _sizes(record: Mapping[str, Any]) -> str:
+    from arseg.acceleration.sizes import Sizes
+
+    return str(Sizes.from_json(record))
 
 
 def _label_lines(labels: Mapping[str, Any] | None) -> Iterator[tuple[str, Text]]:
