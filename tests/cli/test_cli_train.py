@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
 from helpers.own_data import own_folder
+from helpers.tiny_transformers import save_segformer
 from PIL import Image
 
 from arseg.data.camvid import PALETTE
@@ -223,6 +224,35 @@ def test_both_phases_on_data_of_ones_own_then_info(arseg, mydata):
     assert info["made"]["recipe"]["rows"] == 72 and info["made"]["recipe"]["streets"] == 0
     code, out, err = arseg("info", "hr/hr.safetensors")
     assert code == 0 and "2 of " in out and "thing" in out and "CC0" in out, err
+
+
+def test_frames_are_seen_at_the_height_of_an_image_processor(arseg, mydata, root):
+    pytest.importorskip("transformers", reason="wants the extra `transformers`")
+    save_segformer(Path("segformer"), height=96)
+    hr = ["train", "hr", "--model", "transformers:segformer", "--batch", "1", "--set", "crop=[64,64]", "--steps", "1"]
+    for output, source, given, height, said in (
+        (
+            "own",
+            ["--data", mydata],
+            [],
+            96,
+            "sees frames at a height of 96, as its image processor does; --set h",
+        ),
+        (
+            "set",
+            ["--data", mydata],
+            ["--set", "height=64"],
+            64,
+            "is trained for a height of 64, the recipe's; its",
+        ),
+        ("camvid", ["--camvid", root], ["--set", "street_scenes=0"], 96, "sees frames at a height of 96"),
+    ):
+        code, _, err = arseg(*hr, *source, *given, "-o", output)
+        assert code == 0 and f"transformers:segformer: {said}" in err, err
+        code, out, err = arseg("info", f"{output}/hr.safetensors", "--json")
+        assert json.loads(out)["height"] == height, err
+    code, out, err = arseg("info", "own/hr.safetensors")
+    assert "transformers (type segformer)" in out and "sizes any" in " ".join(out.split()), out
 
 
 def test_what_train_says_of_data(arseg, mydata, root):

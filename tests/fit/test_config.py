@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from helpers.tiny_transformers import save_segformer
 
 from arseg.data.opened import open_data
 from arseg.errors import InputError
@@ -119,6 +120,19 @@ def test_recipes_follow_from_the_data_where_nothing_else_is_said(written, labell
     assert (config.ar_recipe.streets, fitted.ar_recipe.streets) == (150, 0), "no street has these classes"
     assert fitted.hr_recipe.rows == fitted.ar_recipe.rows == 64 and fitted.hr_recipe.steps < config.hr_recipe.steps
     assert (fitted.ar_recipe.low_steps, fitted.ar_recipe.steps) == (5, 6)
+
+
+@pytest.mark.slow  # imports transformers
+def test_frames_are_seen_at_the_height_of_an_image_processor(written, labelled):
+    pytest.importorskip("transformers", reason="wants the extra `transformers`")
+    save_segformer(Path("segformer"), height=96)
+    data, line = open_data(labelled), '[model]\nline = "transformers:segformer"\n'
+    fitted = written(line).fitted(data)
+    assert fitted.hr_recipe.height == 96 and fitted.ar_recipe == RECIPES["ar"]["default"].recipe_for(data, 96)
+    fitted = written(f"{line}[hr]\nheight = 80\n").fitted(data)
+    assert (fitted.hr_recipe.height, fitted.hr_recipe.rows) == (80, 64), "of what is trained for, not of the processor"
+    assert fitted.ar_recipe == RECIPES["ar"]["default"].recipe_for(data, 80)
+    assert written(f"{line}[hr]\npreset = 'default-large'\n").fitted(data).hr_recipe.height == 576
 
 
 def test_a_script_adds_a_preset(written, monkeypatch):

@@ -32,6 +32,8 @@ def recipe_of(
 
     named, from_file = (None, {}) if config is None else read_recipe_file(config, phase)
     name = preset or named or "default"
+    if phase == "hr" and "height" in {**from_file, **read_settings(settings or [])}:
+        height = None  # of the network: another is asked for
     recipe = RECIPES[phase][name].recipe_for(data, height, prepared)
     recipe = changed(recipe, from_file, str(config), report_line)
     recipe = changed(recipe, read_settings(settings or []), "--set", report_line)
@@ -45,6 +47,7 @@ def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | Non
     """
     import typer
 
+    from arseg.networks.huggingface import processor_height
     from arseg.train import distributed
     from arseg.train.inputs import RunInputs
     from arseg.train.recipes import RECIPES
@@ -54,9 +57,16 @@ def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | Non
     for key in ("teacher", "start", "branch"):
         if inputs.get(key) is not None:
             inputs[key] = weights_file(inputs[key])
-    height = _height(inputs.get("teacher")) if phase == "ar" else None
-    follows = {"data": inputs["data"], "height": height, "prepared": inputs.get("prepared")}
-    name, recipe = recipe_of(phase, **given, **follows)
+    data = inputs["data"]
+    if phase == "ar":
+        height = _height(inputs.get("teacher"))
+    else:
+        height = processor_height(inputs.get("model"))
+        if height is not None and data is None and inputs.get("camvid") is not None:
+            data = data_of(None, camvid=inputs["camvid"])
+    name, recipe = recipe_of(phase, **given, data=data, height=height, prepared=inputs.get("prepared"))
+    if phase == "hr" and height is not None and hasattr(recipe, "height"):
+        report_line(_seen_at(recipe.height, height, inputs["model"]))
     with distributed.processes(device) as mine:
         path = RECIPES[phase][name].run(recipe, RunInputs(preset=name, device=mine, report=report_line, **inputs))
         if distributed.is_main_process():
@@ -80,6 +90,14 @@ def _height(weights: Path | None) -> int | None:
     from arseg.weights.files import read_config
 
     return None if weights is None or not weights.is_file() else read_config(weights)[1].get("height")
+
+
+def _seen_at(height: int, own: int, model: str) -> str:
+    """At which height a network is trained that has one of its `own`."""
+    if height == own:
+        return f"{model}: sees frames at a height of {own}, as its image processor does; --set height=… for another"
+    taken = f"a height of {height}" if height else "frames as they are"
+    return f"{model}: is trained for {taken}, the recipe's; its image processor has one of {own}"
 
 
 def report_line(line: str) -> None:

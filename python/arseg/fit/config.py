@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from arseg.errors import InputError
 from arseg.extras import needs
 from arseg.files import StrPath
+from arseg.networks.huggingface import processor_height
 from arseg.train.adapt import AdaptRecipe
 from arseg.train.recipes import RECIPES
 from arseg.train.settings import AtLeast0, AtLeast1, changed, read_settings, with_new_names
@@ -238,9 +239,12 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
     tables = {name: laid(default, name, own.get(name, keys[name]).__contains__) for name, default in defaults.items()}
     tables["adapt"] = seeded(tables["adapt"], "adapt")
     recipes: dict[str, Any] = {}
-    height = _height_of(tables["model"])
+    model = tables["model"]
+    of_line = None if data is None or "hr.height" in named or model.weights else processor_height(model.line)
+    height = _height_of(model)
     for phase, training in trainings.items():  # hr first: the height that it trains for is that of ar's teacher
-        recipe = laid(training.recipe_for(data, height), phase, lambda key: key not in own[phase])  # noqa: B023
+        base = training.recipe_for(data, of_line if phase == "hr" else height)
+        recipe = laid(base, phase, lambda key: key not in own[phase])  # noqa: B023
         recipes[phase] = seeded(recipe, phase)
         height = height or getattr(recipe, "height", None) or None
     return FitConfig(

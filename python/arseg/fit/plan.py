@@ -193,7 +193,9 @@ def _what(name: str, config: FitConfig, sources: Sources, names: tuple[str, ...]
     drives = f"{len(videos)} {'video' if len(videos) == 1 else 'videos'} without labels"
     if name == "hr":
         assert data is not None
-        return f"{sources.stills} labelled stills of {data.name}, {len(data.labels.classes)} classes"
+        rows = getattr(config.hr_recipe, "height", 0)
+        seen = f", seen at a height of {rows}" if rows else ""
+        return f"{sources.stills} labelled stills of {data.name}, {len(data.labels.classes)} classes{seen}"
     if name == "ar":
         pairs = [f"pairs made of {sources.stills} labelled stills"] if sources.stills else []
         if sources.before:

@@ -255,14 +255,33 @@ def _prepared(model: nn.Module, name: str, local: bool) -> HuggingFaceNetwork:
     network = HuggingFaceNetwork(
         model, bool(getattr(processor, "do_flip_channel_order", False)), _labels(config, mean, std)
     )
-    if not isinstance(processor, type) and getattr(processor, "do_resize", False):
-        size: Any = getattr(processor, "size", None) or {}
-        network.input_height = size.get("height") or size.get("shortest_edge")
+    network.input_height = _height(processor)
     return network
 
 
-def _processor(config: Any, name: str, local: bool) -> Any:
-    """The image processor, or the class of the type's own where no file has one; None where there is neither."""
+def processor_height(line: str | None) -> int | None:
+    """To how many rows the image processor of a line `transformers:…` resizes images; None: nothing says it.
+
+    It is fetched where the line may fetch the network, too (`?pretrained=true`).
+    """
+    library, _, name = (line or "").partition("?")[0].partition(":")
+    if library != "transformers":
+        return None
+    with needs("transformers", f"transformers:{name}"):
+        import transformers  # noqa: F401
+    fetch = "pretrained=true" in (line or "").lower()
+    return _height(_processor_of_files(name, local=Path(name).is_dir() or not fetch))
+
+
+def _height(processor: Any) -> int | None:
+    if isinstance(processor, type) or not getattr(processor, "do_resize", False):
+        return None
+    size: Any = getattr(processor, "size", None) or {}
+    return size.get("height") or size.get("shortest_edge")
+
+
+def _processor_of_files(name: str, local: bool) -> Any:
+    """The image processor that lies in a folder or beside a checkpoint; None where there is none."""
     import transformers
 
     with suppress(OSError, ValueError, ImportError, TypeError, KeyError), _quiet():
@@ -270,6 +289,16 @@ def _processor(config: Any, name: str, local: bool) -> Any:
             return transformers.AutoImageProcessor.from_pretrained(
                 name, local_files_only=local, trust_remote_code=False
             )
+    return None
+
+
+def _processor(config: Any, name: str, local: bool) -> Any:
+    """The image processor, or the class of the type's own where no file has one; None where there is neither."""
+    import transformers
+
+    own = _processor_of_files(name, local)
+    if own is not None:
+        return own
     with suppress(KeyError, ImportError):
         found: Any = transformers.IMAGE_PROCESSOR_MAPPING[type(config)]
         classes = found.values() if isinstance(found, Mapping) else found if isinstance(found, tuple) else (found,)

@@ -42,7 +42,8 @@ class Training:
         """What settings are to change: the recipe, for these data where there are some.
 
         Args:
-            height: of the frames as the network of phase 1 sees them, for phase 2; None where it has none.
+            height: of the frames as the network sees them: for phase 1 as it was made to, for phase 2 as phase 1's
+                does; None where nothing says it.
             prepared: a folder of `arseg prepare`.
         """
         if self.for_data is None or (data is None and prepared is None):

@@ -74,6 +74,18 @@ def test_wide_and_large_frames_are_shrunk_and_few_take_fewer_steps(tmp_path):
     np.testing.assert_allclose(phase2.scales, (1.28 / 1.6, 2.4 / 1.6))
 
 
+def test_a_networks_own_height_is_taken_where_the_recipe_has_none(tmp_path):
+    data = data_of(tmp_path, [(360, 480)], 367, CAMVID)
+    recipe = RECIPES["hr"]["default"].recipe_for(data, 540)
+    assert (recipe.height, recipe.rows, recipe.crop, recipe.steps) == (540, 360, (448, 576), 2500)
+    np.testing.assert_allclose(recipe.scales, (0.75 * 1.5, 1.75 * 1.5))
+    assert RECIPES["hr"]["default-large"].recipe_for(data, 540) == LARGE
+    run_tree(camvid_tree(tmp_path / "camvid", before=1), 3)
+    camvid = open_data(f"camvid:{tmp_path / 'camvid'}")
+    assert RECIPES["hr"]["default"].recipe_for(camvid, 540).height == 540
+    assert RECIPES["hr"]["default-large"].recipe_for(camvid, 540) == LARGE
+
+
 def test_small_frames_are_not_enlarged_by_the_first_recipe(tmp_path):
     recipe = RECIPES["hr"]["default"].recipe_for(data_of(tmp_path, [(180, 240)], 5, LabelSet.of(2)))
     assert (recipe.rows, recipe.height, recipe.crop) == (180, 180, (128, 192))

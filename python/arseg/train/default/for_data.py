@@ -102,12 +102,15 @@ def is_camvid(labels: LabelSet) -> bool:
 def hr_for(
     recipe: HrRecipe, data: OpenData | None, height: int | None = None, prepared: Path | None = None
 ) -> HrRecipe:
-    """Phase 1's recipe for these data; `height` and `prepared` are phase 2's. CamVid has the recipe as it stands."""
-    if data is None or data.layout == "camvid":
+    """Phase 1's recipe for these data. CamVid has the recipe as it stands, but under another height.
+
+    `height`: at which a network was made to see frames; a recipe that says one keeps its own. `prepared`: phase 2's.
+    """
+    if data is None or (data.layout == "camvid" and (recipe.height or not height)):
         return recipe
     sizes = sizes_of(data.frames("train"))
     made = recipe.height or recipe.rows
-    seen = recipe.height or min(sizes.height, made)
+    seen = recipe.height or height or min(sizes.height, made)
     new = _scaled(recipe, sizes, made, seen, min(sizes.height, seen))
     new = replace(new, height=seen, steps=_steps(recipe.steps, sizes))
     return new if is_camvid(data.labels) else replace(new, street_scenes=0, street_share=0.0)
