@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.dataset_trees import save
@@ -76,3 +78,10 @@ def test_a_data_set_that_cannot_be_opened(arseg, root):
     assert "classes.json: classes: 2 have the name a; give each its own" in out
     code, _, err = arseg("data", "check", "nowhere")
     assert code == 2 and err.startswith("arseg: --data: nowhere: no such folder")
+
+
+def test_a_sheet_that_cannot_be_drawn_is_no_other_fault(arseg, root):
+    (root / "images" / "000.png").write_bytes(b"none")
+    code, out, err = arseg("data", "check", "mine", "--sheet", "sheet.png")
+    assert (code, err) == (1, "") and out.splitlines()[-2] == "1 fault"
+    assert out.splitlines()[-1].startswith("sheet.png: not drawn: ") and not Path("sheet.png").exists()

@@ -145,7 +145,7 @@ def test_labels_without_images_and_images_without_labels(root):
     assert re.search(r"a_000\.png: there is no image; add it to images/, or remove the label", sentence)
     (sentence,) = found.faults["unreadable files"]
     assert "a_001.jpg: a JPEG has not the values that were saved; export labels as PNG" in sentence
-    assert re.search(r"images: 1 pictures have no label and are not used, the first is a_001", found.remarks[0])
+    assert re.search(r"images: 1 picture has no label and is not used, a_001", found.remarks[0])
 
 
 def test_annotations_without_images(root):

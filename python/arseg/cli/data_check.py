@@ -66,8 +66,11 @@ def check(
     if sheet is not None:
         from arseg.inspect.training_sheet import training_sheet
 
-        save_png(sheet, training_sheet(data))
-        typer.echo(sheet)
+        try:
+            save_png(sheet, training_sheet(data))
+            typer.echo(sheet)
+        except InputError as error:  # one of the faults
+            typer.echo(f"{sheet}: not drawn: {error}")
     raise typer.Exit(1 if count else 0)
 
 

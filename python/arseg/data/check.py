@@ -229,7 +229,11 @@ def _left_over(found: Findings, source: OpenedFolder) -> None:
     for path in source.lossy_labels():
         found.add("unreadable files", f"{path}: a JPEG has not the values that were saved; export labels as PNG")
     for folder, names in source.without_labels().items():
-        found.remarks.append(f"{folder}: {len(names)} pictures have no label and are not used, the first is {names[0]}")
+        many, first = ("pictures have", f"used, the first is {names[0]}")
+        if len(names) == 1:
+            many, first = "picture has", f"used, {names[0]}"
+        are = "is" if len(names) == 1 else "are"
+        found.remarks.append(f"{folder}: {len(names)} {many} no label and {are} not {first}")
 
 
 def _classes(found: Findings) -> None:
