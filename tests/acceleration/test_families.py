@@ -106,6 +106,24 @@ def test_a_model_of_transformers_may_be_given_itself(tmp_path):
     assert torch.equal(named.keyframe(image), net.keyframe(image)), "names are those of the model"
 
 
+@torch.no_grad()
+def test_what_a_function_returns_is_a_model_of_transformers_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = save_segformer(tmp_path / "mine")
+    code = "from transformers import AutoModelForSemanticSegmentation as Auto"
+    (tmp_path / "net.py").write_text(f"{code}\n\n\ndef net():\n    return Auto.from_pretrained('mine')\n")
+    image = torch.randn(1, 3, *SIZE)
+    part = split("net.py:net", size=SIZE)
+    assert (part.label_set.classes[0], part.label_set.mean, part.input_height) == ("road", (0.4, 0.5, 0.6), 72)
+    net = arseg.accelerate("net.py:net", size=SIZE)
+    assert net.label_set == part.label_set and torch.equal(net.keyframe(image), net.high.features(image))
+    assert torch.equal(net.high(image), model(image).logits)
+    net.save(tmp_path / "net.safetensors")
+    for given in ({}, {"model": "net.py:net"}):  # its config is in the file, and no code is needed
+        again = load_checkpoint(tmp_path / "net.safetensors", **given)
+        assert torch.allclose(again.high(image), net.high(image), atol=1e-5)
+
+
 class Probabilities(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1), nn.Softmax2d())

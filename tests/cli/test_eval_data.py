@@ -46,6 +46,15 @@ def root(tmp_path):
     return tmp_path / "mine"
 
 
+def test_classes_without_names_have_those_of_the_data(arseg, root):
+    code, out, err = arseg(
+        "eval", "--data", "mine", "--model", "pyramid?num_classes=3&channels=8&wide=8", "--json", "s"
+    )
+    assert code == 0, err
+    assert list(json.loads(Path("s").read_text())["hr"]["class_iou"]) == list(CLASSES)
+    assert "class 0" not in out and "road" in out
+
+
 def test_stills_of_a_folder(arseg, root, weights):
     code, out, err = arseg("eval", "--data", "mine", "--weights", weights / "ar.safetensors", "--json", "s.json")
     assert code == 0, err

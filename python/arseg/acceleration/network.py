@@ -154,8 +154,8 @@ def accelerate(
     if not isinstance(model, nn.Module):
         source = portable(model)
         model = network_from(model, pretrained=weights is None)
-    elif features is classifier is None:
-        model = of_transformers(model)
+    if features is classifier is None:
+        model = of_transformers(model)  # also what a function of the user's returns
     source = own_source(model) or source
     known = _known_labels(model)
     input_height = getattr(model, "input_height", None)

@@ -52,9 +52,11 @@ def split(
     """
     source = None if isinstance(model, nn.Module) else model
     if isinstance(model, nn.Module):
-        network = of_transformers(model) if features is classifier is None else model
+        network = model
     else:
         network = network_from(model, pretrained=pretrained, num_classes=num_classes)
+    if features is classifier is None:
+        network = of_transformers(network)  # also what a function of the user's returns
     found = made_from(network, source, num_classes)
     network = network.high if isinstance(network, ARSegNet) else network
     result: Any = network
@@ -149,6 +151,8 @@ def again(source: Source | None, model: nn.Module | str | None, num_classes: int
         line = source if model is None else model
         assert line is not None
         network = network_from(line, num_classes=num_classes)
+        if isinstance(source, Mapping) and source["config"].get("network") == "transformers":
+            network = of_transformers(network)
     return network.high if isinstance(network, ARSegNet) else network
 
 

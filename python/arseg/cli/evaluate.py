@@ -70,7 +70,7 @@ def evaluate(
     second.
     """
     from arseg.evaluate import report
-    from arseg.evaluate.by_distance import check_classes, prepared_passes
+    from arseg.evaluate.by_distance import check_classes, named_as, prepared_passes
     from arseg.files import check_writable
     from arseg.labels import VOID
 
@@ -97,6 +97,7 @@ def evaluate(
     net, wanted = network_of(weights, wanted, model, height)
     classes = [one for one in opened.labels.classes if one != VOID]
     check_classes(net.label_set, opened.name, classes, name)
+    net.label_set = named_as(net.known_labels(), opened.labels)
     if opened.consecutive(split) if consecutive is None else consecutive:
         passes = labelled_passes(opened, split, gop, crf, quick)
         _by_distance(net, passes, wanted, gop, workers, void, True, device, json, plot)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +212,14 @@ def check_classes(labels: LabelSet, data: str, classes: Sequence[str], weights: 
             f"{weights}: know {own}, and the data has {data}'s {len(classes)} ({', '.join(classes[:3])}, …); give "
             "weights that were trained on classes of this data"
         )
+
+
+def named_as(labels: LabelSet, data: LabelSet) -> LabelSet:
+    """A network's classes with the data's names and colours, where it has none and `check_classes` has passed."""
+    names = tuple(name for name in data.classes if name != VOID or len(labels.classes) == len(data.classes))
+    if labels.named or len(names) != len(labels.classes):
+        return labels
+    return replace(labels, name=data.name, classes=names, palette=data.palette)
 
 
 def with_ignored(frames: Sequence[Frame], classes: int) -> list[Frame]:
