@@ -33,6 +33,10 @@ def test_the_keyframe_itself_is_not_compared():
     assert below([50.0, 60.0, None], [70.0, 60.5, None]) == {1: 0.5}
 
 
+def test_what_is_equal_in_the_table_is_not_below():
+    assert below([0.0, 34.68, 34.64], [0.0, 34.72, 34.66]) == {2: pytest.approx(0.02)}
+
+
 def test_near_the_keyframe_it_is_to_count_more():
     warp = [80.0, 79.0, 78.5] + [70.0] * 9
     found = advice(curves(warp=warp, ar=78.0), ar__keyframe_weight=1.0)

@@ -26,9 +26,9 @@ class Advice:
 
 
 def below(ar: Curve, warp: Curve) -> dict[int, float]:
-    """The distances past 0 at which AR is below the warp, and by how much."""
+    """The distances past 0 at which AR is below the warp in figures of one decimal, and by how much."""
     pairs = [(d, a, w) for d, (a, w) in enumerate(zip(ar, warp, strict=True)) if d and a is not None and w is not None]
-    return {d: w - a for d, a, w in pairs if a < w}
+    return {d: w - a for d, a, w in pairs if round(a, 1) < round(w, 1)}
 
 
 def advise(curves: Mapping[str, Curve], config: FitConfig, *, phase: str, made: bool, videos: bool) -> list[Advice]:

@@ -139,7 +139,8 @@ def _worst(record: Mapping[str, Any]) -> list[str]:
     worst = record["worst"]
     names = "; ".join(f"{frame['name']} ({frame['miou']:.1f})" for frame in worst["frames"])
     return [
-        f"Far from their keyframes, those whose classes AR gets the fewest of; the worst first: {names}.",
+        f"Far from their keyframes, those whose classes AR gets the fewest of; the worst first: {names}. AR's faults: "
+        "the classes that it gives where it is wrong; dark where it is right, or nobody knows.",
         "",
         f"![The worst frames]({worst['picture']})",
     ]

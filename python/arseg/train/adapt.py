@@ -327,7 +327,7 @@ def _measured(
 ) -> dict[str, Any]:
     if not groups:
         return {}
-    report(f"measuring {', '.join(ways)} on {len(groups)} held-out groups")
+    report(f"measuring {', '.join(ways)} on {len(groups)} held-out group{'' if len(groups) == 1 else 's'}")
     found = measure(net, groups, ways, gop=recipe.gop, autocast=autocast)
     return {way: agreement.record() for way, agreement in found.items()}
 

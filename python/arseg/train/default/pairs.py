@@ -121,7 +121,7 @@ def training_clips(
     clips: dict[str, Sequence[Clip]] = {kind: stored_clips(paths) for kind, paths in files.items()}
     clips["video"] = _of_videos(folder, videos, recipe, size)
     if videos:
-        report(f"pairs: {len(clips['video'])} clips of {len(videos)} videos")
+        report(f"pairs: {len(clips['video'])} clips of {len(videos)} video{'' if len(videos) == 1 else 's'}")
     clips["real"] = _of_labelled_videos(folder, recipe, size, frames, prepared)
     if clips["real"]:
         report(f"pairs: {len(clips['real'])} clips of labelled videos")
