@@ -88,6 +88,8 @@ def test_processes_share_the_passes(tiny, passes, scores):
     for mode, score in scores.items():
         for one, other in zip(score.by_distance, shared[mode].by_distance, strict=True):
             np.testing.assert_array_equal(one.counts, other.counts)
+        np.testing.assert_array_equal(score.consistency.counts, shared[mode].consistency.counts)
+        assert score.consistency.counts[1:, 1].all(), "frames in a row are scored"
     assert len(lines) == GOP and lines[-1].endswith("4 of 4 passes")
 
 

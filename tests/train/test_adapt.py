@@ -15,6 +15,7 @@ import arseg
 from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import held_out, sample_groups, store_groups
 from arseg.errors import InputError
+from arseg.evaluate.consistency import Consistency
 from arseg.networks.keyframe import details, with_keyframe
 from arseg.preprocess import normalise
 from arseg.segment import draw
@@ -85,6 +86,13 @@ def test_what_it_says_is_what_the_segmenter_gives(adapted, tiles):
     for name in ("lr", "warp", "ar after"):
         shares = [100 * (a == b).mean() for a, b in zip(labels[name], labels["hr"], strict=True)]
         np.testing.assert_allclose(record["agreement"][name]["pixel_accuracy"], shares, atol=0.02)
+    with VideoReader(tiles, gop=12) as reader:
+        last = list(reader)[48:]
+    for name, row in (("hr", record["hr"]), *((name, record["agreement"][name]) for name in ("lr", "ar after"))):
+        consistency = Consistency(12)
+        for frame, one in zip(last, labels[name], strict=True):
+            consistency.add(frame.index, frame.distance, one, frame.motion)
+        assert row["temporal_consistency"]["mean"] == pytest.approx(consistency.mean(), abs=0.05)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(adapted, tiles, tmp_path, monkeypatch):
@@ -270,7 +278,7 @@ def test_the_table_has_a_row_for_each_distance(adapted):
         "AR, after",
     ]
     cells = list(shown.columns[0].cells)
-    assert cells == ["mean", *map(str, range(12)), "GMACs a frame"]
+    assert cells == ["mean", *map(str, range(12)), "temporal consistency", "GMACs a frame"]
     assert list(shown.columns[2].cells)[1] == "100.0 / 100.0"
 
 

@@ -127,7 +127,8 @@ def _by_distance(
     options: dict[str, Any] = {"void": counted, "ignored": ignored, "device": device, "report": report_line}
     scores = evaluate_passes(model, passes, modes, gop=gop, workers=workers, **options)
     console = out_console()
-    for table in (report.scores_table(scores), report.class_table(scores), report.ignored_table(scores)):
+    tables = (report.scores_table, report.consistency_table, report.class_table, report.ignored_table)
+    for table in (make(scores) for make in tables):
         if table is not None:
             console.print(table)
     for line in report.notes(scores):

@@ -18,6 +18,7 @@ from arseg.errors import InputError
 from arseg.files import StrPath, new_folder, save_json
 from arseg.preprocess import input_size, resized
 from arseg.video import VideoFrame, VideoReader
+from arseg.video.motion import BlockField
 from arseg.video.names import shown, video_file
 
 from .augment import View, jitter, random_view
@@ -32,7 +33,8 @@ class StoredGroup:
     """A keyframe and the frames after it.
 
     Attributes:
-        path: the .npz: `image0` …, uint8 `[h, w, 3]` at the processing height, and `vectors1` …, int16 `[Hb, Wb, 2]`.
+        path: the .npz: `image0` …, uint8 `[h, w, 3]` at the processing height, `vectors1` …, int16 `[Hb, Wb, 2]`, and
+            `valid1` …, bool `[Hb, Wb]`.
         first: index of the keyframe in its video.
         frames: number of frames, at least 2.
         coded: height and width that the vectors count in.
@@ -54,6 +56,13 @@ class StoredGroup:
         """int16 `[Hb, Wb, 2]`, quarter pixels of the coded frame, towards the keyframe; `distance` is at least 1."""
         with np.load(self.path) as arrays:
             return arrays[f"vectors{distance}"]
+
+    def field(self, distance: int) -> BlockField:
+        """The vectors, with where the codec had them: everywhere, as far as files of earlier versions know."""
+        vectors, name = self.vectors(distance), f"valid{distance}"
+        with np.load(self.path) as arrays:
+            valid = arrays[name] if name in arrays else np.ones(vectors.shape[:2], bool)
+        return BlockField(vectors, valid, BLOCK)
 
 
 def store_groups(
@@ -139,6 +148,7 @@ def _stored(
         stored = input_size(coded, height)
         arrays = {f"image{d}": resized(frame.image, stored) for d, frame in enumerate(frames)}
         arrays |= {f"vectors{d}": f.motion.vectors for d, f in enumerate(frames) if f.motion is not None}
+        arrays |= {f"valid{d}": f.motion.valid for d, f in enumerate(frames) if f.motion is not None}
         path = folder / f"{frames[0].index:06d}.npz"
         save_arrays(path, **arrays)
         group = StoredGroup(Path(path.name), frames[0].index, len(frames), coded, stored)

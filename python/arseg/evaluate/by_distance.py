@@ -23,6 +23,7 @@ from arseg.segment.modes import Mode
 from arseg.segment.segmenter import Group, VideoSegmenter, check_device
 from arseg.video import VideoReader, encode
 
+from .consistency import Consistency
 from .metrics import ConfusionMatrix
 
 
@@ -32,6 +33,7 @@ class Scores:
 
     Attributes:
         by_distance: the matrices.
+        consistency: how well labels follow the vectors from frame to frame, where scored frames come in a row.
         classes: names of the classes.
         void: the class, if there is one, that means "none of the others"; `count_void`: whether it is in the means.
     """
@@ -40,6 +42,7 @@ class Scores:
     classes: tuple[str, ...] = CAMVID.classes
     void: int | None = None
     count_void: bool = False
+    consistency: Consistency | None = None
 
     def miou(self, count_void: bool | None = None) -> list[float]:
         """mIoU in percent at each distance; `count_void` in place of the scores' own."""
@@ -84,6 +87,9 @@ UNLABELLED = "ignored"
 
 Frame = tuple[np.ndarray, np.ndarray]
 """A frame, uint8 `[H, W, 3]`, and its labels, uint8 `[H, W]`."""
+
+Counts = tuple[np.ndarray, np.ndarray]
+"""Of each way: confusion matrices, int64 `[modes, gop, classes, classes]`, and `Consistency.counts`."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +186,10 @@ def evaluate_passes(
     check_device(device)
     classes, void_class = scored_classes(model, ignored)
     counts = np.zeros((len(modes), gop, len(classes), len(classes)), np.int64)
+    following = np.zeros((len(modes), gop, 2), np.int64)
     for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers, device), 1):
-        counts += part
+        counts += part[0]
+        following += part[1]
         report(f"{name}: {done} of {len(passes)} passes")
     scored = np.delete(counts, void_class, axis=2) if void_class is not None else counts
     if not scored.any():
@@ -192,11 +200,13 @@ def evaluate_passes(
         and (_outputs(model) > void_class if void is None else void)
     )
     scores = {}
-    for mode, by_distance in zip(modes, counts, strict=True):
+    for mode, by_distance, followed in zip(modes, counts, following, strict=True):
         matrices = [ConfusionMatrix(len(classes)) for _ in range(gop)]
         for matrix, found in zip(matrices, by_distance, strict=True):
             matrix.counts = found
-        scores[mode] = Scores(matrices, classes, void_class, count_void)
+        consistency = Consistency(gop)
+        consistency.counts = followed
+        scores[mode] = Scores(matrices, classes, void_class, count_void, consistency)
     return scores
 
 
@@ -251,7 +261,7 @@ def _scored(
     classes: int,
     workers: int,
     device: str | torch.device,
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Iterator[tuple[str, Counts]]:
     if workers == 1 or len(passes) == 1:
         for one in passes:
             yield one.name, score_pass(model, one, modes, gop, classes, device)
@@ -282,7 +292,7 @@ def _set_up(
     _worker = model, modes, gop, classes, device
 
 
-def _work(one: Pass) -> np.ndarray:
+def _work(one: Pass) -> Counts:
     model, modes, gop, classes, device = _worker
     return score_pass(model, one, modes, gop, classes, device)
 
@@ -294,9 +304,10 @@ def score_pass(
     gop: int,
     classes: int,
     device: str | torch.device = "cpu",
-) -> np.ndarray:
-    """Confusion matrices of one video, int64 `[modes, gop, classes, classes]`."""
+) -> Counts:
+    """Confusion matrices of one video, and the counts of its consistency."""
     matrices = {mode: [ConfusionMatrix(classes) for _ in range(gop)] for mode in modes}
+    following = {mode: Consistency(gop) for mode in modes}
     segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop, device=device) for mode in modes}
     with tempfile.TemporaryDirectory() as folder:
         video = one.video
@@ -317,11 +328,13 @@ def score_pass(
                 label = None if wanted is None else _read(wanted[1])
                 for mode, segmenter in segmenters.items():
                     predicted = segmenter.segment(frame, groups[mode])
+                    following[mode].add(frame.index, frame.distance, predicted, frame.motion)
                     if label is not None:
                         matrices[mode][frame.distance].add(label, predicted)
                 if frame.index >= max(one.labels):
                     break
-    return np.stack([[matrix.counts for matrix in matrices[mode]] for mode in modes])
+    counts = np.stack([[matrix.counts for matrix in matrices[mode]] for mode in modes])
+    return counts, np.stack([following[mode].counts for mode in modes])
 
 
 def _read(label: np.ndarray | Path) -> np.ndarray:

@@ -29,6 +29,19 @@ def scores_table(scores: Mapping[Mode, Scores]) -> Table:
     return table
 
 
+def consistency_table(scores: Mapping[Mode, Scores]) -> Table | None:
+    """Temporal consistency in percent, laid out as `scores_table`; None where no two frames in a row were scored."""
+    found = {mode: score.consistency for mode, score in scores.items() if score.consistency is not None}
+    if not found or all(np.isnan(one.mean()) for one in found.values()):
+        return None
+    table = _table("distance", scores, "temporal consistency %: labels that follow the vectors from the frame before")
+    table.add_row("mean", *(shown(one.mean()) for one in found.values()), end_section=True)
+    for distance, values in enumerate(zip(*(one.by_distance() for one in found.values()), strict=True)):
+        if not all(np.isnan(values)):
+            table.add_row(str(distance), *map(shown, values))
+    return table
+
+
 def class_table(scores: Mapping[Mode, Scores]) -> Table:
     """IoU of each class in percent, over all distances together."""
     table = _table("class", scores, "IoU %, all distances together")
@@ -105,6 +118,7 @@ def scores_record(scores: Mapping[Mode, Scores]) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "mean": number(score.mean()),
             "by_distance": [number(value) for value in score.miou()],
+            **({} if score.consistency is None else {"temporal_consistency": score.consistency.record()}),
             "class_iou": {
                 name: number(value)
                 for index, (name, value) in enumerate(zip(score.classes, score.class_iou(), strict=True))

@@ -200,8 +200,9 @@ def agreement_record(
     """Agreement with the teacher by way and distance, and multiply-accumulates, as JSON has it.
 
     `agreement`: "lr", "warp", "ar before", "ar after", each with `pixel_accuracy` and `miou` in percent at each
-    distance and their means. `keyframe`: how much its result counts, see `ARSegNet`. `gmacs`: of one frame: "hr", the
-    network at full resolution (also each keyframe); "lr"; "ar", a frame between keyframes; "ar mean", over a group of
+    distance and their means, and `temporal_consistency` (see `arseg.evaluate.consistency`); `hr` has the network's own.
+    `keyframe`: how much its result counts, see `ARSegNet`. `gmacs`: of one frame: "hr", the network at full resolution
+    (also each keyframe); "lr"; "ar", a frame between keyframes; "ar mean", over a group of
     `gop`. A warped frame costs none.
     """
     macs = gmacs(net, height, width)
@@ -219,6 +220,7 @@ def agreement_record(
             "detail": net.keyframe_detail,
         },
         "gmacs": {name: round(value, 3) for name, value in macs.items()},
+        "hr": {key: before["hr"][key] for key in ("temporal_consistency",) if "hr" in before},
         "agreement": {name: record for name, record in found.items() if record is not None},
     }
 
