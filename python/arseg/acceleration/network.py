@@ -52,6 +52,9 @@ class AcceleratedNet(ARSegNet):
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 0.5,
         keyframe_detail: float = 0.0,
+        keyframe_tau: float | None = None,
+        keyframe_residual: float = 0.0,
+        residual_tau: float | None = None,
         source: Source | None = None,
     ):
         super().__init__(
@@ -62,6 +65,9 @@ class AcceleratedNet(ARSegNet):
             keyframe_weight=keyframe_weight,
             keyframe_decay=keyframe_decay,
             keyframe_detail=keyframe_detail,
+            keyframe_tau=keyframe_tau,
+            keyframe_residual=keyframe_residual,
+            residual_tau=residual_tau,
         )
         self.channels, self.stride, self.label_set, self.source = channels, stride, label_set, source
         self.window = window
@@ -81,6 +87,9 @@ class AcceleratedNet(ARSegNet):
             "keyframe_weight": self.keyframe_weight,
             "keyframe_decay": self.keyframe_decay,
             "keyframe_detail": self.keyframe_detail,
+            "keyframe_tau": self.keyframe_tau,
+            "keyframe_residual": self.keyframe_residual,
+            "residual_tau": self.residual_tau,
             "height": self.input_height,
             "labels": self.label_set.to_json(),
             **({} if made is None else {"made": dict(made)}),
@@ -230,6 +239,9 @@ def rebuild(config: Mapping[str, Any], model: nn.Module | str | None = None) -> 
         keyframe_weight=config.get("keyframe_weight", 0.0),  # files of earlier versions have none
         keyframe_decay=config.get("keyframe_decay", 0.5),
         keyframe_detail=config.get("keyframe_detail", 0.0),
+        keyframe_tau=config.get("keyframe_tau"),
+        keyframe_residual=config.get("keyframe_residual", 0.0),
+        residual_tau=config.get("residual_tau"),
         source=source,
     )
     net.input_height = config.get("height")

@@ -93,8 +93,10 @@ def _network(spec: str, height: int, width: int, gop: int) -> tuple[Any, Any]:
                 "a frame at full resolution": counts["hr"],
                 f"a frame at {model.scale}x": counts["lr"],
                 f"a frame at {model.scale}x with fusion": counts["ar"],
-                f"mean over a group of {gop}": gop_average(counts["hr"], counts["ar"], gop),
+                f"mean over a group of {gop}": gop_average(counts["keyframe"], counts["ar"], gop),
             }
+            if counts["keyframe"] != counts["hr"]:
+                rows = {"a keyframe, with the branch on it": counts["keyframe"], **rows}
             record: dict[str, Any] = {**counts, "average": rows[f"mean over a group of {gop}"], "gop": gop}
         else:
             with suppress(InputError):  # what it says of that size, the count below says better

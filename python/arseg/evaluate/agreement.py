@@ -76,7 +76,7 @@ def measure(
     label_set = net.known_labels()
     found = {way: Agreement(len(label_set.classes), gop) for way in ("hr", *ways)}
     for done, group in enumerate(groups, 1):
-        reference = key_logits = None
+        reference = key_logits = signals = None
         for distance in range(min(group.frames, gop)):
             pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
             image = normalise(pixels, label_set.mean, label_set.std)
@@ -87,12 +87,13 @@ def measure(
                 feature = net.keyframe(image)
                 logits = net.classifier(feature)
                 if reference is None or key_logits is None:
-                    reference, key_logits = feature, logits
+                    reference, key_logits, signals = feature, logits, net.keyframe_signals(image, logits)
                 truth = _labels(net, logits, image)
                 for way, agreement in found.items():
                     labels = truth
                     if way != "hr":
-                        logits = see(net, way, image, reference, key_logits, motion, distance, **where)
+                        seen = image, reference, key_logits, motion, distance
+                        logits = see(net, way, *seen, signals=signals, **where)
                         labels = _labels(net, logits, image)
                     agreement.by_distance[distance].add(truth, labels)
                     agreement.consistency.add(group.first + distance, distance, labels, field, group.coded)

@@ -221,7 +221,7 @@ def _rows(
     rows: list[dict[str, str | float | None]] = []
     for mode, way in ways.items():
         keyframes = way.keyframes()
-        compute = macs["hr"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
+        compute = macs["keyframe"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
         rows.append(
             {
                 "way": NAMES[mode],

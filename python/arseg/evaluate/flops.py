@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.base import SplitNetwork
 from arseg.networks.paper.published import PUBLISHED, architecture, make_published
+from arseg.networks.trust import KeyframeSignals
 
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Scales of the low-resolution frames in the paper's table."""
@@ -27,16 +29,19 @@ def _count(way: Callable[[], object]) -> float:
 def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
     """GMACs (10^9 multiply-accumulates) of one frame of `height` x `width`.
 
-    Keys: "hr", a frame at full resolution; "lr", the keyframe network on the shrunken frame; "ar", a frame between
+    Keys: "hr", a frame at full resolution; "keyframe", that with what later frames need of it (a pass of the branch for
+    low resolution, where its residual counts); "lr", the keyframe network on the shrunken frame; "ar", a frame between
     keyframes with its fusion. Convolutions and attention are counted, as the paper does; resizing and warping are not.
     """
     image, device = _image(model, height, width)
     reference = model.keyframe(image)
     key_logits = model.classifier(reference)
+    signals = model.keyframe_signals(image, key_logits)
     return {
         "hr": _count(lambda: model.classifier(model.keyframe(image))),
+        "keyframe": _count(lambda: model.keyframe_signals(image, model.classifier(model.keyframe(image)))),
         "lr": _count(lambda: model.classifier(model.keyframe(model.shrink(image)))),
-        "ar": _count(lambda: _between(model, image, reference, key_logits, device)),
+        "ar": _count(lambda: _between(model, image, reference, key_logits, device, signals)),
     }
 
 
@@ -46,11 +51,18 @@ def _image(model: nn.Module, height: int, width: int) -> tuple[Tensor, torch.dev
     return torch.zeros(1, 3, height, width, device=device), device
 
 
-def _between(model: ARSegNet, image: Tensor, reference: Tensor, key_logits: Tensor, device: torch.device) -> Tensor:
+def _between(
+    model: ARSegNet,
+    image: Tensor,
+    reference: Tensor,
+    key_logits: Tensor,
+    device: torch.device,
+    signals: KeyframeSignals | None = None,
+) -> Tensor:
     height, width, block = image.shape[2], image.shape[3], 4
     motion = torch.zeros(1, -(-height // block), -(-width // block), 2, dtype=torch.int16, device=device)
-    outputs = model.step_outputs(image, reference, motion, 1, key_logits, block=block, frame_size=(height, width))
-    return outputs.logits
+    where: dict[str, Any] = {"block": block, "frame_size": (height, width), "signals": signals}
+    return model.step_outputs(image, reference, motion, 1, key_logits, **where).logits
 
 
 def gop_average(keyframe: float, between: float, gop: int = 12) -> float:

@@ -170,10 +170,11 @@ def worst_unlabelled(model: ARSegNet, groups: Sequence[StoredGroup], count: int)
         key, image = (normalise(x, labels.mean, labels.std) for x in pixels)
         motion = torch.from_numpy(group.vectors(far))[None].to(device)
         reference = model.keyframe(key)
-        seen = (image, reference, model.classifier(reference), motion, far)
+        kept = model.classifier(reference)
+        seen, signals = (image, reference, kept, motion, far), model.keyframe_signals(key, kept)
         maps = []
         for mode in ("hr", "ar"):
-            logits = see(model, mode, *seen, block=BLOCK, frame_size=group.coded)  # type: ignore[arg-type]
+            logits = see(model, mode, *seen, block=BLOCK, frame_size=group.coded, signals=signals)  # type: ignore[arg-type]
             maps.append(model.labels(logits, group.stored)[0].cpu().numpy())
         miou = frame_miou(maps[0], maps[1], len(labels.classes))
         name = f"{group.path.parent.name}, frame {group.first + far}"

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from arseg.errors import InputError
 from arseg.labels import LabelSet
-from arseg_ext import ops
 from arseg_ext._torch_private import has_hooks
 from arseg_ext.nn import CReFF
 
 from .base import SplitNetwork
-from .fusion import make_fusion
+from .fusion import enlarged, make_fusion, start_fusion, start_fusion_for
 from .keyframe import with_keyframe
 from .layers import resize
 from .motion import dense_motion, resize_motion
+from .output import enlarge, labels
+from .trust import KeyframeSignals, luma, trusted
 
 
 def _one_each(name: str, x: Tensor, count: int) -> Tensor:
@@ -76,7 +77,11 @@ class ARSegNet(nn.Module):
         keyframe_detail: how much is added, in the frame right after the keyframe, of what in its warped logits is too
             fine for the low-resolution feature (`keyframe.details`); at distance d that divided by the root of d. 0:
             nothing.
-
+        keyframe_tau: the weight is that times exp(-e / this), where e is by how much the warped keyframe's luma is off,
+            0..255 (see `arseg.networks.trust`); None: the same weight everywhere.
+        keyframe_residual: what is added, times this, of what the low-resolution branch got wrong on the keyframe,
+            warped. 0: nothing. It costs a pass of the branch on each keyframe.
+        residual_tau: that times exp(-e / this); None: everywhere alike.
         label_set: what the classes are and how the input is normalised; None: that of `high`, where it has one.
 
     `high` may say how its scores reach the frame (see `SegmentationNetwork`): by `upsampling`, `upsampling_corners` and
@@ -105,6 +110,9 @@ class ARSegNet(nn.Module):
         keyframe_weight: float = 0.0,
         keyframe_decay: float = 1.0,
         keyframe_detail: float = 0.0,
+        keyframe_tau: float | None = None,
+        keyframe_residual: float = 0.0,
+        residual_tau: float | None = None,
         label_set: LabelSet | None = None,
     ):
         super().__init__()
@@ -116,9 +124,13 @@ class ARSegNet(nn.Module):
             ("keyframe_weight", keyframe_weight),
             ("keyframe_decay", keyframe_decay),
             ("keyframe_detail", keyframe_detail),
+            ("keyframe_residual", keyframe_residual),
         ):
             if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InputError(f"{name}: expected a number, at least 0, got {value!r}")
+        for name, tau in (("keyframe_tau", keyframe_tau), ("residual_tau", residual_tau)):
+            if tau is not None and (not isinstance(tau, (int, float)) or not 0 < tau < float("inf")):
+                raise InputError(f"{name}: expected a number above 0, or None, got {tau!r}")
         self.high = high
         if low is None:
             low = copy.deepcopy(high)
@@ -130,6 +142,9 @@ class ARSegNet(nn.Module):
         self.keyframe_weight = keyframe_weight
         self.keyframe_decay = keyframe_decay
         self.keyframe_detail = keyframe_detail
+        self.keyframe_tau = keyframe_tau
+        self.keyframe_residual = keyframe_residual
+        self.residual_tau = residual_tau
         self.label_set = label_set or getattr(high, "label_set", None)
 
     def known_labels(self) -> LabelSet:
@@ -165,6 +180,29 @@ class ARSegNet(nn.Module):
         """`[N, 3, H, W]` normalised RGB -> the reference feature `[N, C, h, w]` that later frames take from."""
         return self.high.features(_halved(image, self.high))  # type: ignore[operator]
 
+    def keyframe_signals(self, image: Tensor, key_logits: Tensor) -> KeyframeSignals | None:
+        """What `step` asks for of a keyframe besides; None where this network takes no more than feature and logits.
+
+        Args:
+            image: the keyframe's, `[N, 3, H, W]` normalised RGB.
+            key_logits: `classifier(keyframe(image))`, `[N, num_classes, h, w]`.
+        """
+        if not self._takes_signals:
+            return None
+        residual = None
+        if self.keyframe_residual:
+            residual = key_logits - self.classifier(enlarged(self.low_res(image), key_logits))
+        return KeyframeSignals(self.luma(image), residual)
+
+    @property
+    def _takes_signals(self) -> bool:
+        return bool(self.keyframe_residual) or bool(self.keyframe_weight and self.keyframe_tau is not None)
+
+    def luma(self, image: Tensor) -> Tensor:
+        """Normalised RGB `[N, 3, H, W]` -> luma, float32 `[N, 1, H, W]` in 0..255."""
+        label_set = self.known_labels()
+        return luma(image, label_set.mean, label_set.std)
+
     # A frame that is not a keyframe -------------------------------------------------------------------------------
 
     def step(
@@ -177,6 +215,7 @@ class ARSegNet(nn.Module):
         *,
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
+        signals: KeyframeSignals | None = None,
     ) -> Tensor:
         """Frames that are not keyframes: their logits at the fusion feature's resolution, `[N, num_classes, h, w]`.
 
@@ -188,10 +227,13 @@ class ARSegNet(nn.Module):
             distance: frames since the keyframe, at least 1; a number, or one of each frame, `[N]`. It may be left out
                 where the keyframe's result does not count (`keyframe_weight` and `keyframe_detail` are 0).
             key_logits: `classifier(reference)`, where the caller has it already.
+            signals: `keyframe_signals(...)` of the keyframe, where that is not None.
 
-        Raises `InputError` where the distance is missing or a number below 1, or for another number of references.
+        Raises `InputError` where the distance is missing or a number below 1, for another number of references, or
+        where `signals` are missing.
         """
-        logits, _, _ = self._step(image, reference, motion, distance, key_logits, block, frame_size, training=False)
+        seen = image, reference, motion, distance, key_logits, signals
+        logits, _, _ = self._step(*seen, block, frame_size, training=False)
         return logits
 
     def step_outputs(
@@ -204,11 +246,11 @@ class ARSegNet(nn.Module):
         *,
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
+        signals: KeyframeSignals | None = None,
     ) -> StepOutputs:
         """`step`, with what training needs besides. The logits come from the feature, so they may round differently."""
-        logits, feature, auxiliary = self._step(
-            image, reference, motion, distance, key_logits, block, frame_size, training=True
-        )
+        seen = image, reference, motion, distance, key_logits, signals
+        logits, feature, auxiliary = self._step(*seen, block, frame_size, training=True)
         assert feature is not None
         return StepOutputs(logits, feature, auxiliary)
 
@@ -222,6 +264,7 @@ class ARSegNet(nn.Module):
         *,
         block: int | None = None,
         frame_size: tuple[int, int] | None = None,
+        signals: KeyframeSignals | None = None,
     ) -> Tensor:
         """Frames that are not keyframes, as `VideoSegmenter` has them: logits at the image's size.
 
@@ -229,9 +272,8 @@ class ARSegNet(nn.Module):
 
         Arguments and errors: see `step`.
         """
-        return self.enlarge(
-            self.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size), image
-        )
+        where: dict[str, Any] = {"block": block, "frame_size": frame_size, "signals": signals}
+        return self.enlarge(self.step(image, reference, motion, distance, key_logits, **where), image)
 
     def _step(
         self,
@@ -240,6 +282,7 @@ class ARSegNet(nn.Module):
         motion: Tensor,
         distance: int | Tensor | None,
         key_logits: Tensor | None,
+        signals: KeyframeSignals | None,
         block: int | None,
         frame_size: tuple[int, int] | None,
         *,
@@ -250,7 +293,7 @@ class ARSegNet(nn.Module):
         The latter two only for `training`: without them fusion and classifier are one pass.
         """
         low, auxiliary = self._branch(image) if training else (self.low_res(image), ())
-        joins = self.keyframe_weight or self.keyframe_detail
+        joins = self.keyframe_weight or self.keyframe_detail or self.keyframe_residual
         if joins and key_logits is None:
             key_logits = self.classifier(reference)
         reference = _one_each("reference", reference, len(image))
@@ -268,9 +311,25 @@ class ARSegNet(nn.Module):
                 "weight": self.keyframe_weight,
                 "decay": self.keyframe_decay,
                 "detail": self.keyframe_detail,
+                **self._trusted(image, signals, motion, logits, **where),
             }
             logits = with_keyframe(logits, key_logits, motion, distance, **counts, **where, low_size=low.shape[2:])
         return logits, feature, auxiliary
+
+    def _trusted(
+        self, image: Tensor, signals: KeyframeSignals | None, motion: Tensor, like: Tensor, **where: Any
+    ) -> dict[str, Any]:
+        """`trust` and `residual` for `with_keyframe`, in the type and size of `like`; nothing where neither counts."""
+        if not self._takes_signals:
+            return {}
+        if signals is None:
+            raise InputError(
+                "signals: this network trusts its keyframe as far as its picture, warped, looks like the frame; give "
+                "keyframe_signals(image, key_logits) of the keyframe"
+            )
+        signals = KeyframeSignals(*(_one_each("signals", x, len(image)) for x in signals.tensors()))
+        counts = self.keyframe_tau, self.keyframe_residual, self.residual_tau
+        return trusted(self.luma(image), signals, motion, like, *counts, **where)
 
     def _branch(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`low_res`, and the outputs of the branch's auxiliary heads."""
@@ -330,56 +389,24 @@ class ARSegNet(nn.Module):
 
     def enlarge(self, logits: Tensor, size_of: Tensor) -> Tensor:
         """Logits at the feature's resolution `[N, num_classes, h, w]` -> at the size of the image `size_of`."""
-        scores, size, corners = self._upsampled(logits), (size_of.shape[2], size_of.shape[3]), self._align_corners
-        return F.interpolate(scores, size=size, mode="bilinear", align_corners=corners)
+        return enlarge(self.high, logits, size_of.shape[2:])
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits at the feature's resolution `[N, num_classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
-        step, corners = getattr(self.high, "upsampling", 1), getattr(self.high, "upsampling_corners", False)
-        if step > 1 and (logits.shape[2] * step, logits.shape[3] * step) == tuple(size):
-            return ops.resize_labels(logits, size, align_corners=corners)  # the upsampling itself
-        return ops.resize_labels(self._upsampled(logits), size, align_corners=self._align_corners)
+        return labels(self.high, logits, size)
 
-    @property
-    def _align_corners(self) -> bool:
-        return getattr(self.high, "align_corners", False)
-
-    def _upsampled(self, scores: Tensor) -> Tensor:
-        step, corners = getattr(self.high, "upsampling", 1), getattr(self.high, "upsampling_corners", False)
-        if step == 1:
-            return scores
-        return F.interpolate(scores, scale_factor=float(step), mode="bilinear", align_corners=corners)
-
-    @torch.no_grad()
     def start_fusion(self, gain: float = 0.3) -> None:
         """A start for training: the attention compares the features themselves, and adds nothing yet.
 
         Query and key convolutions pass each channel on, times `gain` (at random weights the attention would be blind);
         value weights are zero, so that the fused feature is the upsampled low-resolution one.
         """
-        for name, conv in self.fusion.named_children():
-            assert isinstance(conv, nn.Conv2d)
-            nn.init.zeros_(conv.weight)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
-            if name != "hr_value_conv":
-                nn.init.dirac_(conv.weight, groups=conv.groups)
-                conv.weight.mul_(1.0 if name == "fusion_conv" else gain)
+        start_fusion(self.fusion, gain)
 
-    @torch.no_grad()
     def start_fusion_for(self, feature: Tensor, *, logit: float = 13.5, value: float = 0.5) -> None:
         """A start for training at the scale of this network's features; `feature` `[N, C, h, w]` is an example of them.
 
         Queries and keys are centred, and scaled so that a pixel's logit with itself is `logit` in the mean: at 13.5 the
         attention chooses, and is not yet blind to all but one. `value` times what it finds is added.
         """
-        feature = feature.float()
-        gain = float((logit / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
-        self.start_fusion(gain)
-        for name, conv in self.fusion.named_children():
-            assert isinstance(conv, nn.Conv2d)
-            if name in ("lr_query_conv", "hr_key_conv") and conv.bias is not None:
-                conv.bias.copy_(-gain * feature.mean((0, 2, 3)))
-            if name == "hr_value_conv":
-                nn.init.dirac_(conv.weight, groups=conv.groups)
-                conv.weight.mul_(value)
+        start_fusion_for(self.fusion, feature, logit=logit, value=value)

@@ -157,3 +157,31 @@ def make_fusion(name: str, channels: int, window: int = 7, grid: str = "aligned"
     if not isinstance(window, int) or window % 2 == 0 or not 3 <= window <= 15:
         raise InputError(f"window: expected an odd side from 3 to 15, got {window!r}")
     return FUSIONS[name](channels, window, grid)
+
+
+@torch.no_grad()
+def start_fusion(fusion: nn.Module, gain: float) -> None:
+    """See `ARSegNet.start_fusion`."""
+    for name, conv in fusion.named_children():
+        assert isinstance(conv, nn.Conv2d)
+        nn.init.zeros_(conv.weight)
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        if name != "hr_value_conv":
+            nn.init.dirac_(conv.weight, groups=conv.groups)
+            conv.weight.mul_(1.0 if name == "fusion_conv" else gain)
+
+
+@torch.no_grad()
+def start_fusion_for(fusion: nn.Module, feature: Tensor, *, logit: float, value: float) -> None:
+    """See `ARSegNet.start_fusion_for`."""
+    feature = feature.float()
+    gain = float((logit / feature.var((0, 2, 3)).sum().clamp_min(1e-12)).sqrt())
+    start_fusion(fusion, gain)
+    for name, conv in fusion.named_children():
+        assert isinstance(conv, nn.Conv2d)
+        if name in ("lr_query_conv", "hr_key_conv") and conv.bias is not None:
+            conv.bias.copy_(-gain * feature.mean((0, 2, 3)))
+        if name == "hr_value_conv":
+            nn.init.dirac_(conv.weight, groups=conv.groups)
+            conv.weight.mul_(value)

@@ -26,16 +26,20 @@ def with_keyframe(
     block: int | None,
     frame_size: tuple[int, int] | None,
     low_size: Sequence[int],
+    trust: Tensor | float = 1.0,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """Weighted mean of a frame's own logits (1) and its keyframe's, warped (`weight / distance**decay`).
+    """Weighted mean of a frame's own logits (1) and its keyframe's, warped (`weight * trust / distance**decay`).
 
-    To the own logits the details of the warped ones are added before (`detail / sqrt(distance)`).
+    To the own logits the details of the warped ones are added before (`detail / sqrt(distance)`), and the residual.
 
     Args:
         logits, key_logits: the frame's and the keyframe's, `[N, num_classes, h, w]`.
         motion, block, frame_size: those of `arseg_ext.ops.creff`.
         distance: frames since the keyframe, at least 1; a number, or one of each sample, `[N]`.
         low_size: height and width of the low-resolution feature, which holds no finer detail.
+        trust: in the warped logits, 0..1, `[N, 1, h, w]`, see `arseg.networks.trust`.
+        residual: what is added to the own logits, `[N, num_classes, h, w]`.
 
     Raises `InputError` where `distance` is missing, or a number below 1.
     """
@@ -50,7 +54,10 @@ def with_keyframe(
     warped = warped_logits(key_logits, motion, block, frame_size)
     if detail:
         logits = logits + detail / distance**0.5 * details(warped, logits, low_size)
-    return joined(logits, warped, weight / distance**decay)
+    if residual is not None:
+        logits = logits + residual
+    share = weight / distance**decay
+    return joined(logits, warped, share * trust if isinstance(trust, Tensor) else share)
 
 
 def warped_logits(

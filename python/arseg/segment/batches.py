@@ -18,6 +18,7 @@ from torch import Tensor
 
 from arseg.errors import InputError, MemoryLimitError
 from arseg.memory import is_out_of_memory
+from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import input_size
 
 from .engine import Engine, Keyframe, Labels, block_of, frame_size
@@ -44,15 +45,17 @@ class Group:
     Attributes:
         reference, key_logits: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the
             first.
+        signals: what the network asks for besides, see `ARSegNet.keyframe_signals`.
         keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
     """
 
     reference: Tensor | None = None
     key_logits: Tensor | None = None
     keyframe: tuple[object, int] | None = None
+    signals: KeyframeSignals | None = None
 
     def start(self, frame: VideoFrame, key: Keyframe) -> None:
-        self.reference, self.key_logits = key.reference, key.key_logits
+        self.reference, self.key_logits, self.signals = key.reference, key.key_logits, key.signals
         self.keyframe = (frame.stream, frame.index)
 
     def key_of(self, frame: VideoFrame) -> Keyframe:
@@ -64,7 +67,7 @@ class Group:
                 f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
                 "one that came is another; give frames in order, and each video a Group of its own"
             )
-        return Keyframe(self.reference, self.key_logits)
+        return Keyframe(self.reference, self.key_logits, self.signals)
 
 
 def windows(

@@ -13,6 +13,7 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import as_tensor, input_size, network_inputs
 
 from .graphs import CudaGraphs, Eager, Tensors
@@ -29,10 +30,22 @@ Labels = Callable[[], list[np.ndarray]]
 
 @dataclass
 class Keyframe:
-    """What later frames need of one: its feature `[1, C, h, w]` and logits `[1, classes, h, w]`."""
+    """What later frames need of one: its feature `[1, C, h, w]` and logits `[1, classes, h, w]`.
+
+    `signals`: what trust needs besides, None where the network does not ask for it (`ARSegNet.keyframe_signals`).
+    """
 
     reference: Tensor
     key_logits: Tensor
+    signals: KeyframeSignals | None = None
+
+    @classmethod
+    def of(cls, reference: Tensor, key_logits: Tensor, *signals: Tensor) -> Keyframe:
+        """What `tensors` had."""
+        return cls(reference, key_logits, KeyframeSignals(*signals) if signals else None)
+
+    def tensors(self) -> Tensors:
+        return self.reference, self.key_logits, *(() if self.signals is None else self.signals.tensors())
 
 
 class Engine:
@@ -73,9 +86,9 @@ class Engine:
     @torch.inference_mode()
     def keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
         """Keyframes of one size: their label maps, and what the frames after each need."""
-        labels, reference, key_logits = self._call(self._keyframes, frames, 0, self._pixels(frames))
-        pairs = zip(*(self.graphs.kept(x).split(1) for x in (reference, key_logits)), strict=True)
-        return self._fetched(labels), [Keyframe(*pair) for pair in pairs]
+        labels, *found = self._call(self._keyframes, frames, 0, self._pixels(frames))
+        each = zip(*(self.graphs.kept(x).split(1) for x in found), strict=True)
+        return self._fetched(labels), [Keyframe.of(*tensors) for tensors in each]
 
     @torch.inference_mode()
     def after(self, frames: Sequence[VideoFrame], key: Keyframe) -> Labels:
@@ -85,7 +98,7 @@ class Engine:
             (labels,) = self._call(self._warped, frames, block, motion, key.key_logits)
             return self._fetched(labels)
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
-        inputs = self._pixels(frames), motion, distance, key.reference, key.key_logits
+        inputs = self._pixels(frames), motion, distance, *key.tensors()
         (labels,) = self._call(self._after, frames, block, *inputs)
         return self._fetched(labels)
 
@@ -110,9 +123,7 @@ class Engine:
             if key is None and self.mode in FROM_KEYFRAME:
                 assert image is not None
                 key = made = self._keyframe(net, image)
-            reference, key_logits = (None, None) if key is None else (key.reference, key.key_logits)
-            seen = (image, reference, key_logits, motion, frame.distance)
-            logits = see(net, self.mode, *seen, block=block, frame_size=size)
+            logits = self._see(net, image, motion, frame.distance, key, block=block, frame_size=size)
         self._check(logits)
         return logits, made
 
@@ -143,20 +154,13 @@ class Engine:
     def _keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net = self._net()
         key = self._keyframe(net, self._image(pixels, size))
-        return self._labelled(net, key.key_logits, size), key.reference, key.key_logits
+        return self._labelled(net, key.key_logits, size), *key.tensors()
 
     def _after(
-        self,
-        size: tuple[int, int],
-        block: int,
-        pixels: Tensor,
-        motion: Tensor,
-        distance: Tensor,
-        reference: Tensor,
-        key_logits: Tensor,
+        self, size: tuple[int, int], block: int, pixels: Tensor, motion: Tensor, distance: Tensor, *key: Tensor
     ) -> Tensors:
-        net, seen = self._net(), (self._image(pixels, size), reference, key_logits, motion, distance)
-        return (self._labelled(net, see(net, self.mode, *seen, block=block, frame_size=size), size),)
+        net, seen = self._net(), (self._image(pixels, size), motion, distance, Keyframe.of(*key))
+        return (self._labelled(net, self._see(net, *seen, block=block, frame_size=size), size),)
 
     def _warped(self, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
         net = self._net()
@@ -170,7 +174,20 @@ class Engine:
 
     def _keyframe(self, net: ARSegNet, image: Tensor) -> Keyframe:
         reference = net.keyframe(image)
-        return Keyframe(reference, net.classifier(reference))
+        logits = net.classifier(reference)
+        return Keyframe(reference, logits, net.keyframe_signals(image, logits) if self.mode == "ar" else None)
+
+    def _see(
+        self,
+        net: ARSegNet,
+        image: Tensor | None,
+        motion: Tensor | None,
+        distance: int | Tensor,
+        key: Keyframe | None,
+        **where: Any,
+    ) -> Tensor:
+        reference, key_logits, signals = (None,) * 3 if key is None else (key.reference, key.key_logits, key.signals)
+        return see(net, self.mode, image, reference, key_logits, motion, distance, signals=signals, **where)
 
     def _labelled(self, net: ARSegNet, logits: Tensor, size: tuple[int, int]) -> Tensor:
         self._check(logits)

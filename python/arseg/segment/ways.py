@@ -6,6 +6,7 @@ from torch import Tensor
 
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.keyframe import warped_logits
+from arseg.networks.trust import KeyframeSignals
 
 from .modes import Mode
 
@@ -21,6 +22,7 @@ def see(
     *,
     block: int,
     frame_size: tuple[int, int],
+    signals: KeyframeSignals | None = None,
 ) -> Tensor:
     """Logits of N frames at the fusion feature's resolution, `[N, classes, h, w]`.
 
@@ -29,7 +31,7 @@ def see(
         reference, key_logits: of the frames' keyframe, `[1, C, h, w]` and `[1, classes, h, w]`; None where `mode`
             takes nothing from it ("hr" and "lr"). Without `motion`, of each of N keyframes.
         motion: int16 `[N, h / block, w / block, 2]`, see `arseg_ext.ops.mv_warp`; None for keyframes themselves.
-        distance, block, frame_size: see `ARSegNet.step`.
+        distance, block, frame_size, signals: see `ARSegNet.step`.
     """
     if mode == "hr":
         assert image is not None
@@ -44,5 +46,6 @@ def see(
         return key_logits.expand(len(motion), -1, -1, -1)
     if mode == "ar":
         assert image is not None and reference is not None
-        return net.step(image, reference, motion, distance, key_logits, block=block, frame_size=frame_size)
+        seen = image, reference, motion, distance, key_logits
+        return net.step(*seen, block=block, frame_size=frame_size, signals=signals)
     return warped_logits(key_logits.expand(len(motion), -1, -1, -1), motion, block, frame_size)

@@ -175,10 +175,11 @@ def adaptation_loss(
     with autocast():
         with torch.no_grad():
             reference, target = net.keyframe(torch.cat([key, image])).chunk(2)
-            expected = net.classifier(target)
+            kept, expected = net.classifier(reference), net.classifier(target)
+        signals = net.keyframe_signals(key, kept)
         motion, distance = batch["motion"].to(device), batch["distance"].to(device)
-        where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
-        logits, fused, _ = net.step_outputs(image, reference, motion, distance, **where)
+        where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"], "signals": signals}
+        logits, fused, _ = net.step_outputs(image, reference, motion, distance, kept, **where)
     variance = target.float().var().clamp_min(1e-12)
     log_teacher, log_student = (F.log_softmax(x.float() / recipe.temperature, 1) for x in (expected, logits))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1).mean()
@@ -201,12 +202,12 @@ def agreement_record(
 
     `agreement`: "lr", "warp", "ar before", "ar after", each with `pixel_accuracy` and `miou` in percent at each
     distance and their means, and `temporal_consistency` (see `arseg.evaluate.consistency`); `hr` has the network's own.
-    `keyframe`: how much its result counts, see `ARSegNet`. `gmacs`: of one frame: "hr", the network at full resolution
-    (also each keyframe); "lr"; "ar", a frame between keyframes; "ar mean", over a group of
+    `keyframe`: how much its result counts, see `ARSegNet`. `gmacs`: of one frame: "hr", the network at full resolution;
+    "keyframe", that with what later frames need; "lr"; "ar", a frame between keyframes; "ar mean", over a group of
     `gop`. A warped frame costs none.
     """
     macs = gmacs(net, height, width)
-    macs["ar mean"] = (macs["hr"] + (gop - 1) * macs["ar"]) / gop
+    macs["ar mean"] = (macs["keyframe"] + (gop - 1) * macs["ar"]) / gop
     ways = {"lr": before, "warp": before, "ar before": before, "ar after": after}
     found = {name: results.get(name.split()[0]) for name, results in ways.items()}
     return {

@@ -47,9 +47,10 @@ def gain_losses(
     losses: dict[float, list[float]] = {gain: [] for gain in GAINS}
     before = copy.deepcopy(net.fusion.state_dict())
     for batch in batches:
-        where = {"block": block, "frame_size": batch["frame_size"]}
+        where: dict[str, Any] = {"block": block, "frame_size": batch["frame_size"]}
         reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
         classes, kept = net.classifier(target).softmax(1), net.classifier(reference)
+        where["signals"] = net.keyframe_signals(batch["key"], kept)
         for gain, found in losses.items():
             scale_fusion(net, gain)
             try:

@@ -15,7 +15,18 @@ from arseg.networks.pyramid import PyramidNet
 from arseg.networks.registry import make_network
 from arseg.registry import Registry, imported
 
-FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay", "keyframe_detail")
+FUSION = (
+    "scale",
+    "window",
+    "fusion",
+    "grid",
+    "keyframe_weight",
+    "keyframe_decay",
+    "keyframe_detail",
+    "keyframe_tau",
+    "keyframe_residual",
+    "residual_tau",
+)
 """Options of `ARSegNet` in the config of kind "ar"; the others are its network's."""
 
 Builder = Callable[..., nn.Module]

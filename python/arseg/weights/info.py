@@ -24,7 +24,18 @@ WHAT = {
 }
 """By kind of file."""
 
-_FUSION = ("scale", "window", "fusion", "grid", "keyframe_weight", "keyframe_decay", "keyframe_detail")
+_FUSION = (
+    "scale",
+    "window",
+    "fusion",
+    "grid",
+    "keyframe_weight",
+    "keyframe_decay",
+    "keyframe_detail",
+    "keyframe_tau",
+    "keyframe_residual",
+    "residual_tau",
+)
 _PRECISIONS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 

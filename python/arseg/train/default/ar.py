@@ -53,7 +53,9 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
     with torch.autocast(batch["image"].device.type, torch.bfloat16):
         with torch.no_grad():
             reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
-        logits, fused, _ = net.step_outputs(batch["image"], reference, batch["motion"], batch["distance"], **where)
+            kept = net.classifier(reference)
+        seen = batch["image"], reference, batch["motion"], batch["distance"], kept
+        logits, fused, _ = net.step_outputs(*seen, **where, signals=net.keyframe_signals(batch["key"], kept))
     return imitation_loss(net, fused, logits, target, batch["label"], weights, recipe)
 
 
