@@ -19,8 +19,9 @@ from arseg.segment.modes import MODES
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.segment.ways import see
 from arseg.train.adapt import AdaptRecipe, adaptation_loss
-from arseg.train.calibration import ADDING, gain_losses, keyframe_agreement
+from arseg.train.calibration import ADDING, gain_losses
 from arseg.train.default.ar import ArRecipe, fst_loss
+from arseg.train.trust import sample_cells
 from arseg.video import VideoReader
 
 
@@ -87,7 +88,7 @@ def test_all_who_measure_give_the_same_bits(net, frames, clip, tmp_path, monkeyp
     assert len(steps) == 3 and all(map(torch.equal, steps, expected))
     if not net.keyframe_weight:  # which it takes out, to try others
         steps.clear()
-        keyframe_agreement(net, groups, gop=4, autocast=nullcontext)
+        sample_cells(net, groups, gop=4, autocast=nullcontext)
         assert len(steps) == 3 and all(map(torch.equal, steps, expected))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import held_out, sample_groups, store_groups
 from arseg.errors import InputError
 from arseg.evaluate.consistency import Consistency
-from arseg.networks.keyframe import details, with_keyframe
+from arseg.networks.keyframe import details
 from arseg.preprocess import normalise
 from arseg.segment import draw
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.train.adapt import AdaptRecipe, adapt, adaptation_loss
 from arseg.train.adapt_report import table
-from arseg.train.calibration import KEYFRAMES, keyframe_agreement
 from arseg.train.schedule import Schedule
+from arseg.train.trust import GRID, PLAIN
 from arseg.video import VideoReader, encode
 from arseg_ext import ops
 
@@ -306,34 +305,17 @@ def test_overlays_take_the_models_colours():
 def test_how_much_the_keyframe_counts_is_chosen_by_agreement(adapted):
     """Tiles only move: the warped keyframe is nearly right, and comes to count for more than the 1 it starts with."""
     net, record, _ = adapted
-    assert (net.keyframe_weight, net.keyframe_decay) in KEYFRAMES and net.keyframe_weight > 1
-    assert record["keyframe"]["weight"] == net.keyframe_weight
-
-
-@torch.no_grad()
-def test_the_agreement_it_chooses_by_is_that_of_the_network_with_that_weight(tiles, tmp_path):
-    net = network()
-    net.keyframe_weight = 0.25
-    groups = store_groups(tiles, tmp_path)[:2]
-    found = keyframe_agreement(net, groups, gop=5, autocast=nullcontext)
-    assert tuple(found) == KEYFRAMES and net.keyframe_weight == 0.25
-    assert len(set(found.values())) > 3
-    for weight, decay in ((0.5, 1.0), (4.0, 0.5)):
-        net.keyframe_weight, net.keyframe_decay = weight, decay
-        shares = []
-        for group in groups:
-            frames = [torch.from_numpy(group.image(d)).permute(2, 0, 1)[None] for d in range(5)]
-            features = [net.keyframe(normalise(x, net.label_set.mean, net.label_set.std)) for x in frames]
-            for d in range(1, 5):
-                where = {"block": 4, "frame_size": group.coded}
-                motion = torch.from_numpy(group.vectors(d))[None]
-                low = net.low_res(normalise(frames[d], net.label_set.mean, net.label_set.std))
-                logits = net.fused_logits(low, features[0], motion, **where)
-                kept = net.classifier(features[0])
-                where |= {"weight": weight, "decay": decay, "detail": net.keyframe_detail, "low_size": low.shape[2:]}
-                logits = with_keyframe(logits, kept, motion, d, **where)
-                shares.append((logits.argmax(1) == net.classifier(features[d]).argmax(1)).double().mean().item())
-        assert found[weight, decay] == pytest.approx(100 * np.mean(shares), abs=0.02)
+    chosen = {name: getattr(net, name) for name in PLAIN}
+    assert all(value in GRID[name] for name, value in chosen.items())
+    assert net.keyframe_weight > 1 or net.keyframe_residual > 0
+    assert record["keyframe"] == {
+        "weight": net.keyframe_weight,
+        "decay": net.keyframe_decay,
+        "detail": net.keyframe_detail,
+        "tau": net.keyframe_tau,
+        "residual": net.keyframe_residual,
+        "residual_tau": net.residual_tau,
+    }
 
 
 def test_the_papers_method_stays_without_the_keyframe(tiles, tmp_path):

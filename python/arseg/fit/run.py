@@ -15,6 +15,7 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.train.adapt import adapt
 from arseg.train.inputs import RunInputs
 from arseg.train.recipes import RECIPES
+from arseg.train.trust import PLAIN
 from arseg.weights.files import DEFAULT_WEIGHTS, load_state, read_config, save_checkpoint, weights_file
 from arseg.weights.made import how_made, licence_of
 
@@ -179,8 +180,8 @@ def _fused(net: Any, config: Mapping[str, Any]) -> AcceleratedNet:
 
 
 def _save_fused(net: ARSegNet, config: Mapping[str, Any], path: Path, made: Mapping[str, Any]) -> None:
-    """As phase ar did, with the weight and the decay that `adapt` found."""
-    found = {"keyframe_weight": net.keyframe_weight, "keyframe_decay": net.keyframe_decay}
+    """As phase ar did, with the constants that `adapt` found."""
+    found = {name: getattr(net, name) for name in PLAIN}
     config = {**config, **found, "height": net.input_height, "made": dict(made)}
     save_checkpoint(net.state_dict(), path, kind="ar", config=config)
 

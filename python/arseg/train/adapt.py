@@ -33,12 +33,15 @@ from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
 
 from .batches import Batch
-from .calibration import keyframe_agreement
 from .loop import train
 from .schedule import Schedule
 from .settings import AtLeast1, Field, Positive, check, with_new_names
+from .trust import fit_trust, sample_cells, use
 
 Report = Callable[[str], None]
+
+TRUST = ("keyframe_tau", "keyframe_residual", "residual_tau")
+"""Constants of `ARSegNet` that are off unless an adaptation chose them."""
 
 Side = Annotated[int, Field(ge=16)]
 """In pixels."""
@@ -94,7 +97,7 @@ def adapt(
     stream: int | None = None,
     report: Report = print,
 ) -> dict[str, Any]:
-    """Trains `net.low` and `net.fusion` in place, chooses how much the keyframe counts; resumes what `folder` has.
+    """Trains `net.low` and `net.fusion` in place, chooses how far to trust the keyframe; resumes what `folder` has.
 
     Batch normalisation of the low-resolution branch keeps its statistics and dropout is off, so that batches may be as
     small as one.
@@ -128,6 +131,7 @@ def adapt(
         "keyframe_weight": net.keyframe_weight,
         "keyframe_decay": net.keyframe_decay,
         "keyframe_detail": net.keyframe_detail,
+        **{name: getattr(net, name) for name in TRUST if getattr(net, name)},  # runs of earlier versions know none
         "videos": [f"{video.name} {checksum(video):08x}" for video in files],
         "teacher": _fingerprint(net.high),
     }
@@ -151,7 +155,7 @@ def adapt(
     )
     part.load_state_dict(averaged)
     part.requires_grad_(False)
-    if net.keyframe_weight:
+    if net.keyframe_weight or net.keyframe_residual:
         _choose_keyframe(net, _spread(training, recipe.measured), recipe, autocast, report)
     after = _measured(net, measured, ("ar",), recipe, autocast, report)
     height, width = (measured or training)[0].stored
@@ -219,6 +223,9 @@ def agreement_record(
             "weight": net.keyframe_weight,
             "decay": net.keyframe_decay,
             "detail": net.keyframe_detail,
+            "tau": net.keyframe_tau,
+            "residual": net.keyframe_residual,
+            "residual_tau": net.residual_tau,
         },
         "gmacs": {name: round(value, 3) for name, value in macs.items()},
         "hr": {key: before["hr"][key] for key in ("temporal_consistency",) if "hr" in before},
@@ -276,15 +283,14 @@ def _choose_keyframe(
     autocast: Callable[[], AbstractContextManager[Any]],
     report: Report,
 ) -> None:
-    """Leaves the weight and the decay with which most labels are the network's own at full resolution.
+    """Leaves the constants with which most labels are the network's own at full resolution.
 
     Learned with the rest, by the divergence of predictions, they stopped where warping alone had more labels right.
     """
-    found = keyframe_agreement(net, groups, gop=recipe.gop, autocast=autocast)
-    net.keyframe_weight, net.keyframe_decay = max(found, key=found.__getitem__)
-    share = found[net.keyframe_weight, net.keyframe_decay]
-    counts = f"{net.keyframe_weight:g} / d^{net.keyframe_decay:g}"
-    report(f"the keyframe counts {counts}: {share:.1f} % of the labels in training are the network's own")
+    found = fit_trust(sample_cells(net, groups, gop=recipe.gop, autocast=autocast))
+    for name, fit in found.items():
+        report(f"{name}: {fit.text()}: {fit.agreement:.1f} % of the labels in training are the network's own")
+    use(net, found["chosen"].constants)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How much the fusion, and how much the keyframe's own result, is to be trusted: found on videos without labels.
+"""How much the fusion is to be trusted: found on videos without labels. (What of the keyframe's own result: `trust`.)
 
 Half of the clips that phase 2 trains on are made from stills: nothing in them moves by itself or comes out from behind
 something else, so their vectors are better than those of a drive, and training trusts the fusion too much.
@@ -7,21 +7,15 @@ something else, so their vectors are better than those of a drive, and training 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from itertools import product
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg.data.groups import BLOCK, StoredGroup
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import Attention, DenseAttention, ValueOnly
-from arseg.networks.keyframe import joined
-from arseg.preprocess import normalise
-from arseg.segment.ways import see
 
 from .batches import Batch
 
@@ -69,61 +63,3 @@ def scale_fusion(net: ARSegNet, gain: float) -> None:
     value.weight.mul_(gain)
     if value.bias is not None:
         value.bias.mul_(gain)
-
-
-KEYFRAMES = tuple(product((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), (0.0, 0.5, 1.0)))
-"""Weights of the keyframe's result, and the powers of the distance that divide them, to choose from."""
-
-
-@torch.inference_mode()
-def keyframe_agreement(
-    net: ARSegNet,
-    groups: Sequence[StoredGroup],
-    *,
-    gop: int,
-    autocast: Callable[[], AbstractContextManager[Any]],
-) -> dict[tuple[float, float], float]:
-    """For each of `KEYFRAMES` on how many cells of the feature, percent, the result is the full-resolution network's.
-
-    The mean over the distances 1 ... gop-1 that `groups` have.
-
-    Args:
-        autocast: makes the context to compute in.
-    """
-    found = torch.zeros(len(KEYFRAMES), gop, dtype=torch.float64)
-    frames = torch.zeros(gop, dtype=torch.float64)
-    weight_before, net.keyframe_weight = net.keyframe_weight, 0.0
-    try:
-        for distance, own, warped, truth in _results(net, groups, gop, autocast):
-            frames[distance] += 1
-            for index, (weight, decay) in enumerate(KEYFRAMES):
-                same = joined(own, warped, weight / distance**decay).argmax(1) == truth
-                found[index, distance] += same.double().mean().cpu()
-    finally:
-        net.keyframe_weight = weight_before
-    seen = frames > 0
-    shares = (found[:, seen] / frames[seen]).mean(1) * 100
-    return dict(zip(KEYFRAMES, shares.tolist(), strict=True))
-
-
-def _results(
-    net: ARSegNet, groups: Sequence[StoredGroup], gop: int, autocast: Callable[[], AbstractContextManager[Any]]
-) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Of each frame after a keyframe: distance, the network's logits, the keyframe's, warped, and the true classes."""
-    device, label_set = next(net.parameters()).device, net.known_labels()
-    for group in groups:
-        reference = key_logits = None
-        for distance in range(min(group.frames, gop)):
-            pixels = torch.from_numpy(group.image(distance)).to(device).permute(2, 0, 1)[None]
-            image = normalise(pixels, label_set.mean, label_set.std)
-            with autocast():
-                feature = net.keyframe(image)
-                logits = net.classifier(feature)
-                if reference is None:
-                    reference, key_logits = feature, logits
-                    continue
-                motion = torch.from_numpy(group.vectors(distance))[None].to(device)
-                where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
-                seen = (image, reference, key_logits, motion, distance)
-                own, warped = see(net, "ar", *seen, **where), see(net, "warp", *seen, **where)
-            yield distance, own, warped, logits.argmax(1)

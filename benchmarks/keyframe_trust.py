@@ -1,0 +1,220 @@
+"""What trust in the warped keyframe and the branch's residual are worth, on drives that nothing was calibrated on.
+
+    python benchmarks/keyframe_trust.py --weights WEIGHTS --calibrate DRIVE... --held-out DRIVE... [--json OUT]
+
+Agreement with the network on every frame (percent of the pixels, no label of a person) by distance to the keyframe, on
+groups spread over each held-out drive. Beside it the uncomfortable baseline: no branch at all, the keyframe's result
+moved, with a keyframe every L frames. Compute counts multiply-accumulates of convolutions and attention, as a share of
+the network's on every frame; "all frames" counts keyframes, which agree wholly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arseg.data.groups import BLOCK, StoredGroup, store_groups
+from arseg.evaluate.flops import gmacs, gop_average
+from arseg.files import save_json
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.fusion import make_fusion
+from arseg.networks.keyframe import warped_logits
+from arseg.preprocess import input_size, normalise
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.segment.ways import see
+from arseg.train.trust import Constants, Fit, fit_trust, having, sample_cells
+from arseg.video import VideoReader
+
+GOP = 12
+BASELINES = (3, 4, 6, 12)
+
+
+def spread_groups(video: Path, net: ARSegNet, count: int, folder: Path) -> list[StoredGroup]:
+    """About `count` groups over all of the video, at the height that the network sees."""
+    with VideoReader(video) as reader:
+        height, width = input_size((reader.height, reader.width), net.input_height)
+    budget = (count + 0.5) * GOP * (height * width * 3 + 4 * reader.height * reader.width / BLOCK**2)
+    groups = store_groups(video, folder, gop=GOP, height=net.input_height, budget=budget)
+    return [group for group in groups if group.frames == GOP][:count]
+
+
+def image_of(net: ARSegNet, group: StoredGroup, distance: int) -> Tensor:
+    pixels = torch.from_numpy(group.image(distance)).permute(2, 0, 1)[None]
+    labels = net.known_labels()
+    return normalise(pixels, labels.mean, labels.std)
+
+
+def remembered(compute: Callable[[Tensor], Tensor], most: int = 24) -> Callable[[Tensor], Tensor]:
+    """`compute`, which is not done again for the last images that it was done for: variants see the same ones."""
+    known: OrderedDict[int, Tensor] = OrderedDict()
+
+    def found(image: Tensor) -> Tensor:
+        key = hash(image.numpy().tobytes())
+        if key not in known:
+            known[key] = compute(image)
+            if len(known) > most:
+                known.popitem(last=False)
+        return known[key]
+
+    return found
+
+
+@torch.inference_mode()
+def agreements(
+    variants: Mapping[str, tuple[ARSegNet, Constants]], net: ARSegNet, groups: Sequence[StoredGroup], video: Path
+) -> dict[str, dict[str, Any]]:
+    """Of each variant, of the warp and of the baselines: agreement by distance and over all frames, percent."""
+    found: dict[str, list[list[float]]] = {name: [[] for _ in range(GOP)] for name in ("warp", *variants)}
+    seen: dict[int, tuple[Tensor, np.ndarray]] = {}  # what the network gives on every frame, by index
+    for group in groups:
+        reference = key_logits = None
+        signals: dict[str, Any] = {}
+        for distance in range(GOP):
+            image = image_of(net, group, distance)
+            feature = net.keyframe(image)
+            logits = net.classifier(feature)
+            truth = net.labels(logits, group.stored)[0].numpy()
+            seen[group.first + distance] = logits, truth
+            if reference is None or key_logits is None:
+                reference, key_logits = feature, logits
+                for name, (one, constants) in variants.items():
+                    with having(one, constants):
+                        signals[name] = one.keyframe_signals(image, logits)
+                continue
+            motion = torch.from_numpy(group.vectors(distance))[None]
+            where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
+            frame = image, reference, key_logits, motion, distance
+            maps = {"warp": see(net, "warp", *frame, **where)}
+            for name, (one, constants) in variants.items():
+                with having(one, constants):
+                    maps[name] = see(one, "ar", *frame, **where, signals=signals[name])
+            for name, one_map in maps.items():
+                same = (net.labels(one_map, group.stored)[0].numpy() == truth).mean()
+                found[name][distance].append(100 * float(same))
+    record = {}
+    for name, values in found.items():
+        by_distance = [None, *(round(float(np.mean(one)), 2) for one in values[1:])]
+        mean = float(np.mean(by_distance[1:]))
+        groups_mean = np.mean(values[1:], 0)
+        record[name] = {
+            "mean": round(mean, 2),
+            "by_distance": by_distance,
+            "by_group": [round(float(x), 2) for x in groups_mean],
+            "all_frames": round((100 + (GOP - 1) * mean) / GOP, 2),
+        }
+    for length in BASELINES:
+        record[f"warp, a keyframe every {length}"] = {"all_frames": round(warped_every(net, video, length, seen), 2)}
+    return record
+
+
+def warped_every(net: ARSegNet, video: Path, length: int, seen: Mapping[int, tuple[Tensor, np.ndarray]]) -> float:
+    """Agreement over the frames in `seen`, keyframes among them, where every `length`-th is one; percent."""
+    shares = []
+    with VideoReader(video, gop=length, block=BLOCK) as reader:
+        for frame in reader:
+            if frame.index not in seen or frame.index - frame.distance not in seen:
+                continue
+            truth = seen[frame.index][1]
+            if frame.motion is None:
+                shares.append(100.0)
+                continue
+            motion = torch.from_numpy(frame.motion.vectors.copy())[None]
+            key = seen[frame.index - frame.distance][0]
+            labels = net.labels(warped_logits(key, motion, BLOCK, frame.image.shape[:2]), truth.shape)[0].numpy()
+            shares.append(100 * float((labels == truth).mean()))
+    return float(np.mean(shares))
+
+
+def compute(net: ARSegNet, constants: Constants, size: tuple[int, int]) -> float:
+    """GMACs of a group's mean frame, as a share of the network's on every frame."""
+    with having(net, constants):
+        found = gmacs(net, *size)
+    return round(gop_average(found["keyframe"], found["ar"], GOP) / found["hr"], 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default=None, help="of kind ar or of `arseg adapt`; the package's")
+    parser.add_argument("--calibrate", nargs="+", type=Path, required=True)
+    parser.add_argument("--held-out", nargs="+", type=Path, required=True)
+    parser.add_argument("--groups", type=int, default=4, help="of each held-out drive")
+    parser.add_argument("--calibration-groups", type=int, default=2, help="of each other drive")
+    parser.add_argument("--distances", default="1,3,6,11", help="calibrated on")
+    parser.add_argument("--folder", type=Path, default=Path("runs/keyframe-trust"))
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    began = time.perf_counter()
+    net = VideoSegmenter(asked.weights).model
+    branches = {"keyframe": remembered(net.keyframe), "low_res": remembered(net.low_res)}
+    alone = copy.deepcopy(net)  # the branch without its fusion
+    alone.fusion, alone.keyframe_detail = make_fusion("none", 1), 0.0
+    counted = {one: copy.deepcopy(one).to("meta") for one in (net, alone)}  # where nothing is remembered or computed
+    for one in (net, alone):
+        vars(one).update(branches)
+    drives = [
+        group
+        for video in asked.calibrate
+        for group in spread_groups(video, net, asked.calibration_groups, asked.folder)
+    ]
+    distances = [int(distance) for distance in asked.distances.split(",")]
+    fits: dict[str, dict[str, Fit]] = {}
+    for name, one in (("AR", net), ("branch", alone)):
+        sample = sample_cells(one, drives, gop=GOP, autocast=nullcontext, distances=distances)
+        fits[name] = fit_trust(sample, residual=True)
+        print(f"{name}: " + "; ".join(f"{key} {fit.text()}: {fit.agreement:.2f} %" for key, fit in fits[name].items()))
+    variants: dict[str, tuple[ARSegNet, Constants]] = {
+        "AR as it is": (net, {}),
+        "AR, weight calibrated": (net, fits["AR"]["weight"].constants),
+        "AR, trust": (net, fits["AR"]["trust"].constants),
+        "AR, residual and trust": (net, fits["AR"]["residual"].constants),
+        "branch, residual and trust, no fusion": (alone, fits["branch"]["residual"].constants),
+    }
+    size = drives[0].stored
+    record: dict[str, Any] = {
+        "weights": str(asked.weights or "the package's"),
+        "calibrated_on": {
+            "videos": [video.name for video in asked.calibrate],
+            "groups": len(drives),
+            "distances": distances,
+        },
+        "fits": {
+            name: {key: {**fit.constants, "agreement": round(fit.agreement, 2)} for key, fit in found.items()}
+            for name, found in fits.items()
+        },
+        "compute": {name: compute(counted[one], given, size) for name, (one, given) in variants.items()},
+        "held_out": {},
+    }
+    record["compute"] |= {f"warp, a keyframe every {length}": round(1 / length, 3) for length in BASELINES}
+    for video in asked.held_out:
+        groups = spread_groups(video, net, asked.groups, asked.folder)
+        found = agreements(variants, net, groups, video)
+        record["held_out"][video.name] = {"groups": [group.first for group in groups], "rows": found}
+        print(f"{video.name}: {len(groups)} groups of {GOP}, from frames {[group.first for group in groups]}")
+        for name, row in found.items():
+            share, text = record["compute"].get(name, 1 / GOP), ""
+            if "by_distance" in row:
+                text = "/".join(f"{row['by_distance'][d]:.1f}" for d in (1, 3, 6, 11))
+                text = f"  mean {row['mean']:.2f}  d = 1/3/6/11 {text}"
+            print(f"  {name:40} compute {share:.2f}  all frames {row['all_frames']:.2f}{text}")
+    record["seconds"] = round(time.perf_counter() - began)
+    if asked.json is not None:
+        save_json(asked.json, record)
+        print(json.dumps({"json": str(asked.json), "seconds": record["seconds"]}))
+
+
+if __name__ == "__main__":
+    main()
