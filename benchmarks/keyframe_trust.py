@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup, store_groups
+from arseg.evaluate.consistency import Consistency
 from arseg.evaluate.flops import gmacs, gop_average
 from arseg.files import save_json
 from arseg.networks.arseg_net import ARSegNet
@@ -77,6 +78,7 @@ def agreements(
 ) -> dict[str, dict[str, Any]]:
     """Of each variant, of the warp and of the baselines: agreement by distance and over all frames, percent."""
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(GOP)] for name in ("warp", *variants)}
+    following = {name: Consistency(GOP) for name in ("HR", *found)}
     seen: dict[int, tuple[Tensor, np.ndarray]] = {}  # what the network gives on every frame, by index
     for group in groups:
         reference = key_logits = None
@@ -87,13 +89,19 @@ def agreements(
             logits = net.classifier(feature)
             truth = net.labels(logits, group.stored)[0].numpy()
             seen[group.first + distance] = logits, truth
+            field = None if distance == 0 else group.field(distance)
+            here = group.first + distance, distance
+            following["HR"].add(*here, truth, field, group.coded)
             if reference is None or key_logits is None:
                 reference, key_logits = feature, logits
                 for name, (one, constants) in variants.items():
                     with having(one, constants):
                         signals[name] = one.keyframe_signals(image, logits)
+            if field is None:
+                for name in found:
+                    following[name].add(*here, truth, None)
                 continue
-            motion = torch.from_numpy(group.vectors(distance))[None]
+            motion = torch.from_numpy(field.vectors)[None]
             where: dict[str, Any] = {"block": BLOCK, "frame_size": group.coded}
             frame = image, reference, key_logits, motion, distance
             maps = {"warp": see(net, "warp", *frame, **where)}
@@ -101,9 +109,10 @@ def agreements(
                 with having(one, constants):
                     maps[name] = see(one, "ar", *frame, **where, signals=signals[name])
             for name, one_map in maps.items():
-                same = (net.labels(one_map, group.stored)[0].numpy() == truth).mean()
-                found[name][distance].append(100 * float(same))
-    record = {}
+                labels = net.labels(one_map, group.stored)[0].numpy()
+                found[name][distance].append(100 * float((labels == truth).mean()))
+                following[name].add(*here, labels, field, group.coded)
+    record: dict[str, dict[str, Any]] = {"HR": {"all_frames": 100.0}}
     for name, values in found.items():
         by_distance = [None, *(round(float(np.mean(one)), 2) for one in values[1:])]
         mean = float(np.mean(by_distance[1:]))
@@ -114,6 +123,8 @@ def agreements(
             "by_group": [round(float(x), 2) for x in groups_mean],
             "all_frames": round((100 + (GOP - 1) * mean) / GOP, 2),
         }
+    for name, consistency in following.items():
+        record[name]["temporal_consistency"] = consistency.record()
     for length in BASELINES:
         record[f"warp, a keyframe every {length}"] = {"all_frames": round(warped_every(net, video, length, seen), 2)}
     return record
@@ -124,6 +135,8 @@ def warped_every(net: ARSegNet, video: Path, length: int, seen: Mapping[int, tup
     shares = []
     with VideoReader(video, gop=length, block=BLOCK) as reader:
         for frame in reader:
+            if frame.index > max(seen):
+                break
             if frame.index not in seen or frame.index - frame.distance not in seen:
                 continue
             truth = seen[frame.index][1]
@@ -198,6 +211,7 @@ def main() -> None:
         "compute": {name: compute(counted[one], given, size) for name, (one, given) in variants.items()},
         "held_out": {},
     }
+    record["compute"] |= {"HR": 1.0, "warp": round(1 / GOP, 3)}
     record["compute"] |= {f"warp, a keyframe every {length}": round(1 / length, 3) for length in BASELINES}
     for video in asked.held_out:
         groups = spread_groups(video, net, asked.groups, asked.folder)
@@ -205,10 +219,12 @@ def main() -> None:
         record["held_out"][video.name] = {"groups": [group.first for group in groups], "rows": found}
         print(f"{video.name}: {len(groups)} groups of {GOP}, from frames {[group.first for group in groups]}")
         for name, row in found.items():
-            share, text = record["compute"].get(name, 1 / GOP), ""
+            share, text = record["compute"][name], ""
+            if "temporal_consistency" in row:
+                text = f"  consistent {row['temporal_consistency']['mean']:.2f}"
             if "by_distance" in row:
-                text = "/".join(f"{row['by_distance'][d]:.1f}" for d in (1, 3, 6, 11))
-                text = f"  mean {row['mean']:.2f}  d = 1/3/6/11 {text}"
+                far = "/".join(f"{row['by_distance'][d]:.1f}" for d in (1, 3, 6, 11))
+                text += f"  mean {row['mean']:.2f}  d = 1/3/6/11 {far}"
             print(f"  {name:40} compute {share:.2f}  all frames {row['all_frames']:.2f}{text}")
     record["seconds"] = round(time.perf_counter() - began)
     if asked.json is not None:

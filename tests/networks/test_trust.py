@@ -174,6 +174,7 @@ def video(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [OPTIONS, RESIDUAL, {**OPTIONS, **RESIDUAL}])
 def test_batches_and_recordings_give_what_frame_by_frame_does(video, options):
     net = network(**options)
@@ -208,6 +209,7 @@ def test_it_changes_something(video):
     torch.testing.assert_close(logits(network(keyframe_tau=1e30)), plain)
 
 
+@pytest.mark.slow
 def test_the_branch_on_the_keyframe_is_counted():
     plain, residual, weighed = (gmacs(network(**options), 64, 96) for options in ({}, RESIDUAL, OPTIONS))
     assert plain["keyframe"] == plain["hr"] == weighed["keyframe"]

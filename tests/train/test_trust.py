@@ -31,6 +31,7 @@ GIVEN = (
 )
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_agreement_it_chooses_by_is_that_of_the_network_with_those_constants(groups):
     torch.manual_seed(0)
@@ -80,6 +81,7 @@ def planted(tau=None, residual_tau=None, count=8_000):
     return Sample(two(flip * sign), two(0.9 * right * sign), two(residual), error, distance, truth)
 
 
+@pytest.mark.slow
 def test_trust_is_found_where_the_error_tells_who_is_right():
     fits = fit_trust(planted(tau=10.0), residual=False)
     assert list(fits) == ["weight", "trust", "chosen"] and fits["chosen"] == fits["trust"]
@@ -88,6 +90,7 @@ def test_trust_is_found_where_the_error_tells_who_is_right():
     assert fits["trust"].agreement > fits["weight"].agreement + 3
 
 
+@pytest.mark.slow
 def test_the_residual_is_taken_where_it_is_worth_a_pass():
     fits = fit_trust(planted(tau=0.0))
     assert fits["chosen"] == fits["residual"] and fits["residual"].constants["keyframe_residual"] >= 0.75
