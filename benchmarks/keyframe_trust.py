@@ -46,9 +46,9 @@ def spread_groups(video: Path, net: ARSegNet, count: int, folder: Path) -> list[
     """About `count` groups over all of the video, at the height that the network sees."""
     with VideoReader(video) as reader:
         height, width = input_size((reader.height, reader.width), net.input_height)
-    budget = (count + 0.5) * GOP * (height * width * 3 + 4 * reader.height * reader.width / BLOCK**2)
+    budget = (count + 1.5) * GOP * (height * width * 3 + 4 * reader.height * reader.width / BLOCK**2)
     groups = store_groups(video, folder, gop=GOP, height=net.input_height, budget=budget)
-    return [group for group in groups if group.frames == GOP][:count]
+    return [group for group in groups if group.frames == GOP][-count:]  # a clip's start is the least like the rest
 
 
 def image_of(net: ARSegNet, group: StoredGroup, distance: int) -> Tensor:
