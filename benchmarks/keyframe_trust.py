@@ -35,7 +35,7 @@ from arseg.networks.keyframe import warped_logits
 from arseg.preprocess import input_size, normalise
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.segment.ways import see
-from arseg.train.trust import Constants, Fit, fit_trust, having, sample_cells
+from arseg.train.trust import PLAIN, Constants, Fit, fit_trust, having, sample_cells
 from arseg.video import VideoReader
 
 GOP = 12
@@ -48,7 +48,7 @@ def spread_groups(video: Path, net: ARSegNet, count: int, folder: Path) -> list[
         height, width = input_size((reader.height, reader.width), net.input_height)
     budget = (count + 1.5) * GOP * (height * width * 3 + 4 * reader.height * reader.width / BLOCK**2)
     groups = store_groups(video, folder, gop=GOP, height=net.input_height, budget=budget)
-    return [group for group in groups if group.frames == GOP][-count:]  # a clip's start is the least like the rest
+    return [group for group in groups if group.frames > GOP // 2][-count:]  # a clip's start is the least like the rest
 
 
 def image_of(net: ARSegNet, group: StoredGroup, distance: int) -> Tensor:
@@ -83,7 +83,7 @@ def agreements(
     for group in groups:
         reference = key_logits = None
         signals: dict[str, Any] = {}
-        for distance in range(GOP):
+        for distance in range(group.frames):
             image = image_of(net, group, distance)
             feature = net.keyframe(image)
             logits = net.classifier(feature)
@@ -114,13 +114,11 @@ def agreements(
                 following[name].add(*here, labels, field, group.coded)
     record: dict[str, dict[str, Any]] = {"HR": {"all_frames": 100.0}}
     for name, values in found.items():
-        by_distance = [None, *(round(float(np.mean(one)), 2) for one in values[1:])]
-        mean = float(np.mean(by_distance[1:]))
-        groups_mean = np.mean(values[1:], 0)
+        by_distance = [round(float(np.mean(one)), 2) if one else None for one in values]
+        mean = float(np.mean([x for x in by_distance if x is not None]))
         record[name] = {
             "mean": round(mean, 2),
             "by_distance": by_distance,
-            "by_group": [round(float(x), 2) for x in groups_mean],
             "all_frames": round((100 + (GOP - 1) * mean) / GOP, 2),
         }
     for name, consistency in following.items():
@@ -165,6 +163,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=4, help="of each held-out drive")
     parser.add_argument("--calibration-groups", type=int, default=2, help="of each other drive")
     parser.add_argument("--distances", default="1,3,6,11", help="calibrated on")
+    parser.add_argument("--fits", type=Path, help="take the constants that an earlier run's JSON has")
     parser.add_argument("--folder", type=Path, default=Path("runs/keyframe-trust"))
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -185,9 +184,15 @@ def main() -> None:
     ]
     distances = [int(distance) for distance in asked.distances.split(",")]
     fits: dict[str, dict[str, Fit]] = {}
+    before = {} if asked.fits is None else json.loads(asked.fits.read_text())["fits"]
     for name, one in (("AR", net), ("branch", alone)):
-        sample = sample_cells(one, drives, gop=GOP, autocast=nullcontext, distances=distances)
-        fits[name] = fit_trust(sample, residual=True)
+        if before:
+            for key, row in before[name].items():
+                constants = {constant: row[constant] for constant in PLAIN}
+                fits.setdefault(name, {})[key] = Fit(constants, row["agreement"])
+        else:
+            sample = sample_cells(one, drives, gop=GOP, autocast=nullcontext, distances=distances)
+            fits[name] = fit_trust(sample, residual=True)
         print(f"{name}: " + "; ".join(f"{key} {fit.text()}: {fit.agreement:.2f} %" for key, fit in fits[name].items()))
     variants: dict[str, tuple[ARSegNet, Constants]] = {
         "AR as it is": (net, {}),
@@ -223,7 +228,7 @@ def main() -> None:
             if "temporal_consistency" in row:
                 text = f"  consistent {row['temporal_consistency']['mean']:.2f}"
             if "by_distance" in row:
-                far = "/".join(f"{row['by_distance'][d]:.1f}" for d in (1, 3, 6, 11))
+                far = "/".join(f"{row['by_distance'][d] or np.nan:.1f}" for d in (1, 3, 6, 11))
                 text += f"  mean {row['mean']:.2f}  d = 1/3/6/11 {far}"
             print(f"  {name:40} compute {share:.2f}  all frames {row['all_frames']:.2f}{text}")
     record["seconds"] = round(time.perf_counter() - began)
