@@ -70,7 +70,7 @@ def test_one_seed_is_that_of_all_phases_but_for_one_that_has_its_own(written):
         ("[hr]\nrare = 'thing'\n", '[hr]: rare: expected a list of names, such as ["a", "b"], got \'thing\''),
         (
             "zzz = 1\n",
-            "unknown key 'zzz'; expected preset, output, seed, device, tensorboard, or a table of [data], ",
+            "unknown key 'zzz'; expected preset, output, seed, device, workers, tensorboard, or a table of [data], ",
         ),
         ("data = 'x'\n", "data: expected a table [data] of settings, got 'x'"),
         ("[hr]\nsteps = 'many'\n", "[hr]: steps: expected a whole number, got 'many'"),

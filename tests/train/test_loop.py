@@ -5,12 +5,15 @@ import pytest
 import torch
 from torch import nn
 
+from arseg.train import loop
 from arseg.train.averaging import averaged_model
 from arseg.train.loop import train
 from arseg.train.schedule import Schedule
 
+Losses = loop._Losses
 
-def run(folder, steps, *, stop_at=None, seed=0, lines=None):
+
+def run(folder, steps, *, stop_at=None, seed=0, lines=None, nan_at=None):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
 
@@ -25,7 +28,7 @@ def run(folder, steps, *, stop_at=None, seed=0, lines=None):
         seen += 1
         if stop_at is not None and seen > stop_at:
             raise KeyboardInterrupt
-        return {"fit": nn.functional.mse_loss(model(batch["x"]), batch["y"])}
+        return {"fit": nn.functional.mse_loss(model(batch["x"]), batch["y"]) * (math.nan if seen - 1 == nan_at else 1)}
 
     schedule = Schedule(steps, 1e-2, warmup=5, log_every=5, save_every=10)
     report = (lines if lines is not None else []).append
@@ -45,6 +48,28 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     assert lines[0] == "resumed at step 20 of 40"
     for key, value in whole.items():
         assert torch.equal(value, parts[key]), key
+
+
+def test_a_run_that_does_not_wait_for_its_losses_is_the_same(tmp_path, monkeypatch):
+    """As on a GPU: terms are fetched when a line is due. Weights, lines and the fault's step are those of a CPU."""
+    whole = run(tmp_path / "whole", 40)
+    monkeypatch.setattr(loop, "_Losses", lambda state, waits: Losses(state, waits=False))
+    other = run(tmp_path / "other", 40)
+    assert all(torch.equal(whole[key], other[key]) for key in whole)
+    first, second = (
+        [{**json.loads(line), "seconds_a_step": 0} for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "other")
+    )
+    assert first == second and len(first) == 8
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_last_state(tmp_path, monkeypatch, waits):
+    monkeypatch.setattr(loop, "_Losses", lambda state, given=waits, **_: Losses(state, given))
+    with pytest.raises(FloatingPointError, match=r"step 17: the loss is nan; the last state is in .*state\.pt"):
+        run(tmp_path, 40, nan_at=17)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert saved["step"] == 10 and all(value.isfinite().all() for value in saved["model"].values())
 
 
 def test_it_learns_and_logs(tmp_path):

@@ -28,7 +28,7 @@ def test_processes_share_the_same_batch(monkeypatch, world, accumulate):
     for rank in range(world):
         monkeypatch.setattr(distributed, "world", lambda: world)
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        mine = Sampler(load, 10, 12, seed=1, accumulate=accumulate, workers=2)(5, np.random.default_rng())["x"]
+        mine = Sampler(load, 10, 12, seed=1, accumulate=accumulate)(5, np.random.default_rng())["x"]
         for part, frames in enumerate(mine.split(size)):
             start = (part * world + rank) * size
             found[start : start + size] = frames

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import pytest
 
 from arseg.errors import InputError
 from arseg.train.default.recipes import ArRecipe, HrRecipe
+from arseg.train.paper import run as paper_run
 from arseg.train.paper.recipes import HR_RECIPES, PaperArRecipe, PaperHrRecipe
 from arseg.train.recipes import RECIPES
 from arseg.train.settings import changed, check, read_recipe_file, read_settings
@@ -111,3 +113,25 @@ def test_settings_out_of_range_are_refused_wherever_they_come_from():
         check(PaperHrRecipe(crop=(64, 16)))
     for recipe in (HrRecipe(), ArRecipe(), PaperHrRecipe(), PaperArRecipe()):
         check(recipe)
+
+
+@pytest.mark.parametrize(("option", "given", "taken"), [([], None, 3), (["--workers", "2"], 2, 2)])
+def test_the_number_of_processes_is_no_setting_of_the_result(monkeypatch, tmp_path, option, given, taken):
+    """`--workers` goes past the recipes; the paper's have a setting of that name, which it overrides."""
+    from arseg.cli import main
+
+    seen = {}
+    monkeypatch.setattr(paper_run, "_frames", lambda recipe, inputs, split: split)
+    monkeypatch.setattr(
+        "arseg.train.paper.train.train_paper_hr",
+        lambda data, validation, output, recipe, **_: seen.update(vars(recipe)),
+    )
+    monkeypatch.setattr("arseg.train.default.hr.train_hr", lambda *_, **options: seen.update(options))
+    for preset in ("camvid-psp18", "default"):
+        arguments = ["--preset", preset, "--camvid", str(tmp_path), "-o", str(tmp_path / "run")]
+        arguments += ["--set", "workers=3"] if preset != "default" else []
+        monkeypatch.setattr(sys, "argv", ["arseg", "train", "hr", *arguments, *option])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        assert seen.pop("workers") == (taken if preset != "default" else given)

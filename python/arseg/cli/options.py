@@ -108,6 +108,15 @@ Workers = Annotated[int, typer.Option(help="Processes that share the work.", min
 # --- training ---
 
 PAPER_PRESETS = "or the paper's: camvid-psp18, camvid-bise18, cityscapes-psp18, cityscapes-bise18."
+TrainingWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Processes that make the batches, which are the same for any number; 0: a thread of the training.",
+        min=0,
+        show_default="on a GPU by the cores, else 0",
+    ),
+]
 RunFolder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for state, log and weights; resumed if it exists.")
 ]

@@ -22,6 +22,7 @@ from .options import (
     Steps,
     TensorBoard,
     TrainingDevice,
+    TrainingWorkers,
 )
 
 ArPreset = Annotated[
@@ -70,6 +71,7 @@ def train_ar(
         ),
     ] = None,
     device: TrainingDevice = "cpu",
+    workers: TrainingWorkers = None,
     licence: Licence = None,
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -80,5 +82,5 @@ def train_ar(
     given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
     sources: dict[str, Any] = {"camvid": camvid, "prepared": prepared, "validation": validation, "teacher": teacher}
     sources |= {"videos": videos or (), "start": start, "branch": branch}
-    sources |= {"model": model, "licence": licence}
+    sources |= {"model": model, "licence": licence, "workers": workers}
     run_recipe("ar", {**given, "scale": scale}, device, data, output=output, tensorboard=tensorboard, **sources)

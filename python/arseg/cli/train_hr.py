@@ -24,6 +24,7 @@ from .options import (
     TensorBoard,
     TrainedModel,
     TrainingDevice,
+    TrainingWorkers,
 )
 
 Imitated = Annotated[
@@ -58,6 +59,7 @@ def train_hr(
     start: Start = None,
     teacher: Imitated = None,
     device: TrainingDevice = "cpu",
+    workers: TrainingWorkers = None,
     licence: Licence = None,
     tensorboard: TensorBoard = False,
 ) -> None:
@@ -67,5 +69,5 @@ def train_hr(
     """
     given = {"preset": preset, "config": config, "settings": settings, "steps": steps, "batch": batch, "seed": seed}
     sources: dict[str, Any] = {"camvid": camvid, "cityscapes": cityscapes, "start": start, "teacher": teacher}
-    sources |= {"model": model, "licence": licence}
+    sources |= {"model": model, "licence": licence, "workers": workers}
     run_recipe("hr", given, device, data, output=output, tensorboard=tensorboard, **sources)

@@ -64,24 +64,47 @@ def random_view(
     return View(0, 0, height, width, flip=False).moved(rng, frame)
 
 
-def jitter(images: list[Tensor], rng: np.random.Generator, strength: float) -> list[Tensor]:
+def jitter(images: Sequence[Tensor], rng: np.random.Generator, strength: float) -> list[Tensor]:
     """Random brightness, contrast and saturation, the same for the frames of one sample.
 
     Args:
         images: batches of the same samples, uint8 `[N, 3, H, W]` each (keyframes and current frames, say).
         strength: largest relative change of each, 0 for none.
     """
-    count = images[0].shape[0]
-    draws = torch.from_numpy(rng.uniform(1 - strength, 1 + strength, (3, count, 1, 1, 1)).astype(np.float32))
-    brightness, contrast, saturation = draws
-    mean = images[0].float().mean((1, 2, 3), keepdim=True)
+    return jittered(images, jitter_draws(rng, images[0].shape[0], strength))
+
+
+def jitter_draws(rng: np.random.Generator, count: int, strength: float) -> Tensor:
+    """float32 `[count, 3]`: the factors of brightness, contrast and saturation of so many samples."""
+    drawn = rng.uniform(1 - strength, 1 + strength, (3, count)).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(drawn.T))
+
+
+def jittered(images: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
+    """Batches of the same samples, uint8 `[N, 3, H, W]` each, changed by `jitter_draws`: float32 in 0..255.
+
+    On a GPU the results are the CPU's but for rounding.
+    """
+    brightness, contrast, saturation = factors.T[:, :, None, None, None]
+    mean = _mean(images[0])
+    shift = mean * brightness
     out = []
     for image in images:
-        x = image.float()
-        grey = x.mean(1, keepdim=True)
-        x = grey + (x - grey) * saturation
-        out.append(((x - mean) * contrast + mean * brightness).clamp_(0, 255))
+        # Plane by plane, which is three times as fast on a CPU as over the three values of each pixel.
+        x = image.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        grey = (x[:, :1] + x[:, 1:2]).add_(x[:, 2:]).div_(3)
+        x.sub_(grey).mul_(saturation).add_(grey)
+        out.append(x.sub_(mean).mul_(contrast).add_(shift).clamp_(0, 255))
     return out
+
+
+def _mean(image: Tensor) -> Tensor:
+    """float32 `[N, 1, 1, 1]`, rounded once: the same on every device and with any number of threads.
+
+    Sums of a row's bytes are whole numbers that float32 holds, and sums of those ones that float64 holds.
+    """
+    rows = image.permute(0, 2, 3, 1).flatten(2).sum(2, dtype=torch.float32)
+    return (rows.sum(1, dtype=torch.float64) / image[0].numel()).float().view(-1, 1, 1, 1)
 
 
 def paste(

@@ -135,6 +135,7 @@ class _Top:
     output: str = "runs/fit"
     seed: AtLeast0 = 0
     device: str = "cpu"
+    workers: AtLeast0 | None = None
     tensorboard: bool = False
 
 
@@ -147,6 +148,7 @@ class FitConfig:
         output: folder of all that the run makes; a run that is there is gone on with.
         seed: of every phase.
         device: cpu, cuda, cuda:1.
+        workers: processes that make the batches of `hr` and `ar`; None: by the cores.
         tensorboard: also write the curves of `hr` and `ar` for TensorBoard.
         hr, ar: what the recipes `hr_recipe` and `ar_recipe` are of, and started from.
         layers: what it was made of, see `config_of`.
@@ -156,6 +158,7 @@ class FitConfig:
     output: Path
     seed: int
     device: str
+    workers: int | None
     tensorboard: bool
     hr_recipe: Any
     ar_recipe: Any
@@ -252,6 +255,7 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
         output=Path(top.output),
         seed=top.seed,
         device=top.device,
+        workers=top.workers,
         tensorboard=top.tensorboard,
         hr_recipe=recipes["hr"],
         ar_recipe=recipes["ar"],

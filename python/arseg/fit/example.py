@@ -8,6 +8,7 @@ preset = "default"        # or "quick", a tenth of the work, to see that all goe
 output = "runs/mine"      # state, weights and report; a run that is there is gone on with
 seed = 0
 device = "cpu"            # cpu, cuda, cuda:1
+# workers = 8             # processes that make the batches; left out: on a GPU by the cores, else 0
 # tensorboard = true
 
 [data]

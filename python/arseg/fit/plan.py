@@ -185,6 +185,7 @@ def _settings(name: str, config: FitConfig, sources: Sources) -> dict[str, Any]:
         of |= {"weights": _crc(model.path)}
     if name == "adapt":
         of |= {"features": model.features, "classifier": model.classifier}
+    of.pop("workers", None)  # how many make the batches does not change them
     return json.loads(json.dumps(of))
 
 

@@ -51,7 +51,7 @@ class RunRecord:
         found = self._found["phases"].get(phase.name)
         if found is None:
             return ""
-        made = {key: value for key, value in found["settings"].items() if key != "teacher"}
+        made = {key: value for key, value in _lasting(found["settings"]).items() if key != "teacher"}
         done = self._path_of(found) is not None
         if phase.name == "report":
             return "done" if done and made == phase.settings else ""
@@ -63,7 +63,7 @@ class RunRecord:
     def result(self, phase: Phase, before: Path | None) -> Path | None:
         """What a finished phase made; None where it is to be run, or gone on with."""
         found = self._found["phases"].get(phase.name)
-        same = found is not None and found["settings"] == self._settings(phase, before)
+        same = found is not None and _lasting(found["settings"]) == self._settings(phase, before)
         return self._path_of(found) if found is not None and same else None
 
     def _path_of(self, found: Mapping[str, Any]) -> Path | None:
@@ -108,3 +108,8 @@ class RunRecord:
         # Weights that were made again by the same settings are the same to the bit, and so is their checksum.
         teacher = None if before is None else f"{zlib.crc32(before.read_bytes()):08x}"
         return {**phase.settings, **({"teacher": teacher} if teacher else {})}
+
+
+def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what runs of before wrote down, though the result does not depend on it."""
+    return {key: value for key, value in settings.items() if key != "workers"}

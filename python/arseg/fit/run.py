@@ -126,6 +126,7 @@ def _train(stage: Stage) -> Path:
         licence=config.data.licence or None,
         videos=[str(video) for video in stage.plan.sources.videos],
         device=config.device,
+        workers=config.workers,
         tensorboard=config.tensorboard,
         report=stage.report,
         **paths,

@@ -25,13 +25,15 @@ def training_views(data: OpenData, count: int = 12, seed: int = 0) -> tuple[np.n
     """
     from arseg.train.default.for_data import Census, training_stills
     from arseg.train.default.stills import Donors, sample_stills
+    from arseg.train.finish import Finish
     from arseg.train.recipes import RECIPES
 
     recipe = RECIPES["hr"]["default"].recipe_for(data)
     stills = training_stills(data, recipe.rows)
     census = Census.of(stills)
     donors = Donors(stills, census.rare(data.labels, recipe.rare), census=census)
-    batch = sample_stills([([stills], count)], donors, recipe, data.labels, np.random.default_rng(seed))
+    batch = sample_stills([([stills], count)], donors, recipe, np.random.default_rng(seed))
+    batch = Finish.of(data.labels)(batch)
     mean, std = np.array(data.labels.mean), np.array(data.labels.std)
     images = (batch["image"].permute(0, 2, 3, 1).numpy() * std + mean) * 255
     return images.round().clip(0, 255).astype(np.uint8), batch["label"].numpy().astype(np.uint8)

@@ -30,6 +30,7 @@ class RunInputs:
         device: of this process, see `distributed.processes`.
         model: a line that makes the network, as `--model` takes it; None: the preset's.
         licence: of the weights, as the user says it.
+        workers: processes that make the batches; None: the recipe's, or by the cores (`workers.default_workers`).
         tensorboard: also write the curves for TensorBoard.
         report: is given a line now and then.
     """
@@ -48,5 +49,6 @@ class RunInputs:
     device: torch.device | str = "cpu"
     model: str | None = None
     licence: str | None = None
+    workers: int | None = None
     tensorboard: bool = False
     report: Callable[[str], None] = print

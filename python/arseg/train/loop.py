@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from arseg.errors import InputError
 from arseg.files import working_in
 
 from . import distributed
-from .batches import Batch, MakeBatch, batches, moved, own_parts
+from .batches import Batch, FinishBatch, MakeBatch, batches, moved
 from .log import RunLog
 from .schedule import Schedule
 from .states import RunState
+from .workers import check_workers, telling_of_dead
 
 # The name of DDP's argument since torch 2.14.
 _NEW_NAME = "forward_sync_buffers"
@@ -53,6 +55,8 @@ def train(
     validate: Validate | None = None,
     tensorboard: bool = False,
     find_unused_parameters: bool = False,
+    workers: int = 0,
+    finish: FinishBatch | None = None,
 ) -> dict[str, Tensor]:
     """Minimises the sum of what `loss` returns, and returns the averaged weights.
 
@@ -76,14 +80,21 @@ def train(
             kept in `folder/best-STAGE.pt`.
         tensorboard: also write the log for TensorBoard, into `folder/tensorboard`.
         find_unused_parameters: there are steps in which some parameters have no part.
+        workers: processes that make the batches, which are the same for any number; 0: a thread of this one. They are
+            forked: `sample` may be anything, but must not use CUDA.
+        finish: what becomes of a batch, or of a part of one, on the device.
 
     Raises:
         InputError: the state in `folder` was made with other settings, or a batch cannot be cut into equal parts.
         BusyError: another run is at work in `folder`.
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss is not finite. On a GPU, which nothing waits for in between, that is seen when the
+            log is written or the state is to be saved.
+        MemoryLimitError: one of the processes was ended from outside.
     """
     if accumulate < 1:
         raise InputError(f"accumulate: expected at least 1, got {accumulate}")
+    check_workers(workers)
+    device = torch.device(device)
     folder.mkdir(parents=True, exist_ok=True)
     lr_scales = [group.get("lr_scale", 1.0) for group in groups]
     for group, scale in zip(groups, lr_scales, strict=True):
@@ -95,7 +106,7 @@ def train(
         settings,
         ema_decay=schedule.ema_decay,
         grad_scaler=grad_scaler,
-        device=torch.device(device),
+        device=device,
     )
     with contextlib.ExitStack() as stack:
         if distributed.is_main_process():
@@ -107,16 +118,24 @@ def train(
         stack.enter_context(distributed.shared_statistics(model))
         objective = _Objective(model, loss, find_unused_parameters)
         scheduler = schedule.scheduler(run.optimiser, lr_scales, first)
-        for step, batch in batches(sample, first, schedule.steps, seed):
+        losses = _Losses(run.path, waits=device.type == "cpu")
+        stack.enter_context(telling_of_dead(workers))
+        cut: dict[str, Any] = {"accumulate": accumulate, "sharded": sharded}
+        made = batches(sample, first, schedule.steps, seed, **cut, workers=workers, device=device, finish=finish)
+        for step, parts in stack.enter_context(contextlib.closing(made)):
             done = step + 1
             torch.manual_seed(seed * 1_000_003 + step)
-            terms = _backward(objective, run, own_parts(batch, accumulate, sharded), step)
+            losses.add(step, _backward(objective, run, parts, finish))
             run.update(max_grad_norm)
-            log.add(done, terms, float(scheduler.get_last_lr()[-1]))
+            lr, saves = float(scheduler.get_last_lr()[-1]), done % schedule.save_every == 0 or done == schedule.steps
+            validates = validate is not None and schedule.validates(done)
+            if losses.waits or saves or validates or done % schedule.log_every == 0:
+                for at, terms in losses.taken():
+                    log.add(at + 1, terms, lr)
             scheduler.step()
-            if validate is not None and schedule.validates(done):
+            if validate is not None and validates:
                 _validated(validate, run, log, done)
-            if done % schedule.save_every == 0 or done == schedule.steps:
+            if saves:
                 run.save(done)
     return run.averaged()
 
@@ -142,20 +161,40 @@ class _Objective(nn.Module):
             return self._whole[0](batch)
 
 
-def _backward(objective: _Objective, run: RunState, parts: Sequence[Batch], step: int) -> dict[str, float]:
-    """Leaves the gradients of the step's loss in the parameters; the terms' means over parts and processes."""
+def _backward(
+    objective: _Objective, run: RunState, parts: Sequence[Batch], finish: FinishBatch | None
+) -> dict[str, Tensor]:
+    """Leaves the gradients of the step's loss in the parameters; the terms' means over the parts of this process."""
     run.optimiser.zero_grad(set_to_none=True)
     sums: dict[str, Tensor] = {}
     for number, part in enumerate(parts, 1):
-        terms = objective.terms(moved(part, run.device), last=number == len(parts))
+        terms = objective.terms(moved(part, run.device, finish), last=number == len(parts))
         total = torch.stack(list(terms.values())).sum() / len(parts)
         for name, term in terms.items():
             sums[name] = sums.get(name, 0) + term.detach().float() / len(parts)
-        seen = _mean_over_processes(total.detach())
-        if not torch.isfinite(seen):
-            raise FloatingPointError(f"step {step}: the loss is {seen.item()}; the last state is in {run.path}")
         run.scaler.scale(total).backward()
-    return {name: float(_mean_over_processes(value)) for name, value in sums.items()}
+    return sums
+
+
+class _Losses:
+    """The terms of the steps since they were last asked for. They stay on the device, so that no step waits for it."""
+
+    def __init__(self, state: Path, waits: bool):
+        self.waits, self._state = waits, state
+        self._steps: list[tuple[int, tuple[str, ...], Tensor]] = []
+
+    def add(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        self._steps.append((step, tuple(terms), torch.stack(list(terms.values()))))
+
+    def taken(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Each step with its terms' means over the processes. Raises `FloatingPointError` at one that is not finite."""
+        steps, self._steps = self._steps, []
+        values = _mean_over_processes(torch.cat([terms for _, _, terms in steps])).tolist()
+        for step, names, _ in steps:
+            own, values = values[: len(names)], values[len(names) :]
+            if not math.isfinite(sum(own)):
+                raise FloatingPointError(f"step {step}: the loss is {sum(own)}; the last state is in {self._state}")
+            yield step, dict(zip(names, own, strict=True))
 
 
 def _mean_over_processes(x: Tensor) -> Tensor:

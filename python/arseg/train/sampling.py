@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from arseg.errors import InputError
 
@@ -49,7 +47,6 @@ class Sampler:
         count: number of frames.
         batch: frames a step, over all processes and accumulated parts.
         accumulate: parts of a step.
-        workers: threads.
     """
 
     def __init__(
@@ -60,7 +57,6 @@ class Sampler:
         *,
         accumulate: int = 1,
         seed: int = 0,
-        workers: int = 1,
     ):
         parts = distributed.world() * accumulate
         if batch % parts:
@@ -68,7 +64,6 @@ class Sampler:
         self._load, self._batch, self._seed = load, batch, seed
         self._accumulate = accumulate
         self._order = EpochOrder(count, seed)
-        self._pool = ThreadPoolExecutor(max(1, workers))
 
     def places(self) -> list[int]:
         """Places in the step's batch that are this process's, part after part."""
@@ -83,11 +78,6 @@ class Sampler:
             index = self._order.index(step * self._batch + place)
             return self._load(index, np.random.default_rng((self._seed, step, place)))
 
-        samples = list(self._pool.map(one, self.places()))
-        stacked: Batch = {key: _stacked([sample[key] for sample in samples]) for key in samples[0]}
+        samples = [one(place) for place in self.places()]
+        stacked: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
         return {**stacked, "step": step}
-
-
-def _stacked(tensors: list[Tensor]) -> Tensor:
-    out = torch.stack(tensors)
-    return out.contiguous(memory_format=torch.channels_last) if out.dim() == 4 and out.shape[1] == 3 else out

@@ -16,7 +16,7 @@ from arseg.data.pairs import GOP, cached_clips, cached_video_clips, still_clip
 from arseg.data.stills import compressed
 from arseg.data.street import StreetScene
 from arseg.errors import InputError
-from arseg.labels import IGNORED
+from arseg.labels import CAMVID, IGNORED
 from arseg.networks.arseg_net import ARSegNet
 from arseg.train.default.ar import fst_loss, train_ar
 from arseg.train.default.hr import train_hr
@@ -24,6 +24,7 @@ from arseg.train.default.pairs import frames_at, places_in_batch, sample_pairs
 from arseg.train.default.recipes import ArRecipe, HrRecipe
 from arseg.train.default.stills import Donors
 from arseg.train.default.taught import Taught
+from arseg.train.finish import Finish
 from arseg.train.losses import class_weights, soft_iou_loss, weighted_iou_loss
 from arseg.video import encode
 from arseg.weights.files import load_checkpoint, read_config
@@ -212,6 +213,7 @@ def test_the_loss_reaches_the_low_branch_and_the_fusion_only(phases, stills):
     rng = np.random.default_rng(0)
     recipe = ArRecipe(crop=(64, 96))
     batch = sample_pairs([(frames_at([still_clip(stills[0], rng, keep=3)], recipe.distances), 2)], recipe, rng)
+    batch = Finish.of(CAMVID)(batch)
     terms = fst_loss(net, net.high.features, batch, torch.ones(11), recipe)
     assert set(terms) == {"segmentation", "iou", "similarity", "distillation"}
     assert all(term.item() > 0 for term in terms.values())

@@ -19,7 +19,7 @@ from arseg.errors import InputError
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.paper.resnet import ResNet
 from arseg.train.paper import train as train_paper
-from arseg.train.paper.data import frame_sample, pair_sample, prepared_pairs
+from arseg.train.paper.data import finish_of, frame_sample, pair_sample, prepared_pairs
 from arseg.train.paper.networks import load_backbone, load_teacher, new_network
 from arseg.train.paper.recipes import AR_RECIPES, HR_RECIPES
 from arseg.train.paper.train import train_paper_ar, train_paper_hr
@@ -162,8 +162,10 @@ def test_samples_are_the_seeds(data, prepared):
     image, label = data[0]
     first, again, other = (frame_sample(image, label, HR, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(first["image"], again["image"]) and not torch.equal(first["image"], other["image"])
-    assert first["image"].shape == (3, 64, 64) and first["label"].shape == (64, 64)
-    assert first["label"].dtype == torch.int64 and set(first["label"].unique().tolist()) <= {*range(12), 255}
+    assert first["image"].shape == (64, 64, 3) and first["label"].shape == (64, 64) and first["colour"].shape == (3,)
+    batch = finish_of(HR)({name: torch.stack([value, other[name]]) for name, value in first.items()})
+    assert batch["image"].shape == (2, 3, 64, 64) and batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["label"].dtype == torch.int64 and set(batch["label"].unique().tolist()) <= {*range(12), 255}
     pairs = prepared_pairs(prepared / "train", replace(AR, distances=()))
     rng = np.random.default_rng(0)
     assert {pairs.read(0, rng).distance for _ in range(20)} == {3, 11}, "all distances there are"

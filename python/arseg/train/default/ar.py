@@ -25,9 +25,11 @@ from arseg.networks.pyramid import PyramidNet
 from arseg.train import distributed
 from arseg.train.batches import Batch, moved
 from arseg.train.calibration import ADDING, GAINS, gain_losses, scale_fusion
+from arseg.train.finish import Finish
 from arseg.train.loop import train
 from arseg.train.schedule import Schedule
 from arseg.train.settings import check
+from arseg.train.workers import default_workers
 from arseg.video.names import video_file
 from arseg.weights.build import build
 from arseg.weights.files import building, load_into, read_checkpoint, save_checkpoint
@@ -73,6 +75,7 @@ def train_ar(
     prepared: StrPath | None = None,
     model: str | None = None,
     licence: str | None = None,
+    workers: int | None = None,
 ) -> Path:
     """Trains on top of the phase-1 weights `teacher`, and on unlabelled `videos`, too; resumes what `folder` holds.
 
@@ -85,6 +88,7 @@ def train_ar(
         device, tensorboard: see `loop.train`.
         prepared: a folder of `arseg prepare`: labelled frames with the vectors of their videos.
         model: how to build the teacher's network, where its file names code of yours.
+        workers: processes that make the batches; None: by the cores, see `default_workers`.
         licence: what the weights file says of the terms of its use; None: the teacher's, or the data's, where known.
 
     Returns the path of the weights, `folder/ar.safetensors`. Raises `InputError` for settings out of range, for files
@@ -121,6 +125,7 @@ def train_ar(
         "report": report,
         "device": device,
         "tensorboard": tensorboard,
+        "workers": default_workers(torch.device(device)) if workers is None else workers,
         "find_unused_parameters": unused,
     }
     if recipe.low_steps and start is None:
@@ -212,9 +217,10 @@ def _train_fused(
     **options: Any,
 ) -> None:
     """The second stage: branch and fusion on pairs; leaves the network with the average of their weights."""
+    finish = Finish.of(net.known_labels())
     with torch.no_grad():
         rng = np.random.default_rng(recipe.seed)
-        example = sample_pairs(sources, recipe, rng, _labels_of(net))["key"]
+        example = finish(sample_pairs(sources, recipe, rng))["key"]
         net.start_fusion_for(teacher(example.to(options["device"])))
     part = _Trained(net)
     if start is not None:
@@ -225,12 +231,13 @@ def _train_fused(
             {"params": list(net.low.parameters()), "lr_scale": recipe.branch_lr_scale},
             {"params": list(net.fusion.parameters())},
         ],
-        lambda _, rng: sample_pairs(sources, recipe, rng, _labels_of(net)),
+        lambda _, rng: sample_pairs(sources, recipe, rng),
         lambda batch: fst_loss(net, teacher, batch, weights, recipe),
         Schedule(recipe.steps, recipe.lr, ema_decay=EMA_DECAY),
         folder,
         settings={**settings_of(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
         seed=recipe.seed,
+        finish=finish,
         **options,
     )
     part.load_state_dict(averaged)
@@ -247,15 +254,12 @@ def _calibrate(
     device = next(net.parameters()).device
     rng = np.random.default_rng(recipe.seed)
     one = [(frames, recipe.batch)]
-    batches = (moved(sample_pairs(one, recipe, rng, _labels_of(net)), device) for _ in range(recipe.calibration))
+    finish = Finish.of(net.known_labels())
+    batches = (finish(moved(sample_pairs(one, recipe, rng), device)) for _ in range(recipe.calibration))
     losses = gain_losses(net.eval(), teacher, batches, BLOCK)
     gain = min(GAINS[1:], key=losses.__getitem__)
     report("cross-entropy on drives, by the fusion's gain: " + ", ".join(f"{k:g} {v:.4f}" for k, v in losses.items()))
     scale_fusion(net, gain)
-
-
-def _labels_of(net: ARSegNet) -> LabelSet:
-    return net.known_labels()
 
 
 def _parts_of(path: Path, *prefixes: str) -> dict[str, Tensor]:

@@ -14,9 +14,11 @@ from arseg.data.stills import compressed, street_stills
 from arseg.files import StrPath
 from arseg.train import distributed
 from arseg.train.batches import Batch
+from arseg.train.finish import Finish
 from arseg.train.loop import train
 from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
+from arseg.train.workers import default_workers
 from arseg.weights.files import save_checkpoint
 from arseg.weights.made import how_made, licence_of
 from arseg.zoo import weights_file
@@ -54,6 +56,7 @@ def train_hr(
     model: str | None = None,
     licence: str | None = None,
     teacher: StrPath | None = None,
+    workers: int | None = None,
 ) -> Path:
     """Trains on the labelled frames of `train`, and on synthetic streets where the classes are CamVid's 11.
 
@@ -67,6 +70,7 @@ def train_hr(
         licence: what the weights file says of the terms of its use; None: that of `start`, or the data's, where known.
         teacher: weights, of either phase, of a network for the same classes, whose softened classes the network
             imitates besides the labels (`recipe.imitation`; Hinton et al., 2015): for one smaller than it.
+        workers: processes that make the batches; None: by the cores, see `default_workers`.
 
     Returns the path of the weights, `folder/hr.safetensors`. Raises `InputError` for data without labelled frames or
     with fewer than 2 classes, for a line that makes no network, and for a folder whose run has other settings.
@@ -98,7 +102,7 @@ def train_hr(
     net = net.to(device=device, memory_format=torch.channels_last)
 
     def sample(_: int, rng: np.random.Generator) -> Batch:
-        return sample_stills(sources, donors, recipe, labels, rng)
+        return sample_stills(sources, donors, recipe, rng)
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
@@ -128,6 +132,8 @@ def train_hr(
         device=device,
         tensorboard=tensorboard,
         find_unused_parameters=model is not None,
+        workers=default_workers(device) if workers is None else workers,
+        finish=Finish.of(labels),
     )
     path = folder / "hr.safetensors"
     if distributed.is_main_process():

@@ -21,6 +21,7 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import enlarged
 from arseg.networks.pyramid import PyramidNet
 from arseg.train.batches import Batch
+from arseg.train.finish import Finish
 from arseg.train.loop import train
 from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
@@ -107,7 +108,7 @@ def train_low(
         clips: those of streets and unlabelled videos lend their frames.
         folder: where the stage's own state and log are.
         made_from: what tells these data and teacher from others.
-        options: `report`, `device` and `tensorboard` of `loop.train`.
+        options: `report`, `device`, `workers` and `tensorboard` of `loop.train`.
     """
     views = HrRecipe(crop=recipe.crop, scales=recipe.scales)
     versions = [stills, *(compressed(stills, crf) for crf in views.qualities)]
@@ -116,7 +117,7 @@ def train_low(
     sources += [([_Frames(clips[kind])], count) for kind, count in places.items()]
 
     def sample(_: int, rng: np.random.Generator) -> Batch:
-        return sample_stills(sources, donors, views, label_set, rng)
+        return sample_stills(sources, donors, views, rng)
 
     net.low.load_state_dict(
         train(
@@ -128,6 +129,7 @@ def train_low(
             folder,
             settings={**_settings(recipe), "shares": SHARES, **made_from},
             seed=recipe.seed,
+            finish=Finish.of(label_set),
             **options,
         )
     )

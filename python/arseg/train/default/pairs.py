@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import torch
 
-from arseg.data.augment import jitter, random_view
+from arseg.data.augment import jitter_draws, random_view
 from arseg.data.pairs import GOP, Clip, cached_video_clips, clip_files, stored_clips
 from arseg.data.stills import Still
 from arseg.errors import InputError
-from arseg.labels import CAMVID, LabelSet, targets
-from arseg.preprocess import normalise
 from arseg.train.batches import Batch
 
 from .for_data import spread
@@ -65,10 +63,11 @@ def frames_at(clips: Sequence[Clip], distances: Sequence[int]) -> Sequence[ClipF
     return ClipFrames(clips, found)
 
 
-def sample_pairs(sources: Sources, recipe: ArRecipe, rng: np.random.Generator, label_set: LabelSet = CAMVID) -> Batch:
+def sample_pairs(sources: Sources, recipe: ArRecipe, rng: np.random.Generator) -> Batch:
     """Random views of pairs; `motion` is in the window's own pixels, `frame_size` is that window's size.
 
-    All samples of a batch share one window size, so that their fields stack.
+    All samples of a batch share one window size, so that their fields stack. The batch is to be finished, see
+    `arseg.train.finish`.
     """
     first = sources[0][0][0][0].key.shape
     shape = random_view(rng, (first[0], first[1]), recipe.crop, recipe.scales)
@@ -82,11 +81,11 @@ def sample_pairs(sources: Sources, recipe: ArRecipe, rng: np.random.Generator, l
             labels.append(view.label(clip.labels[k], recipe.crop))
             motion.append(view.field(clip.vectors[k], BLOCK) * np.int16(recipe.warp))
             distances.append(clip.distances[k])
-    key, image = jitter([torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2) for x in (keys, images)], rng, 0.3)
     return {
-        "key": normalise(key, label_set.mean, label_set.std),
-        "image": normalise(image, label_set.mean, label_set.std),
-        "label": torch.from_numpy(targets(np.stack(labels), len(label_set.classes))),
+        "key": torch.from_numpy(np.stack(keys)),
+        "image": torch.from_numpy(np.stack(images)),
+        "label": torch.from_numpy(np.stack(labels)),
+        "colour": jitter_draws(rng, len(images), 0.3),
         "motion": torch.from_numpy(np.stack(motion)),
         "distance": torch.tensor(np.array(distances)),
         "frame_size": (shape.height, shape.width),

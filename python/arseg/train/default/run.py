@@ -52,6 +52,7 @@ def _options(inputs: RunInputs) -> dict[str, Any]:
         "report": inputs.report,
         "device": inputs.device,
         "tensorboard": inputs.tensorboard,
+        "workers": inputs.workers,
         "model": inputs.model,
         "licence": inputs.licence,
     }

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from arseg.data.augment import jitter, paste, random_view
+from arseg.data.augment import jitter_draws, paste, random_view
 from arseg.data.stills import Still
-from arseg.labels import LabelSet, targets
-from arseg.preprocess import normalise
 from arseg.train.batches import Batch
 
 from .for_data import Census
@@ -45,12 +43,11 @@ def sample_stills(
     sources: Sequence[tuple[Sequence[Sequence[Still]], int]],
     donors: Donors,
     recipe: HrRecipe,
-    labels: LabelSet,
     rng: np.random.Generator,
 ) -> Batch:
     """A batch of random views: `count` frames of each `(versions, count)`; versions are the same stills, or one list.
 
-    The donors' numbers are those of the first source. `labels`: the classes, and how images are normalised.
+    The donors' numbers are those of the first source. The batch is to be finished, see `arseg.train.finish`.
     """
     images, ids = [], []
     for source, (versions, count) in enumerate(sources):
@@ -63,9 +60,8 @@ def sample_stills(
             view = random_view(rng, label.shape, recipe.crop, recipe.scales)
             images.append(view.image(image, recipe.crop))
             ids.append(view.label(label, recipe.crop))
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    (jittered,) = jitter([stacked], rng, 0.4)
     return {
-        "image": normalise(jittered, labels.mean, labels.std),
-        "label": torch.from_numpy(targets(np.stack(ids), len(labels.classes))),
+        "image": torch.from_numpy(np.stack(images)),
+        "label": torch.from_numpy(np.stack(ids)),
+        "colour": jitter_draws(rng, len(images), 0.4),
     }

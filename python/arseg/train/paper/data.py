@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arseg.data.augment import jitter
+from arseg.data.augment import jitter_draws
+from arseg.data.cache import Kept
 from arseg.data.datasets import LabelledFrames
 from arseg.data.pairs import Clip, cached_clips
 from arseg.data.placement import Placement, random_placement
@@ -19,8 +20,9 @@ from arseg.data.stills import camvid_stills, fingerprint
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import CAMVID, IGNORED, NORMALIZATIONS, VOID
-from arseg.preprocess import normalise
+from arseg.preprocess import as_tensor, normalise
 from arseg.train import distributed
+from arseg.train.finish import Finish
 from arseg.train.sampling import Sample
 
 from .recipes import PaperArRecipe, PaperHrRecipe
@@ -29,27 +31,40 @@ BLOCK = 4
 
 
 def frame_sample(image: np.ndarray, label: np.ndarray, recipe: PaperHrRecipe, rng: np.random.Generator) -> Sample:
-    """A labelled frame as phase 1 takes it: `image` float32 `[3, H, W]`, `label` int64 `[H, W]`."""
+    """A labelled frame as phase 1 takes it, to be finished: `image` uint8 `[H, W, 3]`, `label` uint8 `[H, W]`."""
     placement = random_placement(rng, label.shape, recipe.crop, recipe.scales, flip=recipe.flip)
-    (shown,) = _coloured([placement.image(image)], recipe, rng)
-    return {"image": shown, "label": _label(placement, label)}
+    return {**_placed({"image": image}, label, placement), "colour": jitter_draws(rng, 1, recipe.jitter)[0]}
 
 
 def pair_sample(pair: Pair, recipe: PaperArRecipe, grid: tuple[int, int], rng: np.random.Generator) -> Sample:
-    """A pair as phase 2 takes it: `key`, `image`, `label`, and `flow` float32 `[*grid, 2]` in the grid's pixels."""
+    """A pair as phase 2 takes it: `key`, too, and `flow` float32 `[*grid, 2]` in the grid's pixels."""
     placement = random_placement(rng, pair.label.shape, recipe.crop, recipe.scales, flip=recipe.flip)
-    key, image = _coloured([placement.image(pair.key), placement.image(pair.image)], recipe, rng)
     flow = torch.from_numpy(placement.flow(pair.vectors, BLOCK, grid))
-    return {"key": key, "image": image, "label": _label(placement, pair.label), "flow": flow}
+    placed = _placed({"key": pair.key, "image": pair.image}, pair.label, placement)
+    return {**placed, "flow": flow, "colour": jitter_draws(rng, 1, recipe.jitter)[0]}
 
 
-def _coloured(images: Sequence[np.ndarray], recipe: PaperHrRecipe, rng: np.random.Generator) -> list[Tensor]:
-    tensors = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] for image in images]
-    return [normalised(x, recipe)[0] for x in jitter(tensors, rng, recipe.jitter)]
+def _placed(images: Mapping[str, np.ndarray], label: np.ndarray, placement: Placement) -> Sample:
+    found = {name: as_tensor(placement.image(image)) for name, image in images.items()}
+    return {**found, "label": as_tensor(placement.label(label))}
 
 
-def _label(placement: Placement, label: np.ndarray) -> Tensor:
-    return torch.from_numpy(placement.label(label).astype(np.int64))
+def frame_loader(data: LabelledFrames, recipe: PaperHrRecipe) -> Callable[[int, np.random.Generator], Sample]:
+    """What loads phase 1's samples by number; frames are decoded once, and kept in memory up to a bound."""
+    frames = Kept(len(data), data.__getitem__, lambda frame: frame[0].nbytes + frame[1].nbytes)
+    return lambda index, rng: frame_sample(*frames[index], recipe, rng)
+
+
+def pair_loader(
+    pairs: PairDataset, recipe: PaperArRecipe, grid: tuple[int, int]
+) -> Callable[[int, np.random.Generator], Sample]:
+    """What loads phase 2's samples by number; `grid`: see `pair_sample`."""
+    return lambda index, rng: pair_sample(pairs.read(index, rng), recipe, grid, rng)
+
+
+def finish_of(recipe: PaperHrRecipe) -> Finish:
+    """What is done to these samples on the device."""
+    return Finish(*NORMALIZATIONS[recipe.normalization])
 
 
 def normalised(image: Tensor, recipe: PaperHrRecipe) -> Tensor:
@@ -75,22 +90,29 @@ def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> PairDataset:
     """Each labelled frame once an epoch, at one of the recipe's distances."""
     data = Prepared(folder)
     items = data.at(recipe.distances or None)
-    by_name: dict[str, list] = {}
-    for item in items:
-        by_name.setdefault(item.name, []).append(item)
+    by_name: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        by_name.setdefault(item.name, []).append(number)
     names = sorted(by_name)
     void = data.classes.index(VOID) if recipe.void == "ignore" and VOID in data.classes else None
     if not names:
         raise InputError(f"{folder}: no labelled frame at the distances {list(recipe.distances)}")
 
+    decoded = recipe.images == "decoded"
+    pairs = Kept(len(items), lambda number: read_pair(items[number], decoded=decoded), _pair_bytes)
+
     def read(index: int, rng: np.random.Generator) -> Pair:
         choice = by_name[names[index]]
-        pair = read_pair(choice[rng.integers(len(choice))], decoded=recipe.images == "decoded")
+        pair = pairs[choice[rng.integers(len(choice))]]
         if void is None:
             return pair
         return replace(pair, label=np.where(pair.label == void, np.uint8(IGNORED), pair.label))
 
     return PairDataset(len(names), read, f"{data.dataset}, {len(items)} pairs")
+
+
+def _pair_bytes(pair: Pair) -> int:
+    return sum(part.nbytes for part in (pair.key, pair.image, pair.label, pair.vectors))
 
 
 def clip_pairs(clips: Sequence[Clip], recipe: PaperArRecipe) -> PairDataset:

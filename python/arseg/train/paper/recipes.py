@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from arseg.train.settings import AtLeast1, Field, Positive
+from arseg.train.settings import AtLeast0, AtLeast1, Field, Positive
 
 CAMVID_SCALES = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
 CITYSCAPES_SCALES = (0.5, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -39,7 +39,8 @@ class PaperHrRecipe:
         precision: "float32", "bfloat16" or "float16" (autocast; float16 on CUDA only).
         ema_decay: of the exponential moving average of the weights, a step; 0: the weights themselves.
         validate_every: epochs between validations, 0 for none.
-        workers: threads that load and transform frames.
+        workers: processes that load and transform frames; 0: a thread of the training; None: by the cores, see
+            `workers.default_workers`.
         log_every, save_every: steps.
     """
 
@@ -66,7 +67,7 @@ class PaperHrRecipe:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     ema_decay: float = 0.0
     validate_every: int = 1
-    workers: int = 4
+    workers: AtLeast0 | None = None
     log_every: AtLeast1 = 20
     save_every: AtLeast1 = 200
     seed: int = 0

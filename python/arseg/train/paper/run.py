@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arseg.errors import InputError
 from arseg.train.inputs import RunInputs
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from .data import PairDataset
 
+Recipe = TypeVar("Recipe", PaperHrRecipe, PaperArRecipe)
+
 
 def run_paper_hr(recipe: PaperHrRecipe, inputs: RunInputs) -> Path:
     """Phase 1 on the labelled frames of the data set that the architecture is made for."""
@@ -23,6 +26,7 @@ def run_paper_hr(recipe: PaperHrRecipe, inputs: RunInputs) -> Path:
     if inputs.start is not None:
         raise InputError("--start: the default recipes go on from weights; the paper's take --set backbone=FILE")
     _check(inputs)
+    recipe = _with_workers(recipe, inputs)
     data = _frames(recipe, inputs, "train")
     validation = _frames(recipe, inputs, "val") if recipe.validate_every else None
     return train_paper_hr(data, validation, inputs.output, recipe, **_options(inputs))
@@ -40,6 +44,7 @@ def run_paper_ar(recipe: PaperArRecipe, inputs: RunInputs) -> Path:
     _check(inputs)
     if inputs.teacher is None:
         raise InputError("--teacher: give the weights of phase 1 (from `arseg train hr`)")
+    recipe = _with_workers(recipe, inputs)
     pairs = _pairs(recipe, inputs)
     validation = Prepared(inputs.validation) if inputs.validation is not None and recipe.validate_every else None
     return train_paper_ar(pairs, validation, inputs.teacher, inputs.output, recipe, **_options(inputs))
@@ -52,6 +57,10 @@ def _check(inputs: RunInputs) -> None:
 
 def _options(inputs: RunInputs) -> dict[str, Any]:
     return {"report": inputs.report, "device": inputs.device, "tensorboard": inputs.tensorboard}
+
+
+def _with_workers(recipe: Recipe, inputs: RunInputs) -> Recipe:
+    return recipe if inputs.workers is None else replace(recipe, workers=inputs.workers)
 
 
 def _frames(recipe: PaperHrRecipe, inputs: RunInputs, split: str) -> LabelledFrames:

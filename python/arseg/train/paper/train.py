@@ -31,9 +31,10 @@ from arseg.train.optimisers import make_optimiser
 from arseg.train.sampling import Sample, Sampler
 from arseg.train.schedule import Schedule
 from arseg.train.settings import check
+from arseg.train.workers import default_workers
 from arseg.weights.files import save_checkpoint
 
-from .data import PairDataset, data_fingerprint, frame_sample, pair_sample
+from .data import PairDataset, data_fingerprint, finish_of, frame_loader, pair_loader
 from .networks import ar_state, labels_record, load_teacher, loss_of, new_fused, new_network, save_hr, step_network
 from .recipes import PaperArRecipe, PaperHrRecipe
 from .validation import autocast, frame_scores, pair_scores
@@ -61,8 +62,7 @@ def train_paper_hr(
     net = new_network(recipe.arch, recipe.backbone).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     terms = loss_of(recipe)
 
-    def load(index: int, rng: np.random.Generator) -> Sample:
-        return frame_sample(*data[index], recipe, rng)
+    load = frame_loader(data, recipe)
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         with autocast(recipe, device):
@@ -123,9 +123,7 @@ def train_paper_ar(
     grid = _feature_size(high, recipe.crop, device)
     plain = plain_steps(recipe, len(pairs))
 
-    def load(index: int, rng: np.random.Generator) -> Sample:
-        return pair_sample(pairs.read(index, rng), recipe, grid, rng)
-
+    load = pair_loader(pairs, recipe, grid)
     both = step_network(high, net, recipe.scale)
 
     def loss(batch: Batch) -> dict[str, Tensor]:
@@ -203,7 +201,7 @@ def _run(
     steps = total_steps(recipe, count)
     every = max(1, recipe.validate_every * count // recipe.batch) if recipe.validate_every else 0
     schedule = Schedule(steps, recipe.lr, recipe.warmup, recipe.log_every, recipe.save_every, every, recipe.ema_decay)
-    sampler = Sampler(load, count, recipe.batch, accumulate=recipe.accumulate, seed=recipe.seed, workers=recipe.workers)
+    sampler = Sampler(load, count, recipe.batch, accumulate=recipe.accumulate, seed=recipe.seed)
     if distributed.is_main_process():
         shared = f", on {distributed.world()} processes" if distributed.world() > 1 else ""
         report(f"{recipe.arch}: {count} frames, {steps} steps of {recipe.batch}{shared}")
@@ -234,6 +232,8 @@ def _run(
         validate=validate,
         tensorboard=tensorboard,
         find_unused_parameters=isinstance(recipe, PaperArRecipe) and recipe.plain_epochs > 0,
+        workers=default_workers(torch.device(device)) if recipe.workers is None else recipe.workers,
+        finish=finish_of(recipe),
     )
 
 
