@@ -90,7 +90,8 @@ class _SharedItems:
     def keep(self, place: int, item: object, size: int) -> None:
         """Keeps an item of so many bytes, where it is not there yet and fits."""
         buffers: list[pickle.PickleBuffer] = []
-        parts = [pickle.dumps(item, protocol=5, buffer_callback=buffers.append), *(each.raw() for each in buffers)]
+        head = pickle.dumps(item, protocol=5, buffer_callback=buffers.append)
+        parts: list[bytes | memoryview] = [head, *(each.raw() for each in buffers)]
         with self._lock:
             if place in self or size > self._left[0]:
                 return
