@@ -103,11 +103,10 @@ inline Tensor empty(const Tensor& like, std::initializer_list<int64_t> size, Sca
 
 // Other sizes and strides of the same memory, from the tensor's first element on.
 inline Tensor view(const Tensor& tensor, std::initializer_list<int64_t> size, std::initializer_list<int64_t> stride) {
-  int64_t offset = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_storage_offset(tensor.get(), &offset));
+  constexpr int64_t kFurther = 0;  // added to the tensor's own offset
   AtenTensorHandle made = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch__reinterpret_tensor(tensor.get(), static_cast<int64_t>(size.size()),
-                                                               size.begin(), stride.begin(), offset, &made));
+                                                               size.begin(), stride.begin(), kFurther, &made));
   return Tensor(made);
 }
 

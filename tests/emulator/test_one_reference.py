@@ -20,17 +20,18 @@ def operators(request):
     return torch.ops.arseg if request.param == "cpu" else request.getfixturevalue("library")
 
 
-def shared(channels: int, layout, dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """One image for all frames, by stride and in full."""
-    image = layout(randn(1, channels, 5, 7, dtype=dtype))
+def shared(channels: int, layout, dtype, place: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """One image for all frames, by stride and in full: the one at `place` of a batch of images."""
+    image = layout(randn(3, channels, 5, 7, dtype=dtype))[place : place + 1]
     return image.expand(FRAMES, -1, -1, -1), layout(image.repeat(FRAMES, 1, 1, 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("layout", [torch.Tensor.contiguous, channels_last], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("place", [0, 2], ids=["first", "last"])
 @pytest.mark.parametrize("channels", [3, 8])
-def test_the_same_as_a_copy_for_each(operators, channels, layout, dtype):
-    one, copies = shared(channels, layout, dtype)
+def test_the_same_as_a_copy_for_each(operators, channels, place, layout, dtype):
+    one, copies = shared(channels, layout, dtype, place)
     motion, flow = vectors(FRAMES, 5, 7, 2), randn(FRAMES, 5, 7, 2, dtype=torch.float32, scale=2.0)
     low, parameters = randn(FRAMES, channels, 3, 4, dtype=dtype), creff_parameters(channels, dtype)
     classifier = randn(4, channels, dtype=dtype), randn(4, dtype=dtype)
@@ -47,6 +48,20 @@ def test_the_same_as_a_copy_for_each(operators, channels, layout, dtype):
     for name, call in calls.items():
         got, right = call(one), call(copies)
         assert torch.equal(got, right) and got.stride() == right.stride(), name
+
+
+@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, channels_last], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("size", [(3, 4), (5, 7)], ids=["half", "whole"])
+def test_maps_that_are_a_part_of_others(operators, size, layout):
+    """Of a batch of low-resolution maps, and of the weights of several classifiers, the last."""
+    low, reference = layout(randn(4, 8, *size, dtype=torch.float32))[1:], randn(3, 8, 5, 7, dtype=torch.float32)
+    classifiers, flow = randn(8, 8, dtype=torch.float32), randn(3, 5, 7, 2, dtype=torch.float32)
+    parameters, bias = creff_parameters(8, torch.float32), randn(4, dtype=torch.float32)
+
+    def labels(low, weights):
+        return operators.creff_labels(reference, low, flow, *parameters, weights, bias)
+
+    assert torch.equal(labels(low, classifiers[4:]), labels(low.clone(), classifiers[4:].clone()))
 
 
 @pytest.mark.parametrize("op", ["mv_warp", "creff"])
