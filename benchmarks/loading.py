@@ -146,11 +146,11 @@ def main() -> None:
                 "estimate_ms_a_step_of_8_workers": round(cpu["made"] * case.batch / 8, 2),
             }
             shown = "  ".join(f"{w} workers {statistics.median(r):.0f}/s" for w, r in found.items())
+            if given.json:
+                given.json.write_text(json.dumps(record, indent=1) + "\n")
             print(
                 f"{name:17} made {cpu['made']:.2f} ms, finished {cpu['finished']:.2f} ms a sample  {shown}", flush=True
             )
-    if given.json:
-        given.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
