@@ -132,8 +132,8 @@ def _lines(info: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "network", Text(network["line"] + (f" ({options})" if options else ""))
     if info["cut"]:
         cut = {key: value for key, value in info["cut"].items() if value is not None}
-        if "sizes" in cut:
-            cut["sizes"] = _sizes(cut["sizes"])
+        sizes = {key: value for key, value in cut.pop("sizes", {}).items() if value not in (1, False, None)}
+        cut |= {"sizes": sizes} if sizes else {}  # nothing: any
         yield "cut at", Text(_listed(cut))
     if info["fusion"]:
         yield "fusion", Text(_listed(info["fusion"]))
@@ -149,12 +149,6 @@ def _lines(info: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
         yield from _made_lines(made)
     if info["card"]:
         yield "card", Text(info["card"])
-
-
-def _sizes(record: Mapping[str, Any]) -> str:
-    from arseg.acceleration.sizes import Sizes
-
-    return str(Sizes.from_json(record))
 
 
 def _label_lines(labels: Mapping[str, Any] | None) -> Iterator[tuple[str, Text]]:
