@@ -81,6 +81,23 @@ def test_each_frame_is_met_at_every_distance(tiny, frames, passes, scores):
     np.testing.assert_allclose(scores["ar"].class_iou()[:11], together, rtol=1e-9)
 
 
+@pytest.mark.parametrize("batch", [1, GOP - 1])
+def test_batches_count_what_single_frames_do(tiny, passes, scores, batch):
+    """But where rounding decides: fewer than one label in a thousand."""
+    found = evaluate_passes(tiny, passes, ("hr", "ar", "warp"), gop=GOP, batch=batch, report=lambda line: None)
+    for mode, score in scores.items():
+        for one, other in zip(score.by_distance, found[mode].by_distance, strict=True):
+            assert np.abs(one.counts - other.counts).sum() <= 2e-3 * one.counts.sum() > 0
+
+
+def test_bfloat16_is_another_arithmetic(tiny, passes, scores):
+    found = evaluate_passes(tiny, passes[:1], ("hr",), gop=GOP, precision="bfloat16", report=lambda line: None)["hr"]
+    exact = evaluate_passes(tiny, passes[:1], ("hr",), gop=GOP, report=lambda line: None)["hr"]
+    pairs = list(zip(exact.by_distance, found.by_distance, strict=True))
+    assert any((one.counts != other.counts).any() for one, other in pairs)
+    assert exact.mean() == pytest.approx(found.mean(), abs=5)
+
+
 @pytest.mark.slow
 def test_processes_share_the_passes(tiny, passes, scores):
     lines = []

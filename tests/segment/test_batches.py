@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from dataclasses import replace
 
@@ -167,14 +168,19 @@ def test_a_frame_out_of_order_comes_after_the_frames_before(tiny, frames):
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_where_memory_runs_out_a_smaller_batch_is_tried(tiny, frames, monkeypatch, most):
+def test_where_memory_runs_out_a_smaller_batch_is_tried_and_that_is_said(tiny, frames, monkeypatch, caplog, most):
     def fail(given):
         if len(given) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     segmenter = VideoSegmenter(tiny, batch=11)
     keyframes, after = (Noted(segmenter._engine, name, monkeypatch, fail) for name in ("keyframes", "after"))
-    assert other_labels(VideoSegmenter(tiny), frames)(segmenter.segment_all(frames)) < 1e-3
+    with caplog.at_level(logging.WARNING):
+        assert other_labels(VideoSegmenter(tiny), frames)(segmenter.segment_all(frames)) < 1e-3
+    said = [record.getMessage() for record in caplog.records]
+    steps = {1: ["3 frames at once: trying 1", "11", "5", "2 frames at once: trying 1"], 3: ["11", "5"]}[most]
+    assert [line.startswith("not enough memory on cpu for ") for line in said] == [True] * len(steps)
+    assert all(step in line for step, line in zip(steps, said, strict=True))
     # Found once: no later batch is as large.
     assert after.counts == {1: [11, 5, 2] + [1] * 27, 3: [11, 5] + [2] * 5 + [1] + [2] * 5 + [1] + [2, 2, 1]}[most]
     assert keyframes.counts == {1: [3, 1, 1, 1], 3: [3]}[most]

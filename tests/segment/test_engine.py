@@ -215,35 +215,3 @@ def test_nothing_waits_for_the_device_but_the_labels(tiny, frames):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(labels()) == 4 and len(after()) == 3
-
-
-OLD = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"
-
-
-@pytest.mark.parametrize(
-    ("version", "error", "words"),
-    [
-        (None, "", "this torch was built without CUDA, got cuda"),
-        ("13.0", OLD, "the NVIDIA driver here is too old for this torch, which wants CUDA 13.0; update it, got cuda"),
-        ("13.0", "Found no NVIDIA driver on your system", "torch finds no CUDA device here, got cuda"),
-    ],
-)
-def test_why_there_is_no_cuda_is_a_sentence(tiny, monkeypatch, version, error, words):
-    def init():
-        raise RuntimeError(error)
-
-    monkeypatch.setattr("arseg.segment.segmenter.build_config", lambda: {"with_cuda": True})
-    monkeypatch.setattr(torch.version, "cuda", version)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "init", init)
-    with pytest.raises(InputError) as caught:
-        VideoSegmenter(tiny, device="cuda")
-    assert str(caught.value) == f"device: {words}; use device='cpu'"
-
-
-def test_a_device_too_many_is_a_sentence(tiny, monkeypatch):
-    monkeypatch.setattr("arseg.segment.segmenter.build_config", lambda: {"with_cuda": True})
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match=r"^device: there are 1 CUDA devices here, counted from 0, got cuda:3$"):
-        VideoSegmenter(tiny, device="cuda:3")

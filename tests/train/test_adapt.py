@@ -13,7 +13,7 @@ from helpers.texture_clips import TileNet, moving_texture, moving_tiles
 import arseg
 from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import held_out, sample_groups, store_groups
-from arseg.errors import InputError
+from arseg.errors import InputError, MemoryLimitError
 from arseg.evaluate.consistency import Consistency
 from arseg.networks.keyframe import details
 from arseg.preprocess import normalise
@@ -246,6 +246,37 @@ def test_short_videos(tmp_path):
     recipe = AdaptRecipe(**{**vars(RECIPE), "held_out": 0, "steps": 2})
     record = adapt(network(), [tmp_path / "short.mp4"], tmp_path / "run", recipe, report=silent)
     assert record["agreement"] == {} and record["gmacs"]["lr"] < record["gmacs"]["ar"]
+
+
+@pytest.mark.parametrize("most", [2, 1, 0])
+def test_where_memory_runs_out_a_batch_is_worked_on_in_parts(tiles, tmp_path, monkeypatch, most):
+    """And gives nearly the same weights, since gradients are averaged over the parts."""
+    lines, recipe = [], AdaptRecipe(**{**vars(RECIPE), "steps": 2, "measured": 1})
+
+    def little(net, batch, *more):
+        if len(batch["image"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return adaptation_loss(net, batch, *more)
+
+    whole, parted = network(), network()
+    monkeypatch.setattr("arseg.train.adapt.adaptation_loss", little)
+    if most == 0:
+        with pytest.raises(
+            MemoryLimitError, match=r"^not enough memory on cpu to train with one view of 64x96; choose"
+        ):
+            adapt(parted, [tiles], tmp_path / "parted", recipe, report=lines.append)
+        return
+    adapt(parted, [tiles], tmp_path / "parted", recipe, report=lines.append)
+    told = ["not enough memory on cpu for 4 views at once: trying 2"]
+    told += ["not enough memory on cpu for 2 views at once: trying 1"] * (most == 1)
+    assert [line for line in lines if "memory" in line] == told
+    monkeypatch.undo()
+    adapt(whole, [tiles], tmp_path / "whole", recipe, report=silent)
+    pairs = [(one, parted.state_dict()[name]) for name, one in whole.low.state_dict(prefix="low.").items()]
+    assert any((one != other).any() for one, other in pairs)
+    start = network().state_dict()
+    moved = sum(float((one - start[name]).norm()) for name, one in whole.low.state_dict(prefix="low.").items())
+    assert sum(float((one - other).norm()) for one, other in pairs) < 0.5 * moved
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .options import NETWORK_HELP, Precision, stream_option
+from .options import NETWORK_HELP, Device, Precision, Views, stream_option
 
 
 def adapt(
@@ -39,7 +39,7 @@ def adapt(
     scale: Annotated[float, typer.Option(help="Resolution of frames between keyframes, up to 1.")] = 0.5,
     window: Annotated[int, typer.Option(help="Side of the local attention, odd.", min=1)] = 7,
     steps: Annotated[int, typer.Option(min=1)] = 1000,
-    batch: Annotated[int, typer.Option(min=1)] = 4,
+    batch: Views = 4,
     crop: Annotated[str, typer.Option(help="Height and width of training views.")] = "256x384",
     height: Annotated[
         int | None,
@@ -54,7 +54,7 @@ def adapt(
     std: Annotated[str | None, typer.Option(help="R,G,B of the normalisation.", show_default="the model's")] = None,
     cache: Annotated[float, typer.Option(help="Gigabytes of decoded frames to keep in the run's folder.")] = 4.0,
     precision: Precision = "float32",
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1.")] = "cpu",
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(help="Of views and augmentation.")] = 0,
     transcode: Annotated[
         bool, typer.Option(help="Find motion vectors by encoding again where a video has none to use.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import SegmenterDevice, SegmenterPrecision, SegmenterWeights, Stream, Timeout, result_path
+from .options import Device, SegmenterBatch, SegmenterPrecision, SegmenterWeights, Stream, Timeout, result_path
 
 
 def demo(
@@ -22,7 +22,8 @@ def demo(
     stream: Stream = None,
     timeout: Timeout = 10.0,
     precision: SegmenterPrecision = None,
-    device: SegmenterDevice = "cpu",
+    device: Device = "cpu",
+    batch: SegmenterBatch = None,
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
     from arseg.evaluate.demo import run_demo
@@ -40,5 +41,6 @@ def demo(
         timeout=timeout,
         precision=precision,
         device=device,
+        batch=batch,
         console=err_console(),
     )

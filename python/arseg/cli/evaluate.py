@@ -11,7 +11,7 @@ import typer
 from arseg.errors import InputError
 
 from .inputs import data_of, labelled_passes, modes_of, network_of, report_line
-from .options import Camvid, Data, Gop, ScoredModel, Workers
+from .options import Camvid, Data, Device, Gop, ScoredModel, SegmenterBatch, SegmenterPrecision, Workers
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
@@ -61,7 +61,9 @@ def evaluate(
         typer.Option(help="Also draw scores by distance: .png, .pdf or .svg; needs matplotlib.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option(help="One pass over the run in place of one for each keyframe place.")] = False,
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
+    precision: SegmenterPrecision = None,
+    device: Device = "cpu",
+    batch: SegmenterBatch = None,
     workers: Workers = 1,
 ) -> None:
     """IoU by class, with and without ignored pixels: of labelled stills, or by distance to the keyframe.
@@ -69,6 +71,7 @@ def evaluate(
     By distance are scored prepared data, and a split that is a video labelled frame by frame, encoded at 15 frames a
     second.
     """
+    from arseg.device import check_device, in_bfloat16
     from arseg.evaluate import report
     from arseg.evaluate.by_distance import check_classes, named_as, prepared_passes
     from arseg.files import check_writable
@@ -79,7 +82,10 @@ def evaluate(
             check_writable(path)
     if plot is not None:
         report.require_matplotlib()
+    check_device(device)
+    in_bfloat16(precision, device)
     wanted = modes_of(modes)
+    how = {"device": device, "precision": precision, "batch": batch}
     name: Path | str = weights or model or "the package's weights"
     if prepared is not None:
         from arseg.data.prepared import Prepared
@@ -89,7 +95,7 @@ def evaluate(
         made = Prepared(prepared)
         net, wanted = network_of(weights, wanted, model, height)
         check_classes(net.label_set, made.dataset, made.classes, name)
-        _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, device, json, plot)
+        _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, how, json, plot)
         return
     if data is None and camvid is None:
         raise InputError("--data, --camvid, --prepared: give one of them")
@@ -100,11 +106,11 @@ def evaluate(
     net.label_set = named_as(net.known_labels(), opened.labels)
     if opened.consecutive(split) if consecutive is None else consecutive:
         passes = labelled_passes(opened, split, gop, crf, quick)
-        _by_distance(net, passes, wanted, gop, workers, void, True, device, json, plot)
+        _by_distance(net, passes, wanted, gop, workers, void, True, how, json, plot)
     elif plot is not None:
         raise InputError(f"--plot: draws scores by distance, and {opened.name}'s {split} is stills; see --consecutive")
     else:
-        _stills(net, opened, split, modes, wanted, device, json)
+        _stills(net, opened, split, modes, wanted, how, json)
 
 
 def _by_distance(
@@ -115,7 +121,7 @@ def _by_distance(
     workers: int,
     void: str | None,
     ignored: bool,
-    device: str,
+    how: dict[str, Any],
     json: Path | None,
     plot: Path | None,
 ) -> None:
@@ -124,7 +130,7 @@ def _by_distance(
     from arseg.terminal import out_console
 
     counted = None if void is None else void == "count"
-    options: dict[str, Any] = {"void": counted, "ignored": ignored, "device": device, "report": report_line}
+    options: dict[str, Any] = {"void": counted, "ignored": ignored, "report": report_line, **how}
     scores = evaluate_passes(model, passes, modes, gop=gop, workers=workers, **options)
     console = out_console()
     tables = (report.scores_table, report.consistency_table, report.class_table, report.ignored_table)
@@ -140,7 +146,13 @@ def _by_distance(
 
 
 def _stills(
-    model: ARSegNet, data: OpenData, split: str, asked: str, modes: tuple[Any, ...], device: str, json: Path | None
+    model: ARSegNet,
+    data: OpenData,
+    split: str,
+    asked: str,
+    modes: tuple[Any, ...],
+    how: dict[str, Any],
+    json: Path | None,
 ) -> None:
     from arseg.evaluate.stills import STILL_MODES, score_stills, stills_notes, stills_record, stills_table
     from arseg.files import save_json
@@ -149,7 +161,7 @@ def _stills(
     chosen = modes if asked != MODES else tuple(mode for mode in modes if mode in STILL_MODES)
     frames = data.frames(split)
     with counting(err_console(), "segmenting") as progress:
-        scores = score_stills(model, frames, chosen, device=device, progress=progress)
+        scores = score_stills(model, frames, chosen, progress=progress, **how)
     typer.echo(f"{data.name}: {len(frames)} stills of {split}; split {data.split_by}")
     console = out_console()
     console.print(stills_table(scores))

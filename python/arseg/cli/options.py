@@ -66,16 +66,18 @@ SegmenterWeights = Annotated[
         show_default="those of the package",
     ),
 ]
-Precision = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of the network.")]
+Arithmetic = Literal["float32", "bfloat16"]
+_PRECISION_HELP = "Arithmetic of the network."
+Precision = Annotated[Arithmetic, typer.Option(help=_PRECISION_HELP)]
 SegmenterPrecision = Annotated[
-    Literal["float32", "bfloat16"] | None,
-    typer.Option(help="Arithmetic of the network.", show_default="bfloat16 on cuda, float32 on the cpu"),
+    Arithmetic | None, typer.Option(help=_PRECISION_HELP, show_default="bfloat16 on cuda, float32 on the cpu")
 ]
-SegmenterDevice = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1.")]
 SegmenterBatch = Annotated[
     int | None,
     typer.Option(
-        help="Frames of a group that the network sees at once; 1: each result comes before the next frame is read.",
+        help="Frames of a group that the network sees at once, fewer where memory runs out; 1: each result comes "
+        "before the next frame is read.",
         min=1,
         show_default="a whole group on cuda, 4 on the cpu, 1 for live sources",
     ),
@@ -126,6 +128,7 @@ Set = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Over all processes.", show_default="the recipe's")]
+Views = Annotated[int, typer.Option("--batch", help="Views of a step, seen in parts where memory runs out.", min=1)]
 Seed = Annotated[
     int | None, typer.Option(help="Of data order, augmentation and initial weights.", show_default="the recipe's, 0")
 ]

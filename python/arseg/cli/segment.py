@@ -11,10 +11,10 @@ from arseg.errors import InputError
 from arseg.segment.modes import Mode
 
 from .options import (
+    Device,
     Gop,
     ScoredModel,
     SegmenterBatch,
-    SegmenterDevice,
     SegmenterPrecision,
     SegmenterWeights,
     Stream,
@@ -62,7 +62,7 @@ def segment(
         ),
     ] = "ar",
     precision: SegmenterPrecision = None,
-    device: SegmenterDevice = "cpu",
+    device: Device = "cpu",
     batch: SegmenterBatch = None,
     opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
     frames: Annotated[

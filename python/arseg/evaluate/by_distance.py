@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from arseg.data.prepared import Prepared
 from arseg.data.registry import DATA_SETS
+from arseg.device import check_device
 from arseg.errors import InputError
 from arseg.labels import CAMVID, VOID, LabelSet
 from arseg.memory import workers_ended
 from arseg.networks.arseg_net import ARSegNet
+from arseg.segment.compared import side_by_side
 from arseg.segment.modes import Mode
-from arseg.segment.segmenter import Group, VideoSegmenter, check_device
-from arseg.video import VideoReader, encode
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import VideoFrame, VideoReader, encode
 
 from .consistency import Consistency
 from .metrics import ConfusionMatrix
@@ -170,6 +173,8 @@ def evaluate_passes(
     void: bool | None = None,
     ignored: bool = False,
     device: str | torch.device = "cpu",
+    precision: Literal["float32", "bfloat16"] | None = None,
+    batch: int | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[Mode, Scores]:
     """Scores the labelled frames of each pass.
@@ -179,7 +184,7 @@ def evaluate_passes(
         void: whether CamVid's Void, where labels have it, counts as a class in the means; None: where the network
             predicts it.
         ignored: the labels have the network's number of classes as the id of ignored pixels (see `with_ignored`).
-        device: where the network runs.
+        device, precision, batch: where and how the network runs, see `VideoSegmenter`.
     """
     if workers < 1:
         raise InputError(f"workers: expected at least 1, got {workers}")
@@ -187,7 +192,8 @@ def evaluate_passes(
     classes, void_class = scored_classes(model, ignored)
     counts = np.zeros((len(modes), gop, len(classes), len(classes)), np.int64)
     following = np.zeros((len(modes), gop, 2), np.int64)
-    for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers, device), 1):
+    how = {"device": device, "precision": precision, "batch": batch}
+    for done, (name, part) in enumerate(_scored(model, passes, modes, gop, len(classes), workers, how), 1):
         counts += part[0]
         following += part[1]
         report(f"{name}: {done} of {len(passes)} passes")
@@ -260,15 +266,15 @@ def _scored(
     gop: int,
     classes: int,
     workers: int,
-    device: str | torch.device,
+    how: dict[str, Any],
 ) -> Iterator[tuple[str, Counts]]:
     if workers == 1 or len(passes) == 1:
         for one in passes:
-            yield one.name, score_pass(model, one, modes, gop, classes, device)
+            yield one.name, score_pass(model, one, modes, gop, classes, **how)
         return
     threads = max(1, torch.get_num_threads() // workers)
     context = torch.multiprocessing.get_context("spawn")
-    setup = (model, tuple(modes), gop, classes, threads, device)
+    setup = (model, tuple(modes), gop, classes, threads, how)
     with ProcessPoolExecutor(min(workers, len(passes)), context, _set_up, setup) as pool:
         coming = {pool.submit(_work, one): one.name for one in passes}
         try:
@@ -281,60 +287,55 @@ def _scored(
             raise
 
 
-_worker: tuple[ARSegNet, Sequence[Mode], int, int, str | torch.device]
+_worker: tuple[ARSegNet, Sequence[Mode], int, int, dict[str, Any]]
 
 
-def _set_up(
-    model: ARSegNet, modes: Sequence[Mode], gop: int, classes: int, threads: int, device: str | torch.device
-) -> None:
+def _set_up(model: ARSegNet, modes: Sequence[Mode], gop: int, classes: int, threads: int, how: dict[str, Any]) -> None:
     global _worker
     torch.set_num_threads(threads)
-    _worker = model, modes, gop, classes, device
+    _worker = model, modes, gop, classes, how
 
 
 def _work(one: Pass) -> Counts:
-    model, modes, gop, classes, device = _worker
-    return score_pass(model, one, modes, gop, classes, device)
+    model, modes, gop, classes, how = _worker
+    return score_pass(model, one, modes, gop, classes, **how)
 
 
-def score_pass(
-    model: ARSegNet,
-    one: Pass,
-    modes: Sequence[Mode],
-    gop: int,
-    classes: int,
-    device: str | torch.device = "cpu",
-) -> Counts:
-    """Confusion matrices of one video, and the counts of its consistency."""
+def score_pass(model: ARSegNet, one: Pass, modes: Sequence[Mode], gop: int, classes: int, **how: Any) -> Counts:
+    """Confusion matrices of one video, and the counts of its consistency; `how`: more for `VideoSegmenter`."""
     matrices = {mode: [ConfusionMatrix(classes) for _ in range(gop)] for mode in modes}
     following = {mode: Consistency(gop) for mode in modes}
-    segmenters = {mode: VideoSegmenter(model, mode=mode, gop=gop, device=device) for mode in modes}
+    ways = {mode: VideoSegmenter(model, mode=mode, gop=gop, **how) for mode in modes}
     with tempfile.TemporaryDirectory() as folder:
         video = one.video
         if video is None:
             video = Path(folder) / "run.mp4"
             encode(one.frames, video, rate=one.rate, gop=gop, crf=one.crf)
-        groups = {mode: Group() for mode in modes}
         with VideoReader(video, gop=gop) as reader:
-            for frame in reader:
-                wanted = one.labels.get(frame.index)
-                if wanted is not None and wanted[0] != frame.distance:
-                    raise InputError(
-                        f"{video}: frame {frame.index} lies {frame.distance} from its keyframe, expected {wanted[0]}"
-                    )
-                # Frames that nobody scores need no result; but for keyframes, which those after them take from.
-                if wanted is None and not frame.keyframe:
-                    continue
-                label = None if wanted is None else _read(wanted[1])
-                for mode, segmenter in segmenters.items():
-                    predicted = segmenter.segment(frame, groups[mode])
-                    following[mode].add(frame.index, frame.distance, predicted, frame.motion)
-                    if label is not None:
-                        matrices[mode][frame.distance].add(label, predicted)
-                if frame.index >= max(one.labels):
-                    break
+            for seen in side_by_side(_needed(reader, one, video), ways):
+                for place, frame in enumerate(seen.frames):
+                    label = _read(one.labels[frame.index][1]) if frame.index in one.labels else None
+                    for mode, labels in seen.labels.items():
+                        following[mode].add(frame.index, frame.distance, labels[place], frame.motion)
+                        if label is not None:
+                            matrices[mode][frame.distance].add(label, labels[place])
     counts = np.stack([[matrix.counts for matrix in matrices[mode]] for mode in modes])
     return counts, np.stack([following[mode].counts for mode in modes])
+
+
+def _needed(frames: Iterable[VideoFrame], one: Pass, video: Path) -> Iterator[VideoFrame]:
+    """The frames that are scored, and the keyframes, which those after them take from."""
+    last = max(one.labels)
+    for frame in frames:
+        wanted = one.labels.get(frame.index)
+        if wanted is not None and wanted[0] != frame.distance:
+            raise InputError(
+                f"{video}: frame {frame.index} lies {frame.distance} from its keyframe, expected {wanted[0]}"
+            )
+        if wanted is not None or frame.keyframe:
+            yield frame
+        if frame.index >= last:
+            return
 
 
 def _read(label: np.ndarray | Path) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +23,13 @@ from arseg.labels import CAMVID, LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.preprocess import input_size
 from arseg.segment import draw
+from arseg.segment.compared import side_by_side
 from arseg.segment.modes import NAMES, Mode
 from arseg.segment.outputs import Overlay
 from arseg.segment.run import open_video
-from arseg.segment.segmenter import Group, SegmentedFrame, VideoSegmenter
+from arseg.segment.segmenter import SegmentedFrame, VideoSegmenter
 from arseg.terminal import out_console, progress_bar, say
-from arseg.video import VideoReader
+from arseg.video import VideoFrame, VideoReader
 from arseg.video.names import local_path, shown
 from arseg.video.orientation import upright
 from arseg.video.source import TIMEOUT
@@ -46,22 +47,23 @@ class Measured:
     """What is collected of one way to segment the video."""
 
     segmenter: VideoSegmenter
-    group: Group = field(default_factory=Group)
     scores: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CAMVID.classes)))
-    milliseconds: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})  # keyframe or not
+    frames: int = 0
+    keyframes: int = 0
+    groups: list[list[float]] = field(default_factory=list)
 
-    def frames(self) -> int:
-        return sum(map(len, self.milliseconds.values()))
-
-    def keyframes(self) -> float:
-        """Share of the frames that are keyframes."""
-        return len(self.milliseconds[True]) / self.frames()
+    def add(self, frames: list[VideoFrame], seconds: float) -> None:
+        """What frames that were read ahead together took; they begin a group, or go on with one."""
+        if frames[0].keyframe:
+            self.groups.append([0.0, 0.0])
+        self.groups[-1][0] += seconds * 1e3
+        self.groups[-1][1] += len(frames)
+        self.frames += len(frames)
+        self.keyframes += sum(frame.keyframe for frame in frames)
 
     def time(self) -> float:
-        """Milliseconds a frame: the medians of keyframes and of the others, weighted by how many there are."""
-        share = self.keyframes()
-        medians = {kind: np.median(times) for kind, times in self.milliseconds.items() if times}
-        return float(medians[True] * share + medians.get(False, 0.0) * (1 - share))
+        """Milliseconds a frame: the median over groups, or over groups that were read ahead together."""
+        return statistics.median_low(milliseconds / count for milliseconds, count in self.groups)
 
 
 def render_street(path: Path, frames: int, seed: int, height: int, progress: Progress) -> list[np.ndarray]:
@@ -109,6 +111,7 @@ def run_demo(
     timeout: float | None = TIMEOUT,
     precision: Literal["float32", "bfloat16"] | None = None,
     device: str = "cpu",
+    batch: int | None = None,
     console: Console,
 ) -> None:
     """Segments `video` (or a rendered street of `frames` frames) in three ways and leaves the result in `out`.
@@ -136,16 +139,14 @@ def run_demo(
             street = folder / "street.mp4"
             truth = render_street(street, frames, seed, height, progress)
         overlay = folder / "overlay.mp4"
-        ways = {
-            mode: Measured(VideoSegmenter(model, mode=mode, gop=GOP, precision=precision, device=device))
-            for mode in WAYS
-        }
+        how: dict[str, Any] = {"gop": GOP, "precision": precision, "device": device, "batch": batch}
+        ways = {mode: Measured(VideoSegmenter(model, mode=mode, **how)) for mode in WAYS}
         samples, size = _segment(ways, video or street, overlay, truth, progress, stream=stream, timeout=timeout)
         _save_sheet(folder / "contact-sheet.png", samples, truth is not None, labels)
         rows = _rows(model, ways, size, truth is not None)
         save_json(folder / "table.json", rows)
     result = out_console()
-    keyframes, frames = (len(ways["ar"].milliseconds[True]), ways["ar"].frames())
+    keyframes, frames = ways["ar"].keyframes, ways["ar"].frames
     name = os.path.basename(shown(video or street))
     title = f"{name}: {size[1]}x{size[0]}, {frames} frames, {keyframes} of them keyframes"
     result.print(f"{title}; the others at {model.scale:g}x", highlight=False, soft_wrap=True)
@@ -163,7 +164,7 @@ def _segment(
     progress: Progress,
     **options: Any,
 ) -> tuple[list[tuple[str, list[np.ndarray]]], tuple[int, int]]:
-    """Runs the three ways side by side, frame by frame, so that a busy machine slows all of them alike.
+    """Runs the three ways side by side.
 
     Returns pictures for the contact sheet, and the video's (height, width).
     """
@@ -178,13 +179,9 @@ def _segment(
         with output.opened(reader, label_set) as write:
             if output.remark is not None:
                 say(progress.console, output.remark)
-            for frame in reader:
-                labels = {}
-                for mode, way in ways.items():
-                    started = time.perf_counter()
-                    labels[mode] = way.segmenter.segment(frame, way.group)
-                    way.milliseconds[frame.keyframe].append((time.perf_counter() - started) * 1e3)
-                    if truth is not None:
+            for frame, labels in _labelled(reader, ways):
+                if truth is not None:
+                    for mode, way in ways.items():
                         way.scores.add(truth[frame.index], labels[mode])
                 write(SegmentedFrame.of(frame, labels["ar"]))
                 if frame.index in wanted or frame.index == 0:
@@ -198,6 +195,17 @@ def _segment(
                 progress.advance(task)
     # The first frame is a sample only where the video is too short for another.
     return samples[1:] or samples, size
+
+
+def _labelled(
+    frames: Iterable[VideoFrame], ways: dict[Mode, Measured]
+) -> Iterator[tuple[VideoFrame, dict[Mode, np.ndarray]]]:
+    """Each frame with the label maps of all ways, which are timed."""
+    for seen in side_by_side(frames, {mode: way.segmenter for mode, way in ways.items()}):
+        for mode, way in ways.items():
+            way.add(seen.frames, seen.seconds[mode])
+        for place, frame in enumerate(seen.frames):
+            yield frame, {mode: labels[place] for mode, labels in seen.labels.items()}
 
 
 def _sample_indices(frames: int | None, rows: int = 4) -> set[int]:
@@ -220,7 +228,7 @@ def _rows(
     macs = gmacs(model, *input_size(size, model.input_height))
     rows: list[dict[str, str | float | None]] = []
     for mode, way in ways.items():
-        keyframes = way.keyframes()
+        keyframes = way.keyframes / way.frames
         compute = macs["keyframe"] * keyframes + macs["ar"] * (1 - keyframes) if mode == "ar" else macs[mode]
         rows.append(
             {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from arseg.data.datasets import LabelledFrames
 from arseg.data.stills import Still
 from arseg.errors import InputError
 from arseg.networks.arseg_net import ARSegNet
-from arseg.preprocess import input_size, network_input
+from arseg.segment.compared import side_by_side
 from arseg.segment.modes import NAMES, Mode
-from arseg.segment.segmenter import check_device
-from arseg.segment.ways import see
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import VideoFrame
 
 from .report import number, shown
 
@@ -60,13 +61,14 @@ class StillScores:
         return 100 * float(np.trace(self.counts[:-1, :-1])) / max(1, int(self.counts[:-1].sum()))
 
 
-@torch.inference_mode()
 def score_stills(
     model: ARSegNet,
     stills: Sequence[Still] | LabelledFrames,
     modes: Sequence[Mode] = STILL_MODES,
     *,
     device: str | torch.device = "cpu",
+    precision: Literal["float32", "bfloat16"] | None = None,
+    batch: int | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[Mode, StillScores]:
     """Segments each still at the height that the network's weights say, and counts at the still's own size.
@@ -74,6 +76,7 @@ def score_stills(
     Args:
         stills: `(image, label)`, uint8 `[H, W, 3]` RGB and uint8 `[H, W]`; ids past the network's classes are ignored.
         modes: some of `STILL_MODES`.
+        device, precision, batch: where and how the network runs, see `VideoSegmenter`; stills of one size are a batch.
         progress: called with the number of stills that are done, and of all.
 
     Raises `InputError` for another mode, and where no pixel has a class.
@@ -81,23 +84,28 @@ def score_stills(
     wrong = [mode for mode in modes if mode not in STILL_MODES]
     if wrong or not modes:
         raise InputError(f"modes: stills are seen at {' or '.join(STILL_MODES)}, got {', '.join(wrong) or 'none'}")
-    check_device(device)
-    model, label_set, where = model.eval().to(device), model.known_labels(), torch.device(device)
+    how: dict[str, Any] = {"device": device, "precision": precision, "batch": batch}
+    ways = {mode: VideoSegmenter(model, mode=mode, **how) for mode in modes}
+    label_set = model.known_labels()
     classes = tuple(name for index, name in enumerate(label_set.classes) if index != label_set.void)
     if label_set.void not in (None, len(classes)):
         raise InputError(f"model: expected Void to be the last of its classes, got {label_set.classes}")
     count = len(classes)
     found = {mode: np.zeros((count + 1) ** 2, np.int64) for mode in modes}
-    for place in range(len(stills)):
-        image, label = stills[place]
-        pixels = network_input(image, input_size(label.shape, model.input_height), label_set, where)
-        truth = np.minimum(label, count).astype(np.int64)
-        for mode in modes:
-            logits = see(model, mode, pixels, None, None, None, block=0, frame_size=label.shape)
-            seen = model.labels(logits, label.shape)[0].cpu().numpy()
-            pairs = truth * (count + 1) + np.minimum(seen, count)
-            found[mode] += np.bincount(pairs.ravel(), minlength=(count + 1) ** 2)
-        progress(place + 1, len(stills))
+    truth: dict[int, np.ndarray] = {}
+
+    def pictures() -> Iterator[VideoFrame]:
+        for place in range(len(stills)):
+            image, truth[place] = stills[place]
+            yield VideoFrame(place, image, "I", True, 0, None, None, Fraction(1), None)
+
+    for seen in side_by_side(pictures(), ways):
+        for at, frame in enumerate(seen.frames):
+            rows = np.minimum(truth.pop(frame.index), count).astype(np.int64) * (count + 1)
+            for mode, labels in seen.labels.items():
+                pairs = rows + np.minimum(labels[at], count)
+                found[mode] += np.bincount(pairs.ravel(), minlength=(count + 1) ** 2)
+            progress(frame.index + 1, len(stills))
     scores = {mode: StillScores(classes, counts.reshape(count + 1, count + 1)) for mode, counts in found.items()}
     if not any(score.counts[:-1].any() for score in scores.values()):
         raise InputError("labels: no pixel has a class that counts; are these the labels of this network's classes?")

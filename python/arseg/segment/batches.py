@@ -7,6 +7,7 @@ one that it fails at come out first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -35,7 +36,10 @@ HELD = 512 * 2**20
 
 Done = tuple[Sequence["VideoFrame"], Labels]
 Result = TypeVar("Result")
+
 Work = Callable[[Sequence["VideoFrame"]], Result]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -183,7 +187,7 @@ class Batches:
         places = [at for at in range(place, len(window)) if window[at].keyframe and frame_size(window[at]) == size]
         places = places[: self.keyframes]
         while (done := self._tried(self.engine.keyframes, [window[at] for at in places])) is None:
-            places = places[: len(places) // 2]
+            places = places[: self._fewer(len(places))]
             if self._full:
                 self.keyframes = len(places)
         maps = cache(done[0])
@@ -196,7 +200,7 @@ class Batches:
             _, alike = next(groupby(frames[place : place + self.most], frame_size))
             batch = list(alike)
             while (labels := self._tried(work, batch)) is None:
-                batch = batch[: len(batch) // 2]
+                batch = batch[: self._fewer(len(batch))]
                 if self._full:
                     self.most = len(batch)
             yield batch, labels
@@ -216,6 +220,13 @@ class Batches:
         if self._full:
             self.engine.release()
         return None
+
+    def _fewer(self, count: int) -> int:
+        """How many frames to try where so many failed; a batch that was too large is told."""
+        if self._full:
+            told = (self.engine.device, count, count // 2)
+            _log.warning("not enough memory on %s for %d frames at once: trying %d", *told)
+        return count // 2
 
 
 def _one(maps: Labels, index: int) -> list[np.ndarray]:

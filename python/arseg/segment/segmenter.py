@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from arseg import zoo
+from arseg.device import check_device, in_bfloat16
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fused import FusedNetwork
 from arseg.weights.files import CheckpointError, load_checkpoint
-from arseg_ext import build_config
 
 from .batches import KEYFRAMES, Batches, Group, too_large
 from .engine import Engine
@@ -96,8 +96,9 @@ class VideoSegmenter:
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
             network on every frame at low resolution), "warp" (the keyframe's result moved by the vectors, no network on
             other frames) and "keep" (the keyframe's result as it is).
-        precision: "float32" or "bfloat16" (faster where the processor has bfloat16 arithmetic); None: bfloat16 on CUDA,
-            float32 on the CPU. In bfloat16, and on CUDA, a copy of the network runs, made when the first frame comes.
+        precision: "float32" or "bfloat16" (faster where the processor has bfloat16 arithmetic); None: bfloat16 on a GPU
+            that has it, float32 elsewhere. In bfloat16, and on CUDA, a copy of the network runs, made when the first
+            frame comes.
         device: where the network runs.
         batch: how many frames of a group the network sees at once; 1: each result comes before the next frame is read.
             From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
@@ -127,8 +128,6 @@ class VideoSegmenter:
     ):
         if mode not in MODES:
             raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
-        if precision not in (None, "float32", "bfloat16"):
-            raise InputError(f"precision: expected float32 or bfloat16, got {precision!r}")
         if not isinstance(gop, int) or gop < 1:
             raise InputError(f"gop: expected at least 1 frame, got {gop!r}")
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
@@ -136,6 +135,7 @@ class VideoSegmenter:
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         check_device(device)
+        half = in_bfloat16(precision, device)
         if isinstance(model, torch.nn.Module) and not isinstance(model, ARSegNet):
             raise InputError(
                 f"model: expected an ARSegNet or the path or name of its weights, got a {type(model).__name__}; "
@@ -155,7 +155,7 @@ class VideoSegmenter:
         self.label_set: LabelSet = model.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
-        self.half = precision == "bfloat16" or (precision is None and self.device.type == "cuda")
+        self.half = half
         self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
         self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
         self._engine = Engine(self.model, mode, self.label_set, height=self.height, half=self.half, device=self.device)
@@ -185,10 +185,14 @@ class VideoSegmenter:
 
         `live`: whether they come as they are taken; each result then comes before the next frame is asked for.
         """
-        batches = Batches(self._engine) if live else Batches(self._engine, self.batch, self._keyframes)
+        batches = Batches(self._engine) if live else self.batches()
         for frame, labels in batches.run(frames):
             yield SegmentedFrame.of(frame, labels, rotation, display_matrix)
             del frame, labels
+
+    def batches(self) -> Batches:
+        """What runs one stream in batches, from call to call."""
+        return Batches(self._engine, self.batch, self._keyframes)
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
@@ -216,31 +220,3 @@ class VideoSegmenter:
         if key is not None:
             group.start(frame, key)
         return logits
-
-
-def check_device(name: str | torch.device) -> None:
-    """Raises `InputError` where the operators cannot run on that device."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device: expected a device of torch, such as cpu, cuda or cuda:1, got {name!r}") from None
-    if device.type != "cpu" and not (device.type == "cuda" and build_config()["with_cuda"]):
-        raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {_no_cuda()}, got {device}; use device='cpu'")
-    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
-        raise InputError(
-            f"device: there are {torch.cuda.device_count()} CUDA devices here, counted from 0, got {device}"
-        )
-
-
-def _no_cuda() -> str:
-    """Why torch has no CUDA device."""
-    if torch.version.cuda is None:
-        return "this torch was built without CUDA"
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        if "driver" in str(error) and "too old" in str(error):
-            return f"the NVIDIA driver here is too old for this torch, which wants CUDA {torch.version.cuda}; update it"
-    return "torch finds no CUDA device here"

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 
 from arseg.acceleration.network import AcceleratedNet
 from arseg.data.groups import BLOCK, StoredGroup, checksum, held_out, sample_groups, store_groups
-from arseg.errors import InputError
+from arseg.device import check_device, in_bfloat16
+from arseg.errors import InputError, MemoryLimitError
 from arseg.evaluate.agreement import measure
 from arseg.evaluate.flops import gmacs
 from arseg.files import StrPath, save_json
+from arseg.memory import is_out_of_memory
 from arseg.preprocess import normalise
 from arseg.segment.modes import Mode
-from arseg.segment.segmenter import check_device
 from arseg.video.names import shown, video_file
 from arseg_ext.nn import CReFF
 
@@ -104,7 +105,8 @@ def adapt(
 
     Args:
         videos: files, or one file; their frames are decoded once, into `folder`.
-        device: where to train; the network stays there.
+        device: where to train; the network stays there. Where memory runs out a batch is worked on in parts, which is
+            reported.
         transcode: find vectors by encoding again where a video has none that can be used.
         stream: which video stream of each file, as for `VideoReader`.
 
@@ -120,7 +122,8 @@ def adapt(
     recipe = replace(recipe, height=recipe.height or net.input_height)
     check_device(device)
     device = torch.device(device)
-    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
+    half = in_bfloat16(recipe.precision, device)
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
     training, measured = _decoded(files, folder, recipe, transcode, stream, report)
     net.input_height = recipe.height
     net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -139,7 +142,8 @@ def adapt(
     _start(net, training[0])
     part = nn.ModuleDict({"low": net.low, "fusion": net.fusion})
     part.requires_grad_(True)
-    averaged = train(
+    run = partial(
+        train,
         part,
         [
             {"params": list(net.low.parameters()), "lr_scale": recipe.low_lr_scale},
@@ -153,13 +157,40 @@ def adapt(
         seed=recipe.seed,
         report=report,
     )
-    part.load_state_dict(averaged)
+    part.load_state_dict(_in_parts(run, part, recipe, device, report))
     part.requires_grad_(False)
     if net.keyframe_weight or net.keyframe_residual:
         _choose_keyframe(net, _spread(training, recipe.measured), recipe, autocast, report)
     after = _measured(net, measured, ("ar",), recipe, autocast, report)
     height, width = (measured or training)[0].stored
     return agreement_record(net, before, after, height=height, width=width, gop=recipe.gop)
+
+
+def _in_parts(
+    run: Callable[..., dict[str, Tensor]], part: nn.Module, recipe: AdaptRecipe, device: torch.device, report: Report
+) -> dict[str, Tensor]:
+    """`run` with its batches whole, or in as many parts, one after the other, as there is memory for."""
+    begun = {name: value.clone() for name, value in part.state_dict().items()}
+    counts = [count for count in range(1, recipe.batch + 1) if recipe.batch % count == 0]
+    for count, more in zip(counts, [*counts[1:], None], strict=True):
+        try:
+            return run(accumulate=count)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if more is None:
+                size = "x".join(map(str, recipe.crop))
+                raise MemoryLimitError(
+                    f"not enough memory on {device} to train with one view of {size}; choose a smaller crop (--crop)"
+                ) from error
+        # Past the handler, which holds the tensors of the step that failed.
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        part.load_state_dict(begun)  # or what the run's folder has
+        report(
+            f"not enough memory on {device} for {recipe.batch // count} views at once: trying {recipe.batch // more}"
+        )
+    raise AssertionError("the last count returns or raises")
 
 
 def adaptation_loss(
