@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import threading
 import weakref
 from dataclasses import replace
 
@@ -12,13 +14,16 @@ import pytest
 import torch
 from helpers.network_kinds import KINDS, make
 from helpers.texture_clips import moving_texture
+from helpers.tiny_transformers import save_segformer
+from helpers.video_clips import write_av
 
+import arseg
 from arseg.errors import InputError, MemoryLimitError
 from arseg.networks.fusion import FUSIONS
 from arseg.segment.batches import KEYFRAMES, one_behind, windows
 from arseg.segment.modes import FROM_KEYFRAME, MODES
 from arseg.segment.segmenter import Group, VideoSegmenter
-from arseg.video import VideoReader, encode
+from arseg.video import VideoError, VideoReader, encode
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,30 @@ def test_batches_give_the_labels_of_single_frames(kind, mode, clip):
     assert share(VideoSegmenter(net, gop=4, mode=mode, height="video", batch=4).segment_all(frames)) < 1e-3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["torchvision", "transformers", "smp"])
+def test_batches_of_networks_that_were_cut(library, clip, tmp_path):
+    """Of other libraries; in `lr` and `ar` some of their layers see the shrunk image."""
+    pytest.importorskip("segmentation_models_pytorch" if library == "smp" else library)
+    torch.manual_seed(0)
+    if library == "transformers":
+        save_segformer(tmp_path / "mine")
+    line = {
+        "torchvision": "torchvision:lraspp_mobilenet_v3_large?num_classes=5",
+        "transformers": f"transformers:{tmp_path}/mine",
+        "smp": "smp:FPN?encoder_name=resnet18&classes=5",
+    }[library]
+    net = arseg.accelerate(line, size=(64, 96))
+    for parameter in net.fusion.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    with VideoReader(clip, gop=4) as reader:
+        frames = [frame for frame, _ in zip(reader, range(7), strict=False)]
+    for mode in MODES:
+        share = other_labels(VideoSegmenter(net, mode=mode, height="video"), frames)
+        found = VideoSegmenter(net, gop=4, mode=mode, height="video", batch=3).segment_all(frames)
+        assert share(found) < 1e-3, mode
+
+
 @pytest.mark.parametrize("batch", [1, 2, 4, 11, 40])
 def test_every_size_of_a_batch(tiny, frames, batch):
     share = other_labels(VideoSegmenter(tiny, height=48), frames)
@@ -98,7 +127,22 @@ def test_the_usual_batch(tiny):
             VideoSegmenter(tiny, batch=wrong)
 
 
-def test_scene_cuts_make_groups_shorter(tiny, tmp_path):
+@pytest.mark.parametrize("mode", FROM_KEYFRAME)
+def test_a_scene_cut_begins_a_group(tiny, tmp_path, mode):
+    """The encoder finds it and makes an I frame there, which nobody asked for."""
+    first, other = moving_texture(22), [np.ascontiguousarray(255 - image[::-1]) for image in moving_texture(5)]
+    options = {"x264-params": "scenecut=40:min-keyint=1:keyint=250:ref=1:weightp=0"}
+    write_av(tmp_path / "cut.mp4", [*first[:8], *other, *first[8:]], gop=250, options=options)
+    with VideoReader(tmp_path / "cut.mp4", gop=12) as reader:
+        frames = list(reader)
+    keyframes = [frame.index for frame in frames if frame.keyframe]
+    assert keyframes == [0, 8, 13, 25] and [frames[index].frame_type for index in keyframes] == ["I", "I", "I", "P"]
+    share = other_labels(VideoSegmenter(tiny, mode=mode), frames)
+    for batch in (2, 11):
+        assert share(VideoSegmenter(tiny, mode=mode, batch=batch).stream(tmp_path / "cut.mp4")) < 1e-3
+
+
+def test_groups_of_any_length(tiny, tmp_path):
     cuts = [*moving_texture(5), *moving_texture(3)[::-1], *moving_texture(9, step=1)]
     encode(cuts, tmp_path / "cuts.mp4", rate=15, gop=3)
     with VideoReader(tmp_path / "cuts.mp4", gop=12) as reader:
@@ -139,6 +183,21 @@ def test_an_error_of_the_source_comes_after_the_frames_before(tiny, frames, mode
     assert [next(results).index for _ in range(at)] == list(range(at))
     with pytest.raises(OSError, match="gone"):
         next(results)
+
+
+def test_a_damaged_file_gives_the_frames_before_the_fault(tiny, clip, tmp_path):
+    data = bytearray(clip.read_bytes())
+    middle = len(data) * 5 // 8
+    data[middle : middle + 400] = bytes(400)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    found = {}
+    for batch in (1, 4, 11):
+        indices = []
+        with pytest.raises(VideoError) as caught:
+            for result in VideoSegmenter(tiny, batch=batch).stream(tmp_path / "damaged.mp4"):
+                indices.append(result.index)
+        found[batch] = indices, str(caught.value)
+    assert found[1] == found[4] == found[11] and found[1][0] == list(range(len(found[1][0]))) != []
 
 
 @pytest.mark.parametrize("mode", ["ar", "hr", "warp"])
@@ -244,6 +303,20 @@ def test_closing_the_results_closes_the_source(tiny, frames):
     results.close()
     gc.collect()
     assert closed == [True]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_leaving_a_stream_early_leaves_no_thread_and_no_open_file(tiny, clip, batch):
+    def opened():
+        return [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+
+    before = set(threading.enumerate())
+    results = VideoSegmenter(tiny, batch=batch).stream(clip)
+    next(results)
+    assert str(clip) in opened()
+    results.close()
+    gc.collect()
+    assert set(threading.enumerate()) == before and str(clip) not in opened()
 
 
 @pytest.mark.parametrize("mode", ["ar", "hr"])
