@@ -95,6 +95,17 @@ def targets(report: Report) -> Iterator[dict[str, Any]]:
         yield {"target": target.name, "limit": target.limit, "value": float(f"{value:.4g}"), "met": met}
 
 
+def pipeline(found: dict[str, Any]) -> str:
+    """A network's ms a frame by groups, recorded, in each mode, and what is asked for."""
+    modes = ("hr", "ar", "lr", "warp")
+    told = ["ms a frame " + ", ".join(f"{mode} {found['rows'][f'{mode} group recorded']['ms']:.3g}" for mode in modes)]
+    told.append(f"HR / AR {found['HR batched / AR']:g}")
+    for name, target in found["targets"].items():
+        met = "met" if target["met"] else "missed"
+        told.append(f"{name} {target['value']:.3g} ({target['limit']:g}), {met}")
+    return "; ".join(told)
+
+
 def summary(report: Report) -> list[str]:
     device = report["device"]
     lines = ["", f"{device['name']}, torch {device['torch']}, {report.get('seconds', 0):.0f} s", *table(report)]
@@ -105,6 +116,8 @@ def summary(report: Report) -> list[str]:
         for found in targets(report):
             value = f" {found['value']:g}" if "value" in found else ""
             lines.append(f"target on an H100: {found['target']}:{value} ({found['limit']:g}), {words[found['met']]}")
+    for name, found in report.get("phases", {}).get("pipeline", {}).get("cases", {}).items():
+        lines.append(f"pipeline, {name}: {found['failure'] if 'failure' in found else pipeline(found)}")
     for name, phase in report.get("phases", {}).items():
         told = phase.get("failure") or phase.get("reason") or phase.get("summary")
         lines.append(f"{phase['status']:8} {name}" + (f": {told}" if told else ""))

@@ -3,8 +3,9 @@
     python benchmarks/stream_cpu.py VIDEO [--height 288] [--frames 36] [--rounds 5] [--out results.json]
 
 The shipped network, an overlay written. Versions take turns; medians of frames a second by the clock, and of frames
-for a second of processor time, which a busy machine changes less. Then, in labels that differ from those of float32
-frame by frame: batches, bfloat16, and images resized in floats, as on a GPU.
+for a second of processor time, which a busy machine changes less. Beside them what the whole consists of: decoding with
+vectors alone, the network alone on decoded frames, and both. Then, in labels that differ from those of float32 frame by
+frame: batches, bfloat16, and images resized in floats, as on a GPU.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from arseg import preprocess
 from arseg.segment.outputs import Overlay
 from arseg.segment.run import segment_file
 from arseg.segment.segmenter import VideoSegmenter
-from arseg.video import VideoReader
+from arseg.video import VideoFrame, VideoReader
 from arseg_ext.profiler.results import facts
 
 VERSIONS: dict[str, dict[str, Any]] = {
@@ -63,6 +65,31 @@ def speeds(video: str, height: int, frames: int, rounds: int) -> dict[str, Any]:
         }
         for name, each in found.items()
     }
+
+
+def parts(video: str, height: int, count: int, rounds: int) -> dict[str, Any]:
+    """Frames a second, medians, of decoding with vectors, of the network on decoded frames, and of both in turn."""
+    segmenter, found = VideoSegmenter(height=height), dict[str, list[float]]()
+
+    def decoded() -> list[VideoFrame]:
+        with VideoReader(video, gop=segmenter.gop) as reader:
+            return list(islice(reader, count))
+
+    frames = decoded()
+    runs: dict[str, Callable[[], object]] = {
+        "decoding with vectors": decoded,
+        "network": lambda: list(segmenter.segment_all(frames)),
+        "both": lambda: list(islice(segmenter.stream(video), count)),
+    }
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            started = time.process_time()
+            run()
+            if turn:
+                found.setdefault(name, []).append(len(frames) / (time.process_time() - started))
+    speeds = {name: round(statistics.median(values), 2) for name, values in found.items()}
+    slower = min(speeds["decoding with vectors"], speeds["network"])
+    return {"frames for a second of processor time": speeds, "both / slower": round(speeds["both"] / slower, 3)}
 
 
 @contextmanager
@@ -106,6 +133,7 @@ def main() -> None:
     report: dict[str, Any] = {"facts": facts(["cpu"]), "threads": torch.get_num_threads(), "height": given.height}
     report["video"] = Path(given.video).name
     report["labels that differ, %"] = differences(given.video, given.height, given.frames)
+    report["parts"] = parts(given.video, given.height, given.frames, given.rounds)
     report["speeds"] = speeds(given.video, given.height, given.frames, given.rounds)
     report["load of the machine"] = os.getloadavg()[1]
     print(json.dumps({name: value for name, value in report.items() if name != "facts"}, indent=1))

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import gpu_pipeline
+import gpu_table
 import numpy as np
 import pytest
+import torch
 
 from arseg.errors import InputError
 
@@ -37,6 +39,13 @@ def test_every_row_is_there(recorded, tmp_path, capsys):
     assert found["HR batched / AR"] == round(ms["hr group recorded"] / ms["ar group recorded"], 2)
     assert found["targets"]["offline"] == {"limit": 0.16, "value": ms["ar group recorded"], "met": False}
     printed = capsys.readouterr().out
+    assert f"offline {ms['ar group recorded']:.3g} ms (target 0.16, missed); latency" in printed
+    lines = gpu_table.summary(
+        {"device": {"name": "cpu", "torch": "2"}, "phases": {"pipeline": {"status": "ok", **report}}}
+    )
+    assert any(
+        line.startswith(f"pipeline, lite0 480x360: ms a frame hr {ms['hr group recorded']:.3g}") for line in lines
+    )
     assert printed.count("lite0 480x360 ") == 4 and f"HR batched / AR {found['HR batched / AR']:g}" in printed
 
 
@@ -66,6 +75,21 @@ def test_a_network_that_fails_does_not_end_the_others(monkeypatch, tmp_path):
     report = json.loads((tmp_path / "p.json").read_text())
     assert report["cases"]["lite0 480x360"] == {"failure": "ZeroDivisionError: division by zero"}
     assert report["frames"] == "synthetic street"
+
+
+@pytest.mark.slow
+def test_a_case_keeps_to_its_time(recorded):
+    case = gpu_pipeline.CASES["lite0 480x360"]
+    frames = gpu_pipeline.fitted(*gpu_pipeline.clip(recorded, 12)[:2], (32, 48))
+    found = gpu_pipeline.measure(case, frames, torch.device("cpu"), rounds=50, ends=0.0)
+    assert {row["rounds"] for row in found["rows"].values()} == {2}
+
+
+def test_a_library_that_is_missing_is_a_sentence(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    arguments = ["--device", "cpu", "--frames", "12", "--size", "32", "64", "--case", "SegFormer-B2 2048x1024"]
+    assert gpu_pipeline.main([*arguments, "--out", str(tmp_path / "p.json")]) == 1
+    assert "SegFormer-B2 2048x1024: SegFormer-B2" in capsys.readouterr().out
 
 
 @pytest.mark.slow
