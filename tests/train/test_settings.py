@@ -135,3 +135,20 @@ def test_the_number_of_processes_is_no_setting_of_the_result(monkeypatch, tmp_pa
             main()
         assert not end.value.code
         assert seen.pop("workers") == (taken if preset != "default" else given)
+
+
+@pytest.mark.parametrize(
+    ("phase", "given", "said"),
+    [
+        ("hr", {"lr": -1.0}, "lr: expected a number above 0, got -1"),
+        ("hr", {"batch": 0}, "batch: expected at least 1, got 0"),
+        ("hr", {"steps": -3}, "steps: expected at least 1, got -3"),
+        ("hr", {"crop": [0, 64]}, "crop: expected at least 1, got 0"),
+        ("hr", {"pasted": 3.0}, "pasted: expected at most 1, got 3"),
+        ("ar", {"scale": 3.0}, "scale: expected at most 1, got 3"),
+        ("ar", {"distances": [0, 1]}, "distances: expected at least 1, got 0"),
+    ],
+)
+def test_the_default_recipes_have_ranges(phase, given, said):
+    with pytest.raises(InputError, match=f"^--set: {said}"):
+        changed(RECIPES[phase]["default"].recipe, given, "--set")

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from arseg.train.settings import AtLeast0, AtLeast1, Field
+from arseg.train.settings import AtLeast0, AtLeast1, Field, Positive
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Passes = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+Quality = Annotated[float, Field(ge=0, le=51)]
+Scale = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,18 @@ class HrRecipe:
         imitation: weight of the loss against the classes of a teacher, where there is one.
     """
 
-    steps: int = 2500
-    batch: int = 8
-    crop: tuple[int, int] = (288, 384)
-    scales: tuple[float, float] = (0.75, 1.75)
-    lr: float = 1e-3
-    iou_loss_weight: float = 1.0
-    pasted: float = 0.5
-    qualities: tuple[float, ...] = (22.0, 28.0)
-    street_scenes: int = 60
-    street_share: float = 1 / 8
-    channels: int = 64
-    wide: int = 256
+    steps: AtLeast1 = 2500
+    batch: AtLeast1 = 8
+    crop: tuple[AtLeast1, AtLeast1] = (288, 384)
+    scales: tuple[Positive, Positive] = (0.75, 1.75)
+    lr: Positive = 1e-3
+    iou_loss_weight: Weight = 1.0
+    pasted: Share = 0.5
+    qualities: tuple[Quality, ...] = (22.0, 28.0)
+    street_scenes: AtLeast0 = 60
+    street_share: Share = 1 / 8
+    channels: AtLeast1 = 64
+    wide: AtLeast1 = 256
     height: AtLeast0 = 0
     seed: int = 0
     rows: AtLeast1 = 360
@@ -55,7 +58,7 @@ class HrRecipe:
     rare: tuple[str, ...] | None = None
     imagenet: bool = True
     encoder: str = "efficientnet-lite0"
-    imitation: float = 1.0
+    imitation: Weight = 1.0
 
 
 LARGE = HrRecipe(steps=2300, batch=6, crop=(384, 512), scales=(1.1, 2.4), lr=6e-4, height=576, seed=1)
@@ -92,27 +95,27 @@ class ArRecipe:
 
     low_steps: AtLeast0 = 2400
     low_batch: AtLeast1 = 8
-    low_lr: float = 6e-4
-    steps: int = 2000
+    low_lr: Positive = 6e-4
+    steps: AtLeast1 = 2000
     batch: AtLeast1 = 6
-    crop: tuple[int, int] = (384, 512)
-    scales: tuple[float, float] = (1.28, 2.4)
-    lr: float = 7e-4
-    branch_lr_scale: float = 0.2
-    streets: int = 150
-    street_share: float = 1 / 6
-    video_share: float = 1 / 3
+    crop: tuple[AtLeast1, AtLeast1] = (384, 512)
+    scales: tuple[Positive, Positive] = (1.28, 2.4)
+    lr: Positive = 7e-4
+    branch_lr_scale: Weight = 0.2
+    streets: AtLeast0 = 150
+    street_share: Share = 1 / 6
+    video_share: Share = 1 / 3
     calibration: AtLeast0 = 20
-    scale: float = 0.5
-    window: int = 7
+    scale: Scale = 0.5
+    window: AtLeast1 = 7
     fusion: str = "attention"
     warp: bool = True
-    keyframe_weight: float = 1.0
-    keyframe_detail: float = 1.0
-    iou_loss_weight: float = 1.0
-    similarity: float = 1.0
-    distillation: float = 0.5
-    distances: tuple[int, ...] = tuple(range(1, 12))
+    keyframe_weight: Weight = 1.0
+    keyframe_detail: Weight = 1.0
+    iou_loss_weight: Weight = 1.0
+    similarity: Weight = 1.0
+    distillation: Weight = 0.5
+    distances: tuple[AtLeast1, ...] = tuple(range(1, 12))
     seed: int = 0
     rows: AtLeast1 = 360
     epochs: Passes = 0.0
