@@ -96,7 +96,7 @@ def agreements(
                 reference, key_logits = feature, logits
                 for name, (one, constants) in variants.items():
                     with having(one, constants):
-                        signals[name] = one.keyframe_signals(image, logits)
+                        signals[name] = one.keyframe_signals(image, feature, logits)
             if field is None:
                 for name in found:
                     following[name].add(*here, truth, None)

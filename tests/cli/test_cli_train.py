@@ -153,6 +153,10 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
             "--start: the default recipes go on from weights; the paper's take --set backbone=FILE",
         ),
         (
+            ["train", "hr", "--preset", "camvid-psp18", "--camvid", "x", "--teacher", "lite0"],
+            "--teacher: the default recipes imitate one; phase 1 of the paper's takes none",
+        ),
+        (
             ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--start", "a.safetensors"],
             "--start: the default recipe goes on from weights; the paper's take --set start=teacher",
         ),

@@ -11,6 +11,7 @@ from helpers.texture_clips import moving_texture
 from arseg.errors import InputError
 from arseg.evaluate.flops import gmacs
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.fusion import enlarged
 from arseg.networks.keyframe import joined, warped_logits
 from arseg.networks.trust import KeyframeSignals, luma, photometric_error, trust, trusted
 from arseg.preprocess import normalise
@@ -78,7 +79,7 @@ def test_a_step_is_the_formula():
     net = network(**OPTIONS, **RESIDUAL, keyframe_detail=0.0)
     reference = net.keyframe(key)
     kept = net.classifier(reference)
-    signals = net.keyframe_signals(key, kept)
+    signals = net.keyframe_signals(key, reference, kept)
     found = net.step(image, reference, motion, distance, kept, **WHERE, signals=signals)
     own = net.fused_logits(net.low_res(image), reference.expand(2, -1, -1, -1), motion, **WHERE)
     low = torch.nn.functional.interpolate(
@@ -97,12 +98,28 @@ def test_a_step_is_the_formula():
 
 
 @torch.no_grad()
+def test_a_classifier_that_enlarges_is_given_the_map_that_a_step_gives_it():
+    """The residual's branch and the keyframe's logits are those of maps of the same size."""
+    key, image, motion, distance = step_inputs()
+    net = network(**OPTIONS, **RESIDUAL, keyframe_detail=0.0)
+    channels, classes = net.classifier.in_channels, net.classifier.out_channels
+    net.high.classifier = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(channels, channels, 2, 2), torch.nn.ReLU(), torch.nn.Conv2d(channels, classes, 1)
+    )
+    reference = net.keyframe(key)
+    kept = net.classifier(reference)
+    signals = net.keyframe_signals(key, reference, kept)
+    assert kept.shape[2:] == signals.residual.shape[2:] == (2 * reference.shape[2], 2 * reference.shape[3])
+    assert torch.equal(signals.residual, kept - net.classifier(enlarged(net.low_res(key), reference)))
+    assert net.step(image, reference, motion, distance, kept, **WHERE, signals=signals).shape[2:] == kept.shape[2:]
+
+
 def test_where_it_is_off_the_bits_are_those_without():
     key, image, motion, distance = step_inputs()
     plain, off = network(), network(keyframe_tau=None, keyframe_residual=0.0, residual_tau=9.0)
     off.load_state_dict(plain.state_dict())
     reference = plain.keyframe(key)
-    assert off.keyframe_signals(key, off.classifier(reference)) is None
+    assert off.keyframe_signals(key, reference, off.classifier(reference)) is None
     seen = image, reference, motion, distance
     assert torch.equal(plain.step(*seen, **WHERE), off.step(*seen, **WHERE))
     assert torch.equal(plain.step_outputs(*seen, **WHERE).logits, off.step_outputs(*seen, **WHERE).logits)
@@ -113,8 +130,9 @@ def test_alike_pictures_are_trusted_wholly_and_others_not_at_all():
     key, _, motion, _ = step_inputs()
     motion.zero_()
     net = network(**OPTIONS, **RESIDUAL)
-    kept = net.classifier(net.keyframe(key))
-    signals = net.keyframe_signals(key, kept)
+    reference = net.keyframe(key)
+    kept = net.classifier(reference)
+    signals = net.keyframe_signals(key, reference, kept)
     twice = KeyframeSignals(*(x.expand(2, -1, -1, -1) for x in signals.tensors()))
     logits, counts = torch.zeros(2, *kept.shape[1:]), (6.0, 0.7, 30.0)
     alike = trusted(twice.luma, twice, motion, logits, *counts, **WHERE)

@@ -52,7 +52,7 @@ def test_the_agreement_it_chooses_by_is_that_of_the_network_with_those_constants
                 ]
                 reference = net.keyframe(frames[0])
                 kept = net.classifier(reference)
-                signals = net.keyframe_signals(frames[0], kept)
+                signals = net.keyframe_signals(frames[0], reference, kept)
                 for d in range(1, 4):
                     where = {"block": 4, "frame_size": group.coded, "signals": signals}
                     motion = torch.from_numpy(group.vectors(d))[None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -95,6 +96,8 @@ def evaluate(
         made = Prepared(prepared)
         net, wanted = network_of(weights, wanted, model, height)
         check_classes(net.label_set, made.dataset, made.classes, name)
+        known = net.known_labels()
+        net.label_set = named_as(known, replace(known, name=made.dataset, classes=made.classes, palette=made.palette))
         _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, how, json, plot)
         return
     if data is None and camvid is None:

@@ -97,7 +97,7 @@ def _seen_at(height: int, own: int, model: str) -> str:
     if height == own:
         return f"{model}: sees frames at a height of {own}, as its image processor does; --set height=… for another"
     taken = f"a height of {height}" if height else "frames as they are"
-    return f"{model}: is trained for {taken}, the recipe's; its image processor has one of {own}"
+    return f"{model}: is trained for {taken}; its image processor has one of {own}"
 
 
 def report_line(line: str) -> None:

@@ -87,7 +87,8 @@ def measure(
                 feature = net.keyframe(image)
                 logits = net.classifier(feature)
                 if reference is None or key_logits is None:
-                    reference, key_logits, signals = feature, logits, net.keyframe_signals(image, logits)
+                    reference, key_logits = feature, logits
+                    signals = net.keyframe_signals(image, feature, logits)
                 truth = _labels(net, logits, image)
                 for way, agreement in found.items():
                     labels = truth

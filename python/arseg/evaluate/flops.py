@@ -36,10 +36,10 @@ def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
     image, device = _image(model, height, width)
     reference = model.keyframe(image)
     key_logits = model.classifier(reference)
-    signals = model.keyframe_signals(image, key_logits)
+    signals = model.keyframe_signals(image, reference, key_logits)
     return {
         "hr": _count(lambda: model.classifier(model.keyframe(image))),
-        "keyframe": _count(lambda: model.keyframe_signals(image, model.classifier(model.keyframe(image)))),
+        "keyframe": _count(lambda: _keyframe(model, image)),
         "lr": _count(lambda: model.classifier(model.keyframe(model.shrink(image)))),
         "ar": _count(lambda: _between(model, image, reference, key_logits, device, signals)),
     }
@@ -49,6 +49,11 @@ def _image(model: nn.Module, height: int, width: int) -> tuple[Tensor, torch.dev
     """A black image where the network's parameters are: "meta" counts without computing."""
     device = next((p.device for p in model.parameters()), torch.get_default_device())
     return torch.zeros(1, 3, height, width, device=device), device
+
+
+def _keyframe(model: ARSegNet, image: Tensor) -> None:
+    reference = model.keyframe(image)
+    model.keyframe_signals(image, reference, model.classifier(reference))
 
 
 def _between(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OTHER_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("folder", "path", "root", "data_root", "dataset", "images", "labels"), "source"),
-    **dict.fromkeys(("name", "network", "model", "arch", "architecture"), "line"),
+    **dict.fromkeys(("network", "model", "arch", "architecture"), "line"),
     **dict.fromkeys(("checkpoint", "pretrained", "teacher"), "weights"),
     **dict.fromkeys(("learning_rate", "lr0"), "lr"),
     **dict.fromkeys(("size", "imgsz", "image_size"), "crop"),

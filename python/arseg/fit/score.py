@@ -171,7 +171,7 @@ def worst_unlabelled(model: ARSegNet, groups: Sequence[StoredGroup], count: int)
         motion = torch.from_numpy(group.vectors(far))[None].to(device)
         reference = model.keyframe(key)
         kept = model.classifier(reference)
-        seen, signals = (image, reference, kept, motion, far), model.keyframe_signals(key, kept)
+        seen, signals = (image, reference, kept, motion, far), model.keyframe_signals(key, reference, kept)
         maps = []
         for mode in ("hr", "ar"):
             logits = see(model, mode, *seen, block=BLOCK, frame_size=group.coded, signals=signals)  # type: ignore[arg-type]

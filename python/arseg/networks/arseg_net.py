@@ -180,18 +180,19 @@ class ARSegNet(nn.Module):
         """`[N, 3, H, W]` normalised RGB -> the reference feature `[N, C, h, w]` that later frames take from."""
         return self.high.features(_halved(image, self.high))  # type: ignore[operator]
 
-    def keyframe_signals(self, image: Tensor, key_logits: Tensor) -> KeyframeSignals | None:
+    def keyframe_signals(self, image: Tensor, reference: Tensor, key_logits: Tensor) -> KeyframeSignals | None:
         """What `step` asks for of a keyframe besides; None where this network takes no more than feature and logits.
 
         Args:
             image: the keyframe's, `[N, 3, H, W]` normalised RGB.
-            key_logits: `classifier(keyframe(image))`, `[N, num_classes, h, w]`.
+            reference: `keyframe(image)`, `[N, C, h, w]`.
+            key_logits: `classifier(reference)`, `[N, num_classes, h', w']`.
         """
         if not self._takes_signals:
             return None
         residual = None
         if self.keyframe_residual:
-            residual = key_logits - self.classifier(enlarged(self.low_res(image), key_logits))
+            residual = key_logits - self.classifier(enlarged(self.low_res(image), reference))
         return KeyframeSignals(self.luma(image), residual)
 
     @property
@@ -325,7 +326,7 @@ class ARSegNet(nn.Module):
         if signals is None:
             raise InputError(
                 "signals: this network trusts its keyframe as far as its picture, warped, looks like the frame; give "
-                "keyframe_signals(image, key_logits) of the keyframe"
+                "keyframe_signals(image, reference, key_logits) of the keyframe"
             )
         signals = KeyframeSignals(*(_one_each("signals", x, len(image)) for x in signals.tensors()))
         counts = self.keyframe_tau, self.keyframe_residual, self.residual_tau

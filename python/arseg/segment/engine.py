@@ -175,7 +175,8 @@ class Engine:
     def _keyframe(self, net: ARSegNet, image: Tensor) -> Keyframe:
         reference = net.keyframe(image)
         logits = net.classifier(reference)
-        return Keyframe(reference, logits, net.keyframe_signals(image, logits) if self.mode == "ar" else None)
+        signals = net.keyframe_signals(image, reference, logits) if self.mode == "ar" else None
+        return Keyframe(reference, logits, signals)
 
     def _see(
         self,

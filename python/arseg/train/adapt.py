@@ -211,7 +211,7 @@ def adaptation_loss(
         with torch.no_grad():
             reference, target = net.keyframe(torch.cat([key, image])).chunk(2)
             kept, expected = net.classifier(reference), net.classifier(target)
-        signals = net.keyframe_signals(key, kept)
+        signals = net.keyframe_signals(key, reference, kept)
         motion, distance = batch["motion"].to(device), batch["distance"].to(device)
         where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"], "signals": signals}
         logits, fused, _ = net.step_outputs(image, reference, motion, distance, kept, **where)

@@ -38,8 +38,9 @@ def table(record: dict[str, Any]) -> Table:
         shown.add_row("temporal consistency", *("" if value is None else f"{value:.1f}" for value in following))
     costs = {"lr": macs["lr"], "warp": 0.0, "ar before": macs["ar"], "ar after": macs["ar"]}
     shown.add_row("GMACs a frame", *(f"{costs[name]:.2f}" for name in found))
+    keyframe = macs.get("keyframe", macs["hr"])  # not in what an earlier version measured
     shown.caption = (
-        f"GMACs of frames between keyframes; a keyframe takes {macs['hr']:.2f}, a group of {record['gop']} in the mean "
+        f"GMACs of frames between keyframes; a keyframe takes {keyframe:.2f}, a group of {record['gop']} in the mean "
         f"{macs['ar mean']:.2f} with AR"
     )
     if own is not None and own["mean"] is not None:

@@ -44,7 +44,7 @@ def gain_losses(
         where: dict[str, Any] = {"block": block, "frame_size": batch["frame_size"]}
         reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
         classes, kept = net.classifier(target).softmax(1), net.classifier(reference)
-        where["signals"] = net.keyframe_signals(batch["key"], kept)
+        where["signals"] = net.keyframe_signals(batch["key"], reference, kept)
         for gain, found in losses.items():
             scale_fusion(net, gain)
             try:

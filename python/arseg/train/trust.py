@@ -160,7 +160,7 @@ def _frames(
                 if seen is None:
                     seen = feature, logits
                     with having(net, {**PLAIN, "keyframe_residual": 1.0}):
-                        signals = net.keyframe_signals(image, logits)
+                        signals = net.keyframe_signals(image, feature, logits)
                     continue
                 assert signals is not None and signals.residual is not None
                 motion = torch.from_numpy(group.vectors(distance))[None].to(device)

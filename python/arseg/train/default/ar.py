@@ -57,7 +57,8 @@ def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, rec
             reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
             kept = net.classifier(reference)
         seen = batch["image"], reference, batch["motion"], batch["distance"], kept
-        logits, fused, _ = net.step_outputs(*seen, **where, signals=net.keyframe_signals(batch["key"], kept))
+        signals = net.keyframe_signals(batch["key"], reference, kept)
+        logits, fused, _ = net.step_outputs(*seen, **where, signals=signals)
     return imitation_loss(net, fused, logits, target, batch["label"], weights, recipe)
 
 

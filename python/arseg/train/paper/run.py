@@ -25,6 +25,8 @@ def run_paper_hr(recipe: PaperHrRecipe, inputs: RunInputs) -> Path:
 
     if inputs.start is not None:
         raise InputError("--start: the default recipes go on from weights; the paper's take --set backbone=FILE")
+    if inputs.teacher is not None:
+        raise InputError("--teacher: the default recipes imitate one; phase 1 of the paper's takes none")
     _check(inputs)
     recipe = _with_workers(recipe, inputs)
     data = _frames(recipe, inputs, "train")
