@@ -344,15 +344,10 @@ def test_the_fingerprint_tells_data_apart(tmp_path, stills):
 
 def test_stills_are_kept(tmp_path, stills):
     kept = open_data(folder_tree(tmp_path, stills)).stills("train")
-    assert (
-        len(kept) == 8
-        and kept[3] is kept[3]
-        and [still[1].tolist() for still in kept[6:]]
-        == [
-            stills[6][1].tolist(),
-            stills[7][1].tolist(),
-        ]
-    )
+    read, again = kept[3], kept[3]
+    assert len(kept) == 8 and all(np.array_equal(one, other) for one, other in zip(read, again, strict=True))
+    assert np.shares_memory(again[0], kept[3][0])
+    assert [still[1].tolist() for still in kept[6:]] == [stills[6][1].tolist(), stills[7][1].tolist()]
 
 
 OWN = """

@@ -120,7 +120,7 @@ def hurt(path: Path, source: Path, picture: int, change: str) -> Path:
     unit = units[pictures([bytes(u) for u in units])[picture]]
     if change == "flip":
         for i in range(len(unit) // 4, len(unit)):
-            unit[i] ^= 0x5A
+            unit[i] ^= 0xFF
     elif change == "cut":
         del unit[len(unit) // 2 :]
     else:

@@ -38,7 +38,9 @@ class Kept(Sequence[T], Generic[T]):
         self._memory: _SharedItems | None = None
         self._bound = bound
         # Now, for processes that are forked later are to share it; pages that are not used take no memory.
-        with contextlib.suppress(OSError):  # not to be had: everything is read each time
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # not to be had, or no processes are forked here: everything is read each time
             self._memory = _SharedItems(count, bound)
 
     def __len__(self) -> int:
