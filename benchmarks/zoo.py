@@ -5,7 +5,7 @@
     arseg eval --data camvid:runs/held-lite2/camvid-0006R0 --stills --weights runs/held-lite2/hr.safetensors
 
 `train` begins with what fits of the shipped lite0: for slim the channels that count most; for lite2 those of the head,
-under an encoder with ImageNet's weights. slim then imitates lite0 besides the labels. `held-out` begins with ImageNet's
+under an encoder with ImageNet's weights. Both then imitate lite0 besides the labels. `held-out` begins with ImageNet's
 weights in any case. Then they run `arseg train`, whose lines they print; called again, they go on where they were.
 """
 
@@ -129,7 +129,10 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 SHORT: Mapping[str, Any] = {"batch": 4, "street_share": 0, "street_scenes": 0}
 
 HR: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "lite2": ({"scales": (1.1, 2.0), "height": 576, "steps": 350, "lr": 1e-3},),
+    "lite2": (
+        {"scales": (1.1, 2.0), "height": 576, "steps": 350, "lr": 1e-3},
+        {"scales": (1.1, 2.0), "height": 576, "steps": 900, "lr": 1e-3, "seed": 1, "teacher": "lite0"},
+    ),
     "slim": (
         {"scales": (0.9, 1.8), "height": 480, "steps": 300, "lr": 1e-3},
         {"scales": (0.9, 1.8), "height": 480, "steps": 1000, "lr": 8e-4, "batch": 6, "seed": 1, "teacher": "lite0"},
@@ -138,15 +141,15 @@ HR: Mapping[str, Sequence[Mapping[str, Any]]] = {
 """Trainings of phase 1 one after the other; `teacher` is the option --teacher."""
 HR_BOTH: Mapping[str, Any] = {**SHORT, "qualities": (25.0,), "crop": (256, 320)}
 
-AR: Mapping[str, Mapping[str, Any]] = {
-    "lite2": {"scales": (1.28, 2.0), "low_steps": 0, "branch_lr_scale": 0.6, "steps": 100},
-    "slim": {"scales": (1.07, 1.8), "low_steps": 300, "low_batch": 4, "steps": 150},
-}
+AR: Mapping[str, Mapping[str, Any]] = {"lite2": {"scales": (1.28, 2.0)}, "slim": {"scales": (1.07, 1.8)}}
 AR_BOTH: Mapping[str, Any] = {
+    "low_steps": 300,
+    "low_batch": 4,
+    "steps": 150,
+    "batch": 4,
     "streets": 0,
     "street_share": 0,
     "video_share": 0.25,
-    "batch": 4,
     "crop": (256, 320),
     "calibration": 6,
 }

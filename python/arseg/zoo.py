@@ -72,6 +72,30 @@ ZOO.register(
         licence="CamVid is for non-commercial use",
     ),
 )
+ZOO.register(
+    "slim",
+    Published(
+        file="slim-camvid.safetensors",
+        sha256="f553d33359d48c94a8a8728a445a75fb11760294c4fd041f2f7a3ce51cc2a4cc",
+        what="EfficientNet-Lite0 under a pyramid head 64 wide, on CamVid; the smallest, a short training",
+        made_by="python benchmarks/zoo.py train slim CAMVID -o runs/slim --video …",
+        gmacs=(2.86, 0.81),
+        miou=(73.7, 72.2),
+        licence="CamVid is for non-commercial use",
+    ),
+)
+ZOO.register(
+    "lite2",
+    Published(
+        file="lite2-camvid.safetensors",
+        sha256="a503c055d92241e9a42314182f63961e1216a3d7418a1c8e91d1ed47f72c0c02",
+        what="EfficientNet-Lite2 under a pyramid head 128 wide, on CamVid; a larger encoder, too short a training",
+        made_by="python benchmarks/zoo.py train lite2 CAMVID -o runs/lite2 --video …",
+        gmacs=(8.40, 2.34),
+        miou=(69.5, 69.9),
+        licence="CamVid is for non-commercial use",
+    ),
+)
 
 
 @dataclass(frozen=True)
