@@ -247,7 +247,7 @@ def test_frames_are_seen_at_the_height_of_an_image_processor(arseg, mydata, root
             ["--data", mydata],
             ["--set", "height=64"],
             64,
-            "is trained for a height of 64, the recipe's; its",
+            "is trained for a height of 64; its",
         ),
         ("camvid", ["--camvid", root], ["--set", "street_scenes=0"], 96, "sees frames at a height of 96"),
     ):

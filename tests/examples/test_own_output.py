@@ -86,7 +86,7 @@ def test_it_is_whole_or_not_there(segmenter, clip, monkeypatch):
 
 
 def test_its_name_is_known(segmenter, clip):
-    with pytest.raises(InputError, match=r"output: expected one of .*, class shares, got 'clas shares'; did you mean"):
+    with pytest.raises(InputError, match=r"output: expected one of .*class shares.*, got 'clas shares'; did you mean"):
         OUTPUTS["clas shares"]
     with pytest.raises(InputError, match="input and outputs need names of their own"):
         segment_file(segmenter, clip, [ClassShares("a.csv"), ClassShares("a.csv")])
