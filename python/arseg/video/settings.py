@@ -47,7 +47,7 @@ class Settings:
         if self.motion:
             options["refs"] = "1"
         if _has_avx512():
-            # Macroblock trees by AVX-512 read past their rows: the same frames came out otherwise from time to time.
+            # Macroblock trees by AVX-512 depend on what lay in memory: the same frames came out otherwise now and then.
             params.append("asm=avx2")
         return options | ({"x264-params": ":".join(params)} if params else {})
 
