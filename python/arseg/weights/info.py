@@ -14,6 +14,7 @@ from arseg.files import StrPath
 from arseg.labels import CAMVID, LabelSet
 from arseg.zoo import record_of
 
+from .build import FUSION
 from .files import CheckpointError, tensor_shapes, weights_file
 
 WHAT = {
@@ -24,18 +25,6 @@ WHAT = {
 }
 """By kind of file."""
 
-_FUSION = (
-    "scale",
-    "window",
-    "fusion",
-    "grid",
-    "keyframe_weight",
-    "keyframe_decay",
-    "keyframe_detail",
-    "keyframe_tau",
-    "keyframe_residual",
-    "residual_tau",
-)
 _PRECISIONS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -69,7 +58,7 @@ def weights_info(path: StrPath) -> dict[str, Any]:
         "what": WHAT.get(kind, f"weights of kind {kind}"),
         "network": _network(config),
         "cut": config.get("cut") or _old_cut(config),
-        "fusion": {key: config[key] for key in _FUSION if key in config},
+        "fusion": {key: config[key] for key in FUSION if key in config},
         "parameters": {"all": sum(parts.values()), **dict(parts)},
         "precision": _PRECISIONS.get(precision, precision),
         "labels": _labels(config),
