@@ -21,12 +21,14 @@ from .errors import (
     UnsupportedStreamError,
     VideoError,
 )
+from .grouping import Candidate
 from .motion import BlockField
 from .reader import VideoFrame, VideoReader
 from .writer import VideoWriter
 
 __all__ = [
     "BlockField",
+    "Candidate",
     "ConnectionLostError",
     "Discontinuity",
     "InterlacedError",

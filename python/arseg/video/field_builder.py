@@ -12,6 +12,7 @@ from av.video.frame import PictureType
 
 from .errors import Loss
 from .fields import Fields, PendingFrame
+from .grouping import Starts
 from .pictures import Coded, Decoded
 from .problems import Problem
 
@@ -28,6 +29,7 @@ class FieldBuilder:
     Args:
         block: pixels a cell of the fields handed out.
         gop: longest group.
+        starts: asked where groups start besides (see `grouping`).
         resync: drop frames after a loss up to the next I frame; else the loss is a `Problem`.
         report: called with each loss.
 
@@ -42,11 +44,13 @@ class FieldBuilder:
         block: int,
         gop: int,
         *,
+        starts: Starts | None = None,
         resync: bool = False,
         report: Callable[[Loss], None],
     ) -> None:
         self._block = block
         self._gop = gop
+        self._starts = starts
         self._resync = resync
         self.transcoded = False
         self._report = report
@@ -57,7 +61,7 @@ class FieldBuilder:
 
     def restart(self) -> None:
         """The next frame starts a new stream: nothing before it may be pointed to."""
-        self._fields = Fields(self._block, self._gop)
+        self._fields = Fields(self._block, self._gop, self._starts)
         self._expected: dict[int, Coded] = {}
         self._lost: list[Coded] = []
         self._waiting: dict[int, PendingFrame] = {}

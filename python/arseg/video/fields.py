@@ -12,6 +12,7 @@ import numpy as np
 
 from arseg import _motion
 
+from .grouping import Candidate, Chain, Starts, small_luma
 from .motion import CELL, RECORD, BlockField, Origin
 from .pictures import Decoded
 from .problems import Problem
@@ -20,9 +21,6 @@ from .problems import Problem
 # references, others lie between them.
 _KEPT = 16
 _KEPT_UNSURE = 32
-
-# A chain of vectors from a frame to a keyframe: True for the keyframe itself, or vectors and mask at 4x4 cells.
-Chain = Any
 
 
 @dataclass(eq=False)
@@ -35,11 +33,13 @@ class PendingFrame:
         index: its place among those that are shown; of a hidden one, that of the next.
         kind: "I", "P" or "B".
         keyframe, distance, motion: the result.
+        link: of a keyframe that is predicted from others, the field to the keyframe before.
         references: number of frames its vectors may point to.
         holes: share of its cells without a vector.
         chains: from this frame to keyframes, by their number, and whether each link of the chain is certain.
         done: worked on.
         dropped: not to be handed out.
+        luma: its picture, small, where it was asked for.
         held: not to be handed out yet: whether it starts a group depends on the anchor that follows.
     """
 
@@ -50,12 +50,14 @@ class PendingFrame:
     keyframe: bool = False
     distance: int = 0
     motion: BlockField | None = None
+    link: BlockField | None = None
     references: int = 0
     holes: float = 1.0
     chains: dict[int, tuple[Chain, bool]] = field(default_factory=dict)
     done: bool = False
     dropped: bool = False
     held: bool = False
+    luma: np.ndarray | None = None
 
 
 class Fields:
@@ -64,11 +66,13 @@ class Fields:
     Args:
         block: pixels a cell of the fields handed out.
         gop: longest group.
+        starts: asked whether a frame that is predicted from the past alone starts a group before that.
     """
 
-    def __init__(self, block: int, gop: int) -> None:
+    def __init__(self, block: int, gop: int, starts: Starts | None = None) -> None:
         self._block = block
         self._gop = gop
+        self._starts = starts
         self._pictures: OrderedDict[int, PendingFrame] = OrderedDict()
         self._anchors: list[PendingFrame] = []
         self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
@@ -120,7 +124,7 @@ class Fields:
             self._start_group(held)
 
     def _start_group(self, item: PendingFrame) -> None:
-        item.keyframe, item.distance, item.motion = True, 0, None
+        item.keyframe, item.distance, item.link, item.motion = True, 0, item.motion, None
         item.chains[item.number] = (True, True)
         self._keys[item.number] = item
         while len(self._keys) > 3:
@@ -142,23 +146,35 @@ class Fields:
         item.chains[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
         item.distance = item.index - self._keys[key].index
+        origin: Origin = "transcoded" if transcoded else "exact" if exact else "inferred"
+        item.motion = self._handed_out(vectors, valid, origin)
         # A B frame beyond the longest group stands alone: the anchor that follows starts a group, too.
         if item.kind == "B":
-            item.keyframe = item.distance >= self._gop
-        elif item.distance >= self._gop:
+            if item.distance >= self._gop:
+                item.keyframe, item.distance, item.link, item.motion = True, 0, item.motion, None
+        elif item.distance >= self._gop or self._asked(item, key, vectors, valid):
             self._start_group(item)
         elif self._step > 1 and item.distance + self._step > self._gop:
             item.held, self._held = True, item
-        if item.keyframe:
-            item.distance, item.motion = 0, None
-            return
-        origin: Origin = "transcoded" if transcoded else "exact" if exact else "inferred"
+
+    def _asked(self, item: PendingFrame, key: int, vectors: np.ndarray, valid: np.ndarray) -> bool:
+        """Whether the reader's user wants a group to start here."""
+        if self._starts is None:
+            return False
+        last = self._keys[key]
+        if last.luma is None:
+            last.luma = small_luma(last.decoded.frame)
+        item.luma = small_luma(item.decoded.frame)
+        seen = Candidate(item.index, item.distance, item.kind, item.luma, last.luma, vectors, valid)
+        return bool(self._starts(seen))
+
+    def _handed_out(self, vectors: np.ndarray, valid: np.ndarray, origin: Origin) -> BlockField:
         if self._block != CELL:
             vectors, valid = _motion.pool(vectors, valid, self._block // CELL)
         # The arrays handed out at block 4 are read for the frames after this one.
         vectors.setflags(write=False)
         valid.setflags(write=False)
-        item.motion = BlockField(vectors, valid, self._block, origin)
+        return BlockField(vectors, valid, self._block, origin)
 
     def _references(self, item: PendingFrame) -> tuple[list[PendingFrame | None], list[PendingFrame | None]]:
         """The frames that the vectors of `item` may point to: list 0, list 1; None for one that is not there."""

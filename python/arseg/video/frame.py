@@ -26,6 +26,7 @@ class VideoFrame:
         keyframe: first frame of a group.
         distance: frames since the keyframe, 0 for the keyframe.
         motion: field to the keyframe; None for the keyframe.
+        link: of a keyframe, the field to the keyframe before it, where the codec predicts it from others; else None.
         pts, time_base: the container's timestamp, as its edit list has it; higher from frame to frame, see
             `VideoReader.discontinuities`. pts is None for raw streams.
         time: pts in seconds, None for raw streams.
@@ -46,6 +47,7 @@ class VideoFrame:
     time: float | None
     references: int = 0
     intra: float = 1.0
+    link: BlockField | None = field(default=None, repr=False)
     records: np.ndarray | None = field(default=None, repr=False)
     stream: str | None = field(default=None, repr=False, compare=False)
 
@@ -69,6 +71,7 @@ def video_frame(item: PendingFrame, stream: str, path: str | os.PathLike[str]) -
         time=None if decoded.pts is None else float(decoded.pts * decoded.time_base),
         references=item.references,
         intra=item.holes,
+        link=item.link,
         records=decoded.records,
         stream=stream,
     )

@@ -27,6 +27,7 @@ from .errors import (
 from .field_builder import FieldBuilder
 from .fields import PendingFrame
 from .frame import VideoFrame, video_frame
+from .grouping import Starts
 from .live import is_live, pauses
 from .motion import BLOCKS
 from .names import shown
@@ -58,6 +59,8 @@ class VideoReader:
         path: a video file, or a URL or device that FFmpeg knows.
         block: video pixels per cell of the motion fields: 4, 8 or 16.
         gop: longest group in frames, at least 1.
+        starts: asked with a `Candidate` whether a group starts at a frame (`arseg.video.grouping`), besides at I frames
+            and after `gop` frames; in decoding order, never for B frames.
         transcode: find vectors by encoding again, in memory, where the stream has none that can be used; False: raise.
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
             keyframe and tell in `losses`; always so for a live source.
@@ -104,6 +107,7 @@ class VideoReader:
         *,
         block: int = 4,
         gop: int = 48,
+        starts: Starts | None = None,
         transcode: bool = True,
         on_error: Literal["raise", "resync"] = "raise",
         live: bool | None = None,
@@ -129,6 +133,7 @@ class VideoReader:
         self.discontinuities: list[Discontinuity] = []
         self._block = block
         self._gop = gop
+        self._starts = starts
         self._live = is_live(path, format) if live is None else live
         self._resync = on_error == "resync" or self._live  # nobody can get a live source again
         self._reconnect = reconnect
@@ -199,7 +204,8 @@ class VideoReader:
         self.close()
 
     def _builder(self) -> FieldBuilder:
-        return FieldBuilder(self._block, self._gop, resync=self._resync, report=self.losses.append)
+        report, resync = self.losses.append, self._resync
+        return FieldBuilder(self._block, self._gop, starts=self._starts, resync=resync, report=report)
 
     def _frames(self, opened: Connection, builder: FieldBuilder) -> Iterator[VideoFrame]:
         """Frames of one connection after the other; files have one."""
