@@ -8,6 +8,7 @@
 #include "pool.h"
 #include "raster.h"
 #include "step.h"
+#include "unchain.h"
 
 using namespace arseg::motion;
 
@@ -107,6 +108,13 @@ ARSEG_MOTION_API int32_t arseg_motion_chain(const void* step_vectors, const void
         chain_cell(target, y, x, hop.vectors[i], hop.valid[i] != 0, one_back);
       }
     }
+  });
+}
+
+ARSEG_MOTION_API int32_t arseg_motion_unchain(const void* now_vectors, const void* now_valid, const void* other,
+                                              int64_t rows, int64_t cols, int64_t cell, void* vectors, void* valid) {
+  return guarded([&] {
+    unchain(field(now_vectors, now_valid), static_cast<const Vec*>(other), rows, cols, cell, field(vectors, valid));
   });
 }
 

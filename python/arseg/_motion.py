@@ -105,6 +105,10 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
         c_int32,
         (c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p),
     ),
+    "arseg_motion_unchain": (
+        c_int32,
+        (c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p),
+    ),
     "arseg_motion_pool": (c_int32, (c_void_p, c_void_p, c_int64, c_int64, c_int32, c_void_p, c_void_p)),
     "arseg_h264_open": (c_int32, (c_void_p, c_int64, POINTER(c_void_p))),
     "arseg_h264_close": (None, (c_void_p,)),
@@ -373,6 +377,19 @@ def chain(
     vectors, valid = _new_field(hop.rows, hop.cols)
     addresses = (*hop.addresses, *reference.addresses)
     _call(_library.arseg_motion_chain, *addresses, hop.rows, hop.cols, _at(vectors), _at(valid))
+    return vectors, valid
+
+
+def unchain(
+    now_vectors: np.ndarray, now_valid: np.ndarray, other_vectors: np.ndarray, block: int
+) -> tuple[np.ndarray, np.ndarray]:
+    now = _Field(now_vectors, now_valid, "now_")
+    other = _Field(other_vectors, np.ones(other_vectors.shape[:2], np.bool_), "other_")
+    if (now.rows, now.cols) != (other.rows, other.cols):
+        raise _refuse("other_vectors", f"the shape of now_vectors, {_shape_of(now_vectors)}", _shape_of(other_vectors))
+    vectors, valid = _new_field(now.rows, now.cols)
+    out = (now.rows, now.cols, 4 * block, _at(vectors), _at(valid))
+    _call(_library.arseg_motion_unchain, *now.addresses, other.addresses[0], *out)
     return vectors, valid
 
 

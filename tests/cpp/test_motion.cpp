@@ -14,6 +14,7 @@
 #include "raster.h"
 #include "select.h"
 #include "step.h"
+#include "unchain.h"
 
 using namespace arseg::motion;
 
@@ -200,6 +201,30 @@ void test_chain() {
   CHECK(equal(sum.at(0, 0), {32767, -32768}));
 }
 
+void test_unchain() {
+  // What was chained of a hop comes out of the chain; what swings to and fro for ever is not known.
+  Grid chained(3, 4), field(3, 4), hop(3, 4);
+  for (size_t i = 0; i < field.vectors.size(); ++i) {
+    field.vectors[i] = {static_cast<int16_t>(7 * i), static_cast<int16_t>(-3 * static_cast<int>(i))};
+  }
+  Reference one_back;
+  one_back.reach = Reference::Reach::Field;
+  one_back.to_key = field;
+  for (int64_t i = 0; i < 12; ++i) chain_cell({3, 4, chained}, i / 4, i % 4, {16, 0}, i != 5, one_back);
+  unchain(chained, field.vectors.data(), 3, 4, 16, hop);
+  CHECK(equal(hop.at(0, 0), {16, 0}) && hop.seen(0, 0));
+  CHECK(equal(hop.at(1, 1), {16, 0}) && !hop.seen(1, 1));
+
+  Grid still(1, 2), edge(1, 2), out(1, 2);
+  edge.at(0, 0) = {-16, 0};
+  unchain(still, edge.vectors.data(), 1, 2, 16, out);
+  CHECK(!out.seen(0, 0));
+
+  Grid far(1, 1, {32767, 0}), back(1, 1, {-32768, 0});
+  unchain(far, back.vectors.data(), 1, 1, 16, out);
+  CHECK(equal(out.at(0, 0), {32767, 0}) && out.seen(0, 0));
+}
+
 void test_pool() {
   Grid in(3, 3, {4, 4});
   in.at(0, 0) = {100, 100};
@@ -314,6 +339,7 @@ int main() {
   test_raster();
   test_fill();
   test_chain();
+  test_unchain();
   test_pool();
   test_difference();
   test_step();

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from arseg.evaluate.by_distance import Scores
-from arseg.evaluate.consistency import Consistency, followed, hop
+from arseg.evaluate.consistency import Consistency, followed
 from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.evaluate.report import consistency_table, save_scores
 from arseg.video import BlockField, VideoReader, encode
+from arseg.video.hops import hop
 from arseg.video.motion import chain
 
 HEIGHT, WIDTH, BLOCK = 48, 64, 4

@@ -98,3 +98,17 @@ def pool(vectors: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.ndarra
             out[y, x] = [divide_round(int(chosen[:, k].sum()), len(chosen)) for k in (0, 1)]
             mask[y, x] = 2 * good.sum() >= good.size
     return out, mask
+
+
+def unchain(
+    now: np.ndarray, now_valid: np.ndarray, other: np.ndarray, block: int, rounds: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
+    """out(p) = now(p) - other(p + out(p)), by repetition; in 64 bits, all cells at once."""
+    rows, cols = now_valid.shape
+    cell = 4 * block
+    middle = np.stack(np.meshgrid(np.arange(cols), np.arange(rows)), -1) * cell + cell // 2
+    last = step = np.zeros_like(now, np.int64)
+    for _ in range(rounds):
+        last, place = step, np.clip((middle + step) // cell, 0, (cols - 1, rows - 1))
+        step = now.astype(np.int64) - other[place[..., 1], place[..., 0]]
+    return np.clip(step, -32768, 32767).astype(np.int16), now_valid & (step == last).all(-1)

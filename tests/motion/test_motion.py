@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from arseg import _motion
 from arseg.video import motion
-from arseg.video.motion import RECORD, MotionChain
+from arseg.video.hops import hop, inverted
+from arseg.video.motion import RECORD, BlockField, MotionChain
 from arseg_ext._loader import find_library
 
 QUICK = settings(max_examples=60)
@@ -89,6 +90,15 @@ def test_chain_equals_reference(pair: list[tuple[np.ndarray, np.ndarray]]) -> No
 
 
 @QUICK
+@given(fields(count=2), st.sampled_from([4, 8, 16]))
+def test_unchain_equals_reference(pair: list[tuple[np.ndarray, np.ndarray]], block: int) -> None:
+    now, other = (BlockField(*field, block) for field in pair)
+    same(hop(now, other), slow.unchain(now.vectors, now.valid, other.vectors, block))
+    everywhere = np.ones_like(other.valid)
+    same(inverted(other), slow.unchain(np.zeros_like(other.vectors), everywhere, other.vectors, block))
+
+
+@QUICK
 @given(fields(), st.sampled_from([1, 2, 4]))
 def test_pool_equals_reference(field: list[tuple[np.ndarray, np.ndarray]], factor: int) -> None:
     same(motion.pool(*field[0], factor), slow.pool(*field[0], factor))
@@ -153,6 +163,12 @@ def test_chain_keeps_sub_pel_over_many_hops() -> None:
         assert (field.vectors == (distance, -distance)).all() and field.valid.all()
 
 
+def test_an_inverted_field_leads_back() -> None:
+    field = BlockField(np.full((6, 8, 2), (20, -9), np.int16), np.ones((6, 8), bool), 4)
+    vectors, valid = inverted(field)
+    assert valid.all() and (vectors == [-20, 9]).all()
+
+
 def test_chain_saturates() -> None:
     big = np.full((2, 2, 2), 30000, np.int16)
     seen = np.ones((2, 2), bool)
@@ -206,6 +222,10 @@ VECTORS, VALID = np.zeros((2, 3, 2), np.int16), np.zeros((2, 3), bool)
         (lambda: motion.fill_holes(VECTORS, VALID.T), r"valid: expected bool \[2, 3\], got bool \[3, 2\]"),
         (lambda: motion.fill_holes(VECTORS, VALID.astype(np.uint8)), "valid: expected bool"),
         (lambda: motion.chain(VECTORS, VALID, VECTORS[:1], VALID[:1]), "reference_vectors: expected the shape"),
+        (
+            lambda: hop(BlockField(VECTORS, VALID, 4), BlockField(VECTORS[:1], VALID[:1], 4)),
+            "other_vectors: expected the",
+        ),
         (lambda: motion.pool(VECTORS, VALID, 3), "factor: expected 1, 2 or 4, got 3"),
         (lambda: MotionChain(8, 8, block=5), "block: expected 4, 8 or 16, got 5"),
     ],

@@ -11,33 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from arseg.video.hops import hop
 from arseg.video.motion import BlockField
-
-STEPS = 8
-"""How often the vector of the last frame is looked for; two or three settle what moves smoothly."""
-
-
-def hop(now: BlockField, before: BlockField | None) -> tuple[np.ndarray, np.ndarray]:
-    """The field from a frame to the one before it, of the fields that lead both to one keyframe: `motion.chain` undone.
-
-    Args:
-        now, before: of the same size and block; `before` None: the frame before is the keyframe itself.
-
-    Returns:
-        vectors int32 `[Hb, Wb, 2]` in quarter pixels, and where they are known, bool `[Hb, Wb]`: where the codec has
-        vectors all the way, and a vector h was found with now(p) = h(p) + before(p + h(p)).
-    """
-    vectors = now.vectors.astype(np.int32)
-    if before is None:
-        return vectors, now.valid
-    rows, columns = now.valid.shape
-    cell = 4 * now.block  # in quarter pixels
-    middle = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1) * cell + cell // 2
-    step = np.zeros_like(vectors)
-    for _ in range(STEPS):
-        last, place = step, np.clip((middle + step) // cell, 0, (columns - 1, rows - 1))
-        step = vectors - before.vectors[place[..., 1], place[..., 0]]
-    return step, now.valid & (step == last).all(-1)
 
 
 def followed(
@@ -54,7 +29,7 @@ def followed(
 
     Args:
         labels, before: of a frame and the one before, `[H, W]`.
-        vectors, known: as `hop` gives them.
+        vectors, known: as `arseg.video.hops.hop` gives them.
         block: side of their cells in pixels of the video.
         frame_size: height and width of the video; None: that of the labels.
     """

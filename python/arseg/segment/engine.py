@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,17 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.bidirectional import bidirectional_logits, pixel_luma
 from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import as_tensor, input_size, network_inputs
 
 from .graphs import CudaGraphs, Eager, Tensors
-from .modes import FROM_KEYFRAME, Mode
+from .modes import FROM_KEYFRAME, Mode, Way
 from .prepared import prepared
 from .ways import see
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
-    from arseg.video import VideoFrame
+    from arseg.video import BlockField, VideoFrame
 
 Labels = Callable[[], list[np.ndarray]]
 """Waits for label maps, uint8 `[H, W]` each, of the frames that they were asked for."""
@@ -33,11 +34,13 @@ class Keyframe:
     """What later frames need of one: its feature `[1, C, h, w]` and logits `[1, classes, h, w]`.
 
     `signals`: what trust needs besides, None where the network does not ask for it (`ARSegNet.keyframe_signals`).
+    `luma`: of its picture, `[1, 1, h, w]`, where frames before it may take from it, too.
     """
 
     reference: Tensor
     key_logits: Tensor
     signals: KeyframeSignals | None = None
+    luma: Tensor | None = None
 
     @classmethod
     def of(cls, reference: Tensor, key_logits: Tensor, *signals: Tensor) -> Keyframe:
@@ -60,6 +63,7 @@ class Engine:
         label_set: how images are normalised, and how many classes there are.
         height: of the images that the network sees; None: the frames'.
         half: whether to compute in bfloat16.
+        ways: what is made of frames between keyframes; None: what `mode` says.
         graphs: how functions are called; None: as CUDA graphs on CUDA, as they are on the CPU.
     """
 
@@ -72,9 +76,11 @@ class Engine:
         height: int | None,
         half: bool,
         device: torch.device,
+        ways: Collection[Way] | None = None,
         graphs: Eager | None = None,
     ):
         self.net, self.mode, self.label_set = net, mode, label_set
+        self.ways: frozenset[Way] = frozenset([mode] if ways is None else ways)
         self.height, self.half, self.device = height, half, device
         self.on_cuda = device.type == "cuda"
         self.graphs = graphs or (CudaGraphs(device) if self.on_cuda else Eager(device))
@@ -86,16 +92,22 @@ class Engine:
     @torch.inference_mode()
     def keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
         """Keyframes of one size: their label maps, and what the frames after each need."""
-        labels, *found = self._call(self._keyframes, frames, 0, self._pixels(frames))
+        pixels = self._pixels(frames)
+        labels, *found = self._call(self._keyframes, frames, 0, pixels)
         each = zip(*(self.graphs.kept(x).split(1) for x in found), strict=True)
-        return self._fetched(labels), [Keyframe.of(*tensors) for tensors in each]
+        keys = [Keyframe.of(*tensors) for tensors in each]
+        if "bidirectional" in self.ways:
+            for place, key in enumerate(keys):
+                key.luma = pixel_luma(pixels[place : place + 1].to(self.device), key.key_logits.shape[2:])
+        return self._fetched(labels), keys
 
     @torch.inference_mode()
-    def after(self, frames: Sequence[VideoFrame], key: Keyframe) -> Labels:
-        """Frames after a keyframe, in a mode of `FROM_KEYFRAME`."""
+    def after(self, frames: Sequence[VideoFrame], key: Keyframe, way: Way | None = None) -> Labels:
+        """Frames after a keyframe, in the mode or another way of `FROM_KEYFRAME`."""
         motion, block = self._fields(frames)
-        if self.mode != "ar":
-            (labels,) = self._call(self._warped, frames, block, motion, key.key_logits)
+        way = way or self.mode
+        if way != "ar":
+            (labels,) = self._call(self._kept if way == "keep" else self._warped, frames, block, motion, key.key_logits)
             return self._fetched(labels)
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
         inputs = self._pixels(frames), motion, distance, *key.tensors()
@@ -103,9 +115,23 @@ class Engine:
         return self._fetched(labels)
 
     @torch.inference_mode()
-    def each(self, frames: Sequence[VideoFrame]) -> Labels:
-        """Frames by themselves, in a mode that takes nothing from a keyframe."""
-        (labels,) = self._call(self._each, frames, 0, self._pixels(frames))
+    def between(
+        self, frames: Sequence[VideoFrame], before: Keyframe, after: Keyframe, link: BlockField, length: int
+    ) -> Labels:
+        """Frames between two keyframes `length` frames apart; `link` is the field from the later to the earlier."""
+        assert before.luma is not None and after.luma is not None
+        motion, block = self._fields(frames)
+        onward = self._stacked([to_other(frame, link) for frame in frames])
+        passed = self._pinned(torch.tensor([frame.distance / length for frame in frames]))
+        inputs = self._pixels(frames), motion, onward, passed
+        keys = before.key_logits, before.luma, after.key_logits, after.luma
+        (labels,) = self._call(self._between, frames, block, *inputs, *keys)
+        return self._fetched(labels)
+
+    @torch.inference_mode()
+    def each(self, frames: Sequence[VideoFrame], way: Way | None = None) -> Labels:
+        """Frames by themselves, in the mode or another way that takes nothing from a keyframe."""
+        (labels,) = self._call(self._low if (way or self.mode) == "lr" else self._high, frames, 0, self._pixels(frames))
         return self._fetched(labels)
 
     # --- logits of one frame -----------------------------------------------------------------------------------------
@@ -123,7 +149,7 @@ class Engine:
             if key is None and self.mode in FROM_KEYFRAME:
                 assert image is not None
                 key = made = self._keyframe(net, image)
-            logits = self._see(net, image, motion, frame.distance, key, block=block, frame_size=size)
+            logits = self._see(net, image, motion, frame.distance, key, self.mode, block=block, frame_size=size)
         self._check(logits)
         return logits, made
 
@@ -147,7 +173,7 @@ class Engine:
             with self._computing():
                 return work(size, block, *tensors)
 
-        if self._prepares and self._ready is None and work != self._warped:
+        if self._prepares and self._ready is None and work not in (self._warped, self._kept):
             self._net(self._image(inputs[0][:1].to(self.device), size))  # the first image
         return self.graphs((work.__name__, size, block), function, inputs)
 
@@ -160,22 +186,50 @@ class Engine:
         self, size: tuple[int, int], block: int, pixels: Tensor, motion: Tensor, distance: Tensor, *key: Tensor
     ) -> Tensors:
         net, seen = self._net(), (self._image(pixels, size), motion, distance, Keyframe.of(*key))
-        return (self._labelled(net, self._see(net, *seen, block=block, frame_size=size), size),)
+        return (self._labelled(net, self._see(net, *seen, "ar", block=block, frame_size=size), size),)
 
     def _warped(self, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
+        return self._moved("warp", size, block, motion, key_logits)
+
+    def _kept(self, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
+        return self._moved("keep", size, block, motion, key_logits)
+
+    def _moved(self, mode: Mode, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
         net = self._net()
-        logits = see(net, self.mode, None, None, key_logits, motion, block=block, frame_size=size)
+        logits = see(net, mode, None, None, key_logits, motion, block=block, frame_size=size)
         return (self._labelled(net, logits, size),)
 
-    def _each(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+    def _between(
+        self,
+        size: tuple[int, int],
+        block: int,
+        pixels: Tensor,
+        motion: Tensor,
+        onward: Tensor,
+        passed: Tensor,
+        *keys: Tensor,
+    ) -> Tensors:
+        before, luma_before, after, luma_after = keys
+        lumas = pixel_luma(pixels, before.shape[2:]), luma_before, luma_after
+        seen = before, after, motion, onward, passed, *lumas
+        logits = bidirectional_logits(*seen, block=block, frame_size=size)
+        return (self._labelled(self._net(), logits, size),)
+
+    def _high(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        return self._alone("hr", size, block, pixels)
+
+    def _low(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        return self._alone("lr", size, block, pixels)
+
+    def _alone(self, mode: Mode, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net, image = self._net(), self._image(pixels, size)
-        logits = see(net, self.mode, image, None, None, None, block=block, frame_size=size)
+        logits = see(net, mode, image, None, None, None, block=block, frame_size=size)
         return (self._labelled(net, logits, size),)
 
     def _keyframe(self, net: ARSegNet, image: Tensor) -> Keyframe:
         reference = net.keyframe(image)
         logits = net.classifier(reference)
-        signals = net.keyframe_signals(image, reference, logits) if self.mode == "ar" else None
+        signals = net.keyframe_signals(image, reference, logits) if "ar" in self.ways else None
         return Keyframe(reference, logits, signals)
 
     def _see(
@@ -185,10 +239,11 @@ class Engine:
         motion: Tensor | None,
         distance: int | Tensor,
         key: Keyframe | None,
+        mode: Mode,
         **where: Any,
     ) -> Tensor:
         reference, key_logits, signals = (None,) * 3 if key is None else (key.reference, key.key_logits, key.signals)
-        return see(net, self.mode, image, reference, key_logits, motion, distance, signals=signals, **where)
+        return see(net, mode, image, reference, key_logits, motion, distance, signals=signals, **where)
 
     def _labelled(self, net: ARSegNet, logits: Tensor, size: tuple[int, int]) -> Tensor:
         self._check(logits)
@@ -261,6 +316,15 @@ class Engine:
             return [x.copy() for x in host.numpy()]
 
         return wait
+
+
+def to_other(frame: VideoFrame, link: BlockField) -> np.ndarray:
+    """Vectors int16 `[Hb, Wb, 2]` from a frame to another of which `link` leads to the same keyframe."""
+    from arseg.video.hops import hop
+
+    assert frame.motion is not None
+    vectors, _ = hop(frame.motion, link)
+    return vectors
 
 
 def frame_size(frame: VideoFrame) -> tuple[int, int]:

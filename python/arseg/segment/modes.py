@@ -7,6 +7,9 @@ from typing import Literal, get_args
 Mode = Literal["ar", "hr", "lr", "warp", "keep"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+Way = Mode | Literal["bidirectional"]
+"""What may be made of a single frame: as in a mode, or of the results of both keyframes around it, warped."""
+
 FROM_KEYFRAME: tuple[Mode, ...] = ("ar", "warp", "keep")
 """Modes in which frames after a keyframe take from it, and cost less than it."""
 
