@@ -62,6 +62,35 @@ def test_b_frames_are_not_asked_for(tmp_path: Path) -> None:
     assert frames[5].frame_type == "B" and frames[5].distance == 5 and frames[7].distance == 1
 
 
+def test_the_field_to_the_frame_before(tmp_path: Path) -> None:
+    """Of every P frame, keyframes among them; of a B frame where it is predicted from the frame before."""
+    path = tmp_path / "pan.mp4"
+    encode(pan(7, (96, 128), 2, 1), path, **SHARP)
+    with VideoReader(path, gop=3, previous=True) as reader:
+        frames = list(reader)
+    assert [f.keyframe for f in frames] == [True, False, False, True, False, False, True]
+    assert frames[0].previous is None
+    for frame in frames[1:]:
+        assert frame.previous is not None and frame.previous.origin == "exact"
+        assert (frame.previous.vectors[6:-6, 6:-6].reshape(-1, 2) == [-8, -4]).all(), frame.index
+    with VideoReader(path, gop=3) as reader:
+        assert all(frame.previous is None for frame in reader)
+
+
+def test_the_field_to_the_frame_before_among_b_frames(tmp_path: Path) -> None:
+    path = write_av(
+        tmp_path / "b.mp4", pan(8, (96, 128), 2, 1), options={"b-adapt": "0", "crf": "4"}, b_frames=1, gop=60
+    )
+    with VideoReader(path, previous=True) as reader:
+        frames = list(reader)
+    assert [f.frame_type for f in frames[:5]] == ["I", "B", "P", "B", "P"]
+    assert frames[2].previous is None  # predicted from frame 0
+    for frame in (frames[1], frames[3]):
+        assert frame.previous is not None and frame.previous.origin == "inferred"
+        inner = frame.previous.vectors[6:-6, 6:-6].reshape(-1, 2)
+        assert np.abs(np.median(inner, 0) - [-8, -4]).max() <= 1
+
+
 def test_the_error_is_none_where_the_keyframe_moved_is_the_frame(tmp_path: Path) -> None:
     """A texture that moves: off by what enters the picture alone; one that becomes another: by its difference."""
     frames = pan(6, (96, 128), 4, 0)

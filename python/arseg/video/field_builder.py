@@ -30,6 +30,7 @@ class FieldBuilder:
         block: pixels a cell of the fields handed out.
         gop: longest group.
         starts: asked where groups start besides (see `grouping`).
+        previous: whether to find fields to the frame before, too.
         resync: drop frames after a loss up to the next I frame; else the loss is a `Problem`.
         report: called with each loss.
 
@@ -45,12 +46,14 @@ class FieldBuilder:
         gop: int,
         *,
         starts: Starts | None = None,
+        previous: bool = False,
         resync: bool = False,
         report: Callable[[Loss], None],
     ) -> None:
         self._block = block
         self._gop = gop
         self._starts = starts
+        self._previous = previous
         self._resync = resync
         self.transcoded = False
         self._report = report
@@ -61,7 +64,7 @@ class FieldBuilder:
 
     def restart(self) -> None:
         """The next frame starts a new stream: nothing before it may be pointed to."""
-        self._fields = Fields(self._block, self._gop, self._starts)
+        self._fields = Fields(self._block, self._gop, self._starts, previous=self._previous)
         self._expected: dict[int, Coded] = {}
         self._lost: list[Coded] = []
         self._waiting: dict[int, PendingFrame] = {}

@@ -33,6 +33,7 @@ class PendingFrame:
         index: its place among those that are shown; of a hidden one, that of the next.
         kind: "I", "P" or "B".
         keyframe, distance, motion: the result.
+        previous: field to the frame shown before, where it was asked for and the codec predicts from that.
         link: of a keyframe that is predicted from others, the field to the keyframe before.
         references: number of frames its vectors may point to.
         holes: share of its cells without a vector.
@@ -51,6 +52,7 @@ class PendingFrame:
     distance: int = 0
     motion: BlockField | None = None
     link: BlockField | None = None
+    previous: BlockField | None = None
     references: int = 0
     holes: float = 1.0
     chains: dict[int, tuple[Chain, bool]] = field(default_factory=dict)
@@ -67,12 +69,14 @@ class Fields:
         block: pixels a cell of the fields handed out.
         gop: longest group.
         starts: asked whether a frame that is predicted from the past alone starts a group before that.
+        previous: whether to find the fields to the frame before, too.
     """
 
-    def __init__(self, block: int, gop: int, starts: Starts | None = None) -> None:
+    def __init__(self, block: int, gop: int, starts: Starts | None = None, *, previous: bool = False) -> None:
         self._block = block
         self._gop = gop
         self._starts = starts
+        self._previous = previous
         self._pictures: OrderedDict[int, PendingFrame] = OrderedDict()
         self._anchors: list[PendingFrame] = []
         self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
@@ -142,6 +146,8 @@ class Fields:
             between = _between(item, [*past, *future], key)
         else:
             between = None
+        if between is None and self._previous:
+            item.previous = self._one_back(item, past, future, transcoded)
         vectors, valid, exact = between or self._step_field(item, past, future, key)
         item.chains[key] = ((vectors, valid), exact)
         item.references = len(past) + len(future)
@@ -194,37 +200,27 @@ class Fields:
         self, item: PendingFrame, past: list[PendingFrame | None], future: list[PendingFrame | None], key: int
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Vectors and mask at 4x4 cells, and whether every link of the chain is certain."""
-        coded, frame = item.decoded.coded, item.decoded.frame
-        choice = len(past) + len(future) > 1  # pixels decide
-
-        def given(other: PendingFrame | None) -> tuple[Chain, Any, int]:
-            if other is None:
-                return None, None, -1
-            chain = other.chains.get(key)
-            return (
-                None if chain is None else chain[0],
-                _luma(other.decoded.frame) if choice else None,
-                other.number - item.number or -1,
-            )
-
-        records = item.decoded.records
-        vectors, valid, holes = _motion.step(
-            _NO_RECORDS if records is None else records,
-            frame.width,
-            frame.height,
-            *coded.crop,
-            _luma(frame) if choice else None,
-            _luma(self._keys[key].decoded.frame) if choice else None,
-            [given(other) for other in past],
-            [given(other) for other in future],
-        )
+        ways = {other.number: other.chains[key] for other in (*past, *future) if other and key in other.chains}
+        vectors, valid, holes = _step(item, past, future, {at: way for at, (way, _) in ways.items()}, self._keys[key])
+        frame = item.decoded.frame
         item.holes = holes / (-(-frame.width // 8) * -(-frame.height // 8))
-        here = [other for other in (*past, *future) if other is not None]
-        complete = coded.past is None or len(past) == len(coded.past)
-        sure = coded.told or (item.kind != "B" and complete and len(here) == 1 and not future)
-        chains = [other.chains[key] for other in here if key in other.chains]
-        exact = sure and bool(chains) and all(certain for _, certain in chains)
+        exact = _sure(item, past, future) and bool(ways) and all(certain for _, certain in ways.values())
         return vectors, valid, exact
+
+    def _one_back(
+        self,
+        item: PendingFrame,
+        past: list[PendingFrame | None],
+        future: list[PendingFrame | None],
+        transcoded: bool,
+    ) -> BlockField | None:
+        """The field to the frame shown before, None where nothing is predicted from it; other vectors are holes."""
+        before = next((o for o in (*past, *future) if o is not None and o.number == item.number - 1), None)
+        if before is None or before.decoded.hidden:
+            return None
+        vectors, valid, _ = _step(item, past, future, {before.number: True}, before)
+        origin: Origin = "transcoded" if transcoded else "exact" if _sure(item, past, future) else "inferred"
+        return self._handed_out(vectors, valid, origin)
 
     def _remember(self, item: PendingFrame) -> None:
         """Keep what later frames may refer to."""
@@ -234,6 +230,46 @@ class Fields:
             self._pictures[item.decoded.coded.index] = item
             while len(self._pictures) > (_KEPT_UNSURE if item.decoded.coded.told else _KEPT):
                 self._pictures.popitem(last=False)
+
+
+def _step(
+    item: PendingFrame,
+    past: list[PendingFrame | None],
+    future: list[PendingFrame | None],
+    ways: dict[int, Chain],
+    goal: PendingFrame,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """From a frame along its vectors to `goal`: vectors and mask at 4x4 cells, and the number of holes at 8x8.
+
+    `ways`: from its references on, by their number.
+    """
+    frame, choice = item.decoded.frame, len(past) + len(future) > 1  # pixels decide
+
+    def given(other: PendingFrame | None) -> tuple[Chain, Any, int]:
+        if other is None:
+            return None, None, -1
+        luma = _luma(other.decoded.frame) if choice else None
+        return ways.get(other.number), luma, other.number - item.number or -1
+
+    records = item.decoded.records
+    return _motion.step(
+        _NO_RECORDS if records is None else records,
+        frame.width,
+        frame.height,
+        *item.decoded.coded.crop,
+        _luma(frame) if choice else None,
+        _luma(goal.decoded.frame) if choice else None,
+        [given(other) for other in past],
+        [given(other) for other in future],
+    )
+
+
+def _sure(item: PendingFrame, past: list[PendingFrame | None], future: list[PendingFrame | None]) -> bool:
+    """Whether it is certain which frame each vector points to."""
+    coded = item.decoded.coded
+    here = [other for other in (*past, *future) if other is not None]
+    complete = coded.past is None or len(past) == len(coded.past)
+    return coded.told or (item.kind != "B" and complete and len(here) == 1 and not future)
 
 
 def _between(

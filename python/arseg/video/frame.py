@@ -26,6 +26,8 @@ class VideoFrame:
         keyframe: first frame of a group.
         distance: frames since the keyframe, 0 for the keyframe.
         motion: field to the keyframe; None for the keyframe.
+        previous: field to the frame shown before, where `VideoReader(previous=True)` was asked for it and the codec
+            predicts from that; vectors to others are holes in it.
         link: of a keyframe, the field to the keyframe before it, where the codec predicts it from others; else None.
         pts, time_base: the container's timestamp, as its edit list has it; higher from frame to frame, see
             `VideoReader.discontinuities`. pts is None for raw streams.
@@ -48,6 +50,7 @@ class VideoFrame:
     references: int = 0
     intra: float = 1.0
     link: BlockField | None = field(default=None, repr=False)
+    previous: BlockField | None = field(default=None, repr=False)
     records: np.ndarray | None = field(default=None, repr=False)
     stream: str | None = field(default=None, repr=False, compare=False)
 
@@ -72,6 +75,7 @@ def video_frame(item: PendingFrame, stream: str, path: str | os.PathLike[str]) -
         references=item.references,
         intra=item.holes,
         link=item.link,
+        previous=item.previous,
         records=decoded.records,
         stream=stream,
     )

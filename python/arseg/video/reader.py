@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import av
 
@@ -61,6 +61,7 @@ class VideoReader:
         gop: longest group in frames, at least 1.
         starts: asked with a `Candidate` whether a group starts at a frame (`arseg.video.grouping`), besides at I frames
             and after `gop` frames; in decoding order, never for B frames.
+        previous: whether frames get their field to the frame before, too (`VideoFrame.previous`).
         transcode: find vectors by encoding again, in memory, where the stream has none that can be used; False: raise.
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
             keyframe and tell in `losses`; always so for a live source.
@@ -108,6 +109,7 @@ class VideoReader:
         block: int = 4,
         gop: int = 48,
         starts: Starts | None = None,
+        previous: bool = False,
         transcode: bool = True,
         on_error: Literal["raise", "resync"] = "raise",
         live: bool | None = None,
@@ -133,7 +135,7 @@ class VideoReader:
         self.discontinuities: list[Discontinuity] = []
         self._block = block
         self._gop = gop
-        self._starts = starts
+        self._grouping: dict[str, Any] = {"starts": starts, "previous": previous}
         self._live = is_live(path, format) if live is None else live
         self._resync = on_error == "resync" or self._live  # nobody can get a live source again
         self._reconnect = reconnect
@@ -204,8 +206,8 @@ class VideoReader:
         self.close()
 
     def _builder(self) -> FieldBuilder:
-        report, resync = self.losses.append, self._resync
-        return FieldBuilder(self._block, self._gop, starts=self._starts, resync=resync, report=report)
+        how = {**self._grouping, "resync": self._resync, "report": self.losses.append}
+        return FieldBuilder(self._block, self._gop, **how)
 
     def _frames(self, opened: Connection, builder: FieldBuilder) -> Iterator[VideoFrame]:
         """Frames of one connection after the other; files have one."""
