@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .motion import warp
-from .trust import WEIGHTS, trust
+from .trust import WEIGHTS
 
 TAU = 12.0
 """Levels of luma: by how much a warped keyframe may be off before it counts 1/e."""
@@ -24,12 +24,43 @@ def pixel_luma(pixels: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(luma.unsqueeze(1), size=tuple(size), mode="area")
 
 
+def moved_logits(
+    logits: Tensor,
+    picture: Tensor,
+    motion: Tensor,
+    luma: Tensor,
+    *,
+    block: int,
+    frame_size: tuple[int, int],
+    tau: float = TAU,
+) -> tuple[Tensor, Tensor]:
+    """A keyframe's logits `[1, num_classes, h, w]` at N frames, and how far they are to be trusted there, 0..1.
+
+    exp(-e / tau), where e says how unlike the frame the keyframe's picture looks when it is warped; what is out of its
+    view counts `LEAST`.
+
+    Args:
+        picture, luma: of the keyframe `[1, 1, h, w]` and of the frames `[N, 1, h, w]`, see `pixel_luma`.
+        motion: vectors to the keyframe, int16 `[N, Hb, Wb, 2]`, see `arseg_ext.ops.mv_warp`.
+        block, frame_size: those of `arseg_ext.ops.creff`.
+
+    Returns `[N, num_classes, h, w]` and float32 `[N, 1, h, w]`.
+    """
+    logits, picture = (x.expand(len(motion), -1, -1, -1).contiguous() for x in (logits, picture))
+    shown = torch.cat([picture, torch.ones_like(picture)], 1)
+    moved, shown = (warp(x, motion, block, frame_size) for x in (logits, shown))
+    inside = shown[:, 1:]
+    error = F.avg_pool2d((luma - shown[:, :1]).abs(), 3, 1, 1, count_include_pad=False)
+    return moved + (1 - inside).to(moved.dtype) * logits, torch.exp(-error / tau) * inside + LEAST
+
+
 def bidirectional_logits(
     before: Tensor,
     after: Tensor,
     to_before: Tensor,
     to_after: Tensor,
-    passed: Tensor,
+    distance: Tensor,
+    left: Tensor,
     luma: Tensor,
     luma_before: Tensor,
     luma_after: Tensor,
@@ -37,29 +68,30 @@ def bidirectional_logits(
     block: int,
     frame_size: tuple[int, int],
     tau: float = TAU,
+    own: Tensor | None = None,
+    own_weight: Tensor | float = 0.0,
 ) -> Tensor:
     """Logits of N frames between two keyframes, `[N, num_classes, h, w]`: a weighted mean of both results, warped.
 
-    Each counts by how near it is in time, times exp(-e / tau), where e says how unlike the frame its picture looks when
-    it is warped. A place that is out of its view counts `LEAST` of that.
+    Each counts as it is trusted (`moved_logits`), by the number of frames that lie between.
 
     Args:
         before, after: logits of the keyframes, `[1, num_classes, h, w]`.
-        to_before, to_after: vectors to them, int16 `[N, Hb, Wb, 2]`, see `arseg_ext.ops.mv_warp`.
-        passed: of the time between the keyframes, the share before each frame, 0..1, `[N]`.
-        luma, luma_before, luma_after: of the frames `[N, 1, h, w]` and the keyframes `[1, 1, h, w]`, see `pixel_luma`.
-        block, frame_size: those of `arseg_ext.ops.creff`.
+        to_before, to_after: vectors to them, int16 `[N, Hb, Wb, 2]`.
+        distance, left: frames since the one before and up to the one after, at least 1, `[N]`.
+        luma, luma_before, luma_after: of the frames `[N, 1, h, w]` and the keyframes `[1, 1, h, w]`.
+        block, frame_size, tau: see `moved_logits`.
+        own, own_weight: logits of the frames themselves, `[N, num_classes, h, w]`, and what they count beside a
+            keyframe one frame away.
     """
-    passed = passed.view(-1, 1, 1, 1).to(torch.float32)
-    sides = (before, luma_before, to_before, 1 - passed), (after, luma_after, to_after, passed)
+    sides = (before, luma_before, to_before, distance), (after, luma_after, to_after, left)
     totals, weights = [], []
-    for logits, picture, motion, near in sides:
-        logits, picture = (x.expand(len(motion), -1, -1, -1).contiguous() for x in (logits, picture))
-        shown = torch.cat([picture, torch.ones_like(picture)], 1)
-        moved, shown = (warp(x, motion, block, frame_size) for x in (logits, shown))
-        inside = shown[:, 1:]
-        error = F.avg_pool2d((luma - shown[:, :1]).abs(), 3, 1, 1, count_include_pad=False)
-        weight = near * (trust(error, tau) * inside + LEAST)
-        totals.append(weight.to(moved.dtype) * (moved + (1 - inside).to(moved.dtype) * logits))
+    for logits, picture, motion, frames in sides:
+        moved, weight = moved_logits(logits, picture, motion, luma, block=block, frame_size=frame_size, tau=tau)
+        weight = weight / frames.view(-1, 1, 1, 1).to(torch.float32)
+        totals.append(weight.to(moved.dtype) * moved)
         weights.append(weight)
-    return (totals[0] + totals[1]) / (weights[0] + weights[1]).to(totals[0].dtype)
+    total, weight = totals[0] + totals[1], weights[0] + weights[1]
+    if own is not None:
+        total, weight = total + own_weight * own, weight + own_weight
+    return total / weight.to(total.dtype)

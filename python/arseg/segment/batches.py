@@ -23,7 +23,7 @@ from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import input_size
 
 from .engine import Engine, Keyframe, Labels, block_of, frame_size
-from .modes import FROM_KEYFRAME
+from .modes import FROM_KEYFRAME, Way
 
 if TYPE_CHECKING:
     from arseg.video import VideoFrame
@@ -50,6 +50,7 @@ class Group:
         reference, key_logits: the keyframe's feature `[1, C, h, w]` and logits `[1, classes, h, w]`; None before the
             first.
         signals: what the network asks for besides, see `ARSegNet.keyframe_signals`.
+        luma: see `Keyframe`.
         keyframe: which frame that was: the reading that it came from (`VideoFrame.stream`), and its index.
     """
 
@@ -57,9 +58,11 @@ class Group:
     key_logits: Tensor | None = None
     keyframe: tuple[object, int] | None = None
     signals: KeyframeSignals | None = None
+    luma: Tensor | None = None
 
     def start(self, frame: VideoFrame, key: Keyframe) -> None:
         self.reference, self.key_logits, self.signals = key.reference, key.key_logits, key.signals
+        self.luma = key.luma
         self.keyframe = (frame.stream, frame.index)
 
     def key_of(self, frame: VideoFrame) -> Keyframe:
@@ -71,7 +74,7 @@ class Group:
                 f"frame {frame.index}: its keyframe is frame {frame.index - frame.distance} of its video, and the last "
                 "one that came is another; give frames in order, and each video a Group of its own"
             )
-        return Keyframe(self.reference, self.key_logits, self.signals)
+        return Keyframe(self.reference, self.key_logits, self.signals, self.luma)
 
 
 def windows(
@@ -97,7 +100,7 @@ def windows(
             raise
         if frame is None:
             break
-        key, more = keyframes is not None and frame.keyframe, _bytes(frame)
+        key, more = keyframes is not None and frame.keyframe, bytes_of(frame)
         if window and ((key and keys == before) or size + more > held):
             yield window
             window, keys, size = [], 0, 0
@@ -111,7 +114,8 @@ def windows(
         yield window
 
 
-def _bytes(frame: VideoFrame) -> int:
+def bytes_of(frame: VideoFrame) -> int:
+    """Of what a decoded frame holds."""
     arrays = (frame.image, frame.records, None if frame.motion is None else frame.motion.vectors)
     return sum(array.nbytes for array in arrays if array is not None)
 
@@ -167,16 +171,25 @@ class Batches:
                 yield [frame], labels
                 place += 1
                 continue
-            key = self.group.key_of(frame)
+            key, way = self.group.key_of(frame), self._way(frame)
             count = 1
-            while place + count < len(window) and self._follows(window[place + count], frame):
+            while place + count < len(window) and self._follows(window[place + count], frame, way):
                 count += 1
-            yield from self._in_batches(window[place : place + count], partial(self.engine.after, key=key))
+            yield from self._in_batches(window[place : place + count], self._work(key, way))
             place += count
 
-    def _follows(self, frame: VideoFrame, first: VideoFrame) -> bool:
+    def _way(self, frame: VideoFrame) -> Way:
+        """What is made of a frame that is no keyframe."""
+        return self.engine.mode
+
+    def _work(self, key: Keyframe, way: Way) -> Work[Labels]:
+        if way in FROM_KEYFRAME:
+            return partial(self.engine.after, key=key, way=way)
+        return partial(self.engine.each, way=way)
+
+    def _follows(self, frame: VideoFrame, first: VideoFrame, way: Way) -> bool:
         """Whether a frame may be in one batch with an earlier one of the group."""
-        if frame.keyframe or frame.motion is None or first.motion is None:
+        if frame.keyframe or frame.motion is None or first.motion is None or self._way(frame) != way:
             return False
         same = block_of(frame) == block_of(first) and frame.motion.vectors.shape == first.motion.vectors.shape
         return same and self.group.keyframe == (frame.stream, frame.index - frame.distance)

@@ -13,17 +13,18 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.bidirectional import bidirectional_logits, pixel_luma
+from arseg.networks.bidirectional import bidirectional_logits, moved_logits, pixel_luma
+from arseg.networks.fusion import enlarged
 from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import as_tensor, input_size, network_inputs
 
 from .graphs import CudaGraphs, Eager, Tensors
-from .modes import FROM_KEYFRAME, Mode, Way
+from .modes import FROM_KEYFRAME, TWO_SIDED, Mode, Way
 from .prepared import prepared
 from .ways import see
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
-    from arseg.video import BlockField, VideoFrame
+    from arseg.video import VideoFrame
 
 Labels = Callable[[], list[np.ndarray]]
 """Waits for label maps, uint8 `[H, W]` each, of the frames that they were asked for."""
@@ -96,7 +97,7 @@ class Engine:
         labels, *found = self._call(self._keyframes, frames, 0, pixels)
         each = zip(*(self.graphs.kept(x).split(1) for x in found), strict=True)
         keys = [Keyframe.of(*tensors) for tensors in each]
-        if "bidirectional" in self.ways:
+        if not self.ways.isdisjoint(TWO_SIDED):
             for place, key in enumerate(keys):
                 key.luma = pixel_luma(pixels[place : place + 1].to(self.device), key.key_logits.shape[2:])
         return self._fetched(labels), keys
@@ -116,17 +117,48 @@ class Engine:
 
     @torch.inference_mode()
     def between(
-        self, frames: Sequence[VideoFrame], before: Keyframe, after: Keyframe, link: BlockField, length: int
+        self,
+        frames: Sequence[VideoFrame],
+        onward: Sequence[np.ndarray],
+        before: Keyframe,
+        after: Keyframe,
+        length: int,
+        own_weight: Tensor | None = None,
     ) -> Labels:
-        """Frames between two keyframes `length` frames apart; `link` is the field from the later to the earlier."""
+        """Frames between two keyframes `length` frames apart.
+
+        Args:
+            onward: vectors from each frame to the later keyframe, int16 `[Hb, Wb, 2]`.
+            own_weight: what the frame's own result at low resolution counts; None: nothing, it is not made.
+        """
         assert before.luma is not None and after.luma is not None
         motion, block = self._fields(frames)
-        onward = self._stacked([to_other(frame, link) for frame in frames])
-        passed = self._pinned(torch.tensor([frame.distance / length for frame in frames]))
-        inputs = self._pixels(frames), motion, onward, passed
+        distance = torch.tensor([frame.distance for frame in frames])
+        where = self._pinned(distance), self._pinned(length - distance)
+        inputs = self._pixels(frames), motion, self._stacked(onward), *where
         keys = before.key_logits, before.luma, after.key_logits, after.luma
-        (labels,) = self._call(self._between, frames, block, *inputs, *keys)
+        if own_weight is None:
+            (labels,) = self._call(self._between, frames, block, *inputs, *keys)
+        else:
+            (labels,) = self._call(self._ensemble, frames, block, *inputs, *keys, before.reference, own_weight)
         return self._fetched(labels)
+
+    @torch.inference_mode()
+    def own_agreement(self, frame: VideoFrame, before: Keyframe, key: Keyframe, length: int, weights: Tensor) -> Tensor:
+        """How well a keyframe is told without it: shares of its pixels whose class is right, of each weight.
+
+        That is of the keyframe before, `length` frames ago, warped, with the frame's own result at low resolution, by
+        what this counts. Nothing waits for the device here.
+        """
+        assert frame.link is not None and before.luma is not None and key.luma is not None
+        motion, size = self._stacked([frame.link.vectors]).to(self.device), frame_size(frame)
+        net = self._net()
+        with self._computing():
+            own = self._own(net, self._image(self._pixels([frame]).to(self.device), size), key.reference)
+            sides = before.key_logits, before.luma, motion, key.luma
+            moved, trusted = moved_logits(*sides, block=frame.link.block, frame_size=size)
+        moved, classes = moved * (trusted / length).to(moved.dtype), key.key_logits.argmax(1)
+        return torch.stack([((moved + weight * own).argmax(1) == classes).float().mean() for weight in weights])
 
     @torch.inference_mode()
     def each(self, frames: Sequence[VideoFrame], way: Way | None = None) -> Labels:
@@ -199,21 +231,37 @@ class Engine:
         logits = see(net, mode, None, None, key_logits, motion, block=block, frame_size=size)
         return (self._labelled(net, logits, size),)
 
-    def _between(
+    def _between(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
+        logits = self._both(size, block, pixels, *inputs)
+        return (self._labelled(self._net(), logits, size),)
+
+    def _ensemble(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
+        *sides, reference, weight = inputs
+        net = self._net()
+        own = self._own(net, self._image(pixels, size), reference)
+        return (self._labelled(net, self._both(size, block, pixels, *sides, own=own, own_weight=weight), size),)
+
+    def _both(
         self,
         size: tuple[int, int],
         block: int,
         pixels: Tensor,
         motion: Tensor,
         onward: Tensor,
-        passed: Tensor,
+        distance: Tensor,
+        left: Tensor,
         *keys: Tensor,
-    ) -> Tensors:
+        own: Tensor | None = None,
+        own_weight: Tensor | float = 0.0,
+    ) -> Tensor:
         before, luma_before, after, luma_after = keys
-        lumas = pixel_luma(pixels, before.shape[2:]), luma_before, luma_after
-        seen = before, after, motion, onward, passed, *lumas
-        logits = bidirectional_logits(*seen, block=block, frame_size=size)
-        return (self._labelled(self._net(), logits, size),)
+        seen = before, after, motion, onward, distance, left, pixel_luma(pixels, before.shape[2:])
+        how: dict[str, Any] = {"block": block, "frame_size": size, "own": own, "own_weight": own_weight}
+        return bidirectional_logits(*seen, luma_before, luma_after, **how)
+
+    def _own(self, net: ARSegNet, image: Tensor, reference: Tensor) -> Tensor:
+        """Logits of frames by themselves at low resolution, at the size of a keyframe's."""
+        return net.classifier(enlarged(net.low_res(image), reference))
 
     def _high(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         return self._alone("hr", size, block, pixels)
@@ -316,15 +364,6 @@ class Engine:
             return [x.copy() for x in host.numpy()]
 
         return wait
-
-
-def to_other(frame: VideoFrame, link: BlockField) -> np.ndarray:
-    """Vectors int16 `[Hb, Wb, 2]` from a frame to another of which `link` leads to the same keyframe."""
-    from arseg.video.hops import hop
-
-    assert frame.motion is not None
-    vectors, _ = hop(frame.motion, link)
-    return vectors
 
 
 def frame_size(frame: VideoFrame) -> tuple[int, int]:

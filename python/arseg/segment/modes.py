@@ -7,8 +7,12 @@ from typing import Literal, get_args
 Mode = Literal["ar", "hr", "lr", "warp", "keep"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-Way = Mode | Literal["bidirectional"]
-"""What may be made of a single frame: as in a mode, or of the results of both keyframes around it, warped."""
+Way = Mode | Literal["bidirectional", "ensemble"]
+"""What may be made of a single frame: as in a mode; or the results of both keyframes around it, warped, to which
+"ensemble" adds the frame's own at low resolution."""
+
+TWO_SIDED: tuple[Way, ...] = ("bidirectional", "ensemble")
+"""Ways that need the next keyframe."""
 
 FROM_KEYFRAME: tuple[Mode, ...] = ("ar", "warp", "keep")
 """Modes in which frames after a keyframe take from it, and cost less than it."""

@@ -1,4 +1,4 @@
-"""What a policy is: it says, frame by frame and from what costs no network, what a stream's compute is spent on."""
+"""What a policy is: it says, frame by frame and of what costs no network, what a stream's compute is spent on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from arseg.registry import Registry
 from arseg.segment.modes import Way
 
-from .amounts import Costs
+from .amounts import Amount, Costs
 
 if TYPE_CHECKING:
     from arseg.video import Candidate, VideoFrame
@@ -18,13 +18,18 @@ class Policy(Protocol):
     """The policy of one stream; the next stream has a new one.
 
     Attributes:
+        ways: all that `way` may give.
         longest: frames of a group at most.
-        spread: frames that the work of a keyframe is spread over. 1: it is done at the keyframe, whose result is the
-            network's own. More: the last keyframe that is finished is moved meanwhile, and groups are as long at least.
+        spread: frames that the work of a keyframe is spread over. 1: it is done at the keyframe. More: no frame waits
+            for it, the last keyframe that is finished is moved meanwhile, and groups are as long at least.
     """
 
+    ways: frozenset[Way]
     longest: int
     spread: int
+
+    def begin(self, costs: Costs, *, live: bool) -> None:
+        """Before the first frame: what frames cost, and whether the next one is not to be waited for."""
 
     def starts(self, seen: Candidate) -> bool:
         """Whether a group starts at a frame; asked once of each, in decoding order, but for I and B frames."""
@@ -32,8 +37,9 @@ class Policy(Protocol):
     def way(self, frame: VideoFrame) -> Way:
         """What is made of a frame that is no keyframe."""
 
+    def closes(self, frame: VideoFrame) -> bool:
+        """Whether the last frame of a stream is made a keyframe, for those before it; it is none yet."""
 
-POLICIES: Registry[Callable[..., Policy]] = Registry("policy")
-"""By name: what makes the policy of a stream, of `costs` (a `Costs`) and `budget` (in their unit, a frame; or None)."""
 
-__all__ = ["POLICIES", "Costs", "Policy"]
+POLICIES: Registry[Callable[[Amount | None, Amount | None], Policy]] = Registry("policy")
+"""By name: what makes the policy of a stream, of a budget (the mean of a frame) and a bound on the slowest frame."""

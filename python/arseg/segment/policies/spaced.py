@@ -1,0 +1,141 @@
+"""Keyframes at regular distances, as many as the budget pays for; what lies between takes from them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from arseg.errors import InputError
+from arseg.segment.modes import Way
+
+from .amounts import Amount, Costs
+from .base import POLICIES
+
+if TYPE_CHECKING:
+    from arseg.video import Candidate, VideoFrame
+
+LONGEST = 250
+"""Frames of a group at most: as x264 has it."""
+
+EVERY = 12.0
+"""Frames from keyframe to keyframe where there is no budget."""
+
+CUT_LEVELS, CUT_TIMES = 12.0, 6.0
+"""A cut is where the error of the warp jumps by so many levels of luma, and by so many times the usual step."""
+
+
+class Cuts:
+    """Where the picture becomes another: the error of the warp jumps there, whatever it was before."""
+
+    def __init__(self) -> None:
+        self._last = (0, 0.0)  # distance and error
+        self._usual: float | None = None
+
+    def here(self, seen: Candidate) -> bool:
+        """Whether there is a cut between a frame and the one looked at before it."""
+        distance, error = self._last
+        jump = seen.error - (error if seen.distance > distance else 0.0)
+        usual, size = self._usual, abs(jump)
+        cut = usual is not None and jump > max(CUT_LEVELS, CUT_TIMES * usual)
+        if not cut:
+            self._usual = size if usual is None else 0.9 * usual + 0.1 * size
+        self._last = (0, 0.0) if cut else (seen.distance, seen.error)
+        return cut
+
+
+class Spaced:
+    """A keyframe every so many frames, at I frames of the codec and at cuts; these count, too.
+
+    Distances that follow the error of the warp (its sum since the keyframe, its jumps, holes) were tried in its place:
+    at equal compute they lose as often as they gain (docs/notes/frontier.md).
+
+    Args:
+        budget: for the mean frame; None: a keyframe every 12 frames.
+        slowest: for the slowest frame: a keyframe's work is spread over as many as it needs. None: no bound.
+        ahead: what is made of the frames between, where the next keyframe may be waited for.
+        at_once: the same where it may not.
+    """
+
+    def __init__(
+        self,
+        budget: Amount | None = None,
+        slowest: Amount | None = None,
+        *,
+        ahead: Way = "bidirectional",
+        at_once: Way = "warp",
+    ):
+        self._budget, self._slowest = budget, slowest
+        self._ahead, self._at_once = ahead, at_once
+        self.longest, self.spread = LONGEST, 1
+        self.ways = frozenset([ahead if slowest is None else at_once, at_once])
+        self.every = EVERY
+        self._between: Way = at_once
+        self._cuts = Cuts()
+        self._key, self._keys = -1, 0
+
+    def begin(self, costs: Costs, *, live: bool) -> None:
+        self._between = self._at_once if live or self._slowest is not None else self._ahead
+        between = costs.of(self._between)
+        if self._budget is not None:
+            self.every = _every(costs.key, between, self._budget)
+        if self._slowest is not None:
+            room = self._slowest.value - between
+            if room <= 0:
+                raise InputError(
+                    f"slowest: expected more than {between:.3g}, what each frame costs, got {self._slowest}"
+                )
+            self.spread = math.ceil(costs.key / room)
+            self.every = max(self.every, self.spread)
+
+    def starts(self, seen: Candidate) -> bool:
+        self._met(seen.index - seen.distance)
+        if self._cuts.here(seen):
+            return True
+        return seen.distance >= self.spread and seen.index >= self.every * self._keys
+
+    def _met(self, key: int) -> None:
+        if key != self._key:
+            self._key, self._keys = key, self._keys + 1
+
+    def way(self, frame: VideoFrame) -> Way:
+        return self._between
+
+    def closes(self, frame: VideoFrame) -> bool:
+        self._met(frame.index - frame.distance)
+        return frame.index >= self.every * (self._keys - 0.5)
+
+
+def _every(key: float, between: float, budget: Amount) -> float:
+    """Frames from keyframe to keyframe so that the mean frame costs the budget; at least 1."""
+    if budget.value >= key:
+        return 1.0
+    if budget.value <= between:
+        raise InputError(
+            f"budget: expected more than {between:.3g}, which each frame between keyframes costs, got {budget}; choose "
+            "another policy or a larger budget"
+        )
+    return (key - between) / (budget.value - between)
+
+
+@POLICIES.register("bidirectional")
+def bidirectional(budget: Amount | None, slowest: Amount | None) -> Spaced:
+    """Both keyframes around a frame, warped; of a live stream the last one alone."""
+    return Spaced(budget, slowest)
+
+
+@POLICIES.register("warp")
+def warp(budget: Amount | None, slowest: Amount | None) -> Spaced:
+    """The last keyframe, warped."""
+    return Spaced(budget, slowest, ahead="warp")
+
+
+@POLICIES.register("ar")
+def ar(budget: Amount | None, slowest: Amount | None) -> Spaced:
+    """The published method, with keyframes at the distance that the budget pays for."""
+    return Spaced(budget, slowest, ahead="ar", at_once="ar")
+
+
+@POLICIES.register("ensemble")
+def ensemble(budget: Amount | None, slowest: Amount | None) -> Spaced:
+    """Both keyframes, warped, and each frame's own result at low resolution, by what that proves to be worth."""
+    return Spaced(budget, slowest, ahead="ensemble", at_once="ar")
