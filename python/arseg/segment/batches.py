@@ -128,12 +128,14 @@ class Batches:
         most: frames that the network sees at once; less once that was too much for the memory.
         keyframes: the same of keyframes.
         group: what the stream keeps from its keyframe.
+        watch: called with the frames of a batch once their label maps are there.
     """
 
     engine: Engine
     most: int = 1
     keyframes: int = 1
     group: Group = field(default_factory=Group)
+    watch: Callable[[Sequence[VideoFrame]], object] = lambda frames: None
     _full: bool = field(default=False, init=False)
 
     def run(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, np.ndarray]]:
@@ -146,8 +148,10 @@ class Batches:
         if self.engine.on_cuda and self.most > 1:
             done = one_behind(done)  # the device has its next batch before this one is waited for
         for batch, labels in done:
-            yield from zip(batch, labels(), strict=True)
-            del batch, labels
+            maps = labels()
+            self.watch(batch)
+            yield from zip(batch, maps, strict=True)
+            del batch, labels, maps
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
         if self.engine.mode not in FROM_KEYFRAME:

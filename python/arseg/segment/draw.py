@@ -21,6 +21,17 @@ def colour(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return palette[np.minimum(labels, len(palette) - 1)]
 
 
+def indexed(labels: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """uint8 `[H, W]` class ids as a palette picture, so that viewers show the data set's colours.
+
+    Args:
+        palette: uint8 `[K, 3]`, RGB; at most 256 colours.
+    """
+    picture = Image.frombytes("P", labels.shape[::-1], np.ascontiguousarray(labels).tobytes())
+    picture.putpalette(palette[:256].ravel().tolist())
+    return picture
+
+
 def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.55) -> np.ndarray:
     """The label colours laid over a uint8 `[H, W, 3]` frame."""
     mixed = image * (1 - opacity) + colour(labels, palette) * opacity

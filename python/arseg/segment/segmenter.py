@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,66 +20,20 @@ from arseg.networks.fused import FusedNetwork
 from arseg.weights.files import CheckpointError, load_checkpoint
 
 from .batches import KEYFRAMES, Batches, Group, too_large
-from .engine import Engine
+from .clock import StageClock
+from .engine import Engine, frame_size
 from .modes import FROM_KEYFRAME, MODES, Mode
+from .result import SegmentedFrame
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV, and frames from elsewhere
     from arseg.video import VideoFrame
+
+    _Seen = tuple[VideoFrame, np.ndarray, np.ndarray | None]
 
 __all__ = ["Group", "SegmentedFrame", "VideoSegmenter", "check_device"]
 
 USUAL_BATCH = {"cpu": 4, "cuda": 16}
 """How many frames of a group the network sees at once at most, where nothing else is said."""
-
-
-@dataclass(frozen=True)
-class SegmentedFrame:
-    """One frame of the result.
-
-    Attributes:
-        index: 0-based, in the order of presentation.
-        labels: uint8 `[H, W]`, class ids, at the video's coded size and orientation.
-        image: uint8 `[H, W, 3]`, the decoded frame, RGB.
-        frame_type: what the codec made of it, "I", "P" or "B".
-        keyframe: whether it was segmented at full resolution.
-        distance: frames since the keyframe.
-        pts, time_base: the stream's own timestamp; `pts` is None where the stream has none.
-        time: seconds from the stream's start of time, or None.
-        rotation: degrees by which a player turns the picture (counter-clockwise), carried on unapplied.
-        display_matrix: how it turns and mirrors it, FFmpeg's nine numbers, or None; `arseg.video.orientation.upright`
-            applies it.
-    """
-
-    index: int
-    labels: np.ndarray = field(repr=False)
-    image: np.ndarray = field(repr=False)
-    frame_type: str
-    keyframe: bool
-    distance: int
-    pts: int | None
-    time_base: Fraction
-    time: float | None
-    rotation: int
-    display_matrix: tuple[int, ...] | None = None
-
-    @classmethod
-    def of(
-        cls, frame: VideoFrame, labels: np.ndarray, rotation: int = 0, display_matrix: tuple[int, ...] | None = None
-    ) -> SegmentedFrame:
-        """What `labels`, uint8 `[H, W]`, and a frame of a reader make."""
-        return cls(
-            index=frame.index,
-            labels=labels,
-            image=frame.image,
-            frame_type=frame.frame_type,
-            keyframe=frame.keyframe,
-            distance=frame.distance,
-            pts=frame.pts,
-            time_base=frame.time_base,
-            time=frame.time,
-            rotation=rotation,
-            display_matrix=display_matrix,
-        )
 
 
 class VideoSegmenter:
@@ -104,6 +56,7 @@ class VideoSegmenter:
             From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
             on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
+        logits: whether results have them (`SegmentedFrame.logits`); the network then sees one frame at a time.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused.
@@ -125,6 +78,7 @@ class VideoSegmenter:
         precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device = "cpu",
         batch: int | None = None,
+        logits: bool = False,
     ):
         if mode not in MODES:
             raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
@@ -155,7 +109,7 @@ class VideoSegmenter:
         self.label_set: LabelSet = model.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
-        self.half = half
+        self.half, self.keep_logits = half, logits
         self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
         self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
         self._engine = Engine(self.model, mode, self.label_set, height=self.height, half=self.half, device=self.device)
@@ -186,9 +140,31 @@ class VideoSegmenter:
         `live`: whether they come as they are taken; each result then comes before the next frame is asked for.
         """
         batches = Batches(self._engine) if live else self.batches()
-        for frame, labels in batches.run(frames):
-            yield SegmentedFrame.of(frame, labels, rotation, display_matrix)
-            del frame, labels
+        clock = StageClock()
+        batches.watch = clock.seen
+        waited = clock.waiting_for(frames)
+        seen: Iterator[_Seen]
+        if self.keep_logits:
+            seen = self._with_logits(waited, clock)
+        else:
+            seen = ((*pair, None) for pair in batches.run(waited))
+        for frame, labels, logits in seen:
+            times = clock.of(frame)
+            result = SegmentedFrame.of(frame, labels, rotation, display_matrix, self.label_set, times, logits)
+            del frame, labels, logits
+            with clock.stopped():
+                yield result
+            del result
+
+    def _with_logits(self, frames: Iterable[VideoFrame], clock: StageClock) -> Iterator[_Seen]:
+        """Frame by frame, with label map and logits."""
+        group = Group()
+        for frame in frames:
+            logits = self.logits(frame, group)
+            labels = self._engine.labels(logits, frame_size(frame))
+            clock.seen([frame])
+            yield frame, labels, logits[0].float().cpu().numpy()
+            del frame, labels, logits
 
     def batches(self) -> Batches:
         """What runs one stream in batches, from call to call."""

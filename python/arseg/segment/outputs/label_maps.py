@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from arseg.files import new_folder
 from arseg.labels import LabelSet
+from arseg.segment.draw import indexed
 from arseg.video import VideoReader
 
 from .base import OUTPUTS, Output, Write
@@ -33,6 +33,4 @@ def save_labels(folder: Path, index: int, labels: np.ndarray, palette: np.ndarra
         labels: uint8 `[H, W]`.
         palette: uint8 `[K, 3]`, RGB.
     """
-    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
-    picture.putpalette(palette.ravel().tolist())
-    picture.save(folder / f"{index:06d}.png")
+    indexed(labels, palette).save(folder / f"{index:06d}.png")
