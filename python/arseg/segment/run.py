@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from arseg.errors import InputError
@@ -28,6 +30,7 @@ from .modes import FROM_KEYFRAME
 from .outputs import Output
 from .segmenter import VideoSegmenter
 from .stages import ahead
+from .written import Written
 
 
 def segment_file(
@@ -38,6 +41,7 @@ def segment_file(
     console: Console | None = None,
     frames: int | None = None,
     overlap: bool | None = None,
+    palette: np.ndarray | None = None,
     **options: Any,
 ) -> int:
     """Segments a file or a URL, and writes the results to `outputs`; returns the number of frames.
@@ -49,11 +53,13 @@ def segment_file(
 
     Args:
         outputs: such as `arseg.segment.outputs.Overlay("overlay.mp4")`; each frame is written to them, and they are put
-            in place, in this order. So a video, which may fail at its end, comes before a folder of finished files.
+            in place, in this order, but that those which tell times come last. So a video, which may fail at its end,
+            comes before a folder of finished files.
         console: for remarks and the progress bar; None: stderr.
         frames: stop after so many; live sources have no other end.
         overlap: whether decoding and the network have threads of their own, each up to two batches ahead; live sources
             have not. None: where the network runs on CUDA.
+        palette: colours of the classes in place of the network's, uint8 `[K, 3]`, RGB.
         options: for `VideoReader`.
 
     Raises:
@@ -70,8 +76,9 @@ def segment_file(
             reader = stack.enter_context(open_video(video, segmenter.gop, console, **options))
         again = can_read_again(video, reader.duration, live=reader.live)
         # The one opened last is closed first.
-        opened = [stack.enter_context(out.opened(reader, segmenter.label_set)) for out in reversed(outputs)]
-        writers = opened[::-1]
+        label_set = segmenter.label_set if palette is None else replace(segmenter.label_set, palette=palette)
+        written = Written(sorted(outputs, key=lambda out: out.last))
+        written.open(stack, reader, label_set)
         progress = stack.enter_context(progress_bar(console))
         task = progress.add_task("segmenting", total=frames or reader.frame_count)
         try:
@@ -84,8 +91,7 @@ def segment_file(
             else:
                 results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, live=not again)
             for result in stops.each(results):
-                for write in writers:
-                    write(result)
+                written.write(result)
                 count += 1
                 keyframes += result.keyframe
                 with suppress(OSError):  # the terminal may have gone

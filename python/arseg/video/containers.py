@@ -66,7 +66,7 @@ def _mp4(muxer: str) -> Container:
 
 _RAW = Container("h264")
 _TRANSPORT = Container("mpegts", unit=CLOCK, options={"mpegts_m2ts_mode": "0"})
-_CONTAINERS = {
+CONTAINERS = {
     ".mp4": _mp4("mp4"),
     ".m4v": _mp4("ipod"),
     ".mov": _mp4("mov"),
@@ -80,8 +80,11 @@ _CONTAINERS = {
     ".264": _RAW,
     ".h264": _RAW,
 }
+# For pictures to look at, with codecs of their own.
+WEBM = Container("webm", unit=_MILLISECOND, has_matrix=True)
+GIF = Container("gif", unit=Fraction(1, 100))
 # Endings of video files that people know, and why they are not written.
-_REASONS = {
+NOT_WRITTEN = {
     **dict.fromkeys((".webm", ".gif", ".ogv", ".ogg", ".y4m", ".yuv", ".apng"), "cannot hold H.264"),
     **dict.fromkeys((".avi", ".wmv", ".asf"), "does not keep the times of H.264's frames"),
     **dict.fromkeys((".mpg", ".mpeg", ".vob", ".m2p"), "does not keep the times of all of H.264's frames"),
@@ -98,11 +101,11 @@ def container_of(path: Path) -> Container:
     ending = path.suffix.lower()
     if path.name == "-":
         raise _refused(path, "video goes to files, not to the standard output: name a file, such as video.mp4")
-    if ending not in _CONTAINERS:
-        known = f"a file of type {path.suffix} {_REASONS[ending]}" if ending in _REASONS else None
+    if ending not in CONTAINERS:
+        known = f"a file of type {path.suffix} {NOT_WRITTEN[ending]}" if ending in NOT_WRITTEN else None
         unknown = f"'{path.suffix}' is no ending of a video container" if ending else "its name has no ending"
         raise _refused(path, f"{known or unknown}, name it .mp4 or .mkv")
-    return _CONTAINERS[ending]
+    return CONTAINERS[ending]
 
 
 def check_target(path: Path) -> None:

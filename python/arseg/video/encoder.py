@@ -13,6 +13,7 @@ import numpy as np
 from arseg.errors import InputError
 from arseg.interruptions import Interruptions
 
+from .coding import h264
 from .containers import CLOCK
 from .decoding import Decoding
 from .deinterlace import progressive
@@ -21,7 +22,7 @@ from .live import can_read_again, is_live
 from .names import shown
 from .orientation import display_matrix, turned
 from .settings import PRESETS, as_rate, motion_settings
-from .sink import H264Sink, cannot_write, size_remark
+from .sink import VideoSink, cannot_write, size_remark
 from .source import TIMEOUT, Source, open_source
 from .timeline import Timeline
 
@@ -67,7 +68,7 @@ def encode(
     fps = as_rate(rate)
     settings = motion_settings(gop, crf, preset, bitrate)
     time_base = CLOCK if times is not None else None
-    with H264Sink(path, settings, rate=fps, matrix=turned(rotation), time_base=time_base) as sink:
+    with VideoSink(path, h264(settings), rate=fps, matrix=turned(rotation), time_base=time_base) as sink:
         stamps = itertools.repeat(None) if times is None else iter(times)
         for image in frames:
             try:
@@ -136,9 +137,9 @@ def transcode(
         again = can_read_again(source, length, live=is_live(source, None))
         with (
             Interruptions() as stops,
-            H264Sink(
+            VideoSink(
                 path,
-                settings,
+                h264(settings),
                 rate=rate,
                 matrix=matrix,
                 pixel_aspect=aspect,
@@ -163,7 +164,7 @@ def transcode(
 
 
 def _write(
-    sink: H264Sink,
+    sink: VideoSink,
     frames: Iterable[av.VideoFrame],
     progress: Callable[[], object] | None,
     again: bool,

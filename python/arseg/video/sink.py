@@ -1,4 +1,4 @@
-"""H.264 output through PyAV, written beside the target and renamed when complete. Shared by encoder and writer."""
+"""Video output through PyAV, written beside the target and renamed when complete. Shared by encoder and writer."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from av.video.stream import VideoStream
 
 from arseg.files import PartFile
 
-from .codecs.h264 import ENCODER
+from .coding import ENCODER, Coding, with_palette
 from .colours import Colours, from_rgb, subsampled
-from .containers import check_target, container_of
+from .containers import Container, check_target, container_of
 from .errors import NoFramesError, OutputError
 from .names import ffmpeg_name, output_path
 from .orientation import Matrix, turning
-from .settings import Settings, pixel_format
+from .sound import Sound
 
 
-class H264Sink:
+class VideoSink:
     """Encodes frames into `path`; nothing appears there before `close`, and nothing is left after an exception.
 
-    Frames of even size become 4:2:0; those with an odd side become 4:4:4, since 4:2:0 can state even sizes only. There
-    are no B frames: not every container keeps their order, nor every reader their times.
+    There are no B frames: not every container keeps their order, nor every reader their times.
 
     Args:
         path: target; its ending names the container (`arseg.video.containers`).
-        settings: for the encoder.
+        coding: of the frames.
         rate: frames per second, for frames without a timestamp and the container's hint.
         matrix: how a player turns the frames, written as metadata; None: not at all.
         pixel_aspect: width to height of a pixel as shown, written as metadata; None: not said, which means square.
@@ -41,6 +40,8 @@ class H264Sink:
         from_zero: the first frame is at 0, the others as long after it as their timestamps say.
         colours: what RGB frames mean.
         duration: seconds that the video will last, where that is known: no pause in it is longer.
+        container: the kind of file; None: by its ending, one of those for H.264.
+        sound: what else comes into the file; closed with it.
 
     Raises:
         OutputError: the target cannot be written; also from `write` and `close`.
@@ -50,7 +51,7 @@ class H264Sink:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        settings: Settings,
+        coding: Coding,
         *,
         rate: Fraction,
         matrix: Matrix | None = None,
@@ -59,15 +60,18 @@ class H264Sink:
         from_zero: bool = False,
         colours: Colours | None = None,
         duration: Fraction | None = None,
+        container: Container | None = None,
+        sound: Sound | None = None,
     ) -> None:
         self.path = output_path(path)
         self.frames = 0
-        self._settings = settings
+        self._coding = coding
+        self._sound = sound
         self._rate = rate
         self._matrix = matrix
         self._pixel_aspect = pixel_aspect
         check_target(self.path)
-        self._kind = container_of(self.path)
+        self._kind = container or container_of(self.path)
         self._duration = duration
         self.set_time_base(time_base or 1 / rate)
         self._from_zero = from_zero
@@ -98,7 +102,10 @@ class H264Sink:
         if 0 in image.shape:
             raise ValueError(f"frame {self.frames}: expected at least one pixel, got {list(image.shape)}")
         height, width, _ = image.shape
-        self.write(from_rgb(image, pixel_format(width, height), self._colours), pts, time_base)
+        if self._coding.palette:
+            self.write(with_palette(image), pts, time_base)
+            return
+        self.write(from_rgb(image, self._coding.pixel_format(width, height), self._colours), pts, time_base)
 
     def write(self, frame: av.VideoFrame, pts: int | None = None, time_base: Fraction | None = None) -> None:
         """Add a decoded frame at `pts`, in units of `time_base`; one frame after the last where pts is None.
@@ -110,7 +117,8 @@ class H264Sink:
             self._size = size
         if size != self._size:
             raise ValueError(f"frame {self.frames}: expected [H, W] = {list(self._size)} as before, got {list(size)}")
-        frame = subsampled(frame, pixel_format(frame.width, frame.height))
+        if not self._coding.palette:
+            frame = subsampled(frame, self._coding.pixel_format(frame.width, frame.height))
         ticks = self._ticks(pts, time_base)
         self._refuse_pause(ticks)
         with self._as_output_error():
@@ -120,6 +128,8 @@ class H264Sink:
             frame.time_base = self._time_base
             frame.pict_type = 0  # else the source's frame types are forced on the encoder
             self._mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.copy((self._origin or 0) + ticks * self._time_base)
         self._last = ticks
         self.frames += 1
 
@@ -139,6 +149,9 @@ class H264Sink:
                 self._mux(self._stream.encode(None))
                 if self._filter is not None:
                     self._container.mux(self._filter.filter(None))
+                if self._sound is not None and self._last is not None:
+                    self._sound.copy((self._origin or 0) + (self._last + self._step) * self._time_base)
+                    self._sound.close()
                 self._container.close()
                 self._part.commit()
             self._ended = True
@@ -149,11 +162,13 @@ class H264Sink:
     def abort(self) -> None:
         """Drop what was written."""
         self._ended = True
+        if self._sound is not None:
+            self._sound.close()
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
         self._part.discard()
 
-    def __enter__(self) -> H264Sink:
+    def __enter__(self) -> VideoSink:
         return self
 
     def __exit__(
@@ -186,25 +201,29 @@ class H264Sink:
             ) from error
 
     def _add_stream(self, frame: av.VideoFrame) -> VideoStream:
-        stream = self._container.add_stream(ENCODER, rate=self._rate, options=self._settings.options())
+        options = dict(self._coding.options)
+        stream = self._container.add_stream(self._coding.encoder, rate=self._rate, options=options)
+        assert isinstance(stream, VideoStream)
         context = stream.codec_context
         stream.width, stream.height = frame.width, frame.height
         stream.pix_fmt = frame.format.name
         stream.time_base = context.time_base = self._time_base
         # SLICE, PyAV's default, cuts every frame in slices.
         context.thread_type = "FRAME"
-        if self._settings.bitrate is not None:
-            context.bit_rate = self._settings.bitrate
-        if self._settings.gop is not None:
-            context.gop_size = self._settings.gop
+        if self._coding.bitrate is not None:
+            context.bit_rate = self._coding.bitrate
+        if self._coding.gop is not None:
+            context.gop_size = self._coding.gop
         context.max_b_frames = 0
         context.colorspace, context.color_range = frame.colorspace, frame.color_range
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         if self._pixel_aspect:
             context.sample_aspect_ratio = self._pixel_aspect
+        if self._sound is not None:
+            self._sound.add_to(self._container, self._origin or Fraction(0))
         if self._matrix is not None and self._kind.has_matrix:
             stream.set_display_matrix(self._matrix)
-        elif self._matrix is not None:
+        elif self._matrix is not None and self._coding.encoder == ENCODER:
             self._container.start_encoding()  # the filter wants to know the encoder's parameters
             degrees, mirrored = turning(self._matrix)
             turn = f"rotate={degrees % 360:.4f}{':flip=horizontal' * mirrored}"

@@ -10,17 +10,28 @@ import numpy as np
 
 from arseg.errors import InputError
 
+from .coding import GIF, VP9, Coding, h264
 from .colours import Colours
+from .containers import GIF as GIF_FILE
+from .containers import WEBM, Container
+from .names import output_path
 from .orientation import Matrix, checked, turned
+from .properties import VideoProperties
 from .reader import VideoReader
 from .settings import Settings, as_rate
-from .sink import H264Sink, size_remark
+from .sink import VideoSink, size_remark
+from .sound import Sound
 
 __all__ = ["VideoWriter"]
 
 
+_OTHERS: dict[str, tuple[Container, Coding]] = {".webm": (WEBM, VP9), ".gif": (GIF_FILE, GIF)}
+
+
 class VideoWriter:
-    """Writes RGB frames as H.264. The file appears when the `with` block ends well; else nothing is left.
+    """Writes RGB frames as H.264; as VP9 for .webm, and with 256 colours a frame for .gif.
+
+    The file appears when the `with` block ends well; else nothing is left.
 
     Args:
         path: target; its ending names the container: .mp4, .m4v, .mov, .mkv, .ts, .m2ts, .flv, .nut, or .264, which
@@ -37,6 +48,7 @@ class VideoWriter:
         colours: what the RGB values mean, as `VideoReader.colours`; None: not said.
         duration: seconds that the video will last, where that is known: an MP4 that has to hold a pause of many hours
             counts in a coarser unit.
+        sound: a source's sound, copied beside the pictures; closed with the file.
 
     Raises:
         OutputError: `path` cannot be written; found out before the first frame where possible.
@@ -57,6 +69,7 @@ class VideoWriter:
         from_zero: bool = False,
         colours: Colours | None = None,
         duration: float | Fraction | None = None,
+        sound: Sound | None = None,
     ) -> None:
         height, width = size
         if height < 1 or width < 1:
@@ -65,34 +78,48 @@ class VideoWriter:
             raise InputError(f"crf: expected 0..51, got {crf!r}")
         self.path = path
         self._size = (height, width)
-        self._sink = H264Sink(
+        container, coding = _OTHERS.get(output_path(path).suffix.lower(), (None, None))
+        self._is_h264 = coding is None
+        self._sink = VideoSink(
             path,
-            Settings(crf=crf, preset="veryfast"),
+            coding or h264(Settings(crf=crf, preset="veryfast")),
             rate=as_rate(rate),
             matrix=turned(rotation) if display_matrix is None else checked(display_matrix),
             pixel_aspect=pixel_aspect,
             from_zero=from_zero,
             colours=colours,
             duration=None if duration is None else Fraction(duration),
+            container=container,
+            sound=sound,
         )
 
     @classmethod
-    def like(cls, reader: VideoReader, path: str | os.PathLike[str]) -> VideoWriter:
-        """A writer for frames of the size of `reader`'s, shown as those are; the first is at 0."""
+    def like(
+        cls,
+        reader: VideoReader | VideoProperties,
+        path: str | os.PathLike[str],
+        *,
+        sound: Sound | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> VideoWriter:
+        """A writer for frames of the size of `reader`'s, or of `size`, shown as those are; the first is at 0."""
         return cls(
             path,
             reader.rate,
-            (reader.height, reader.width),
+            size or (reader.height, reader.width),
             pixel_aspect=reader.pixel_aspect,
             display_matrix=reader.display_matrix,
             from_zero=True,
             colours=reader.colours,
             duration=reader.duration,
+            sound=sound,
         )
 
     @property
     def remark(self) -> str | None:
         """A sentence on what not every player takes; None where all do."""
+        if not self._is_h264:
+            return None
         return size_remark(self.path, *self._size)
 
     @property

@@ -1,4 +1,4 @@
-"""What results are written as: a file of this folder for each kind, and a name in `OUTPUTS`.
+"""What results are written as: a file of this folder for each family, and a name in `OUTPUTS` for each kind.
 
 A script adds one of its own as these do: a subclass of `Output`, registered under a name.
 """
@@ -6,7 +6,29 @@ A script adds one of its own as these do: a subclass of `Output`, registered und
 from __future__ import annotations
 
 from .base import OUTPUTS, Output
+from .chosen import output_for
+from .coco import CocoLines
 from .label_maps import LabelMaps, save_labels
-from .overlay import Overlay
+from .label_streams import LabelArrays, LabelVideo
+from .overlay import Overlay, OverlayPictures, SideBySide
+from .reading import read_labels
+from .scores import Logits, Probabilities
+from .table import Table
 
-__all__ = ["OUTPUTS", "LabelMaps", "Output", "Overlay", "save_labels"]
+__all__ = [
+    "OUTPUTS",
+    "CocoLines",
+    "LabelArrays",
+    "LabelMaps",
+    "LabelVideo",
+    "Logits",
+    "Output",
+    "Overlay",
+    "OverlayPictures",
+    "Probabilities",
+    "SideBySide",
+    "Table",
+    "output_for",
+    "read_labels",
+    "save_labels",
+]

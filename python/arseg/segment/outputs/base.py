@@ -6,14 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import ClassVar, Literal
 
+from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import LabelSet
 from arseg.registry import Registry
-from arseg.segment.segmenter import SegmentedFrame
+from arseg.segment.result import SegmentedFrame
 from arseg.video import VideoReader
+from arseg.video.properties import VideoProperties
 
 Write = Callable[[SegmentedFrame], object]
+Orientation = Literal["coded", "shown"]
+
+ORIENTATIONS: tuple[Orientation, ...] = ("coded", "shown")
+
+FOLDER = ""
+"""The ending of a folder's name."""
 
 
 class Output(ABC):
@@ -21,26 +30,38 @@ class Output(ABC):
 
     Args:
         target: where it is to be.
+        orientation: "coded": frames and their labels as they are in the stream; "shown": as a player shows them.
 
     Attributes:
         target: the same, as a `Path`.
         remark: once it is open, a sentence on it for the user; None: nothing to say.
+        endings: that `target` may have, in lower case; `FOLDER` of a folder. Empty: any.
+        chosen_by: those of them for which this output is taken where none is named.
+        needs_logits: whether results are to have them.
+        last: whether it is written after the others, so that it can tell how long they took.
     """
 
     remark: str | None = None
+    endings: ClassVar[tuple[str, ...]] = ()
+    chosen_by: ClassVar[tuple[str, ...]] = ()
+    needs_logits: ClassVar[bool] = False
+    last: ClassVar[bool] = False
 
-    def __init__(self, target: StrPath) -> None:
+    def __init__(self, target: StrPath, *, orientation: Orientation = "coded") -> None:
         self.target = Path(target)
+        self.orientation = orientation
+        if orientation not in ORIENTATIONS:
+            raise InputError(f"orientation: expected one of {', '.join(ORIENTATIONS)}, got {orientation!r}")
 
     @abstractmethod
-    def opened(self, reader: VideoReader, label_set: LabelSet) -> AbstractContextManager[Write]:
+    def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> AbstractContextManager[Write]:
         """A context for the time of writing; it gives the function that takes each frame, in order.
 
         A block that ends well finishes the result and puts it in place; one that raises leaves nothing. The contexts of
         `arseg.files` (`replacing`, `new_folder`) and `arseg.video.VideoWriter` do just that.
 
         Args:
-            reader: the video, for its size, rate and display matrix; not to be read from.
+            reader: what is known of the video: its size, rate and display matrix, as they are in this orientation.
             label_set: what the ids of the labels mean.
 
         Raises:

@@ -1,0 +1,110 @@
+"""A source's sound, copied packet by packet beside new pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from arseg.files import StrPath
+
+from .errors import NotAVideoError
+from .names import ffmpeg_name, shown
+from .source import TIMEOUT
+
+__all__ = ["Sound"]
+
+
+_IN_TRANSPORT = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "dts", "opus"})  # FFmpeg does not tell
+
+
+def _held(output: OutputContainer) -> Set[str]:
+    """Codecs that a container can hold, by FFmpeg's names."""
+    return _IN_TRANSPORT if output.format.name == "mpegts" else output.supported_codecs
+
+
+class Sound:
+    """Copies the audio streams of `path` into another file, in time with its pictures.
+
+    The source is opened a second time, and read no further than the pictures are. Damaged sound ends early.
+
+    Args:
+        path: a file or URL that can be read again.
+        timeout: seconds without data after which a URL fails; None: wait for ever.
+
+    Attributes:
+        streams: how many there are.
+        remark: a sentence where sound was left out, else None.
+    """
+
+    def __init__(self, path: StrPath, timeout: float | None = TIMEOUT) -> None:
+        self.remark: str | None = None
+        self._name = shown(path)
+        self._targets: dict[int, AudioStream] = {}
+        self._last: dict[int, int] = {}
+        self._origin = Fraction(0)
+        self._packets: Iterator[av.Packet] = iter(())
+        self._held: av.Packet | None = None
+        try:
+            self._source = av.open(ffmpeg_name(path), timeout=timeout)
+        except (av.error.FFmpegError, OSError, UnicodeError):
+            raise NotAVideoError(f"{self._name}: cannot be opened a second time, for its sound", path=path) from None
+        self.streams = len(self._source.streams.audio)
+
+    def add_to(self, output: OutputContainer, origin: Fraction) -> None:
+        """Add the streams that the container can hold, before its first packet.
+
+        Args:
+            origin: the time in the source, in seconds, that is 0 in the output.
+        """
+        self._origin = origin
+        left_out = []
+        for stream in self._source.streams.audio:
+            codec = stream.codec_context
+            try:
+                if codec is None or codec.codec.canonical_name not in _held(output):
+                    raise ValueError
+                self._targets[stream.index] = output.add_stream_from_template(stream)
+            except (ValueError, av.error.FFmpegError):
+                left_out.append("an unknown codec" if codec is None else codec.codec.canonical_name)
+        if left_out:
+            names = ", ".join(sorted(set(left_out)))
+            self.remark = f"{self._name}: its sound ({names}) is left out, which {output.format.name} cannot hold"
+        if self._targets:
+            streams = [stream for stream in self._source.streams.audio if stream.index in self._targets]
+            self._packets = self._source.demux(streams)
+        self._output = output
+
+    def copy(self, until: Fraction) -> None:
+        """Mux what begins before `until`, seconds in the source."""
+        if not self._targets:
+            return
+        held, self._held = self._held, None
+        with suppress(av.error.FFmpegError, OSError):  # of the source; the output's own are told by its pictures
+            for packet in chain([held] if held is not None else [], self._packets):
+                if packet.pts is None or packet.dts is None or packet.time_base is None:
+                    continue
+                if packet.pts * packet.time_base >= until:
+                    self._held = packet
+                    return
+                self._mux(packet)
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _mux(self, packet: av.Packet) -> None:
+        assert packet.pts is not None and packet.dts is not None and packet.time_base is not None
+        number = packet.stream_index
+        shift = round(self._origin / packet.time_base)
+        pts, dts = packet.pts - shift, packet.dts - shift
+        if pts < 0 or dts <= self._last.get(number, -1):
+            return  # before the first picture, or out of order, which no container takes
+        self._last[number] = dts
+        packet.pts, packet.dts = pts, dts
+        packet.stream = self._targets[number]
+        self._output.mux(packet)
