@@ -17,10 +17,11 @@ SHARP = {"crf": 4, "preset": "medium"}
 def test_groups_start_where_the_reader_is_told(tmp_path: Path) -> None:
     path = tmp_path / "pan.mp4"
     encode(pan(10, (96, 128), 2, 1), path, **SHARP)
-    asked = []
+    asked, groups = [], []
 
     def starts(candidate: Candidate) -> bool:
         asked.append((candidate.index, candidate.distance, candidate.frame_type))
+        groups.append(candidate.groups)
         return candidate.index in (3, 4, 8)
 
     with VideoReader(path, starts=starts) as reader:
@@ -29,6 +30,7 @@ def test_groups_start_where_the_reader_is_told(tmp_path: Path) -> None:
     assert [f.distance for f in frames] == [0, 1, 2, 0, 0, 1, 2, 3, 0, 1]
     assert [index for index, _, _ in asked] == list(range(1, 10))  # the I frame needs no word
     assert [distance for _, distance, _ in asked] == [1, 2, 3, 1, 1, 2, 3, 4, 1]
+    assert groups == [1, 1, 1, 2, 3, 3, 3, 3, 4]
     for frame in frames[1:]:  # the field leads to the keyframe that was chosen, a keyframe's link to the one before
         field = frame.link if frame.keyframe else frame.motion
         assert field is not None

@@ -55,12 +55,38 @@ def segment(
         ),
     ] = None,
     mode: Annotated[
-        Mode,
+        Mode | None,
         typer.Option(
+            show_default="ar, unless there is a budget, a bound or a policy",
             help="ar: the method. To compare: hr, all frames at full resolution; lr, all at low; warp, the keyframe's "
-            "result moved by the vectors; keep, the keyframe's result as it is."
+            "result moved by the vectors; keep, the keyframe's result as it is.",
         ),
-    ] = "ar",
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute of the mean frame: 2gmacs, 40ms, or 25% of the network on every frame. It says how often "
+            "there are keyframes.",
+            show_default=False,
+        ),
+    ] = None,
+    slowest: Annotated[
+        str | None,
+        typer.Option(
+            "--live",
+            help="Compute of the slowest frame, as --budget: no frame waits for the next, and a keyframe's work is "
+            "spread over several.",
+            show_default=False,
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="What frames between keyframes are made of: bidirectional, both keyframes around them, moved; "
+            "ensemble, these and their own result at low resolution; warp, the last keyframe, moved; ar, the method.",
+            show_default="bidirectional, where there is a budget or a bound",
+        ),
+    ] = None,
     precision: SegmenterPrecision = None,
     device: Device = "cpu",
     batch: SegmenterBatch = None,
@@ -95,13 +121,16 @@ def segment(
         if output is None and labels is None:
             output = Path(f"{default_stem(video)}-segmented.mp4")
         segmenter = VideoSegmenter(
-            _network(weights, model, mode),
+            _network(weights, model, branch=_needs_branch(mode, policy, budget or slowest)),
             gop=gop,
             height=_height(height),
             mode=mode,
             precision=precision,
             device=device,
             batch=batch,
+            budget=budget,
+            slowest=slowest,
+            policy=policy,
         )
     outputs = []
     if output is not None:
@@ -124,7 +153,14 @@ def segment(
         typer.echo(f"{written.target}: {count} frames")
 
 
-def _network(weights: Path | None, model: str | None, mode: str) -> Any:
+def _needs_branch(mode: Mode | None, policy: str | None, amount: str | None) -> bool:
+    """Whether a frame's own low-resolution branch is used."""
+    if policy is not None:
+        return policy in ("ar", "ensemble")
+    return mode == "ar" or (mode is None and amount is None)
+
+
+def _network(weights: Path | None, model: str | None, *, branch: bool) -> Any:
     """What `VideoSegmenter` takes: the weights, or what they and `--model` make."""
     if model is None:
         return weights
@@ -134,10 +170,10 @@ def _network(weights: Path | None, model: str | None, mode: str) -> Any:
     network = open_network(weights, model)
     if isinstance(network, ARSegNet):
         return network
-    if mode == "ar":
+    if branch:
         raise InputError(
-            f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
-            "--weights, or choose --mode hr, warp, lr or keep"
+            f"--model: {model} is a network alone; give a --budget such as 25%, or choose --mode hr, warp, lr or keep; "
+            "or train its low-resolution branch with `arseg adapt` and give --weights"
         )
     return around(network)
 

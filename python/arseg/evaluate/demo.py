@@ -171,7 +171,7 @@ def _segment(
     samples: list[tuple[str, list[np.ndarray]]] = []
     label_set = ways["ar"].segmenter.label_set
     colours = label_set.palette
-    with open_video(source, GOP, progress.console, **options) as reader:
+    with open_video(source, progress.console, gop=GOP, **options) as reader:
         size = (reader.height, reader.width)
         task = progress.add_task("segmenting", total=reader.frame_count)
         wanted = _sample_indices(reader.frame_count)

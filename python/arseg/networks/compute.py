@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .arseg_net import ARSegNet
+from .fusion import enlarged
 from .trust import KeyframeSignals
 
 
@@ -25,7 +26,8 @@ def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
 
     Keys: "hr", a frame at full resolution; "keyframe", that with what later frames need of it (a pass of the branch for
     low resolution, where its residual counts); "lr", the keyframe network on the shrunken frame; "ar", a frame between
-    keyframes with its fusion. Convolutions and attention are counted, as the paper does; resizing and warping are not.
+    keyframes with its fusion; "low", the result of that frame's branch alone. Convolutions and attention are counted,
+    as the paper does; resizing and warping are not.
     """
     image, device = black_image(model, height, width)
     reference = model.keyframe(image)
@@ -35,6 +37,7 @@ def gmacs(model: ARSegNet, height: int, width: int) -> dict[str, float]:
         "hr": count(lambda: model.classifier(model.keyframe(image))),
         "keyframe": count(lambda: keyframe(model, image)),
         "lr": count(lambda: model.classifier(model.keyframe(model.shrink(image)))),
+        "low": count(lambda: model.classifier(enlarged(model.low_res(image), reference))),
         "ar": count(lambda: between_keyframes(model, image, reference, key_logits, device, signals)),
     }
 

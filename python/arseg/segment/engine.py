@@ -103,6 +103,13 @@ class Engine:
         return self._fetched(labels), keys
 
     @torch.inference_mode()
+    def low_keyframe(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
+        """What stands in for a keyframe until its network is done: its result at low resolution."""
+        found = self._call(self._low_keyframes, [frame], 0, self._pixels([frame]))
+        labels, *tensors = (self.graphs.kept(x) for x in found)
+        return self._fetched(labels), Keyframe.of(*tensors)
+
+    @torch.inference_mode()
     def after(self, frames: Sequence[VideoFrame], key: Keyframe, way: Way | None = None) -> Labels:
         """Frames after a keyframe, in the mode or another way of `FROM_KEYFRAME`."""
         motion, block = self._fields(frames)
@@ -213,6 +220,12 @@ class Engine:
         net = self._net()
         key = self._keyframe(net, self._image(pixels, size))
         return self._labelled(net, key.key_logits, size), *key.tensors()
+
+    def _low_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        net = self._net()
+        reference = net.keyframe(net.shrink(self._image(pixels, size)))
+        logits = net.classifier(reference)
+        return self._labelled(net, logits, size), reference, logits
 
     def _after(
         self, size: tuple[int, int], block: int, pixels: Tensor, motion: Tensor, distance: Tensor, *key: Tensor

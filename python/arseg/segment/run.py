@@ -73,8 +73,10 @@ def segment_file(
     with ExitStack() as stack:
         stops = stack.enter_context(Interruptions())
         with stops.waiting():
-            reader = stack.enter_context(open_video(video, segmenter.gop, console, **options))
+            policy = segmenter.new_policy()
+            reader = stack.enter_context(open_video(video, console, **{**segmenter.reading(policy), **options}))
         again = can_read_again(video, reader.duration, live=reader.live)
+        segmenter.begin(policy, (reader.height, reader.width), live=not again)
         # The one opened last is closed first.
         label_set = segmenter.label_set if palette is None else replace(segmenter.label_set, palette=palette)
         written = Written(sorted(outputs, key=lambda out: out.last))
@@ -86,10 +88,11 @@ def segment_file(
             if again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
                 # A live source is read where a signal can end the waiting, and is never ahead.
                 read = stack.enter_context(ahead(read, 2 * segmenter.batch))
-                results = segmenter.segment_all(read, reader.rotation, reader.display_matrix)
+                results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, policy=policy)
                 results = stack.enter_context(ahead(results, 2 * segmenter.batch))
             else:
-                results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, live=not again)
+                shown_as = reader.rotation, reader.display_matrix
+                results = segmenter.segment_all(read, *shown_as, live=not again, policy=policy)
             for result in stops.each(results):
                 written.write(result)
                 count += 1
@@ -122,9 +125,9 @@ def segment_file(
     return count
 
 
-def open_video(video: StrPath, gop: int, console: Console, **options: Any) -> VideoReader:
+def open_video(video: StrPath, console: Console, **options: Any) -> VideoReader:
     """A reader, and a word on `console` where it has to transcode, or took one of several video streams."""
-    reader = VideoReader(video, gop=gop, **options)
+    reader = VideoReader(video, **options)
     if reader.choice:
         say(console, f"{reader.choice}.")
     if reader.transcoding:

@@ -21,9 +21,14 @@ from arseg.weights.files import CheckpointError, load_checkpoint
 
 from .batches import KEYFRAMES, Batches, Group, too_large
 from .clock import StageClock
+from .costs import costs_of
 from .engine import Engine, frame_size
-from .modes import FROM_KEYFRAME, MODES, Mode
+from .modes import FROM_KEYFRAME, MODES, TWO_SIDED, Mode
+from .policies import Amount, Policy
 from .result import SegmentedFrame
+from .spread import Spread
+from .steered import Steered
+from .steering import PolicyMaker, Steering
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV, and frames from elsewhere
     from arseg.video import VideoFrame
@@ -57,6 +62,12 @@ class VideoSegmenter:
             on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
         logits: whether results have them (`SegmentedFrame.logits`); the network then sees one frame at a time.
+        budget: compute of the mean frame: "2gmacs", "40ms" or "25%" (of the network on every frame). Keyframes are then
+            as often as it pays for, and `gop` and `mode` are not looked at.
+        slowest: the same of the slowest frame, for live streams: a keyframe's work is spread over several frames.
+        policy: what is made of the frames between keyframes, and where these are: a name in
+            `arseg.segment.policies.POLICIES`, or what makes one; None: "bidirectional", where a budget or a bound is
+            given.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused.
@@ -74,12 +85,22 @@ class VideoSegmenter:
         *,
         gop: int = 12,
         height: int | Literal["video"] | None = None,
-        mode: Mode = "ar",
+        mode: Mode | None = None,
         precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device = "cpu",
         batch: int | None = None,
         logits: bool = False,
+        budget: str | Amount | None = None,
+        slowest: str | Amount | None = None,
+        policy: str | PolicyMaker | None = None,
     ):
+        self._steering = Steering.of(budget, slowest, policy)
+        if self._steering is not None and (mode is not None or logits):
+            raise InputError(
+                "mode, logits: expected none of them beside a budget, a bound or a policy, which say what is made of "
+                "each frame; leave them out"
+            )
+        mode = mode or "ar"
         if mode not in MODES:
             raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
         if not isinstance(gop, int) or gop < 1:
@@ -112,7 +133,9 @@ class VideoSegmenter:
         self.half, self.keep_logits = half, logits
         self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
         self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
-        self._engine = Engine(self.model, mode, self.label_set, height=self.height, half=self.half, device=self.device)
+        ways = None if self._steering is None else self._steering.ways
+        how: dict[str, Any] = {"height": self.height, "half": self.half, "device": self.device, "ways": ways}
+        self._engine = Engine(self.model, mode, self.label_set, **how)
 
     def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, as soon as the frames of a batch are decoded.
@@ -123,9 +146,27 @@ class VideoSegmenter:
         from arseg.video import VideoReader
         from arseg.video.live import can_read_again
 
-        with VideoReader(source, **{"gop": self.gop, **options}) as reader:
+        policy = self.new_policy()
+        with VideoReader(source, **{**self.reading(policy), **options}) as reader:
             live = not can_read_again(source, reader.duration, live=reader.live)
-            yield from self.segment_all(reader, reader.rotation, reader.display_matrix, live=live)
+            self.begin(policy, (reader.height, reader.width), live=live)
+            yield from self.segment_all(reader, reader.rotation, reader.display_matrix, live=live, policy=policy)
+
+    def new_policy(self) -> Policy | None:
+        """The policy of one stream, where there is a budget, a bound or a policy."""
+        return None if self._steering is None else self._steering.policy()
+
+    def reading(self, policy: Policy | None) -> dict[str, Any]:
+        """Arguments of `VideoReader` for a stream."""
+        if policy is None:
+            return {"gop": self.gop}
+        return {"gop": policy.longest, "starts": policy.starts, "previous": not policy.ways.isdisjoint(TWO_SIDED)}
+
+    def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:
+        """To be called before the first frame is read; `size`: height and width of the frames."""
+        if policy is not None and self._steering is not None:
+            costs = costs_of(self._engine, size, policy.ways, self._steering.unit)
+            policy.begin(costs, live=live)
 
     def segment_all(
         self,
@@ -134,12 +175,22 @@ class VideoSegmenter:
         display_matrix: tuple[int, ...] | None = None,
         *,
         live: bool = False,
+        policy: Policy | None = None,
     ) -> Iterator[SegmentedFrame]:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe.
 
-        `live`: whether they come as they are taken; each result then comes before the next frame is asked for.
+        Args:
+            live: whether they come as they are taken; each result then comes before the next frame is asked for.
+            policy: `new_policy()` that the frames were read with (`reading`) and that has begun.
         """
-        batches = Batches(self._engine) if live else self.batches()
+        if (policy is None) != (self._steering is None):
+            raise InputError(
+                "policy: expected that which the frames are read with where the segmenter has a budget, a bound or a "
+                "policy, and none elsewhere; see VideoSegmenter.new_policy, or use stream()"
+            )
+        batches = (
+            self._steered(policy, live) if policy is not None else Batches(self._engine) if live else self.batches()
+        )
         clock = StageClock()
         batches.watch = clock.seen
         waited = clock.waiting_for(frames)
@@ -169,6 +220,12 @@ class VideoSegmenter:
     def batches(self) -> Batches:
         """What runs one stream in batches, from call to call."""
         return Batches(self._engine, self.batch, self._keyframes)
+
+    def _steered(self, policy: Policy, live: bool) -> Batches:
+        how: dict[str, Any] = {"policy": policy}
+        if policy.spread > 1:
+            return Spread(self._engine, **how)
+        return Steered(self._engine, **how) if live else Steered(self._engine, self.batch, self._keyframes, **how)
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""

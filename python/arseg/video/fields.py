@@ -80,6 +80,7 @@ class Fields:
         self._pictures: OrderedDict[int, PendingFrame] = OrderedDict()
         self._anchors: list[PendingFrame] = []
         self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
+        self._groups = 0
         self._step = 1  # frames from anchor to anchor, the most so far
         self._held: PendingFrame | None = None
         self._size: tuple[int, int] | None = None
@@ -130,6 +131,7 @@ class Fields:
     def _start_group(self, item: PendingFrame) -> None:
         item.keyframe, item.distance, item.link, item.motion = True, 0, item.motion, None
         item.chains[item.number] = (True, True)
+        self._groups += 1
         self._keys[item.number] = item
         while len(self._keys) > 3:
             del self._keys[min(self._keys)]
@@ -158,6 +160,7 @@ class Fields:
         if item.kind == "B":
             if item.distance >= self._gop:
                 item.keyframe, item.distance, item.link, item.motion = True, 0, item.motion, None
+                self._groups += 1
         elif item.distance >= self._gop or self._asked(item, key, vectors, valid):
             self._start_group(item)
         elif self._step > 1 and item.distance + self._step > self._gop:
@@ -171,7 +174,7 @@ class Fields:
         if last.luma is None:
             last.luma = small_luma(last.decoded.frame)
         item.luma = small_luma(item.decoded.frame)
-        seen = Candidate(item.index, item.distance, item.kind, item.luma, last.luma, vectors, valid)
+        seen = Candidate(item.index, item.distance, self._groups, item.kind, item.luma, last.luma, vectors, valid)
         return bool(self._starts(seen))
 
     def _handed_out(self, vectors: np.ndarray, valid: np.ndarray, origin: Origin) -> BlockField:

@@ -26,6 +26,7 @@ class Candidate:
     Attributes:
         index: in presentation order.
         distance: frames since the keyframe of the group, at least 1.
+        groups: how many have started so far.
         frame_type: the codec's "P", seldom another.
         luma, key_luma: of the frame and of the keyframe, float32 `[h, w]` in 0..255: means of 4x4 pixels.
         vectors: to the keyframe, int16 `[h, w, 2]` in quarter pixels, x then y.
@@ -34,6 +35,7 @@ class Candidate:
 
     index: int
     distance: int
+    groups: int
     frame_type: str
     luma: np.ndarray = field(repr=False)
     key_luma: np.ndarray = field(repr=False)

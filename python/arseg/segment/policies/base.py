@@ -34,6 +34,9 @@ class Policy(Protocol):
     def starts(self, seen: Candidate) -> bool:
         """Whether a group starts at a frame; asked once of each, in decoding order, but for I and B frames."""
 
+    def cut_at(self, index: int) -> bool:
+        """Whether a group starts at a frame because it is like none before; asked where the work is spread."""
+
     def way(self, frame: VideoFrame) -> Way:
         """What is made of a frame that is no keyframe."""
 

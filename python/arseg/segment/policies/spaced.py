@@ -71,7 +71,7 @@ class Spaced:
         self.every = EVERY
         self._between: Way = at_once
         self._cuts = Cuts()
-        self._key, self._keys = -1, 0
+        self._keys, self._cut = 0, -1
 
     def begin(self, costs: Costs, *, live: bool) -> None:
         self._between = self._at_once if live or self._slowest is not None else self._ahead
@@ -88,20 +88,19 @@ class Spaced:
             self.every = max(self.every, self.spread)
 
     def starts(self, seen: Candidate) -> bool:
-        self._met(seen.index - seen.distance)
+        self._keys = seen.groups
         if self._cuts.here(seen):
+            self._cut = seen.index
             return True
         return seen.distance >= self.spread and seen.index >= self.every * self._keys
 
-    def _met(self, key: int) -> None:
-        if key != self._key:
-            self._key, self._keys = key, self._keys + 1
+    def cut_at(self, index: int) -> bool:
+        return index == self._cut
 
     def way(self, frame: VideoFrame) -> Way:
         return self._between
 
     def closes(self, frame: VideoFrame) -> bool:
-        self._met(frame.index - frame.distance)
         return frame.index >= self.every * (self._keys - 0.5)
 
 

@@ -1,0 +1,78 @@
+"""What frames cost a network, counted or measured, in the unit that a budget is given in."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection
+from fractions import Fraction
+from statistics import median
+
+import numpy as np
+
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.compute import gmacs
+from arseg.preprocess import input_size
+
+from .engine import Engine
+from .modes import TWO_SIDED, Way
+from .policies.amounts import Costs, Unit
+
+ROUNDS = 3
+"""Measurements of each way, after one that warms up."""
+
+
+def costs_of(engine: Engine, size: tuple[int, int], ways: Collection[Way], unit: Unit) -> Costs:
+    """Of frames of `size` = (height, width) as decoded. Reading, drawing and writing are not in it.
+
+    Milliseconds are measured, on black frames; the rest is counted, where warping costs nothing.
+    """
+    if unit == "ms":
+        return _measured(engine, size, ways)
+    counted = _counted(engine.net, *input_size(size, engine.height))
+    whole = counted["hr"] if unit == "hr" else 1.0
+    key = counted["keyframe"] if "ar" in ways else counted["hr"]
+    if "ensemble" in ways:
+        key += counted["low"]
+    between = {"ar": counted["ar"], "lr": counted["lr"], "hr": counted["hr"], "ensemble": counted["low"]}
+    return Costs(key / whole, {way: between.get(way, 0.0) / whole for way in ways})
+
+
+def _counted(net: ARSegNet, height: int, width: int) -> dict[str, float]:
+    try:
+        return gmacs(copy.deepcopy(net).to("meta"), height, width)  # shapes alone
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        return gmacs(net, height, width)  # a network of others that needs values
+
+
+def _measured(engine: Engine, size: tuple[int, int], ways: Collection[Way]) -> Costs:
+    from arseg.video import BlockField, VideoFrame
+    from arseg.video.motion import CELL
+
+    black = np.zeros((*size, 3), np.uint8)
+    rows, columns = -(-size[0] // CELL), -(-size[1] // CELL)
+    field = BlockField(np.zeros((rows, columns, 2), np.int16), np.ones((rows, columns), bool), CELL)
+    key = VideoFrame(0, black, "I", True, 0, None, 0, Fraction(1), 0.0)
+    frame = VideoFrame(1, black, "P", False, 1, field, 1, Fraction(1), 1.0)
+    _, keyframes = engine.keyframes([key])
+    before = keyframes[0]
+
+    def made(way: Way) -> Callable[[], object]:
+        if way in TWO_SIDED:
+            weight = before.key_logits.new_tensor(0.1) if way == "ensemble" else None
+            return lambda: engine.between([frame], [field.vectors], before, before, 2, weight)()
+        if way in ("hr", "lr"):
+            return lambda: engine.each([frame], way)()
+        return lambda: engine.after([frame], before, way)()
+
+    return Costs(_timed(lambda: engine.keyframes([key])[0]()), {way: _timed(made(way)) for way in ways})
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Milliseconds: the median of some, once it is warm."""
+    times = []
+    for _ in range(1 + ROUNDS):
+        started = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - started) * 1e3)
+    return median(times[1:])

@@ -1,0 +1,283 @@
+"""What a budget, a bound and a policy make of a stream: how many keyframes, where, and of what the frames between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.video_clips import busy_scene, pan, write_av
+
+from arseg.errors import InputError
+from arseg.networks.compute import gmacs
+from arseg.segment.costs import costs_of
+from arseg.segment.policies import POLICIES, Amount, Costs, Spaced
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import Candidate, VideoReader, encode
+
+
+def seen(index, distance, groups, error=1.0):
+    luma = np.full((2, 2), error, np.float32)
+    vectors = np.zeros((2, 2, 2), np.int16)
+    return Candidate(index, distance, groups, "P", luma, np.zeros_like(luma), vectors, np.ones((2, 2), bool))
+
+
+def keyframes(policy, count, intra=(), errors=lambda index, key: 1.0):
+    """Where a policy has keyframes in a stream of so many frames."""
+    keys = [0]
+    for index in range(1, count):
+        if index in intra or policy.starts(seen(index, index - keys[-1], len(keys), errors(index, keys[-1]))):
+            keys.append(index)
+    return keys
+
+
+def begun(budget, key=1.0, way=0.0, live=False, **options):
+    policy = Spaced(None if budget is None else Amount(budget, "hr"), **options)
+    policy.begin(Costs(key, {"warp": way, "bidirectional": way, "ar": way}), live=live)
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("2gmacs", 2, "gmacs"),
+        ("1.5 GMACs", 1.5, "gmacs"),
+        ("40ms", 40, "ms"),
+        ("25%", 0.25, "hr"),
+        (".5gmac", 0.5, "gmacs"),
+    ],
+)
+def test_amounts(text, value, unit):
+    assert Amount.parse(text) == Amount(value, unit)
+    assert Amount.parse(Amount(value, unit)) == Amount(value, unit)
+    assert Amount.parse(str(Amount(value, unit))) == Amount(value, unit)
+
+
+@pytest.mark.parametrize("text", ["", "2", "gmacs", "-1ms", "0ms", "2 gigs", "1e3ms", None])
+def test_what_is_no_amount_is_told(text):
+    with pytest.raises(InputError, match="^budget: expected an amount of compute for a frame such as 2gmacs"):
+        Amount.parse(text)
+
+
+@pytest.mark.parametrize("share", [1 / 12, 1 / 6, 1 / 4, 1 / 3, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("intra", [(), range(0, 600, 50), (1, 2, 3), range(30, 40)])
+def test_the_mean_frame_costs_the_budget(share, intra):
+    keys = keyframes(begun(share), 600, intra)
+    assert len(keys) == pytest.approx(600 * share, rel=0.05, abs=1)
+
+
+def test_what_frames_between_cost_is_paid_for_first():
+    assert len(keyframes(begun(0.5, way=0.25, ahead="ar"), 300)) == 100
+    with pytest.raises(InputError, match=r"^budget: expected more than 0.25, which each frame between keyframes costs"):
+        begun(0.25, way=0.25)
+
+
+def test_regular_distances():
+    assert keyframes(begun(0.25), 17) == [0, 4, 8, 12, 16]
+    assert keyframes(begun(0.4), 11) == [0, 3, 5, 8, 10]  # 2.5 in the mean
+    assert keyframes(begun(None), 37) == [0, 12, 24, 36]
+
+
+def test_an_intra_frame_counts():
+    assert keyframes(begun(0.25), 17, intra=(5,)) == [0, 4, 5, 12, 16]
+
+
+def test_a_cut_starts_a_group_and_a_fast_scene_does_not():
+    policy = begun(0.1)
+    assert keyframes(policy, 10, errors=lambda index, key: 0.3 * (index - key) + 50 * (key < 4 <= index)) == [0, 4]
+    assert policy.cut_at(4) and not policy.cut_at(5)
+    assert keyframes(begun(0.1), 10, errors=lambda index, key: 9.0 * (index - key)) == [0]
+
+
+def test_a_bound_spreads_the_work():
+    policy = Spaced(Amount(0.5, "hr"), Amount(0.34, "hr"))
+    policy.begin(Costs(1.0, {"warp": 0.0}), live=True)
+    assert (policy.spread, policy.every) == (3, 3)
+    policy = Spaced(Amount(0.1, "hr"), Amount(0.4, "hr"), at_once="ar")
+    with pytest.raises(InputError, match=r"^budget: expected more than 0.2"):
+        policy.begin(Costs(1.0, {"ar": 0.2}), live=True)
+    policy = Spaced(None, Amount(0.2, "hr"), at_once="ar")
+    with pytest.raises(InputError, match=r"^slowest: expected more than 0.2"):
+        policy.begin(Costs(1.0, {"ar": 0.2}), live=True)
+
+
+def test_costs_are_those_that_flops_counts(tiny):
+    engine = VideoSegmenter(tiny, height=48)._engine
+    counted = gmacs(tiny, 48, 64)
+    found = costs_of(engine, (48, 64), ("warp", "ar", "ensemble", "lr"), "gmacs")
+    assert found.key == pytest.approx(counted["keyframe"] + counted["low"])
+    assert (found.of("warp"), found.of("lr")) == (0, counted["lr"])
+    assert (found.of("ar"), found.of("ensemble")) == (counted["ar"], counted["low"])
+    assert costs_of(engine, (48, 64), ("warp",), "hr") == Costs(1.0, {"warp": 0.0})
+
+
+def test_measured_costs(tiny):
+    engine = VideoSegmenter(tiny, height=48, policy="ensemble")._engine
+    found = costs_of(engine, (48, 64), ("warp", "ensemble", "bidirectional", "lr", "hr"), "ms")
+    assert found.key > 0 and all(milliseconds > 0 for milliseconds in found.ways.values())
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """26 frames whose only I frame is the first."""
+    path = tmp_path_factory.mktemp("moving") / "moving.mp4"
+    encode(busy_scene(26, (96, 128)), path, gop=60)
+    return path
+
+
+@pytest.fixture(scope="module")
+def with_b_frames(tmp_path_factory):
+    return write_av(tmp_path_factory.mktemp("b") / "b.mp4", busy_scene(26, (96, 128)), b_frames=2, gop=60)
+
+
+def agreement(results, whole):
+    return np.mean([np.mean(a.labels == b.labels) for a, b in zip(results, whole, strict=True)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["moving", "with_b_frames"])
+def test_both_keyframes_tell_more_than_one(name, request):
+    """Of the shipped network: at equal compute, agreement with itself on every frame; keyframes agree wholly."""
+    path = request.getfixturevalue(name)
+    default_net = VideoSegmenter().model
+    whole = list(VideoSegmenter(default_net, mode="hr", height="video").stream(path))
+    shares = {}
+    for policy in ("warp", "bidirectional"):
+        results = list(VideoSegmenter(default_net, policy=policy, budget="12.5%", height="video").stream(path))
+        assert [result.index for result in results] == list(range(26))
+        for result, same in zip(results, whole, strict=True):
+            np.testing.assert_array_equal(result.image, same.image)
+            if result.keyframe:
+                assert np.mean(result.labels != same.labels) < 1e-3
+        shares[policy] = agreement(results, whole)
+    assert shares["bidirectional"] > shares["warp"]
+
+
+@pytest.mark.slow
+def test_the_last_frames_have_two_keyframes_too(moving, tiny):
+    """24 and 25 come after the last keyframe that is due: the last frame of all becomes one where that pays."""
+    results = list(VideoSegmenter(tiny, budget="25%", height="video").stream(moving))
+    assert [result.index for result in results if result.keyframe] == [0, 4, 8, 12, 16, 20, 24]
+    results = list(VideoSegmenter(tiny, budget="17%", height="video").stream(moving))
+    assert [result.index for result in results if result.keyframe] == [0, 6, 12, 18, 24]
+    results = list(VideoSegmenter(tiny, budget="11%", height="video").stream(moving))
+    assert [result.index for result in results if result.keyframe] == [0, 10, 19, 25]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["warp", "ar", "bidirectional", "ensemble"])
+def test_batches_do_not_matter(policy, moving, tiny):
+    def labels(batch):
+        segmenter = VideoSegmenter(tiny, policy=policy, batch=batch, height="video")
+        return [result.labels for result in segmenter.stream(moving)]
+
+    alone = labels(1)
+    for batch in (3, 30):
+        assert np.mean([np.mean(a != b) for a, b in zip(alone, labels(batch), strict=True)]) < 1e-3
+
+
+@pytest.mark.slow
+def test_ar_by_a_policy_is_the_mode(moving, tiny):
+    policy = VideoSegmenter(tiny, policy="ar", height="video").stream(moving)
+    mode = VideoSegmenter(tiny, gop=12, height="video").stream(moving)
+    for one, other in zip(policy, mode, strict=True):
+        assert np.mean(one.labels != other.labels) < 1e-3 and one.keyframe == other.keyframe
+
+
+@pytest.mark.slow
+def test_spread_keyframes_are_used_when_they_are_due(moving, tiny):
+    """With a bound of a third: frames up to the third come of the first's low resolution, then of its full one."""
+    segmenter = VideoSegmenter(tiny, slowest="34%", budget="34%", height="video")
+    results = list(segmenter.stream(moving))
+    assert [result.index for result in results if result.keyframe] == list(range(0, 26, 3))
+    with VideoReader(moving, gop=250) as reader:
+        frames = list(reader)
+    engine = segmenter._engine
+    low, stand_in = engine.low_keyframe(frames[0])
+    np.testing.assert_array_equal(results[0].labels, low()[0])
+    np.testing.assert_array_equal(results[2].labels, engine.after([frames[2]], stand_in, "warp")()[0])
+    _, (key,) = engine.keyframes([frames[0]])
+    for index in (3, 4, 5):  # 3 is a keyframe: it is told by the first one, as those after it
+        share = np.mean(results[index].labels != engine.after([frames[index]], key, "warp")()[0])
+        assert share < (1e-9 if index == 3 else 0.05), index  # fields in two steps
+
+
+@pytest.mark.slow
+def test_a_cut_in_a_spread_stream_is_not_told_by_what_was_before(tmp_path, tiny):
+    dark, bright = pan(9, (96, 128), 1, 0), [255 - x // 4 for x in pan(9, (96, 128), 1, 0, seed=5)]
+    path = write_av(
+        tmp_path / "cut.mp4", [x // 4 for x in dark] + bright, options={"sc_threshold": "0", "bf": "0"}, gop=60
+    )
+    segmenter = VideoSegmenter(tiny, slowest="34%", height="video")
+    results = list(segmenter.stream(path))
+    assert results[9].frame_type == "P" and results[9].keyframe
+    with VideoReader(path, gop=250) as reader:
+        frame = list(reader)[9]
+    np.testing.assert_array_equal(results[9].labels, segmenter._engine.low_keyframe(frame)[0]()[0])
+
+
+@pytest.mark.slow
+def test_a_policy_of_ones_own(moving, tiny):
+    class Half(Spaced):
+        """Alternately moved and seen at low resolution."""
+
+        ways = frozenset({"warp", "lr"})
+
+        def __init__(self):
+            super().__init__()
+            self.ways = Half.ways
+
+        def way(self, frame):
+            return "lr" if frame.distance % 2 else "warp"
+
+    results = list(VideoSegmenter(tiny, policy=lambda budget, slowest: Half(), height="video").stream(moving))
+    low = list(VideoSegmenter(tiny, mode="lr", height="video").stream(moving))
+    moved = list(VideoSegmenter(tiny, mode="warp", height="video").stream(moving))
+    for result, seen_low, was_moved in zip(results, low, moved, strict=True):
+        if not result.keyframe:
+            same = seen_low if result.distance % 2 else was_moved
+            assert np.mean(result.labels != same.labels) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": "much"}, "budget: expected an amount"),
+        ({"slowest": "2"}, "slowest: expected an amount"),
+        ({"budget": "2ms", "slowest": "1gmacs"}, "budget, slowest: expected amounts in one unit, got 2ms and 1gmacs"),
+        (
+            {"policy": "wrap"},
+            "policy: expected one of bidirectional, warp, ar, ensemble, got 'wrap'; did you mean warp",
+        ),
+        ({"budget": "25%", "mode": "hr"}, "mode, logits: expected none of them beside a budget"),
+        ({"budget": "25%", "logits": True}, "mode, logits: expected none of them beside a budget"),
+    ],
+)
+def test_what_does_not_go_together_is_told(options, words, tiny):
+    with pytest.raises(InputError, match=words):
+        VideoSegmenter(tiny, **options)
+
+
+def test_frames_from_elsewhere_come_with_their_policy(moving, tiny):
+    segmenter = VideoSegmenter(tiny, budget="25%")
+    with VideoReader(moving) as reader, pytest.raises(InputError, match="policy: expected that which the frames"):
+        next(segmenter.segment_all(reader))
+
+
+def test_names_of_policies():
+    assert list(POLICIES) == ["bidirectional", "warp", "ar", "ensemble"]
+
+
+@pytest.mark.slow
+def test_threads_do_not_change_what_is_spread(moving, tiny):
+    def labels():
+        return [r.labels for r in VideoSegmenter(tiny, slowest="50%", height="video").stream(moving)]
+
+    before = torch.get_num_threads()
+    one = labels()
+    try:
+        torch.set_num_threads(1)
+        other = labels()
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(one, other, strict=True):
+        assert np.mean(a != b) < 1e-3
