@@ -32,7 +32,7 @@ def keyframes(policy, count, intra=(), errors=lambda index, key: 1.0):
 
 def begun(budget, key=1.0, way=0.0, live=False, **options):
     policy = Spaced(None if budget is None else Amount(budget, "hr"), **options)
-    policy.begin(Costs(key, {"warp": way, "bidirectional": way, "ar": way}), live=live)
+    policy.begin(Costs(key, {"warp": way, "bidirectional": way, "ar": way}), gop=12, live=live)
     return policy
 
 
@@ -75,6 +75,7 @@ def test_regular_distances():
     assert keyframes(begun(0.25), 17) == [0, 4, 8, 12, 16]
     assert keyframes(begun(0.4), 11) == [0, 3, 5, 8, 10]  # 2.5 in the mean
     assert keyframes(begun(None), 37) == [0, 12, 24, 36]
+    assert keyframes(begun(None), 37, intra=(5,)) == [0, 5, 17, 29]
 
 
 def test_an_intra_frame_counts():
@@ -90,14 +91,14 @@ def test_a_cut_starts_a_group_and_a_fast_scene_does_not():
 
 def test_a_bound_spreads_the_work():
     policy = Spaced(Amount(0.5, "hr"), Amount(0.34, "hr"))
-    policy.begin(Costs(1.0, {"warp": 0.0}), live=True)
+    policy.begin(Costs(1.0, {"warp": 0.0}), gop=12, live=True)
     assert (policy.spread, policy.every) == (3, 3)
     policy = Spaced(Amount(0.1, "hr"), Amount(0.4, "hr"), at_once="ar")
     with pytest.raises(InputError, match=r"^budget: expected more than 0.2"):
-        policy.begin(Costs(1.0, {"ar": 0.2}), live=True)
+        policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
     policy = Spaced(None, Amount(0.2, "hr"), at_once="ar")
     with pytest.raises(InputError, match=r"^slowest: expected more than 0.2"):
-        policy.begin(Costs(1.0, {"ar": 0.2}), live=True)
+        policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
 
 
 def test_costs_are_those_that_flops_counts(tiny):

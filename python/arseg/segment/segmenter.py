@@ -62,8 +62,8 @@ class VideoSegmenter:
             on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
         logits: whether results have them (`SegmentedFrame.logits`); the network then sees one frame at a time.
-        budget: compute of the mean frame: "2gmacs", "40ms" or "25%" (of the network on every frame). Keyframes are then
-            as often as it pays for, and `gop` and `mode` are not looked at.
+        budget: compute of the mean frame: "2gmacs", "40ms" or "25%" (of the network on every frame). Keyframes are
+            then as often as it pays for, whatever `gop` says.
         slowest: the same of the slowest frame, for live streams: a keyframe's work is spread over several frames.
         policy: what is made of the frames between keyframes, and where these are: a name in
             `arseg.segment.policies.POLICIES`, or what makes one; None: "bidirectional", where a budget or a bound is
@@ -166,7 +166,7 @@ class VideoSegmenter:
         """To be called before the first frame is read; `size`: height and width of the frames."""
         if policy is not None and self._steering is not None:
             costs = costs_of(self._engine, size, policy.ways, self._steering.unit)
-            policy.begin(costs, live=live)
+            policy.begin(costs, gop=self.gop, live=live)
 
     def segment_all(
         self,

@@ -28,8 +28,11 @@ class Policy(Protocol):
     longest: int
     spread: int
 
-    def begin(self, costs: Costs, *, live: bool) -> None:
-        """Before the first frame: what frames cost, and whether the next one is not to be waited for."""
+    def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
+        """Before the first frame: what frames cost, and whether the next one is not to be waited for.
+
+        `gop`: frames of a group at most where no budget says another number.
+        """
 
     def starts(self, seen: Candidate) -> bool:
         """Whether a group starts at a frame; asked once of each, in decoding order, but for I and B frames."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 LONGEST = 250
 """Frames of a group at most: as x264 has it."""
 
-EVERY = 12.0
-"""Frames from keyframe to keyframe where there is no budget."""
-
 CUT_LEVELS, CUT_TIMES = 12.0, 6.0
 """A cut is where the error of the warp jumps by so many levels of luma, and by so many times the usual step."""
 
@@ -44,14 +41,16 @@ class Cuts:
 
 
 class Spaced:
-    """A keyframe every so many frames, at I frames of the codec and at cuts; these count, too.
+    """A keyframe every so many frames, at I frames of the codec and at cuts.
 
-    Distances that follow the error of the warp (its sum since the keyframe, its jumps, holes) were tried in its place:
-    at equal compute they lose as often as they gain (docs/notes/frontier.md).
+    With a budget these count, too, and the next one is the later for them. Distances that follow the error of the warp
+    (its sum since the keyframe, its jumps, holes) were tried in place of regular ones: at equal compute they lose as
+    often as they gain (docs/notes/frontier.md).
 
     Args:
-        budget: for the mean frame; None: a keyframe every 12 frames.
-        slowest: for the slowest frame: a keyframe's work is spread over as many as it needs. None: no bound.
+        budget: for the mean frame; None: as `begin` says.
+        slowest: for the slowest frame: a keyframe's work is spread over as many as it needs, and without a
+            budget there are as many keyframes as that allows. None: no bound.
         ahead: what is made of the frames between, where the next keyframe may be waited for.
         at_once: the same where it may not.
     """
@@ -68,12 +67,13 @@ class Spaced:
         self._ahead, self._at_once = ahead, at_once
         self.longest, self.spread = LONGEST, 1
         self.ways = frozenset([ahead if slowest is None else at_once, at_once])
-        self.every = EVERY
+        self.every = 1.0
         self._between: Way = at_once
         self._cuts = Cuts()
         self._keys, self._cut = 0, -1
 
-    def begin(self, costs: Costs, *, live: bool) -> None:
+    def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
+        self.every = gop
         self._between = self._at_once if live or self._slowest is not None else self._ahead
         between = costs.of(self._between)
         if self._budget is not None:
@@ -85,13 +85,15 @@ class Spaced:
                     f"slowest: expected more than {between:.3g}, what each frame costs, got {self._slowest}"
                 )
             self.spread = math.ceil(costs.key / room)
-            self.every = max(self.every, self.spread)
+            self.every = self.spread if self._budget is None else max(self.every, self.spread)
 
     def starts(self, seen: Candidate) -> bool:
         self._keys = seen.groups
         if self._cuts.here(seen):
             self._cut = seen.index
             return True
+        if self._budget is None:
+            return seen.distance >= self.every
         return seen.distance >= self.spread and seen.index >= self.every * self._keys
 
     def cut_at(self, index: int) -> bool:
@@ -101,7 +103,9 @@ class Spaced:
         return self._between
 
     def closes(self, frame: VideoFrame) -> bool:
-        return frame.index >= self.every * (self._keys - 0.5)
+        return (
+            frame.distance >= self.every / 2 if self._budget is None else frame.index >= self.every * (self._keys - 0.5)
+        )
 
 
 def _every(key: float, between: float, budget: Amount) -> float:
