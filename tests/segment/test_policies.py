@@ -54,7 +54,7 @@ def test_amounts(text, value, unit):
 
 @pytest.mark.parametrize("text", ["", "2", "gmacs", "-1ms", "0ms", "2 gigs", "1e3ms", None])
 def test_what_is_no_amount_is_told(text):
-    with pytest.raises(InputError, match="^budget: expected an amount of compute for a frame such as 2gmacs"):
+    with pytest.raises(InputError, match=r"^budget: expected an amount of compute for a frame such as 2gmacs"):
         Amount.parse(text)
 
 

@@ -289,7 +289,7 @@ def test_where_memory_runs_out_a_batch_is_worked_on_in_parts(tiles, tmp_path, mo
         ({"precision": "int8"}, "precision: expected one of float32, bfloat16, got 'int8'"),
         ({"temperature": 0}, "temperature: expected a number above 0, got 0"),
         ({"lr": -1.0}, r"lr: expected a number above 0, got -1\.0"),
-        ({"budget": 0.0}, r"budget: expected a number above 0, got 0\.0"),
+        ({"cache_gb": 0.0}, r"cache_gb: expected a number above 0, got 0\.0"),
     ],
 )
 def test_bad_settings(settings, sentence):

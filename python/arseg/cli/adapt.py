@@ -91,7 +91,7 @@ def adapt(
         lr=rate,
         gop=gop,
         held_out=held_out,
-        budget=cache,
+        cache_gb=cache,
         precision=precision,
         seed=seed,
     )

@@ -172,7 +172,7 @@ def _carried_on(phase: Phase, plan: Plan, clip: _Clip | None, few: _Trial, more:
     if clip is not None and phase.name in ("ar", "adapt"):
         left = max(0, clip.all_frames - clip.frames)
         seconds += left * clip.frame_seconds
-        disk += min(config.adapt.budget * 1e9, left * clip.frame_bytes) if phase.name == "adapt" else 0
+        disk += min(config.adapt.cache_gb * 1e9, left * clip.frame_bytes) if phase.name == "adapt" else 0
     if phase.name == "ar":  # its clips are in memory as they are on the disk
         memory += disk - more.disk
     if phase.name in ("hr", "ar") and sources.data is not None:

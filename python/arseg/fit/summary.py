@@ -159,7 +159,7 @@ def _agreement(plan: Plan, model: ARSegNet, results: Mapping[str, Path]) -> Foun
             folder / "frames",
             gop=recipe.gop,
             height=recipe.height or model.input_height,
-            budget=recipe.budget * 1e9 / len(plan.sources.videos),
+            budget=recipe.cache_gb * 1e9 / len(plan.sources.videos),
         )
         groups += held_out(found, recipe.held_out)[1]
     worst = worst_unlabelled(model, spread(groups, recipe.measured), plan.config.eval.worst)

@@ -63,7 +63,7 @@ class AdaptRecipe:
         gop: longest group; distances 1 … gop-1 are trained alike.
         held_out: the fraction at the end of each video that is measured and not trained on; 0: nothing is measured.
         measured: at most so many held-out groups are measured, evenly spread.
-        budget: gigabytes of decoded frames to keep on disk.
+        cache_gb: gigabytes of decoded frames to keep on disk.
     """
 
     steps: AtLeast1 = 1000
@@ -79,7 +79,7 @@ class AdaptRecipe:
     gop: Annotated[int, Field(ge=2)] = 12
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     measured: AtLeast1 = 24
-    budget: Positive = 4.0
+    cache_gb: Positive = 4.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 
@@ -128,7 +128,7 @@ def adapt(
     net.input_height = recipe.height
     net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     settings = {
-        **{key: value for key, value in asdict(recipe).items() if key not in ("measured", "budget")},
+        **{key: value for key, value in asdict(recipe).items() if key not in ("measured", "cache_gb")},
         "scale": net.scale,
         "window": net.window,
         "keyframe_weight": net.keyframe_weight,
@@ -283,7 +283,7 @@ def _decoded(
             folder / "frames",
             gop=recipe.gop,
             height=recipe.height,
-            budget=recipe.budget * 1e9 / len(videos),
+            budget=recipe.cache_gb * 1e9 / len(videos),
             transcode=transcode,
             stream=stream,
             report=report,

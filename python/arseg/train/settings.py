@@ -44,6 +44,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = {
     "average": ("ema_decay",),
     "clip": ("max_grad_norm",),
     "statistics": ("normalization",),
+    "budget": ("cache_gb",),
 }
 """Names of settings in files and runs of version 0.1, and what they are now: the one that the recipe has."""
 
