@@ -26,7 +26,11 @@ from .options import (
 )
 
 ArPreset = Annotated[
-    str | None, typer.Option(help=f"default (our network), {PAPER_PRESETS}", show_default="the config's, or default")
+    str | None,
+    typer.Option(
+        help=f"default (our network), residual (the paper's, without fusion), {PAPER_PRESETS}",
+        show_default="the config's, or default",
+    ),
 ]
 
 

@@ -81,7 +81,7 @@ class ARSegNet(nn.Module):
             0..255 (see `arseg.networks.trust`); None: the same weight everywhere.
         keyframe_residual: what is added, times this, of what the low-resolution branch got wrong on the keyframe,
             warped. 0: nothing. It costs a pass of the branch on each keyframe.
-        residual_tau: that times exp(-e / this); None: everywhere alike.
+        residual_tau: that times exp(-e / this); None: everywhere alike. Both are tensors while training learns them.
         label_set: what the classes are and how the input is normalised; None: that of `high`, where it has one.
 
     `high` may say how its scores reach the frame (see `SegmentationNetwork`): by `upsampling`, `upsampling_corners` and
@@ -96,6 +96,8 @@ class ARSegNet(nn.Module):
 
     label_set: LabelSet | None
     input_height: int | None = None
+    keyframe_residual: float | Tensor
+    residual_tau: float | Tensor | None
 
     def __init__(
         self,

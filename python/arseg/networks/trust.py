@@ -7,12 +7,13 @@ not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from arseg.errors import InputError
 
@@ -37,6 +38,26 @@ class KeyframeSignals(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         """Those there are; `KeyframeSignals(*tensors)` has them back."""
         return (self.luma,) if self.residual is None else (self.luma, self.residual)
+
+
+class LearnedResidual(nn.Module):
+    """`ARSegNet`'s `keyframe_residual` and `residual_tau` while training finds them.
+
+    Both are kept above 0: the parameters are their logarithms.
+    """
+
+    def __init__(self, residual: float, tau: float):
+        super().__init__()
+        self.log_residual = nn.Parameter(torch.tensor(math.log(residual)))
+        self.log_tau = nn.Parameter(torch.tensor(math.log(tau)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Of the network's attributes, with gradients."""
+        return {"keyframe_residual": self.log_residual.exp(), "residual_tau": self.log_tau.exp()}
+
+    def constants(self) -> dict[str, float]:
+        """The same as plain numbers, as weights files and the network in use have them."""
+        return {name: value.item() for name, value in self.tensors().items()}
 
 
 def luma(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from arseg.registry import Registry
 
 from .default.for_data import ar_for, hr_for
-from .default.recipes import LARGE, ArRecipe, HrRecipe
+from .default.recipes import LARGE, RESIDUAL, ArRecipe, HrRecipe
 from .default.run import run_ar, run_hr
 from .inputs import RunInputs
 from .paper.recipes import AR_RECIPES, HR_RECIPES
@@ -57,6 +57,7 @@ RECIPES: Mapping[str, Registry[Training]] = {"hr": Registry("preset"), "ar": Reg
 RECIPES["hr"].register("default", Training(HrRecipe(), run_hr, hr_for))
 RECIPES["hr"].register("default-large", Training(LARGE, run_hr, hr_for))
 RECIPES["ar"].register("default", Training(ArRecipe(), run_ar, ar_for))
+RECIPES["ar"].register("residual", Training(RESIDUAL, run_ar))
 for _name in HR_RECIPES:
     RECIPES["hr"].register(_name, Training(HR_RECIPES[_name], run_paper_hr))
     RECIPES["ar"].register(_name, Training(AR_RECIPES[_name], run_paper_ar))

@@ -183,7 +183,7 @@ def having(net: ARSegNet, constants: Constants) -> Iterator[None]:
         use(net, before)
 
 
-def use(net: ARSegNet, constants: Constants) -> None:
+def use(net: ARSegNet, constants: Mapping[str, Any]) -> None:
     """Leaves the network with these constants."""
     for name, value in constants.items():
         setattr(net, name, value)

@@ -22,6 +22,7 @@ from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.folding import fold_batch_norm
 from arseg.networks.pyramid import PyramidNet
+from arseg.networks.trust import LearnedResidual
 from arseg.train import distributed
 from arseg.train.batches import Batch, moved
 from arseg.train.calibration import ADDING, GAINS, gain_losses, scale_fusion
@@ -29,6 +30,7 @@ from arseg.train.finish import Finish
 from arseg.train.loop import train
 from arseg.train.schedule import Schedule
 from arseg.train.settings import check
+from arseg.train.trust import use
 from arseg.train.workers import default_workers
 from arseg.video.names import video_file
 from arseg.weights.build import build
@@ -46,13 +48,27 @@ if TYPE_CHECKING:
     from arseg.data.opened import OpenData
 
 
-def fst_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
+LEARNED_LR_SCALE = 5.0
+"""Multiplies the learning rate for what is learned of the residual: two numbers, of whose logarithm steps are small."""
+
+
+def fst_loss(
+    net: ARSegNet,
+    teacher: Teacher,
+    batch: Batch,
+    weights: Tensor,
+    recipe: ArRecipe,
+    learned: LearnedResidual | None = None,
+) -> dict[str, Tensor]:
     """The fused frame against its label, against the teacher's feature of the same frame, and against its classes.
 
-    Unlabelled frames of the batch count in the latter two alone.
+    Unlabelled frames of the batch count in the latter two alone. `learned`: what the network adds of its branch's
+    residual, where that is learned; the branch then sees both frames.
     """
+    if learned is not None:
+        use(net, learned.tensors())
     where: dict[str, Any] = {"block": BLOCK, "frame_size": batch["frame_size"]}
-    with torch.autocast(batch["image"].device.type, torch.bfloat16):
+    with torch.autocast(batch["image"].device.type, torch.bfloat16, recipe.precision == "bfloat16"):
         with torch.no_grad():
             reference, target = teacher(torch.cat([batch["key"], batch["image"]])).chunk(2)
             kept = net.classifier(reference)
@@ -146,6 +162,8 @@ def train_ar(
         )
         if labelled.prepared is not None:
             made["prepared"] = labelled.prepared_settings
+        if recipe.keyframe_residual:
+            config |= {"keyframe_residual": net.keyframe_residual, "residual_tau": net.residual_tau}
         config = {**config, "labels": labels.to_json(), "made": made}
         save_checkpoint(net.state_dict(), path, kind="ar", config=config)
     return path
@@ -184,11 +202,16 @@ def _network(
     kind, config, state = read_checkpoint(teacher)
     if kind != "hr":
         raise InputError(f'{teacher}: expected weights of kind "hr" (from `arseg train hr`), got "{kind}"')
+    if config.get("auxiliary"):  # heads of the paper's networks, for which this training has no loss
+        config["auxiliary"] = False
+        state = {key: value for key, value in state.items() if not key.startswith("auxiliary.")}
     with building(teacher):
         high: Any = build(kind, config) if model is None else build(kind, config, model)
     load_into(high, state, teacher)
     names = ("scale", "window", "fusion", "keyframe_weight", "keyframe_detail")
     options: dict[str, Any] = {name: getattr(recipe, name) for name in names}
+    if recipe.keyframe_residual:
+        options |= {"keyframe_residual": recipe.keyframe_residual, "residual_tau": recipe.residual_tau}
     net = ARSegNet(high, channels=high.channels, **options)
     if branch is not None:
         load_into(net.low, _parts_of(branch, "low."), branch)
@@ -218,22 +241,29 @@ def _train_fused(
     **options: Any,
 ) -> None:
     """The second stage: branch and fusion on pairs; leaves the network with the average of their weights."""
+    learned = LearnedResidual(recipe.keyframe_residual, recipe.residual_tau) if recipe.keyframe_residual else None
     finish = Finish.of(net.known_labels())
     with torch.no_grad():
         rng = np.random.default_rng(recipe.seed)
         example = finish(sample_pairs(sources, recipe, rng))["key"]
-        net.start_fusion_for(teacher(example.to(options["device"])))
+        # A residual has the keyframe in it: the fusion learns what it leaves over.
+        value = {} if learned is None else {"value": 0.0}
+        net.start_fusion_for(teacher(example.to(options["device"])), **value)
     part = _Trained(net)
     if start is not None:
         load_into(part, _parts_of(start, "low.", "fusion."), start)
+    groups: list[dict[str, Any]] = [
+        {"params": list(net.low.parameters()), "lr_scale": recipe.branch_lr_scale},
+        {"params": list(net.fusion.parameters())},
+    ]
+    if learned is not None:
+        part.learned = learned.to(options["device"])
+        groups.append({"params": list(learned.parameters()), "lr_scale": LEARNED_LR_SCALE})
     averaged = train(
         part,
-        [
-            {"params": list(net.low.parameters()), "lr_scale": recipe.branch_lr_scale},
-            {"params": list(net.fusion.parameters())},
-        ],
+        [group for group in groups if group["params"]],
         lambda _, rng: sample_pairs(sources, recipe, rng),
-        lambda batch: fst_loss(net, teacher, batch, weights, recipe),
+        lambda batch: fst_loss(net, teacher, batch, weights, recipe, learned),
         Schedule(recipe.steps, recipe.lr, ema_decay=EMA_DECAY),
         folder,
         settings={**settings_of(replace(recipe, calibration=0)), **made_from, **start_settings(start)},
@@ -242,6 +272,10 @@ def _train_fused(
         **options,
     )
     part.load_state_dict(averaged)
+    if learned is not None:
+        use(net, learned.constants())
+        report = options["report"]
+        report("residual: {keyframe_residual:.3f} * exp(-e / {residual_tau:.1f})".format_map(learned.constants()))
 
 
 def _calibrate(

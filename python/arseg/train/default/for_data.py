@@ -236,14 +236,18 @@ def check_classes(labels: LabelSet) -> None:
         )
 
 
-def given_or_counted(data: OpenData, census: Census) -> Any:
-    """float32 `[classes]`: the loss's class weights, of the data's author or from the numbers of pixels."""
+def given_or_counted(data: OpenData, census: Census, labels: LabelSet | None = None) -> Any:
+    """float32 `[classes]`: the loss's class weights, of the data's author or from the numbers of pixels.
+
+    `labels`: the network's, which may have Void besides; None: the data's.
+    """
     import torch
 
     from arseg.train.losses import weights_of_counts
 
-    if data.class_weights is None:
-        return weights_of_counts(census.pixels(data.labels))
+    labels = labels or data.labels
+    if data.class_weights is None or len(labels.classes) > len(data.class_weights):
+        return weights_of_counts(census.pixels(labels))
     return torch.tensor(data.class_weights, dtype=torch.float32)
 
 

@@ -80,7 +80,7 @@ class Labelled:
             _agreed(teacher, replace(labels, classes=folder.classes), f"{folder.folder}")
         census = Census.of(stills)
         donors = Donors(stills, census.rare(labels, recipe.rare), census=census)
-        weights = weights_of_counts(census.pixels(labels)) if found is None else given_or_counted(found, census)
+        weights = weights_of_counts(census.pixels(labels)) if found is None else given_or_counted(found, census, labels)
         return Labelled(found, folder, labels, stills, _size(stills), weights, donors, settings)
 
     @property

@@ -19,6 +19,7 @@ from arseg.data.stills import Still, compressed
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import enlarged
+from arseg.networks.output import enlarge
 from arseg.networks.pyramid import PyramidNet
 from arseg.train.batches import Batch
 from arseg.train.finish import Finish
@@ -50,6 +51,7 @@ _SETTINGS = (
     "seed",
     "rows",
     "rare",
+    "precision",
 )
 
 Teacher = Callable[[Tensor], Tensor]
@@ -63,9 +65,9 @@ def imitation_loss(
 
     Unlabelled frames count in the latter two alone.
     """
-    with torch.no_grad(), torch.autocast(target.device.type, torch.bfloat16):
+    with torch.no_grad(), torch.autocast(target.device.type, torch.bfloat16, recipe.precision == "bfloat16"):
         classes = net.classifier(target).float().softmax(1)
-    large = F.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
+    large = enlarge(net.high, logits.float(), label.shape[-2:])
     similarity = F.mse_loss(feature.float(), target.float())
     if not isinstance(net.high, PyramidNet):
         similarity = similarity / target.float().var().clamp_min(1e-12)  # features of others have any scale
@@ -78,7 +80,7 @@ def imitation_loss(
 
 def low_loss(net: ARSegNet, teacher: Teacher, batch: Batch, weights: Tensor, recipe: ArRecipe) -> dict[str, Tensor]:
     """`imitation_loss` of what the low-resolution branch finds by itself, enlarged."""
-    with torch.autocast(batch["image"].device.type, torch.bfloat16):
+    with torch.autocast(batch["image"].device.type, torch.bfloat16, recipe.precision == "bfloat16"):
         with torch.no_grad():
             target = teacher(batch["image"])
         feature = enlarged(net.low_res(batch["image"]), target)

@@ -79,6 +79,9 @@ class ArRecipe:
         street_share, video_share: fractions of a batch of pairs; the rest are of labelled stills.
         calibration: batches of unlabelled pairs by which the fusion's gain is found in the end; 0: it stays.
         scale, window, fusion, keyframe_weight, keyframe_detail: of the network, see `ARSegNet`.
+        keyframe_residual, residual_tau: of the network, too, as they are before the second stage, which learns them,
+            and trains the branch on both frames of a pair; `keyframe_residual` 0: none.
+        precision: of the passes; on a CPU without matrix units for bfloat16 "float32" may be faster.
         warp: False: training without motion, as if nothing moved.
         iou_loss_weight: of the soft IoU, beside the cross-entropy.
         similarity, distillation: weights of the losses against the keyframe network's feature and classes.
@@ -112,6 +115,9 @@ class ArRecipe:
     warp: bool = True
     keyframe_weight: Weight = 1.0
     keyframe_detail: Weight = 1.0
+    keyframe_residual: Weight = 0.0
+    residual_tau: Positive = 32.0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     iou_loss_weight: Weight = 1.0
     similarity: Weight = 1.0
     distillation: Weight = 0.5
@@ -125,6 +131,26 @@ class ArRecipe:
     prepared_share: Share = 0.5
 
 
+RESIDUAL = ArRecipe(
+    low_steps=0,
+    steps=1200,
+    batch=4,
+    crop=(288, 384),
+    scales=(0.8, 1.5),
+    branch_lr_scale=0.3,
+    streets=0,
+    street_share=0.0,
+    video_share=0.5,
+    fusion="none",
+    keyframe_weight=0.0,
+    keyframe_detail=0.0,
+    keyframe_residual=0.74,
+    residual_tau=33.6,
+    precision="float32",
+)
+"""For the paper's networks on CamVid at 480x360: no fusion, but the residual, learned from a branch that there is."""
+
+
 LATER: Mapping[str, Any] = {
     "rows": 360,
     "epochs": 0.0,
@@ -135,6 +161,9 @@ LATER: Mapping[str, Any] = {
     "still_clips": 1500,
     "motion": "window",
     "prepared_share": 0.5,
+    "keyframe_residual": 0.0,
+    "residual_tau": 32.0,
+    "precision": "bfloat16",
 }
 """Settings that runs of version 0.2 do not know, and what these did."""
 
