@@ -1,11 +1,13 @@
 """What trust in the warped keyframe and the branch's residual are worth, on drives that nothing was calibrated on.
 
-    python benchmarks/keyframe_trust.py --weights WEIGHTS --calibrate DRIVE... --held-out DRIVE... [--json OUT]
+    python benchmarks/keyframe_trust.py --weights WEIGHTS --calibrate DRIVE... --held-out DRIVE... \
+        [--camvid CAMVID] [--json OUT]
 
 Agreement with the network on every frame (percent of the pixels, no label of a person) by distance to the keyframe, on
 groups spread over each held-out drive. Beside it the uncomfortable baseline: no branch at all, the keyframe's result
 moved, with a keyframe every L frames. Compute counts multiply-accumulates of convolutions and attention, as a share of
-the network's on every frame; "all frames" counts keyframes, which agree wholly.
+the network's on every frame; "all frames" counts keyframes, which agree wholly. With `--camvid` its `val` besides, by
+people's labels: mIoU of the run as one video, whose frame t is t mod 12 frames after its keyframe.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ import torch
 from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup, store_groups
+from arseg.data.registry import DATA_SETS
 from arseg.evaluate.consistency import Consistency
 from arseg.evaluate.flops import gmacs, gop_average
+from arseg.evaluate.metrics import ConfusionMatrix
 from arseg.files import save_json
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.fusion import make_fusion
@@ -35,8 +39,8 @@ from arseg.networks.keyframe import warped_logits
 from arseg.preprocess import input_size, normalise
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.segment.ways import see
-from arseg.train.trust import PLAIN, Constants, Fit, fit_trust, having, sample_cells
-from arseg.video import VideoReader
+from arseg.train.trust import PLAIN, RESIDUAL, Constants, Fit, fit_trust, having, sample_cells, search
+from arseg.video import VideoReader, encode
 
 GOP = 12
 BASELINES = (3, 4, 6, 12)
@@ -74,9 +78,18 @@ def remembered(compute: Callable[[Tensor], Tensor], most: int = 24) -> Callable[
 
 @torch.inference_mode()
 def agreements(
-    variants: Mapping[str, tuple[ARSegNet, Constants]], net: ARSegNet, groups: Sequence[StoredGroup], video: Path
+    variants: Mapping[str, tuple[ARSegNet, Constants]],
+    net: ARSegNet,
+    groups: Sequence[StoredGroup],
+    video: Path,
+    labelled: Sequence[np.ndarray] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Of each variant, of the warp and of the baselines: agreement by distance and over all frames, percent."""
+    """Of each variant, of the warp and of the baselines: agreement by distance and over all frames, percent.
+
+    `labelled`: the true labels of the video's frames, where there are some: then mIoU, too, of frames after keyframes.
+    """
+    names, classes = ("HR", "warp", *variants), len(net.known_labels().classes)
+    matrices = {name: [ConfusionMatrix(classes) for _ in range(GOP)] for name in names}
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(GOP)] for name in ("warp", *variants)}
     following = {name: Consistency(GOP) for name in ("HR", *found)}
     seen: dict[int, tuple[Tensor, np.ndarray]] = {}  # what the network gives on every frame, by index
@@ -92,6 +105,8 @@ def agreements(
             field = None if distance == 0 else group.field(distance)
             here = group.first + distance, distance
             following["HR"].add(*here, truth, field, group.coded)
+            if labelled and distance:
+                matrices["HR"][distance].add(labelled[here[0]], truth)
             if reference is None or key_logits is None:
                 reference, key_logits = feature, logits
                 for name, (one, constants) in variants.items():
@@ -112,6 +127,8 @@ def agreements(
                 labels = net.labels(one_map, group.stored)[0].numpy()
                 found[name][distance].append(100 * float((labels == truth).mean()))
                 following[name].add(*here, labels, field, group.coded)
+                if labelled:
+                    matrices[name][distance].add(labelled[here[0]], labels)
     record: dict[str, dict[str, Any]] = {"HR": {"all_frames": 100.0}}
     for name, values in found.items():
         by_distance = [round(float(np.mean(one)), 2) if one else None for one in values]
@@ -123,6 +140,9 @@ def agreements(
         }
     for name, consistency in following.items():
         record[name]["temporal_consistency"] = consistency.record()
+    for name, by_distance in matrices.items() if labelled else ():
+        values = [matrix.miou() for matrix in by_distance[1:]]
+        record[name]["miou"] = {"mean": round(float(np.mean(values)), 2), "by_distance": [round(x, 2) for x in values]}
     for length in BASELINES:
         share, keyframes = warped_every(net, video, length, seen)
         record[f"warp, a keyframe every {length}"] = {"all_frames": round(share, 2), "keyframes": round(keyframes, 3)}
@@ -162,6 +182,15 @@ def compute(net: ARSegNet, constants: Constants, size: tuple[int, int]) -> float
     return round(gop_average(found["keyframe"], found["ar"], GOP) / found["hr"], 3)
 
 
+def val_as_video(camvid: Path, folder: Path) -> tuple[Path, list[np.ndarray]]:
+    """CamVid's `val` as one H.264 file, and the labels of its frames; Void counts."""
+    frames = DATA_SETS["camvid"].frames(camvid, "val", void="count")
+    pairs = [frames[index] for index in range(len(frames))]
+    folder.mkdir(parents=True, exist_ok=True)
+    encode([image for image, _ in pairs], folder / "val.mp4", rate=15, gop=GOP, crf=23)
+    return folder / "val.mp4", [label for _, label in pairs]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default=None, help="of kind ar or of `arseg adapt`; the package's")
@@ -172,6 +201,7 @@ def main() -> None:
     parser.add_argument("--distances", default="1,3,6,11", help="calibrated on")
     parser.add_argument("--fits", type=Path, help="take the constants that an earlier run's JSON has")
     parser.add_argument("--folder", type=Path, default=Path("runs/keyframe-trust"))
+    parser.add_argument("--camvid", type=Path, help="score its val by people's labels, too")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -200,6 +230,7 @@ def main() -> None:
         else:
             sample = sample_cells(one, drives, gop=GOP, autocast=nullcontext, distances=distances)
             fits[name] = fit_trust(sample, residual=True)
+            fits[name]["residual alone"] = search(sample, RESIDUAL, {**PLAIN, "keyframe_weight": 0.0})
         print(f"{name}: " + "; ".join(f"{key} {fit.text()}: {fit.agreement:.2f} %" for key, fit in fits[name].items()))
     variants: dict[str, tuple[ARSegNet, Constants]] = {
         "AR as it is": (net, {}),
@@ -207,7 +238,15 @@ def main() -> None:
         "AR, trust": (net, fits["AR"]["trust"].constants),
         "AR, residual and trust": (net, fits["AR"]["residual"].constants),
         "branch, residual and trust, no fusion": (alone, fits["branch"]["residual"].constants),
+        "branch alone, no fusion": (alone, {**PLAIN, "keyframe_weight": 0.0}),
     }
+    if net.keyframe_residual:
+        variants["branch, the file's residual, no fusion"] = alone, {}
+    for name, one in (("AR", net), ("branch", alone)):
+        if "residual alone" in fits[name]:
+            variants[f"{name}, residual alone"] = one, fits[name]["residual alone"].constants
+    untrained = {**PLAIN, "keyframe_weight": 0.0, "keyframe_residual": 0.74, "residual_tau": 33.6}
+    variants["branch, residual 0.74 * exp(-e / 33.6), no fusion"] = alone, untrained
     size = drives[0].stored
     record: dict[str, Any] = {
         "weights": str(asked.weights or "the package's"),
@@ -224,9 +263,15 @@ def main() -> None:
         "held_out": {},
     }
     record["compute"] |= {"HR": 1.0, "warp": round(1 / GOP, 3)}
-    for video in asked.held_out:
-        groups = spread_groups(video, net, asked.groups, asked.folder)
-        found = agreements(variants, net, groups, video)
+    scored: list[tuple[Path, Sequence[np.ndarray]]] = [(video, ()) for video in asked.held_out]
+    if asked.camvid is not None:
+        scored.insert(0, val_as_video(asked.camvid, asked.folder))
+    for video, labelled in scored:
+        if labelled:
+            groups = store_groups(video, asked.folder, gop=GOP, height=net.input_height)
+        else:
+            groups = spread_groups(video, net, asked.groups, asked.folder)
+        found = agreements(variants, net, groups, video, labelled)
         record["held_out"][video.name] = {"groups": [group.first for group in groups], "rows": found}
         print(f"{video.name}: {len(groups)} groups of {GOP}, from frames {[group.first for group in groups]}")
         for name, row in found.items():
@@ -236,6 +281,9 @@ def main() -> None:
             if "by_distance" in row:
                 far = "/".join(f"{row['by_distance'][d] or np.nan:.1f}" for d in (1, 3, 6, 11))
                 text += f"  mean {row['mean']:.2f}  d = 1/3/6/11 {far}"
+            if "miou" in row:
+                far = "/".join(f"{row['miou']['by_distance'][d - 1]:.1f}" for d in (1, 3, 6, 9, 11))
+                text += f"  mIoU {row['miou']['mean']:.2f}  d = 1/3/6/9/11 {far}"
             print(f"  {name:40} compute {share:.2f}  all frames {row['all_frames']:.2f}{text}")
     record["seconds"] = round(time.perf_counter() - began)
     if asked.json is not None:
