@@ -19,13 +19,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from frontier_plot import draw, table
-from frontier_signals import Recording, Stream, recorded
+from frontier_signals import Recording, Stream, recorded, video_of
 from frontier_ways import Frames, Labelled, best_places, regular, ways
 
 from arseg.evaluate.consistency import followed
@@ -111,40 +112,65 @@ def network(name: str, weights: str | None) -> tuple[ARSegNet, bool]:
     return VideoSegmenter(weights).model, True
 
 
-def streams(camvid: Path | None, videos: list[Path], first: Mapping[str, int], count: int) -> Iterator[Stream]:
+def streams(
+    camvid: Path | None, videos: list[Path], first: Mapping[str, int], count: int, rates: list[int]
+) -> Iterator[Stream]:
     if camvid is not None:
         yield Stream("val", camvid, 15, count=count, labelled=True)
     for video in videos:
         start = first.get(video.stem, 0)
-        yield Stream(f"{video.stem} 30", video, 30, start, 1, count)
-        yield Stream(f"{video.stem} 15", video, 15, start, 2, count)
+        for rate in rates:
+            yield Stream(f"{video.stem} {rate}", video, rate, start, 30 // rate, count)
 
 
-def measure(asked: argparse.Namespace, before: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass
+class Run:
+    """One policy on one stream: its labels are made while they are scored."""
+
+    name: str
+    family: str
+    late: bool
+    labelled: Iterator[Labelled]
+
+
+def policies(asked: argparse.Namespace, frames: Frames, video: Path, *, branch: bool) -> Iterator[Run]:
+    """Those asked for; `branch`: whether the network has a trained one."""
+    if asked.product:
+        from frontier_product import asked_for
+
+        for one in asked_for():
+            if branch or one.policy != "ensemble":
+                labelled = one.labelled(frames.net, video, frames.of.size, len(frames))
+                yield Run(one.name, one.family, one.slowest is None, labelled)
+        return
+    for way in ways():
+        if (branch or not way.branch) and (asked.only or "") in way.name:
+            yield Run(way.name, way.family, way.late, way.run(frames))
+
+
+def measure(asked: argparse.Namespace, before: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of each stream: the policies' rows; of `before`, an earlier call's, what is not measured anew."""
     net, branch = network(asked.name, asked.weights)
     folder = asked.folder / "quick" if asked.quick else asked.folder
     count = 24 if asked.quick else asked.frames
     first = {name: int(at) for name, _, at in (one.partition("=") for one in asked.first)}
-    found: dict[str, Any] = dict(before)
-    for stream in streams(asked.camvid, asked.video, first, count):
+    rates = [int(rate) for rate in asked.rates.split(",")]
+    for stream in streams(asked.camvid, asked.video, first, count, rates):
         began = time.perf_counter()
         recording = recorded(net, stream, folder, asked.name, branch=branch)
         frames = Frames(recording, net)
-        known = before.get(stream.name, {"rows": {}})
-        rows = known["rows"] if asked.only else {}
-        for way in ways():
-            if (branch or not way.branch) and (asked.only or "") in way.name:
-                rows[way.name] = {"family": way.family, "late": way.late, **scored(recording, way.run(frames))}
-                row = rows[way.name]
-                truth = "" if row["miou"] is None else f"  mIoU {row['miou']:.2f}"
-                print(f"{stream.name:16}{way.name:36}{row['compute']:.3f}  {row['agreement']:.2f}{truth}", flush=True)
-        found[stream.name] = {**known, "frames": len(recording), "rows": rows}
+        known = before.get(stream.name, {})
+        rows = dict(known.get("rows", {})) if asked.only or asked.product else {}
+        for run in policies(asked, frames, video_of(stream, folder), branch=branch):
+            row = rows[run.name] = {"family": run.family, "late": run.late, **scored(recording, run.labelled)}
+            truth = "" if row["miou"] is None else f"  mIoU {row['miou']:.2f}"
+            print(f"{stream.name:16}{run.name:36}{row['compute']:.3f}  {row['agreement']:.2f}{truth}", flush=True)
+        found = {**known, "frames": len(recording), "rows": rows}
         if asked.places:
-            found[stream.name]["places"] = placed(frames, (3, 6, 12))
-            print(f"{stream.name:16}places {found[stream.name]['places']}", flush=True)
+            found["places"] = placed(frames, (3, 6, 12))
+            print(f"{stream.name:16}places {found['places']}", flush=True)
         print(f"{stream.name}: {time.perf_counter() - began:.0f} s", flush=True)
-    return found
+        yield stream.name, found
 
 
 def main() -> None:
@@ -155,6 +181,10 @@ def main() -> None:
     parser.add_argument("--video", type=Path, action="append", default=[])
     parser.add_argument("--first", action="append", default=[], help="NAME=FRAME: where a video is begun; 0")
     parser.add_argument("--frames", type=int, default=120, help="of each stream, at most")
+    parser.add_argument("--rates", default="30,15", help="frames a second of each video, whose own are 30")
+    parser.add_argument(
+        "--product", action="store_true", help="only what arseg segment --budget and --live make of them"
+    )
     parser.add_argument("--places", action="store_true", help="the best places of keyframes, too (slow)")
     parser.add_argument("--only", help="measure the policies with this in their name; the JSON keeps the others")
     parser.add_argument("--quick", action="store_true")
@@ -170,9 +200,11 @@ def main() -> None:
     if asked.name is None:
         parser.error("--name: expected the network's name in the results, or --draw")
     path = asked.json or RESULTS / f"frontier-{asked.name}{'-quick' if asked.quick else ''}.json"
+    known = json.loads(path.read_text())["streams"] if path.exists() else {}
     with torch.inference_mode():
-        before = json.loads(path.read_text())["streams"] if path.exists() else {}
-        save_json(path, {"network": asked.name, "streams": measure(asked, before)})
+        for name, found in measure(asked, known):
+            known[name] = found
+            save_json(path, {"network": asked.name, "streams": known})
     print(path, file=sys.stderr)
 
 

@@ -125,10 +125,15 @@ def counted(net: ARSegNet, size: tuple[int, int]) -> dict[str, float]:
     return gmacs(copy.deepcopy(net).to("meta"), *size)
 
 
+def video_of(stream: Stream, folder: Path) -> Path:
+    """Where it is encoded."""
+    return folder / f"{stream.name}.mp4".replace(" ", "-")
+
+
 @torch.inference_mode()
 def record(net: ARSegNet, stream: Stream, folder: Path, *, branch: bool) -> Recording:
     """Encodes the stream, where `folder` has it not yet, and runs the network on it; `branch`: AR-Seg, too."""
-    video = folder / f"{stream.name}.mp4".replace(" ", "-")
+    video = video_of(stream, folder)
     if not video.exists():
         encode(stream.images(), video, rate=stream.rate, gop=INTRA, crf=23)
     label_set = net.known_labels()
