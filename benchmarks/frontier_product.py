@@ -30,7 +30,7 @@ class Asked:
         policy = segmenter.new_policy()
         assert policy is not None
         costs = costs_of(segmenter._engine, size, policy.ways, "hr")
-        policy.begin(costs, live=False)
+        policy.begin(costs, gop=12, live=False)
         between = max(costs.of(way) for way in policy.ways)
         cost: Callable[[bool], float]
         if policy.spread > 1:
