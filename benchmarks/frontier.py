@@ -139,7 +139,7 @@ def policies(asked: argparse.Namespace, frames: Frames, video: Path, *, branch: 
         from frontier_product import asked_for
 
         for one in asked_for():
-            if branch or one.policy != "ensemble":
+            if (branch or one.policy is None) and (asked.only or "") in one.name:
                 labelled = one.labelled(frames.net, video, frames.of.size, len(frames))
                 yield Run(one.name, one.family, one.slowest is None, labelled)
         return

@@ -90,11 +90,18 @@ def draw(results: Path, out: Path) -> None:
             )
             for row, (rows, across, up, title) in enumerate(shown):
                 axes = panels[row, column]
-                for family, points in families(rows).items():
+                lines = families(rows)
+                floor = lowest([point[up] for points in lines.values() for point in points])
+                for family, points in lines.items():
                     colour, marker = CURVES[family]
-                    xs, ys = [p[across] for p in points], [p[up] for p in points]
-                    line = "-" if family in ("both sides", "warp", "spread", "arseg --budget") else ""
+                    xs, ys = [point[across] for point in points], [point[up] for point in points]
+                    line = "-" if len(points) > 1 and family != "both sides and branch" else ""
                     axes.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.2, label=family)
+                    for x, y in zip(xs, ys, strict=True):
+                        if y < floor:  # below the axis: said at its edge
+                            how = {"color": colour, "fontsize": 7, "ha": "center", "va": "bottom"}
+                            axes.annotate(f"{y:.1f}\n\u2193", (x, floor), **how)
+                axes.set_ylim(floor, None)
                 axes.set_xscale("log")
                 axes.set_xticks([1 / 12, 1 / 6, 1 / 4, 1 / 3, 1], ["1/12", "1/6", "1/4", "1/3", "1"], minor=False)
                 axes.minorticks_off()
@@ -102,7 +109,6 @@ def draw(results: Path, out: Path) -> None:
                 axes.set_xlabel("compute of the mean frame" if across == "compute" else "compute of the slowest frame")
                 if column == 0:
                     axes.set_ylabel(title)
-                _leave_out_the_lowest(axes, [p[up] for points in families(rows).values() for p in points])
             panels[0, column].set_title(NETWORKS[name])
         handles = {label: h for axes in panels.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
@@ -111,13 +117,13 @@ def draw(results: Path, out: Path) -> None:
         pyplot.close(figure)
 
 
-def _leave_out_the_lowest(axes: Any, values: Iterable[float]) -> None:
-    """The lower end of the axis: where a point is far below all others it would press them together."""
+def lowest(values: Iterable[float]) -> float:
+    """The lower end of an axis: far below most points there is none, where the others would be pressed together."""
     ordered = np.sort(list(values))
-    if len(ordered) > 3:
-        low = np.percentile(ordered, 25)
-        low -= 1.2 * (ordered[-1] - low)
-        axes.set_ylim(max(ordered[0], low) - 0.04 * (ordered[-1] - low), None)
+    if len(ordered) == 0:
+        return 0.0
+    quarter = float(np.percentile(ordered, 25))
+    return max(float(ordered[0]), quarter - 1.2 * (float(ordered[-1]) - quarter)) - 0.04 * float(ordered[-1] - quarter)
 
 
 def table(results: Path) -> str:

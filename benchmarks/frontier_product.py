@@ -31,12 +31,12 @@ class Asked:
         assert policy is not None
         costs = costs_of(segmenter._engine, size, policy.ways, "hr")
         policy.begin(costs, gop=12, live=False)
-        between = max(costs.of(way) for way in policy.ways)
         cost: Callable[[bool], float]
         if policy.spread > 1:
-            cost = lambda keyframe: costs.key / policy.spread  # noqa: E731
+            cost = lambda keyframe: costs.key / policy.spread + costs.of(self.policy or "warp")  # noqa: E731
         else:
-            cost = lambda keyframe: costs.key if keyframe else between  # noqa: E731
+            way = self.policy or "bidirectional"  # of a file, that is what its frames between are made of
+            cost = lambda keyframe: costs.key if keyframe else costs.of(way)  # noqa: E731
         for frame in islice(segmenter.stream(video), count):
             yield frame.labels, cost(frame.keyframe)
 
@@ -45,4 +45,5 @@ def asked_for() -> list[Asked]:
     found = [Asked("arseg --budget", f"arseg --budget, 1/{n}", f"{100 / n:.4f}%") for n in (3, 4, 6, 12)]
     found.append(Asked("arseg ensemble", "arseg --budget, 1/3, ensemble", f"{100 / 3:.4f}%", policy="ensemble"))
     found.append(Asked("arseg --live", "arseg --live 40%", slowest="40%"))
+    found.append(Asked("arseg --live ar", "arseg --live 40%, ar", slowest="40%", policy="ar"))
     return found
