@@ -6,9 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-__all__ = ["counting", "err_console", "out_console", "progress_bar", "say"]
+__all__ = ["counting", "err_console", "frames_bar", "out_console", "progress_bar", "say"]
 
 
 def out_console() -> Console:
@@ -24,6 +33,21 @@ def err_console() -> Console:
 def progress_bar(console: Console) -> Progress:
     """A bar that disappears when it is done; nothing at all where nobody watches (a pipe, a log)."""
     return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def frames_bar(console: Console) -> Progress:
+    """`progress_bar` for frames: how many a second, the time left, and the share of keyframes (`keyframes=` so far)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=False), _Rate())
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+
+
+class _Rate(ProgressColumn):
+    """Such as "31.2 frames/s, 8 % keyframes"."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.speed or 0.0
+        share = 100 * task.fields.get("keyframes", 0) / max(1, task.completed)
+        return Text(f"{rate:.1f} frames/s, {share:.0f} % keyframes")
 
 
 @contextmanager

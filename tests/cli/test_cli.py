@@ -95,7 +95,7 @@ def test_not_a_video(arseg, weights, name, command):
     if name != "missing.mp4":
         Path(name).write_text("" if name == "empty.mp4" else "this is a letter, not a video\n" * 50)
     before = sorted(os.listdir())
-    arguments = {"segment": ["-o", "o.mp4", "--labels", "l"], "demo": ["-o", "d"], "encode": ["o.mp4"]}[command]
+    arguments = {"segment": ["-o", "o.mp4", "-o", "l"], "demo": ["-o", "d"], "encode": ["o.mp4"]}[command]
     chosen = [] if command == "encode" else ["--weights", weights]
     code, out, err = arseg(command, name, *arguments, *chosen)
     assert (code, out) == (2, "")

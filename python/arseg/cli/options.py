@@ -54,6 +54,7 @@ ScoredModel = Annotated[
     str | None,
     typer.Option(
         "--model",
+        "-m",
         help=f"A network in place of ours: {NETWORK_HELP} With --weights: its own state, or what `arseg adapt` made of "
         "code of yours.",
         show_default=False,
@@ -62,6 +63,8 @@ ScoredModel = Annotated[
 SegmenterWeights = Annotated[
     Path | None,
     typer.Option(
+        "--weights",
+        "-w",
         help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; or a name of the zoo: lite0.",
         show_default="those of the package",
     ),

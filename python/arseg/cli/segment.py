@@ -1,4 +1,4 @@
-"""`arseg segment`: a video in; an overlay video, label maps, or both out."""
+"""`arseg segment`: videos or pictures in; overlays, label maps, masks, scores and tables out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from arseg.errors import InputError
+from arseg.errors import ArsegError, InputError
 from arseg.segment.modes import Mode
 
 from .options import (
@@ -19,30 +19,36 @@ from .options import (
     SegmenterWeights,
     Stream,
     Timeout,
-    Video,
     result_path,
 )
 from .startup import kept
 
 
 def segment(
-    video: Video,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT…",
+            help="Videos, folders or patterns of videos or of pictures, URLs such as rtsp://…, - (standard input).",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
             "--output",
             "-o",
-            help="Overlay video to write; replaced if it exists. Its first frame is at 0.",
-            show_default="VIDEO-segmented.mp4, unless --labels is given",
-            parser=result_path,
+            metavar="[KIND:]OUT",
+            help="What to write; several times. Its ending decides: .mp4 .mkv .mov .ts .webm .gif an overlay video, a "
+            "folder label maps (PNG), .npz label arrays, .jsonl COCO masks, .csv .parquet a table of the frames. "
+            "Kinds: label-video (FFV1 in .mkv), side-by-side, overlay-pictures, logits, probabilities (.npz). "
+            "Of several inputs a folder, or a name with {stem} in it.",
+            show_default="INPUT-segmented.mp4",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            help="New or empty folder to write: one PNG of class ids a frame, in the coded orientation.",
-            parser=result_path,
-        ),
+        typer.Option(help="Now -o labels:FOLDER; goes in version 0.3.", parser=result_path, hidden=True),
     ] = None,
     weights: SegmenterWeights = None,
     model: ScoredModel = None,
@@ -90,10 +96,42 @@ def segment(
     precision: SegmenterPrecision = None,
     device: Device = "cpu",
     batch: SegmenterBatch = None,
-    opacity: Annotated[float, typer.Option(help="Of the colours in the overlay.", min=0, max=1)] = 0.55,
+    low_latency: Annotated[
+        bool, typer.Option("--low-latency", help="Each result comes before the next frame is read (--batch 1).")
+    ] = False,
+    start: Annotated[
+        str | None, typer.Option(help="From this time on: seconds, or 1:30, 0:01:30.5.", show_default="the beginning")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time.", show_default="the end")] = None,
+    every: Annotated[int, typer.Option(help="One of so many frames.", min=1)] = 1,
     frames: Annotated[
         int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
     ] = None,
+    opacity: Annotated[
+        float | None, typer.Option(help="Of the colours in overlays.", min=0, max=1, show_default="0.55")
+    ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(help="camvid, cityscapes, voc, or a JSON file [[R,G,B], …].", show_default="the network's"),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Of logits and probabilities: names or ids, a,b,c.", show_default="all")
+    ] = None,
+    orientation: Annotated[
+        Literal["coded", "shown"] | None,
+        typer.Option(help="Frames and masks as in the stream, or as players show them.", show_default="coded"),
+    ] = None,
+    audio: Annotated[
+        bool | None, typer.Option("--audio/--no-audio", help="Copy the sound into overlays.", show_default="--audio")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep a journal beside the output, and go on where a stopped or killed run was."),
+    ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="On Ctrl-C, SIGTERM or damage finish a file's results with what there is."),
+    ] = False,
     transcode: Annotated[
         bool,
         typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
@@ -109,17 +147,41 @@ def segment(
     ] = 5,
     timeout: Timeout = 10.0,
     stream: Stream = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what happens, as `logging` has it.")] = False,
 ) -> None:
-    """Segment a video; write an overlay video, label maps, or both."""
+    """Segment videos or pictures: overlays, label maps, masks, scores, tables, any of them together."""
     with kept():
-        from arseg.segment.outputs import OUTPUTS
+        import logging
+
+        from arseg.segment.outputs.chosen import kind_of, outputs_for
         from arseg.segment.run import segment_file
         from arseg.segment.segmenter import VideoSegmenter
+        from arseg.segment.selection import Selection
+        from arseg.segment.sources import sources_of, targets_for
         from arseg.terminal import err_console
-        from arseg.video.names import default_stem
 
-        if output is None and labels is None:
-            output = Path(f"{default_stem(video)}-segmented.mp4")
+        if verbose:
+            logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        if quiet:
+            logging.getLogger("arseg").setLevel(logging.ERROR)
+        sources = sources_of(inputs)
+        wanted = list(output or [])
+        if labels is not None:
+            typer.echo("arseg: --labels is -o labels:FOLDER now; the old name goes in version 0.3", err=True)
+            wanted.append(f"labels:{labels}")
+        selection = Selection(_time(start, "--start") or 0.0, _time(end, "--end"), every, frames)
+        settings = {"opacity": opacity, "classes": classes and classes.split(","), "orientation": orientation}
+        settings |= {"audio": audio}
+        given = {name: value for name, value in settings.items() if value is not None}
+        names = targets_for(wanted, sources, lambda text: kind_of(text)[0] in ("labels", "overlay-pictures"))
+        for source, targets in zip(sources, names, strict=True):
+            if not wanted:
+                targets.append(f"{'overlay-pictures:' * bool(source.pictures)}{source.stem}-segmented")
+                targets[-1] += "" if source.pictures else ".mp4"
+        outputs = [outputs_for(targets, given) for targets in names]
+        if low_latency and batch not in (None, 1):
+            raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
         segmenter = VideoSegmenter(
             _network(weights, model, branch=_needs_branch(mode, policy, budget or slowest)),
             gop=gop,
@@ -127,30 +189,94 @@ def segment(
             mode=mode,
             precision=precision,
             device=device,
-            batch=batch,
+            batch=1 if low_latency else batch,
             budget=budget,
             slowest=slowest,
             policy=policy,
+            logits=any(out.needs_logits for out in outputs[0]),
         )
-    outputs = []
-    if output is not None:
-        outputs.append(OUTPUTS["overlay"](output, opacity=opacity))
-    if labels is not None:
-        outputs.append(OUTPUTS["labels"](labels))
-    count = segment_file(
-        segmenter,
-        video,
-        outputs,
-        console=err_console(),
-        frames=frames,
-        transcode=transcode,
-        on_error=on_error,
-        reconnect=reconnect,
-        timeout=timeout,
-        stream=stream,
-    )
-    for written in outputs:
-        typer.echo(f"{written.target}: {count} frames")
+        colours = None if palette is None else palette_of(palette, len(segmenter.label_set.classes))
+    console = err_console()
+    console.quiet = quiet
+    usual = start is end is None and every == 1
+    failed = False
+    for source, outs in zip(sources, outputs, strict=True):
+        try:
+            if len(sources) > 1 or any("{" in text for text in wanted):
+                for out in outs:
+                    out.target.parent.mkdir(parents=True, exist_ok=True)
+            count = segment_file(
+                segmenter,
+                _pictures(source.pictures) if source.pictures else source.video,
+                outs,
+                console=console,
+                frames=frames,
+                overlap=False if low_latency else None,
+                palette=colours,
+                selection=None if usual else selection,
+                partial=partial,
+                resume=resume,
+                transcode=transcode,
+                on_error=on_error,
+                reconnect=reconnect,
+                timeout=timeout,
+                stream=stream,
+            )
+        except (ArsegError, OSError) as error:
+            if len(sources) == 1:
+                raise
+            typer.echo(f"arseg: {' '.join(str(error).split())}", err=True)
+            failed = True
+            continue
+        for written in outs:
+            typer.echo(f"{written.target}: {count} frames")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _pictures(files: tuple[Path, ...]) -> Any:
+    from arseg.video.picture_reader import PictureReader
+
+    return PictureReader(files)
+
+
+def _time(text: str | None, option: str) -> float | None:
+    from arseg.segment.selection import seconds
+
+    try:
+        return None if text is None else seconds(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+def palette_of(text: str, count: int) -> Any:
+    """Colours for `count` classes and for other ids, uint8 `[K, 3]`, by name or from a JSON file."""
+    import json
+
+    import numpy as np
+
+    from arseg.labels import CAMVID, CITYSCAPES, voc_palette
+
+    named = {"camvid": CAMVID.palette, "cityscapes": CITYSCAPES.palette}
+    colours: Any = named.get(text)
+    if text == "voc":
+        colours = np.array([*voc_palette(count), (0, 0, 0)], np.uint8)
+    elif colours is None:
+        try:
+            numbers = np.array(json.loads(Path(text).read_text()))
+            if numbers.ndim != 2 or numbers.shape[1] != 3 or numbers.dtype.kind != "i":
+                raise ValueError("expected [[R,G,B], …]")
+            if numbers.min() < 0 or numbers.max() > 255:
+                raise ValueError("expected numbers from 0 to 255")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"--palette: {text}: is no palette ({reason}); give camvid, cityscapes, voc or a JSON file"
+            ) from error
+        colours = np.concatenate([numbers, [[0, 0, 0]]]).astype(np.uint8)
+    if len(colours) < count:
+        raise InputError(f"--palette: {text}: expected {count} colours, as many as classes, got {len(colours) - 1}")
+    return colours
 
 
 def _needs_branch(mode: Mode | None, policy: str | None, amount: str | None) -> bool:

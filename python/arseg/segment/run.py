@@ -6,42 +6,56 @@ whatever ends it, what was recorded so far is finished.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from itertools import islice
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.interruptions import Interruptions
-from arseg.terminal import err_console, progress_bar, say
+from arseg.terminal import err_console, frames_bar, say
 from arseg.video import VideoError, VideoFrame, VideoReader
 from arseg.video.errors import encode_hint
 from arseg.video.live import can_read_again
 from arseg.video.names import local_path, shown
+from arseg.video.picture_reader import PictureReader
+from arseg.video.properties import VideoProperties
 from arseg.video.sink import cannot_write
+from arseg_ext import __version__
 
+from .journal import Journal, with_journal
 from .modes import FROM_KEYFRAME
 from .outputs import Output
 from .segmenter import VideoSegmenter
+from .selection import Selection
 from .stages import ahead
 from .written import Written
+
+_log = logging.getLogger(__name__)
 
 
 def segment_file(
     segmenter: VideoSegmenter,
-    video: StrPath,
+    video: StrPath | PictureReader,
     outputs: Sequence[Output],
     *,
     console: Console | None = None,
     frames: int | None = None,
     overlap: bool | None = None,
     palette: np.ndarray | None = None,
+    selection: Selection | None = None,
+    partial: bool = False,
+    resume: bool = False,
     **options: Any,
 ) -> int:
     """Segments a file or a URL, and writes the results to `outputs`; returns the number of frames.
@@ -60,6 +74,10 @@ def segment_file(
         overlap: whether decoding and the network have threads of their own, each up to two batches ahead; live sources
             have not. None: where the network runs on CUDA.
         palette: colours of the classes in place of the network's, uint8 `[K, 3]`, RGB.
+        selection: which frames are segmented; None: all, or the first `frames`.
+        partial: whether results of a file, too, are finished with what there is when something ends the run.
+        resume: go on where an earlier run with the same settings was stopped or killed. Finished groups are kept in a
+            journal beside the first output, `NAME.resume`, until all is done; what is written is the same to the bit.
         options: for `VideoReader`.
 
     Raises:
@@ -67,25 +85,44 @@ def segment_file(
         VideoError: of the source, see `VideoReader`, or of a video to write.
     """
     console = console or err_console()
+    opened, video = video, video.path if isinstance(video, PictureReader) else video
     _check_names(video, outputs)
     count = keyframes = 0
     ended: BaseException | None = None
+    remarkable = segmenter.mode in FROM_KEYFRAME and not isinstance(opened, PictureReader) and selection is None
     with ExitStack() as stack:
         stops = stack.enter_context(Interruptions())
         with stops.waiting():
             policy = segmenter.new_policy()
-            reader = stack.enter_context(open_video(video, console, **{**segmenter.reading(policy), **options}))
+            if policy is not None and (resume or selection is not None or isinstance(opened, PictureReader)):
+                raise InputError(
+                    "--budget, --live, --policy: are for whole videos; leave out --resume, --start, --end and --every"
+                )
+            reader = stack.enter_context(_open(opened, console, {**segmenter.reading(policy), **options}))
+        rate, chosen = Fraction(reader.rate), selection or Selection(limit=frames)
         again = can_read_again(video, reader.duration, live=reader.live)
         segmenter.begin(policy, (reader.height, reader.width), live=not again)
         # The one opened last is closed first.
         label_set = segmenter.label_set if palette is None else replace(segmenter.label_set, palette=palette)
         written = Written(sorted(outputs, key=lambda out: out.last))
-        written.open(stack, reader, label_set)
-        progress = stack.enter_context(progress_bar(console))
-        task = progress.add_task("segmenting", total=frames or reader.frame_count)
+        about: Any = reader
+        if chosen.every > 1:
+            about = replace(VideoProperties.of(reader), rate=rate / chosen.every)
+        journal = None
+        if resume:
+            journal = Journal(journal_path(outputs), _made(segmenter, video, chosen, options, again))
+            stack.callback(journal.close)
+            if journal.frames:
+                say(console, f"{journal.path}: {journal.frames} frames are done already")
+        written.open(stack, about, label_set)
+        progress = stack.enter_context(frames_bar(console))
+        task = progress.add_task("segmenting", total=chosen.count(reader.frame_count, rate), keyframes=0)
         try:
-            read: Iterable[VideoFrame] = islice(reader, frames)
-            if again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
+            follows = segmenter.mode in FROM_KEYFRAME
+            read: Iterable[VideoFrame] = chosen.frames(reader, rate, keyframes=follows)
+            if journal is not None:
+                results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
+            elif again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
                 # A live source is read where a signal can end the waiting, and is never ahead.
                 read = stack.enter_context(ahead(read, 2 * segmenter.batch))
                 results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, policy=policy)
@@ -93,28 +130,31 @@ def segment_file(
             else:
                 shown_as = reader.rotation, reader.display_matrix
                 results = segmenter.segment_all(read, *shown_as, live=not again, policy=policy)
-            for result in stops.each(results):
+            for result in stops.each(chosen.results(results)):
                 written.write(result)
                 count += 1
                 keyframes += result.keyframe
                 with suppress(OSError):  # the terminal may have gone
-                    progress.advance(task)
-                    if keyframes == count == segmenter.gop + 1 > 2 and segmenter.mode in FROM_KEYFRAME:
+                    progress.update(task, advance=1, keyframes=keyframes)
+                    if keyframes == count == segmenter.gop + 1 > 2 and remarkable:
                         say(console, _all_keyframes(video, count))
         except BaseException as error:
-            if again and isinstance(error, VideoError):
+            if again and not partial and isinstance(error, VideoError):
                 error.args = (f"{error}; nothing was written",)
-            if again or count == 0 or cannot_write(error):
+            if (again and not partial) or count == 0 or cannot_write(error):
                 raise
             ended = error
     # All is in place: from here on nothing but words can be lost.
+    if journal is not None and ended is None:
+        journal.remove()
+    _log.info("%s: %d frames, %d of them keyframes", shown(video), count, keyframes)
     with suppress(OSError):
         for loss in (*reader.losses, *reader.discontinuities):
             say(console, f"{shown(video)}: {loss}")
         for out in outputs:
             if out.remark is not None:
                 say(console, out.remark)
-        if 1 < keyframes == count <= segmenter.gop and segmenter.mode in FROM_KEYFRAME:
+        if 1 < keyframes == count <= segmenter.gop and remarkable:
             say(console, _all_keyframes(video, count))
         if ended is not None:
             kept = " and ".join(str(out.target) for out in outputs)
@@ -133,6 +173,34 @@ def open_video(video: StrPath, console: Console, **options: Any) -> VideoReader:
     if reader.transcoding:
         say(console, f"{reader.transcoding}: finding vectors by transcoding while reading.")
     return reader
+
+
+def _open(video: StrPath | PictureReader, console: Console, options: dict[str, Any]) -> Any:
+    return video if isinstance(video, PictureReader) else open_video(video, console, **options)
+
+
+def journal_path(outputs: Sequence[Output]) -> Path:
+    """Beside the first output."""
+    target = Path(os.path.abspath(outputs[0].target))
+    return target.with_name(f"{target.name}.resume")
+
+
+def _made(
+    segmenter: VideoSegmenter, video: StrPath, selection: Selection, options: Mapping[str, Any], again: bool
+) -> dict[str, Any]:
+    """What has to be the same for a run to be gone on with."""
+    path = local_path(video)
+    if not again:
+        raise InputError(f"{shown(video)}: a source that cannot be read again cannot be resumed; leave out --resume")
+    status = None if path is None else path.stat()
+    digest = hashlib.sha256()
+    for name, tensor in segmenter.model.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    made = {name: getattr(segmenter, name) for name in ("gop", "mode", "height", "half", "batch", "keep_logits")}
+    made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
+    made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
+    made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__}
+    return made | {"options": {name: repr(value) for name, value in sorted(options.items())}}
 
 
 def _check_names(video: StrPath, outputs: Sequence[Output]) -> None:

@@ -176,12 +176,16 @@ class VideoSegmenter:
         *,
         live: bool = False,
         policy: Policy | None = None,
+        clock: StageClock | None = None,
     ) -> Iterator[SegmentedFrame]:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe.
 
         Args:
+            frames: the frames.
+            rotation, display_matrix: for the results.
             live: whether they come as they are taken; each result then comes before the next frame is asked for.
             policy: `new_policy()` that the frames were read with (`reading`) and that has begun.
+            clock: that waits for them already; None: a new one.
         """
         if (policy is None) != (self._steering is None):
             raise InputError(
@@ -191,9 +195,11 @@ class VideoSegmenter:
         batches = (
             self._steered(policy, live) if policy is not None else Batches(self._engine) if live else self.batches()
         )
-        clock = StageClock()
+        waited = frames
+        if clock is None:
+            clock = StageClock()
+            waited = clock.waiting_for(frames)
         batches.watch = clock.seen
-        waited = clock.waiting_for(frames)
         seen: Iterator[_Seen]
         if self.keep_logits:
             seen = self._with_logits(waited, clock)

@@ -64,6 +64,7 @@ def _mp4(muxer: str) -> Container:
     return Container(muxer, has_matrix=True, mp4=True, options={"movflags": "faststart"})
 
 
+_NO_CHANCE = {"fflags": "bitexact"}  # else Matroska has a random number in it
 _RAW = Container("h264")
 _TRANSPORT = Container("mpegts", unit=CLOCK, options={"mpegts_m2ts_mode": "0"})
 CONTAINERS = {
@@ -71,7 +72,7 @@ CONTAINERS = {
     ".m4v": _mp4("ipod"),
     ".mov": _mp4("mov"),
     ".3gp": _mp4("3gp"),
-    ".mkv": Container("matroska", unit=_MILLISECOND, has_matrix=True),
+    ".mkv": Container("matroska", unit=_MILLISECOND, has_matrix=True, options=_NO_CHANCE),
     ".ts": _TRANSPORT,
     ".mts": _TRANSPORT,
     ".m2ts": Container("mpegts", unit=CLOCK, options={"mpegts_m2ts_mode": "1"}),
@@ -81,7 +82,7 @@ CONTAINERS = {
     ".h264": _RAW,
 }
 # For pictures to look at, with codecs of their own.
-WEBM = Container("webm", unit=_MILLISECOND, has_matrix=True)
+WEBM = Container("webm", unit=_MILLISECOND, has_matrix=True, options=_NO_CHANCE)
 GIF = Container("gif", unit=Fraction(1, 100))
 # Endings of video files that people know, and why they are not written.
 NOT_WRITTEN = {

@@ -1,0 +1,86 @@
+"""Pictures in files as frames of a video that has no motion: each is a keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .colours import Colours
+from .errors import Discontinuity, Loss, NotAVideoError
+from .frame import VideoFrame
+from .names import shown
+from .orientation import Matrix
+
+__all__ = ["PICTURES", "PictureReader"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Endings of pictures, in lower case."""
+
+RATE = Fraction(25)
+"""Pictures a second, where they become a video."""
+
+
+class PictureReader:
+    """Reads pictures as `VideoReader` reads frames, in the orientation in which they are stored.
+
+    Attributes are those of `VideoReader` that outputs look at, and `names`, the files' names without their endings.
+
+    Raises `NotAVideoError` for a file that is no picture; from the iteration for those after the first.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+        self.path = self.files[0].parent if len(files) > 1 else self.files[0]
+        self.names = _names(self.files)
+        self.height, self.width = _read(self.files[0]).shape[:2]
+        self.rate = RATE
+        self.display_matrix: Matrix | None = None
+        self.rotation = 0
+        self.pixel_aspect: Fraction | None = None
+        self.colours = Colours()
+        self.duration: Fraction | None = len(self.files) / RATE
+        self.frame_count: int | None = len(self.files)
+        self.live = False
+        self.losses: list[Loss] = []
+        self.discontinuities: list[Discontinuity] = []
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for index, file in enumerate(self.files):
+            yield VideoFrame(
+                index=index,
+                image=_read(file),
+                frame_type="I",
+                keyframe=True,
+                distance=0,
+                motion=None,
+                pts=index,
+                time_base=1 / RATE,
+                time=float(index / RATE),
+                stream="pictures",
+            )
+
+    def __enter__(self) -> PictureReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _names(files: Sequence[Path]) -> tuple[str, ...]:
+    """Names without endings; with them where two would be one."""
+    stems = tuple(file.stem for file in files)
+    return stems if len(set(stems)) == len(stems) else tuple(file.name.replace(".", "_") for file in files)
+
+
+def _read(file: Path) -> np.ndarray:
+    """uint8 `[H, W, 3]`, RGB."""
+    try:
+        with Image.open(file) as picture:
+            return np.array(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged, or no picture"
+        raise NotAVideoError(f"{shown(file)} cannot be read ({reason}): give a picture", path=shown(file)) from error

@@ -1,0 +1,168 @@
+"""A run that is killed at random goes on, and gives to the bit what one gives that is not; what a journal refuses."""
+
+from __future__ import annotations
+
+import csv
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from arseg import VideoSegmenter
+from arseg.data.street import StreetScene
+from arseg.errors import InputError
+from arseg.files import BusyError
+from arseg.labels import CAMVID
+from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.pyramid import PyramidNet
+from arseg.segment.journal import Group, Journal
+from arseg.segment.outputs import output_for
+from arseg.segment.run import segment_file
+from arseg.video import encode
+
+FRAMES = 60
+FILES = ("o.mp4", "a.npz", "label-video:l.mkv", "c.jsonl", "t.csv")
+
+
+def tiny() -> ARSegNet:
+    torch.manual_seed(0)
+    net = ARSegNet(PyramidNet(num_classes=11, channels=8, wide=8), channels=8)
+    net.label_set = CAMVID
+    return net
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "street.mp4"
+    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(FRAMES)), path, rate=15, gop=5)
+    return path
+
+
+def outputs(folder: Path) -> list:
+    names = [name.rpartition(":") for name in FILES]
+    return [output_for(f"{kind}{colon}{folder / name}") for kind, colon, name in names]
+
+
+def contents(folder: Path) -> dict:
+    """What is in the files; of the table all but the milliseconds, which no two runs share."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".csv"}
+    with (folder / "t.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(file)]
+    return found | {"t.csv": rows}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ar", "hr"])
+def test_killed_at_random_it_ends_as_if_it_had_not_been(clip, tmp_path, mode):
+    segmenter = VideoSegmenter(tiny(), gop=5, mode=mode, batch=3)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert segment_file(segmenter, clip, outputs(whole), resume=True) == FRAMES
+    program = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from segment.test_resume import outputs, tiny
+from arseg import VideoSegmenter
+from arseg.segment import run
+from arseg.segment.written import Written
+write = Written.write
+def slowly(self, result):
+    write(self, result)
+    print(result.index, flush=True)
+    time.sleep(0.01)
+Written.write = slowly
+run.segment_file(VideoSegmenter(tiny(), gop=5, mode={mode!r}, batch=3), {str(clip)!r}, outputs(Path({str(killed)!r})),
+                 resume=True)
+"""
+    rng, kept = random.Random(mode), []
+    for _ in range(3):
+        running = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        )
+        last = rng.randrange(7, FRAMES - 5)
+        for line in running.stdout:
+            if int(line) == last:
+                time.sleep(rng.random() * 0.02)
+                running.kill()
+        assert running.wait() == -signal.SIGKILL
+        running.stdout.close()
+        assert not any((killed / name.rpartition(":")[2]).exists() for name in FILES)
+        kept.append((killed / "o.mp4.resume").stat().st_size)
+    assert kept == sorted(kept), "what was found is kept"
+    calls = []
+    segmenter._engine.keyframes, keyframes = (
+        lambda frames: calls.append(1) or keyframes(frames),
+        segmenter._engine.keyframes,
+    )
+    segmenter._engine.each, each = lambda frames: calls.append(1) or each(frames), segmenter._engine.each
+    assert segment_file(segmenter, clip, outputs(killed), resume=True) == FRAMES
+    assert len(calls) < FRAMES // 5, "finished groups are not seen again"
+    assert contents(killed) == contents(whole)
+
+
+def test_it_is_the_usual_result(clip, tmp_path):
+    for folder, resume in (("a", True), ("b", False)):
+        (tmp_path / folder).mkdir()
+        segmenter = VideoSegmenter(tiny(), gop=5, batch=3)
+        segment_file(segmenter, clip, outputs(tmp_path / folder), resume=resume, frames=20)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_other_settings_are_refused(clip, tmp_path, monkeypatch):
+    from arseg.segment.written import Written
+
+    write = Written.write
+
+    def stop(self, result):
+        write(self, result)
+        if result.index == 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Written, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        segment_file(VideoSegmenter(tiny(), gop=5), clip, outputs(tmp_path), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4.resume"]
+    with pytest.raises(InputError, match=r"made with gop 5 \(asked for 4\)"):
+        segment_file(VideoSegmenter(tiny(), gop=4), clip, outputs(tmp_path), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4.resume"]
+
+
+def group(first: int) -> Group:
+    return Group(np.arange(first, first + 3), np.full((3, 4, 5), first, np.uint8), np.ones(3), None)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 16, 30])
+def test_a_torn_record_is_dropped(tmp_path, cut):
+    path = tmp_path / "j"
+    journal = Journal(path, {"a": 1})
+    for first in (0, 3):
+        journal.add(group(first))
+    with pytest.raises(BusyError, match="another run is at work"):
+        Journal(path, {"a": 1})
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-cut])
+    journal = Journal(path, {"a": 1})
+    assert journal.frames == 3
+    assert (journal.take(0).labels == 0).all() and journal.take(3) is None
+    journal.add(group(3))
+    journal.close()
+    journal = Journal(path, {"a": 1})
+    assert journal.frames == 6 and journal.take(7) is None and (journal.take(0).labels == 0).all()
+    assert (journal.take(3).labels == 3).all()
+    journal.close()
+
+
+def test_what_is_no_journal(tmp_path):
+    (tmp_path / "j").write_bytes(b"\x89PNG\n")
+    with pytest.raises(InputError, match="is no journal"):
+        Journal(tmp_path / "j", {})
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "no" / "j", {})
