@@ -52,10 +52,10 @@ def test_from_a_video_to_its_overlay(arseg, video):
     assert len(record["agreement"]["ar after"]["miou"]) == 6
     assert sorted(os.listdir()) == ["mine.py", "net.safetensors", "net.safetensors.run", "t.json"]
 
-    code, _, err = arseg("segment", video, "--weights", "net.safetensors", "--labels", "l")
+    code, _, err = arseg("segment", video, "--weights", "net.safetensors", "-o", "l")
     assert code == 2 and "net.safetensors: made with --model mine.py:network, which is code of yours" in only_line(err)
     given = ("--weights", "net.safetensors", "--model", "mine.py:network")
-    code, out, err = arseg("segment", video, *given, "--labels", "l", "-o", "o.mp4")
+    code, out, err = arseg("segment", video, *given, "-o", "l", "-o", "o.mp4")
     assert (code, out) == (0, "o.mp4: 14 frames\nl: 14 frames\n"), err
     with Image.open("l/000003.png") as picture:
         assert np.asarray(picture).max() < 3
@@ -82,7 +82,7 @@ def test_the_same_command_again_goes_on(arseg, video):
     assert code == 0 and "resumed at step 2 of 2" in err
     again = load_file("net.safetensors")
     assert first.keys() == again.keys() and all(torch.equal(first[key], again[key]) for key in first)
-    code, _, err = arseg(*command, "--rate", 0.01)
+    code, _, err = arseg(*command, "--lr", 0.01)
     assert code == 2 and "made with lr 0.001 (asked for 0.01)" in err.splitlines()[-1]
 
 
@@ -103,7 +103,7 @@ def test_a_state_and_names_are_taken(arseg, video):
     with torch.no_grad():
         network[1].bias.fill_(7)
     torch.save(network.state_dict(), "mine.pth")
-    options = ("--teacher", "mine.pth", "--features", "0", "--classifier", "1", "--scale", 0.3, "--mean", "0,0,0")
+    options = ("--weights", "mine.pth", "--features", "0", "--classifier", "1", "--scale", 0.3, "--mean", "0,0,0")
     command = ("adapt", video, "--model", "mine.py:network", "-o", "net.safetensors", *options, *SMALL)
     code, _, err = arseg(*command)
     assert code == 0, err
@@ -124,7 +124,7 @@ def test_a_state_and_names_are_taken(arseg, video):
         (["--mean", "1,2"], "--mean: expected three numbers such as 0.485,0.456,0.406, got '1,2'"),
         (["-o", "net.pth"], "net.pth: expected the name of a .safetensors file, got .pth"),
         (["-o", "no/net.safetensors"], "no/net.safetensors: cannot be written"),
-        (["--teacher", "gone.pth"], "gone.pth: no such file"),
+        (["--weights", "gone.pth"], "gone.pth: no such file"),
         (["--device", "meta"], "device: the operators of this build run on the CPU, got meta"),
         (["--scale", "2"], "scale: expected a factor in (0, 1], got 2.0"),
     ],

@@ -19,7 +19,7 @@ def labels_in(folder: str) -> np.ndarray:
 
 def test_batches_write_what_single_frames_do(arseg, weights, clip):
     for batch in (1, 3, 11):
-        code, _, err = arseg("segment", clip, "--labels", f"labels{batch}", "--weights", weights, "--batch", batch)
+        code, _, err = arseg("segment", clip, "-o", f"labels{batch}", "--weights", weights, "--batch", batch)
         assert code == 0, err
     one = labels_in("labels1")
     assert len(one) == 30

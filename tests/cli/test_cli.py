@@ -27,7 +27,7 @@ CONFIG = {"classes": 11, "channels": 8, "wide": 8}
 
 
 def test_segment_writes_overlay_and_labels(arseg, weights, video, tmp_path):
-    code, out, err = arseg("segment", video, "-o", "out.mp4", "--labels", "labels", "--weights", weights)
+    code, out, err = arseg("segment", video, "-o", "out.mp4", "-o", "labels", "--weights", weights)
     assert (code, out) == (0, "out.mp4: 14 frames\nlabels: 14 frames\n"), err
     with av.open("out.mp4") as written:
         stream = written.streams.video[0]
@@ -68,7 +68,7 @@ def test_demo_on_a_users_video_has_no_truth(arseg, weights, video):
 
 @pytest.mark.slow
 def test_street_writes_a_video_and_its_truth(arseg):
-    code, out, _ = arseg("street", "s.mp4", "--frames", 3, "--width", 96, "--height", 72, "--labels", "truth")
+    code, out, _ = arseg("street", "-o", "s.mp4", "--frames", 3, "--width", 96, "--height", 72, "--labels", "truth")
     assert (code, out) == (0, "s.mp4: 3 frames\n")
     _, label = StreetScene(7, width=96, height=72).frame(2)
     with Image.open("truth/000002.png") as picture:
@@ -76,7 +76,7 @@ def test_street_writes_a_video_and_its_truth(arseg):
 
 
 def test_encode_makes_any_video_readable(arseg, video):
-    code, out, _ = arseg("encode", video, "again.mp4", "--gop", 5)
+    code, out, _ = arseg("encode", video, "-o", "again.mp4", "--gop", 5)
     assert (code, out) == (0, "again.mp4: 14 frames\n")
     with VideoReader("again.mp4") as reader:
         assert [f.frame_type for f in reader] == ["I" if i % 5 == 0 else "P" for i in range(14)]
@@ -95,7 +95,7 @@ def test_not_a_video(arseg, weights, name, command):
     if name != "missing.mp4":
         Path(name).write_text("" if name == "empty.mp4" else "this is a letter, not a video\n" * 50)
     before = sorted(os.listdir())
-    arguments = {"segment": ["-o", "o.mp4", "-o", "l"], "demo": ["-o", "d"], "encode": ["o.mp4"]}[command]
+    arguments = {"segment": ["-o", "o.mp4", "-o", "l"], "demo": ["-o", "d"], "encode": ["-o", "o.mp4"]}[command]
     chosen = [] if command == "encode" else ["--weights", weights]
     code, out, err = arseg(command, name, *arguments, *chosen)
     assert (code, out) == (2, "")
@@ -106,7 +106,7 @@ def test_not_a_video(arseg, weights, name, command):
 
 def test_output_that_cannot_be_written(arseg, weights, video):
     Path("file").write_text("")
-    for arguments in (["-o", "file/o.mp4"], ["--labels", "file/labels"]):
+    for arguments in (["-o", "file/o.mp4"], ["-o", "file/labels"]):
         code, _, err = arseg("segment", video, *arguments, "--weights", weights)
         assert code == 2 and arguments[1] in only_line(err)
     assert os.listdir() == ["file"]
@@ -115,7 +115,7 @@ def test_output_that_cannot_be_written(arseg, weights, video):
 def test_labels_do_not_mix_with_what_is_there(arseg, weights, video):
     Path("labels").mkdir()
     Path("labels/mine.txt").write_text("")
-    code, _, err = arseg("segment", video, "--labels", "labels", "--weights", weights)
+    code, _, err = arseg("segment", video, "-o", "labels", "--weights", weights)
     assert code == 2 and "labels: exists already and is not an empty folder" in only_line(err)
     assert os.listdir("labels") == ["mine.txt"]
 
@@ -177,12 +177,12 @@ def test_what_has_no_vectors_is_transcoded_and_said(arseg, weights):
 @pytest.mark.parametrize(
     "command",
     [
-        ["encode", "loop.mp4", "o.mp4"],
-        ["encode", "in.mp4", "loop.mp4"],
+        ["encode", "loop.mp4", "-o", "o.mp4"],
+        ["encode", "in.mp4", "-o", "loop.mp4"],
         ["segment", "loop.mp4"],
         ["segment", "in.mp4", "-o", "loop.mp4"],
-        ["segment", "in.mp4", "--labels", "loop.mp4"],
-        ["segment", "in.mp4", "--labels", "l" * 300],
+        ["segment", "in.mp4", "-o", "labels:loop.mp4"],
+        ["segment", "in.mp4", "-o", "l" * 300],
         ["demo", "loop.mp4", "-o", "dd"],
         ["inspect", "loop.mp4"],
     ],
@@ -200,18 +200,18 @@ def test_names_that_lead_nowhere(arseg, weights, video, tmp_path, command):
 
 def test_damage_is_gone_over_where_asked(arseg, weights, video):
     """A lost P frame in mid-group: nothing by default, the rest with --on-error resync."""
-    arseg("encode", video, "whole.264", "--gop", "4")
+    arseg("encode", video, "-o", "whole.264", "--gop", "4")
     units = Path("whole.264").read_bytes().split(b"\0\0\1")
     predicted = [i for i, unit in enumerate(units) if unit[:1] and unit[0] & 31 == 1]
     Path("hurt.264").write_bytes(b"\0\0\1".join(unit for i, unit in enumerate(units) if i != predicted[0]))
-    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "--labels", "l")
+    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "-o", "l")
     assert code == 2 and "lacks 1 frame before frame 1" in only_line(err) and not Path("l").exists()
-    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "--labels", "l", "--on-error", "resync")
+    code, _, err = arseg("segment", "hurt.264", "--weights", weights, "-o", "l", "--on-error", "resync")
     assert code == 0 and "hurt.264: frame 1: 3 frames lost" in err
 
 
 def test_segment_stops_where_asked_and_takes_urls(arseg, weights, video):
-    code, out, err = arseg("segment", f"file://{video}", "--weights", weights, "--labels", "l", "--frames", "3")
+    code, out, err = arseg("segment", f"file://{video}", "--weights", weights, "-o", "l", "--frames", "3")
     assert code == 0, err
     assert "l: 3 frames" in out and len(os.listdir("l")) == 3
 
@@ -221,7 +221,7 @@ def test_targets_need_names_of_their_own(arseg, weights, video):
     code, _, err = arseg("segment", video, "-o", video, "--weights", weights)
     assert code == 2 and "need names of their own" in only_line(err)
     assert video.read_bytes() == before
-    code, _, err = arseg("segment", video, "-o", "x", "--labels", "x", "--weights", weights)
+    code, _, err = arseg("segment", video, "-o", "x", "-o", "x", "--weights", weights)
     assert code == 2 and "need names of their own" in only_line(err)
 
 
@@ -234,7 +234,7 @@ def test_a_height_that_is_none_is_said(arseg, video, weights, height):
 
 def test_encode_does_not_eat_its_input(arseg, video):
     before = video.read_bytes()
-    code, _, err = arseg("encode", video, video)
+    code, _, err = arseg("encode", video, "-o", video)
     assert code == 2 and "is the input itself" in only_line(err)
     assert video.read_bytes() == before
 
@@ -254,7 +254,7 @@ def test_version(arseg):
 @pytest.mark.slow
 def test_a_terminated_run_leaves_nothing(weights, video, tmp_path):
     """SIGTERM, as a batch system sends it, in the middle of work."""
-    options = ("-o", "o.mp4", "--labels", "l", "--weights", str(weights))
+    options = ("-o", "o.mp4", "-o", "l", "--weights", str(weights))
     command = that_tells_of_frame(9, "segment", str(video), *options, stays=True)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as running:

@@ -20,11 +20,13 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     """From the authors' two files to label maps in Cityscapes' colours."""
     for part, name in (("hr", "hr.pth"), ("fused", "PSPNet_resnet18_0.5_92_.pth")):
         torch.save(state_dict(Samples("cityscapes-bise18").record[part]), tmp_path / name)
-    code, out, err = arseg("convert", "hr.pth", "--fused", "PSPNet_resnet18_0.5_92_.pth", "both.safetensors", "--half")
+    code, out, err = arseg(
+        "convert", "hr.pth", "--fused", "PSPNet_resnet18_0.5_92_.pth", "-o", "both.safetensors", "--half"
+    )
     assert (code, err) == (0, "")
     assert out == "both.safetensors: cityscapes-bise18, both networks, for frames at 0.5x, 348 tensors\n"
     encode((image for image, _ in StreetScene(2, width=96, height=72).frames(3)), tmp_path / "street.mp4", rate=15)
-    code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "--labels", "labels", "--height", 72)
+    code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "-o", "labels", "--height", 72)
     assert code == 0
     with Image.open(tmp_path / "labels" / "000002.png") as picture:
         assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
@@ -43,18 +45,18 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     code, _, err = arseg("eval", "--camvid", "camvid", "--weights", "both.safetensors")
     assert code == 2 and err.count("\n") == 1
     assert "both.safetensors: know Cityscapes's 19 classes (road, " in err and "the data has CamVid's 11 (sky, " in err
-    arseg("convert", "hr.pth", "hr.safetensors")
+    arseg("convert", "hr.pth", "-o", "hr.safetensors")
     small = ("--steps", 1, "--batch", 1, "--crop", "32x48", "--gop", 3, "--held-out", 0)
     code, _, err = arseg("adapt", "street.mp4", "--model", "hr.safetensors", "-o", "adapted.safetensors", *small)
     assert code == 0, err
-    assert arseg("segment", "street.mp4", "--weights", "adapted.safetensors", "--labels", "adapted")[0] == 0
+    assert arseg("segment", "street.mp4", "--weights", "adapted.safetensors", "-o", "adapted")[0] == 0
     with Image.open(tmp_path / "adapted" / "000002.png") as picture:
         assert picture.getpalette()[:57] == CITYSCAPES.palette[:19].ravel().tolist()
     code, out, _ = arseg("flops", "--model", "adapted.safetensors", "--height", 64, "--width", 96, "--json")
     assert code == 0 and json.loads(out)["hr"] == pytest.approx(found["hr"])
-    code, _, err = arseg("segment", "street.mp4", "--weights", "hr.safetensors", "--labels", "more")
+    code, _, err = arseg("segment", "street.mp4", "--weights", "hr.safetensors", "-o", "more")
     assert code == 2 and "weights of the keyframe network alone" in err
-    code, _, err = arseg("convert", "hr.pth", "new.safetensors", "--part", "fused")
+    code, _, err = arseg("convert", "hr.pth", "-o", "new.safetensors", "--part", "fused")
     assert code == 2 and err.count("\n") == 1 and "hr.pth: state_dict: the keys do not fit: 6 missing (fuse_att" in err
     assert not (tmp_path / "new.safetensors").exists()
 
@@ -100,7 +102,7 @@ def test_bad_input_is_one_line(arseg):
             ("flops", "--model", "torchvision:r3d_18", "--height", 9, "--width", 1),
             "does not take an image",
         ),
-        (("convert", "no.pth", "out.safetensors"), "no.pth: no such file"),
+        (("convert", "no.pth", "-o", "out.safetensors"), "no.pth: no such file"),
     ):
         code, out, err = arseg(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), err
@@ -111,9 +113,9 @@ def test_bad_input_is_one_line(arseg):
 def test_any_network_is_seen_and_scored(arseg, video, tmp_path):
     """--model means the same for segment, eval, adapt and flops; alone it has no trained branch."""
     line = "timm:mobilenetv3_small_050?channels=8&num_classes=11"
-    code, _, err = arseg("segment", video, "--model", line, "--labels", "labels")
+    code, _, err = arseg("segment", video, "--model", line, "-o", "labels")
     assert code == 2 and "is a network alone; train its low-resolution branch with `arseg adapt`" in err
-    assert arseg("segment", video, "--model", line, "--mode", "hr", "--labels", "labels", "--frames", 2)[0] == 0
+    assert arseg("segment", video, "--model", line, "--mode", "hr", "-o", "labels", "--frames", 2)[0] == 0
     assert len(list((tmp_path / "labels").iterdir())) == 2
     run_tree(tmp_path / "camvid", 3)
     network = split(line)

@@ -51,7 +51,9 @@ def fault(result) -> str:
 def test_prepare_then_both_phases_then_eval(arseg, root):
     """The way through, with the settings of a file, a preset and flags."""
     sequences = ["--sequences", root / "frames"]
-    code, out, err = arseg("prepare", "p", "--camvid", root, *sequences, "-d", "1-3", "--preset", "ultrafast")
+    code, out, err = arseg(
+        "prepare", "-o", "p", "--camvid", root, *sequences, "-d", "1-3", "--x264-preset", "ultrafast"
+    )
     assert (code, out) == (0, "p/manifest.json\n"), err
     made = json.loads(Path("p/manifest.json").read_text())
     assert made["settings"]["bitrate"] == 3_000_000 and made["settings"]["rate"] == 30 and len(made["items"]) == 6
@@ -113,11 +115,11 @@ def test_a_broken_video_is_a_sentence(arseg, root, tmp_path):
         (b"", "0001TP.mp4 is an empty file"),
     ):
         (tmp_path / "videos" / "0001TP.mp4").write_bytes(content)
-        assert sentence in fault(arseg("prepare", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
+        assert sentence in fault(arseg("prepare", "-o", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
     encode((image for image, _ in StreetScene(2, width=96, height=72).frames(10)), tmp_path / "whole.mp4", rate=15)
     whole = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "videos" / "0001TP.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    assert "0001TP.mp4" in fault(arseg("prepare", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
+    assert "0001TP.mp4" in fault(arseg("prepare", "-o", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
 
 
 def test_a_video_that_is_too_short_is_named(arseg, root, tmp_path):
@@ -125,14 +127,14 @@ def test_a_video_that_is_too_short_is_named(arseg, root, tmp_path):
     images = (image for image, _ in StreetScene(2, width=96, height=72).frames(1))
     encode(images, tmp_path / "videos" / "0001TP.mp4", rate=15)
     arguments = ["--camvid", root, "--sequences", "videos", "-d", "1-3", "--gop", 4]
-    said = fault(arseg("prepare", "p", *arguments))
+    said = fault(arseg("prepare", "-o", "p", *arguments))
     assert said.startswith("videos/0001TP.mp4: ends before frame 2, the first that is near a labelled one of train")
     assert not [path for path in tmp_path.glob("p-frames/*")]
 
 
 def test_prepare_finds_its_defaults(arseg, tmp_path):
     cityscapes_tree(tmp_path / "c", snippets=1)
-    code, _, err = arseg("prepare", "p", "--cityscapes", "c", "-d", "2", "--preset", "ultrafast")
+    code, _, err = arseg("prepare", "-o", "p", "--cityscapes", "c", "-d", "2", "--x264-preset", "ultrafast")
     assert code == 0, err
     made = json.loads(Path("p/manifest.json").read_text())["settings"]
     assert (made["bitrate"], made["rate"], made["gop"], made["distances"]) == (5_000_000, 17, 12, [2])
@@ -164,14 +166,20 @@ def test_prepare_finds_its_defaults(arseg, tmp_path):
             ["train", "ar", "--preset", "camvid-psp18", "--camvid", "x", "--branch", "a.safetensors"],
             "--branch: the default recipe goes on from weights; the paper's take --set start=teacher",
         ),
-        (["prepare", "p"], "--data, --camvid, --cityscapes: give one of them"),
-        (["prepare", "p", "--camvid", "x"], "x: no such folder; expected that of camvid"),
+        (["prepare", "-o", "p"], "--data, --camvid, --cityscapes: give one of them"),
+        (["prepare", "-o", "p", "--camvid", "x"], "x: no such folder; expected that of camvid"),
         (
-            ["prepare", "p", "--camvid", "x", "-d", "12"],
+            ["prepare", "-o", "p", "--camvid", "x", "-d", "12"],
             "--distances: expected numbers from 0 to gop - 1 = 11, got '12'",
         ),
-        (["prepare", "p", "--camvid", "x", "-d", "a-b"], "--distances: expected numbers such as 11, 0-11 or 1,5,11"),
-        (["prepare", "p", "--camvid", "x", "--crf", "20", "--bitrate", "3"], "--crf, --bitrate: give one of them"),
+        (
+            ["prepare", "-o", "p", "--camvid", "x", "-d", "a-b"],
+            "--distances: expected numbers such as 11, 0-11 or 1,5,11",
+        ),
+        (
+            ["prepare", "-o", "p", "--camvid", "x", "--crf", "20", "--bitrate", "3"],
+            "--crf, --bitrate: give one of them",
+        ),
         (["eval"], "--camvid, --prepared: give one of them"),
         (["eval", "--prepared", "none"], "none/manifest.json: no such file; expected a folder made by `arseg prepare`"),
         (

@@ -25,7 +25,7 @@ def test_an_all_intra_video_is_said_once(arseg, weights, frames, tmp_path, gop, 
     code, out, err = arseg("segment", "intra.mp4", "-o", "o.mp4", "--weights", weights, "--gop", gop)
     assert (code, out) == (0, "o.mp4: 8 frames\n"), err
     assert err.count(SAID) == 1
-    assert f"intra.mp4: each of its first {count} frames" in err and "`arseg encode intra.mp4 OUT.mp4`" in err
+    assert f"intra.mp4: each of its first {count} frames" in err and "`arseg encode intra.mp4 -o OUT.mp4`" in err
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_faults_end_it_with_1(arseg, root):
 
 def test_the_sheet_shows_what_training_sees(arseg, root):
     """Pairs of a view and its label, which are those of the recipe; and a legend."""
-    code, out, _ = arseg("data", "check", "mine", "--sheet", "sheet.png")
+    code, out, _ = arseg("data", "check", "mine", "-o", "sheet.png")
     assert code == 0 and out.splitlines()[-1] == "sheet.png"
     sheet = np.asarray(Image.open("sheet.png"))
     images, ids = training_views(open_data("mine"))
@@ -82,6 +82,6 @@ def test_a_data_set_that_cannot_be_opened(arseg, root):
 
 def test_a_sheet_that_cannot_be_drawn_is_no_other_fault(arseg, root):
     (root / "images" / "000.png").write_bytes(b"none")
-    code, out, err = arseg("data", "check", "mine", "--sheet", "sheet.png")
+    code, out, err = arseg("data", "check", "mine", "-o", "sheet.png")
     assert (code, err) == (1, "") and out.splitlines()[-2] == "1 fault"
     assert out.splitlines()[-1].startswith("sheet.png: not drawn: ") and not Path("sheet.png").exists()

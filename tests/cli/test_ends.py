@@ -65,7 +65,7 @@ def frames_in(path: Path) -> int:
 def test_a_source_that_goes_away_leaves_what_was_recorded(arseg, weights, recording, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with camera(recording, stays=False) as url:
-        code, out, err = arseg("segment", url, "-o", "o.mp4", "--labels", "l", "--weights", weights, "--reconnect", 1)
+        code, out, err = arseg("segment", url, "-o", "o.mp4", "-o", "l", "--weights", weights, "--reconnect", 1)
     assert (code, out) == (2, ""), err
     assert frames_in(Path("o.mp4")) == FRAMES == len(os.listdir("l"))
     assert f"ended early; what there was until then is kept, {FRAMES} frames: o.mp4 and l" in err
@@ -76,7 +76,7 @@ def test_a_source_that_goes_away_leaves_what_was_recorded(arseg, weights, record
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_recording(weights, recording, tmp_path):
-    options = ("-o", "o.mp4", "--labels", "l", "--weights", str(weights), "--timeout", "1")
+    options = ("-o", "o.mp4", "-o", "l", "--weights", str(weights), "--timeout", "1")
     with camera(recording, stays=True) as url:
         command = that_tells_of_frame(FRAMES - 9, "segment", url, *options)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -129,16 +129,16 @@ def test_nothing_before_the_first_frame_is_kept(weights, recording, tmp_path, mo
 
     monkeypatch.setattr(VideoReader, "__iter__", none)
     with camera(recording, stays=False) as url:
-        code, _, _ = arseg("segment", url, "-o", "o.mp4", "--labels", "l", "--weights", weights)
+        code, _, _ = arseg("segment", url, "-o", "o.mp4", "-o", "l", "--weights", weights)
     assert code != 0 and os.listdir() == []
 
 
 def test_damage_of_a_file_says_that_nothing_was_written(arseg, weights, video):
-    arseg("encode", video, "whole.264", "--gop", "4")
+    arseg("encode", video, "-o", "whole.264", "--gop", "4")
     units = Path("whole.264").read_bytes().split(b"\0\0\1")
     predicted = [i for i, unit in enumerate(units) if unit[:1] and unit[0] & 31 == 1]
     Path("hurt.264").write_bytes(b"\0\0\1".join(unit for i, unit in enumerate(units) if i != predicted[4]))
-    code, out, err = arseg("segment", "hurt.264", "--weights", weights, "-o", "o.mp4", "--labels", "l")
+    code, out, err = arseg("segment", "hurt.264", "--weights", weights, "-o", "o.mp4", "-o", "l")
     assert (code, out) == (2, "") and err.strip().endswith("; nothing was written")
     assert sorted(os.listdir()) == ["hurt.264", "whole.264"]
 
@@ -198,7 +198,7 @@ def test_labels_into_a_folder_that_is_there(arseg, weights, video, form):
     elif form == "empty":
         Path("labels").mkdir()
     inode = Path(target).stat().st_ino
-    code, _, err = arseg("segment", video, "--labels", target, "-o", f"{target}/o.mp4", "--weights", weights)
+    code, _, err = arseg("segment", video, "-o", target, "-o", f"{target}/o.mp4", "--weights", weights)
     assert code == 0, err
     assert sorted(os.listdir(target)) == [*(f"{i:06d}.png" for i in range(14)), "o.mp4"]
     assert Path(target).stat().st_ino == inode and Path("labels").is_symlink() == (form == "link")

@@ -96,8 +96,8 @@ def test_videos_of_a_folder(arseg, root, weights):
 def test_prepared_from_a_folder(arseg, root, weights):
     """Of each video a run of its own."""
     (root / "split.txt").write_text("a val\nb val\n")
-    encoding = ["--consecutive", "--gop", 3, "-d", "0-2", "--preset", "ultrafast"]
-    code, out, err = arseg("prepare", "p", "--data", root, "--split", "val", *encoding)
+    encoding = ["--consecutive", "--gop", 3, "-d", "0-2", "--x264-preset", "ultrafast"]
+    code, out, err = arseg("prepare", "-o", "p", "--data", root, "--split", "val", *encoding)
     assert (code, out) == (0, "p/manifest.json\n"), err
     made = json.loads(Path("p/manifest.json").read_text())
     assert len(made["items"]) == 2 * (10 - 2) * 3 and {item["video"] for item in made["items"]} == {

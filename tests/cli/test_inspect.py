@@ -105,7 +105,7 @@ def test_a_codec_without_vectors_is_transcoded_and_said_to_be(arseg, tmp_path):
     assert facts["types"]["I"] == sum(facts["types"].values()) - facts["types"]["P"], "types of the codec itself"
     assert facts["references"]["most"] is None
     assert facts["gain"]["all"]["gain_db"] > 3
-    code, out, _ = arseg("inspect", clip, "--picture", "p.png")
+    code, out, _ = arseg("inspect", clip, "-o", "p.png")
     assert code == 0
     assert "needs transcoding" in out and "(transcoded)" in out
     assert Path("p.png").exists()
@@ -123,7 +123,7 @@ def test_interlaced_video_needs_transcoding(arseg, tmp_path):
     first = write_av(tmp_path / "first.h264", pan(6, (64, 96), 2, 0), **PAN).read_bytes()
     rest = write_av(tmp_path / "rest.h264", pan(6, (64, 96), 2, 0), **fields).read_bytes()
     (tmp_path / "later.h264").write_bytes(first + rest)
-    code, out, err = arseg("inspect", "later.h264", "--json", "--picture", "p.png")
+    code, out, err = arseg("inspect", "later.h264", "--json", "-o", "p.png")
     assert code == 0, err
     facts = json.loads(out)
     assert facts["verdict"] == "needs transcoding" and "interlaced" in facts["needs_transcoding"]
@@ -153,7 +153,7 @@ def test_limit(arseg, clip):
 def test_smallest_and_thinnest(arseg, tmp_path, size):
     images = [np.full((*size, 3), 40 * i, np.uint8) for i in range(4)]
     clip = write_av(tmp_path / "small.mkv", images, codec="ffv1", pixels="bgr0")
-    code, out, err = arseg("inspect", clip, "--picture", "p.png", "--at", "0,1,3", "--json")
+    code, out, err = arseg("inspect", clip, "-o", "p.png", "--at", "0,1,3", "--json")
     assert code == 0, err
     assert json.loads(out)["frames"]["read"] == 4
     with Image.open("p.png") as picture:
@@ -162,7 +162,7 @@ def test_smallest_and_thinnest(arseg, tmp_path, size):
 
 def test_a_single_frame(arseg, tmp_path):
     encode(pan(1, (32, 48), 0, 0), tmp_path / "one.mp4")
-    code, out, err = arseg("inspect", "one.mp4", "--picture", "p.png")
+    code, out, err = arseg("inspect", "one.mp4", "-o", "p.png")
     assert code == 0, err
     assert "there is no frame that is predicted" in " ".join(out.split()) and "worth" not in out
     facts = json.loads(arseg("inspect", "one.mp4", "--json")[1])
@@ -174,13 +174,13 @@ def test_frames_of_changing_size(arseg, tmp_path):
     with open(tmp_path / "both.h264", "wb") as both:
         for size in ((64, 96), (96, 64)):
             both.write(write_av(tmp_path / "part.h264", pan(4, size, 1, 0), **PAN).read_bytes())
-    code, out, err = arseg("inspect", "both.h264", "--picture", "p.png", "--at", "1,6", "--json")
+    code, out, err = arseg("inspect", "both.h264", "-o", "p.png", "--at", "1,6", "--json")
     assert code == 0, err
     assert json.loads(out)["sizes"] == [[96, 64], [64, 96]]
 
 
 def test_picture_goes_to_its_file_and_json_alone_to_stdout(arseg, clip):
-    code, out, err = arseg("inspect", clip, "--picture", "p.png", "--at", "7, 0,8", "--json")
+    code, out, err = arseg("inspect", clip, "-o", "p.png", "--at", "7, 0,8", "--json")
     assert code == 0
     assert json.loads(out)["codec"] == "h264" and err == "p.png: frames 0, 7, 8\n"
     assert os.listdir() == ["p.png"]
@@ -210,7 +210,7 @@ def test_frames_chosen_without_being_asked(clip, tmp_path):
     ],
 )
 def test_frames_that_cannot_be_drawn(arseg, clip, at, why):
-    code, out, err = arseg("inspect", clip, f"--at={at}", "--picture", "p.png")
+    code, out, err = arseg("inspect", clip, f"--at={at}", "-o", "p.png")
     assert (code, out) == (2, "")
     assert re.search(why, only_line(err)), err
     assert os.listdir() == []
@@ -218,9 +218,9 @@ def test_frames_that_cannot_be_drawn(arseg, clip, at, why):
 
 def test_faults_of_the_arguments(arseg, clip):
     for arguments, why in (
-        (["--picture", "no/p.png"], "no/p.png: cannot be written"),
-        (["--picture", str(clip)], "is the video itself"),
-        (["--at", "1"], "give --picture"),
+        (["-o", "no/p.png"], "no/p.png: cannot be written"),
+        (["-o", str(clip)], "is the video itself"),
+        (["--at", "1"], "give -o"),
     ):
         code, out, err = arseg("inspect", clip, *arguments)
         assert (code, out) == (2, "") and why in only_line(err)

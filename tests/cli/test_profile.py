@@ -24,7 +24,7 @@ def test_the_file_holds_what_the_network_would_be_given(arseg, video, weights, t
 
 @pytest.mark.slow
 def test_faults_are_one_line(arseg, video, weights, tmp_path):
-    code, _, err = arseg("profile", video, "--weights", weights, "--save", video)
+    code, _, err = arseg("profile", video, "--weights", weights, "-o", video)
     assert code == 2 and "is the video itself" in err
     code, _, err = arseg("profile", video, "--weights", weights, "--", "warp")
     assert code == 2 and err.splitlines()[-1].startswith("profiler: operator: expected some of mv_warp")

@@ -67,18 +67,18 @@ def test_names_of_files(arseg, weights, video, tmp_path, name, absolute):
     assert code == 0 and json.loads(out)["frames"]["read"] == 3, err
     code, out, err = arseg("inspect", "--frames", 3, "--", source)
     assert code == 0 and "3 read" in out, err
-    code, out, err = arseg("encode", "--", source, "again.mp4")
+    code, out, err = arseg("encode", "-o", "again.mp4", "--", source)
     assert (code, out) == (0, "again.mp4: 14 frames\n"), err
 
 
 def test_file_urls(arseg, video, tmp_path):
     shutil.copy(video, tmp_path / "a b:c.mp4")
     for source in ("file:a b:c.mp4", f"file:{tmp_path}/a b:c.mp4", f"file://{tmp_path}/a%20b:c.mp4"):
-        code, out, err = arseg("encode", source, "out.mp4")
+        code, out, err = arseg("encode", source, "-o", "out.mp4")
         assert (code, out) == (0, "out.mp4: 14 frames\n"), err
-    code, _, err = arseg("encode", "file:a b:c.mp4", "a b:c.mp4")
+    code, _, err = arseg("encode", "file:a b:c.mp4", "-o", "a b:c.mp4")
     assert code == 2 and "is the input itself" in err
-    code, _, err = arseg("inspect", "file:a b:c.mp4", "--picture", "a b:c.mp4")
+    code, _, err = arseg("inspect", "file:a b:c.mp4", "-o", "a b:c.mp4")
     assert code == 2 and "is the video itself" in err
     code, _, err = arseg("segment", "file:a b:c.mp4", "-o", "a b:c.mp4")
     assert code == 2 and "need names of their own" in err
@@ -119,20 +119,20 @@ def test_commands_keep_secrets(arseg, weights, host, tmp_path):
     code, out, err = arseg("segment", source, "--weights", weights, "--height", 36, "--frames", 3)
     assert (code, out) == (0, "street-segmented.mp4: 3 frames\n"), err
     told = out + err
-    code, out, err = arseg("inspect", source, "--json", "--picture", "picture.png")
+    code, out, err = arseg("inspect", source, "--json", "-o", "picture.png")
     assert code == 0 and json.loads(out)["path"] == short, err
     told += out + err
     code, out, err = arseg("inspect", source, "--frames", 3)
     assert code == 0, err
     told += out + err
-    code, out, err = arseg("encode", source, "out.mp4")
+    code, out, err = arseg("encode", source, "-o", "out.mp4")
     assert (code, out) == (0, "out.mp4: 14 frames\n"), err
     told += out + err
     code, out, err = arseg("demo", source, "--weights", weights, "-o", "results")
     assert code == 0 and "street.mp4?token=***: 96x72, 14 frames" in out, err
     told += out + err
     for command in ("inspect", "segment", "encode", "demo"):
-        extra = ("out.mp4",) if command == "encode" else ()
+        extra = ("-o", "out.mp4") if command == "encode" else ()
         code, out, err = arseg(command, source.replace("street", "nowhere"), *extra)
         assert code == 2 and err.startswith(f"arseg: {short.replace('street', 'nowhere')} cannot be opened: "), err
         assert "(404)" in err and err.count("\n") == 1
@@ -185,14 +185,14 @@ def test_which_stream(arseg, weights, two):
         stream = ("--stream", number)
         code, _, err = arseg("segment", two, "-o", "out.mp4", *options, *stream)
         assert (code, err) == (0, "") and size_of("out.mp4") == size
-        code, _, err = arseg("encode", two, "out.mp4", *stream)
+        code, _, err = arseg("encode", two, "-o", "out.mp4", *stream)
         assert (code, err) == (0, "") and size_of("out.mp4") == size
         code, out, err = arseg("inspect", two, "--json", *stream)
         facts = json.loads(out)
         assert code == 0 and (facts["width"], facts["height"]) == size and facts["choice"] is None
         code, _, err = arseg("demo", two, "--weights", weights, "-o", "results", *stream)
         assert code == 0 and size_of("results/overlay.mp4") == size, err
-    for command in (("segment", two, *options), ("encode", two, "out.mp4"), ("inspect", two)):
+    for command in (("segment", two, *options), ("encode", two, "-o", "out.mp4"), ("inspect", two)):
         code, out, err = arseg(*command)
         assert code == 0 and "has 2 video streams" in " ".join((out + err).split()) and "--stream N" in out + err
         code, out, err = arseg(*command, "--stream", 2)
@@ -210,10 +210,10 @@ def test_what_players_show_of_a_cut(arseg, weights, video):
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
                 target.mux(packet)
     options = ("--weights", weights, "--height", 36)
-    code, out, err = arseg("segment", "cut.mp4", *options, "-o", "out.mp4", "--labels", "labels")
+    code, out, err = arseg("segment", "cut.mp4", *options, "-o", "out.mp4", "-o", "labels")
     assert (code, out) == (0, "out.mp4: 9 frames\nlabels: 9 frames\n"), err
     assert len(os.listdir("labels")) == 9
-    code, out, err = arseg("encode", "cut.mp4", "again.mp4")
+    code, out, err = arseg("encode", "cut.mp4", "-o", "again.mp4")
     assert (code, out) == (0, "again.mp4: 9 frames\n"), err
     for path in ("out.mp4", "again.mp4"):
         with av.open(path) as written:

@@ -22,7 +22,7 @@ def tiny(weights, monkeypatch):
 def test_a_name_is_taken(arseg, tiny, video):
     for number, arguments in enumerate(
         (
-            ("segment", video, "--weights", "tiny", "--labels", "labels"),
+            ("segment", video, "--weights", "tiny", "-o", "labels"),
             ("profile", video, "--weights", "tiny", "--frames", 1),
             ("flops", "--model", "tiny", "--height", 72, "--width", 96),
         )

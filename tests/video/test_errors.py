@@ -152,7 +152,7 @@ def test_codecs_without_vectors(tmp_path: Path, codec: str, name: str, label: st
     path = write_av(tmp_path / name, CLIP[:3], codec=codec, pixels=pixels, options=options.get(codec))
     message = refusal(path, UnsupportedCodecError)
     assert message.startswith(f" is {label}") and "leave transcode on (--transcode)" in message
-    assert f"`arseg encode {path} OUT.mp4`" in message
+    assert f"`arseg encode {path} -o OUT.mp4`" in message
     assert transcode(path, tmp_path / "good.mp4") == 3
     with VideoReader(tmp_path / "good.mp4") as reader:
         assert [frame.image.shape for frame in reader] == [(64, 64, 3)] * 3

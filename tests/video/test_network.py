@@ -225,7 +225,7 @@ def test_what_comes_with_an_error_of_the_video_keeps_secrets_too(host: str) -> N
     with pytest.raises(UnsupportedCodecError) as caught:
         VideoReader(url(host, "/full/jpeg.mkv"), transcode=False)
     text = keeps_secrets(caught.value)
-    assert f"`arseg encode '{masked(host, '/full/jpeg.mkv')}' OUT.mp4`" in text
+    assert f"`arseg encode '{masked(host, '/full/jpeg.mkv')}' -o OUT.mp4`" in text
     assert caught.value.path == masked(host, "/full/jpeg.mkv")
 
 
@@ -246,9 +246,9 @@ def test_a_url_that_is_no_text() -> None:
 
 
 def test_the_hint_can_be_pasted() -> None:
-    assert encode_hint("-a b.mp4") == "run `arseg encode './-a b.mp4' OUT.mp4` and use OUT.mp4"
+    assert encode_hint("-a b.mp4") == "run `arseg encode './-a b.mp4' -o OUT.mp4` and use OUT.mp4"
     assert encode_hint("rtsp://alice:hunter2@h/a?x=t0ken&y=1").startswith(
-        "run `arseg encode 'rtsp://***@h/a?x=***&y=***' OUT.mp4`"
+        "run `arseg encode 'rtsp://***@h/a?x=***&y=***' -o OUT.mp4`"
     )
 
 

@@ -272,7 +272,7 @@ def test_files_that_are_written(twice: Path, tmp_path: Path) -> None:
 
 
 def test_the_jump_is_said(twice: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["encode", str(twice), str(tmp_path / "out.mp4")])
+    result = CliRunner().invoke(app, ["encode", str(twice), "-o", str(tmp_path / "out.mp4")])
     assert result.exit_code == 0 and f"{twice}: frame {COUNT}: timestamps jump back by" in result.output
     found = inspect(twice)
     assert found.losses == () and len(found.discontinuities) == 1

@@ -16,14 +16,16 @@ def adapt(
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO…", help="Videos; no labels.", show_default=False)],
     model: Annotated[
         str,
-        typer.Option(help=NETWORK_HELP, show_default=False),
+        typer.Option("--model", "-m", help=NETWORK_HELP, show_default=False),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Weights to write, .safetensors; replaced if it exists.")
     ],
     teacher: Annotated[
         Path | None,
-        typer.Option(help="State of the network, .safetensors or .pth.", show_default="as --model makes it"),
+        typer.Option(
+            "--weights", "-w", help="State of the network, .safetensors or .pth.", show_default="as --model makes it"
+        ),
     ] = None,
     features: Annotated[
         str | None, typer.Option(help="Submodule whose output is fused.", show_default="the classifier's input")
@@ -45,7 +47,7 @@ def adapt(
         int | None,
         typer.Option(help="Resize frames to this height.", min=16, show_default="the model's, or the videos'"),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Learning rate of the fusion.")] = 1e-3,
+    rate: Annotated[float, typer.Option("--lr", help="Learning rate of the fusion.")] = 1e-3,
     gop: Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=2)] = 12,
     held_out: Annotated[
         float, typer.Option(help="Share at the end of each video to measure on and not to train on.", min=0, max=0.9)

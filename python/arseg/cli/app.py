@@ -35,6 +35,7 @@ from . import (
     train_ar,
     train_hr,
 )
+from .grammar import CONTEXT, EXAMPLES, ArsegCommand
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.fit,
@@ -80,16 +81,19 @@ app = typer.Typer(
     help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
     "resolution, repaired along the video's own motion vectors.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=CONTEXT,
     pretty_exceptions_enable=False,
 )
-train_app = typer.Typer(help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True)
-data_app = typer.Typer(help="Look at a data set of your own.", no_args_is_help=True)
+_HELP: dict[str, Any] = {"context_settings": CONTEXT}
+train_app = typer.Typer(
+    help="Train the networks; every run can be stopped and resumed.", no_args_is_help=True, context_settings=CONTEXT
+)
+data_app = typer.Typer(help="Look at a data set of your own.", no_args_is_help=True, **_HELP)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 for group, commands in ((data_app, DATA_COMMANDS), (train_app, TRAIN_COMMANDS), (app, COMMANDS)):
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=ArsegCommand, context_settings=CONTEXT, epilog=EXAMPLES.get(name))(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -110,8 +114,31 @@ def common(
 def main() -> None:
     """Entry point: turns the faults that a user can mend into one line."""
     try:
+        _run()
+    except Exception as error:
+        # A usage error of click, or of the copy of it in later versions of typer.
+        if not callable(say := getattr(error, "format_message", None)):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(say(), file=sys.stderr)
+        else:
+            context = getattr(error, "ctx", None)
+            names: list[str] = []
+            while context is not None and context.parent is not None:
+                names.insert(0, context.info_name)
+                context = context.parent
+            command = " ".join(["arseg", *names])
+            print(f"arseg: {' '.join(say().split()).rstrip('.')}; see {command} -h", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+def _run() -> None:
+    try:
         with exit_on_signals():
-            app()
+            code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except BrokenPipeError:  # whoever read the results has enough
+        sys.exit(1)
     except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so
         print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -11,7 +11,10 @@ import typer
 def convert(
     source: Annotated[Path, typer.Argument(help="The authors' .pth file.", show_default=False)],
     output: Annotated[
-        Path, typer.Argument(help="The .safetensors file to write; replaced if it exists.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", help="The .safetensors file to write; replaced if it exists.", show_default=False
+        ),
     ],
     fused: Annotated[
         Path | None,

@@ -28,7 +28,9 @@ def check(
     source: Annotated[str, typer.Argument(metavar="DATA", help=SOURCE_HELP, show_default=False)],
     sheet: Annotated[
         Path | None,
-        typer.Option(help="PNG to draw: crops as training sees them, with their labels.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="PNG to draw: crops as training sees them, with their labels.", show_default=False
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help=f"Print all faults, not {SHOWN} of each kind.")] = False,
     workers: Workers = 2,

@@ -16,7 +16,7 @@ def encode(
     output: OutputVideo,
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
-    preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
+    preset: Annotated[str, typer.Option("--x264-preset", help="x264's preset.")] = "veryfast",
     stream: Stream = None,
     timeout: Timeout = 10.0,
 ) -> None:

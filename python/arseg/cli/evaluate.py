@@ -38,7 +38,9 @@ def evaluate(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Made by `arseg train` or `arseg convert`.", show_default="those of the package"),
+        typer.Option(
+            "--weights", "-w", help="Made by `arseg train` or `arseg convert`.", show_default="those of the package"
+        ),
     ] = None,
     model: ScoredModel = None,
     gop: Gop = 12,

@@ -19,8 +19,10 @@ def inspect(
     picture: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             help="PNG to draw: frames with their motion as arrows and colours, filled cells and error of the warp; "
-            "replaced if it exists."
+            "replaced if it exists.",
         ),
     ] = None,
     at: Annotated[
@@ -51,7 +53,7 @@ def inspect(
             raise InputError(f"{picture}: is the video itself; give the picture another name")
         check_writable(picture)
     elif at is not None:
-        raise InputError("--at: says which frames to draw; give --picture, too")
+        raise InputError("--at: says which frames to draw; give -o, too")
     with counting(err_console(), "reading") as progress:
         found = read(video, frames=frames, gop=gop, stream=stream, timeout=timeout, progress=progress)
     if picture is not None:

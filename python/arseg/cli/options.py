@@ -40,7 +40,8 @@ def result_path(text: str) -> Path:
 
 
 OutputVideo = Annotated[
-    Path, typer.Argument(help="The H.264 file to write; its ending names the container.", parser=result_path)
+    Path,
+    typer.Option("--output", "-o", help="The H.264 file to write; its ending names the container.", parser=result_path),
 ]
 
 # --- networks ---

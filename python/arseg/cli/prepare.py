@@ -14,7 +14,9 @@ from .options import Camvid, Cityscapes, Data, Workers, stream_option
 
 
 def prepare(
-    output: Annotated[Path, typer.Argument(help="Folder to write; gone on with if it exists.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write; gone on with if it exists.", show_default=False)
+    ],
     data: Data = None,
     camvid: Camvid = None,
     cityscapes: Cityscapes = None,
@@ -43,7 +45,7 @@ def prepare(
     crf: Annotated[
         float | None, typer.Option(help="x264's quality in place of a bitrate.", min=0, max=51, show_default=False)
     ] = None,
-    preset: Annotated[str, typer.Option(help="x264's preset.")] = "medium",
+    preset: Annotated[str, typer.Option("--x264-preset", help="x264's preset.")] = "medium",
     workers: Workers = 1,
     stream: Annotated[
         int | None,

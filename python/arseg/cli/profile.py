@@ -24,6 +24,8 @@ def profile(
     save: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             help="The .npz to write: the arguments of the operators; replaced if it exists.",
             show_default="VIDEO-motion.npz",
             parser=result_path,
@@ -56,7 +58,7 @@ def profile(
     path = save or Path(f"{default_stem(video)}-motion.npz")
     source = local_path(video)
     if source is not None and same_file(path, source):
-        raise InputError(f"{path}: is the video itself; give --save another name")
+        raise InputError(f"{path}: is the video itself; give -o another name")
     check_writable(path)
     with counting(err_console(), "reading") as progress:
         arrays = operator_inputs(

@@ -19,7 +19,6 @@ from .options import (
     SegmenterWeights,
     Stream,
     Timeout,
-    result_path,
 )
 from .startup import kept
 
@@ -45,10 +44,6 @@ def segment(
             "Of several inputs a folder, or a name with {stem} in it.",
             show_default="INPUT-segmented.mp4",
         ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Now -o labels:FOLDER; goes in version 0.3.", parser=result_path, hidden=True),
     ] = None,
     weights: SegmenterWeights = None,
     model: ScoredModel = None,
@@ -167,9 +162,6 @@ def segment(
             logging.getLogger("arseg").setLevel(logging.ERROR)
         sources = sources_of(inputs)
         wanted = list(output or [])
-        if labels is not None:
-            typer.echo("arseg: --labels is -o labels:FOLDER now; the old name goes in version 0.3", err=True)
-            wanted.append(f"labels:{labels}")
         selection = Selection(_time(start, "--start") or 0.0, _time(end, "--end"), every, frames)
         settings = {"opacity": opacity, "classes": classes and classes.split(","), "orientation": orientation}
         settings |= {"audio": audio}

@@ -63,7 +63,8 @@ def train_ar(
     ] = None,
     seed: Seed = None,
     videos: Annotated[
-        list[str] | None, typer.Option("--video", help="The default recipe: an unlabelled video; several times.")
+        list[str] | None,
+        typer.Argument(metavar="VIDEO", help="The default recipe: unlabelled videos.", show_default=False),
     ] = None,
     start: Start = None,
     branch: Annotated[

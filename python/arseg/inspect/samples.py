@@ -40,7 +40,7 @@ def samples(inspection: Inspection, at: Sequence[int]) -> Iterator[DrawnFrame]:
     """
     wanted = sorted(set(at))
     if not inspection.frames:
-        raise InputError(f"--picture: no frame of {inspection.path} can be read")
+        raise InputError(f"-o: no frame of {inspection.path} can be read")
     for index in wanted:
         if not 0 <= index <= inspection.last:
             raise InputError(

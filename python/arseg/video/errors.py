@@ -139,7 +139,7 @@ def encode_hint(path: str | os.PathLike[str]) -> str:
     name = shown(path)
     if name.startswith("-") and local_path(path) is not None:
         name = f"./{name}"  # no option
-    return f"run `arseg encode {shlex.quote(name)} OUT.mp4` and use OUT.mp4"
+    return f"run `arseg encode {shlex.quote(name)} -o OUT.mp4` and use OUT.mp4"
 
 
 def transcode_hint(path: str | os.PathLike[str]) -> str:

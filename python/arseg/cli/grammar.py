@@ -1,0 +1,121 @@
+"""The grammar of all commands: help by -h, and old names, which work for one release and say what they are now.
+
+The words are in docs/command-line.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+__all__ = ["CONTEXT", "RENAMED", "ArsegCommand", "Renamed", "with_new_names"]
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+LAST = "0.3"
+"""The version from which on old names are not known."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """An option with a value that has another name now.
+
+    Attributes:
+        now: its words: {} is the value.
+        only: whether a value is that of the old option; the name may have got another meaning.
+    """
+
+    now: tuple[str, ...]
+    only: Callable[[str], bool] = lambda value: True
+
+
+def _to(*now: str, only: Callable[[str], bool] = lambda value: True) -> Renamed:
+    return Renamed(now, only)
+
+
+RENAMED: Mapping[str, Mapping[str, Renamed]] = {
+    "segment": {"--labels": _to("-o", "labels:{}")},
+    "adapt": {"--rate": _to("--lr", "{}"), "--teacher": _to("--weights", "{}")},
+    "encode": {"--preset": _to("--x264-preset", "{}")},
+    "prepare": {"--preset": _to("--x264-preset", "{}")},
+    "inspect": {"--picture": _to("-o", "{}")},
+    "profile": {"--save": _to("-o", "{}")},
+    "check": {"--sheet": _to("-o", "{}")},
+    "ar": {"--video": _to("{}")},
+}
+"""By command: old options, and what they are now."""
+
+EXAMPLES: Mapping[str, str] = {
+    name: "\n\n".join(("Examples:", *(f"arseg {line}" for line in lines)))
+    for name, lines in {
+        "segment": (
+            "segment drive.mp4",
+            "segment drive.mp4 -o overlay.mp4 -o masks/ -o frames.csv",
+            "segment drive.mp4 -o label-video:ids.mkv --start 1:30 --end 2:00",
+            "segment clips/ -o 'out/{stem}.mp4' --resume",
+        ),
+        "encode": ("encode camera.avi -o drive.mp4",),
+        "street": ("street -o street.mp4 --frames 48 --labels truth/",),
+        "convert": ("convert HR.pth --fused PSPNet_resnet18_0.5_92_.pth -o psp18.safetensors",),
+        "prepare": ("prepare --camvid CAMVID --sequences VIDEOS -d 11 -o prepared",),
+        "adapt": ("adapt drive1.mp4 drive2.mp4 -m torchvision:lraspp_mobilenet_v3_large -o fast.safetensors",),
+        "inspect": ("inspect drive.mp4 -o motion.png",),
+        "eval": ("eval --camvid CAMVID -w runs/ar/ar.safetensors --json scores.json",),
+    }.items()
+}
+"""By command: what the help ends with."""
+
+POSITIONAL = ("encode", "convert", "prepare", "street")
+"""Commands whose output was their last argument, and is -o now."""
+
+
+def with_new_names(command: str, words: Sequence[str], say: Callable[[str], object]) -> list[str]:
+    """The words after a command's name with today's names; `say` is told of each old one."""
+    table, rest = RENAMED.get(command, {}), list(words)
+    found: list[str] = []
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*found, word, *rest]
+        name, equals, value = word.partition("=")
+        renamed = table.get(name)
+        if renamed is None or not (equals or rest) or not renamed.only(value if equals else rest[0]):
+            found.append(word)
+            continue
+        value = value if equals else rest.pop(0)
+        now = [part.replace("{}", value) for part in renamed.now]
+        say(f"{name} is {' '.join(now)} now; the old name goes in version {LAST}")
+        found += now
+    return found
+
+
+class ArsegCommand(TyperCommand):
+    """A command that knows its old names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        name = self.name or ""
+
+        def say(sentence: str) -> None:
+            typer.echo(f"warning: {sentence}", err=True)
+
+        args = with_new_names(name, args, say)
+        if name in POSITIONAL and not ctx.resilient_parsing:
+            args = self._with_output(ctx, args, say)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+    def _with_output(self, ctx: Any, args: list[str], say: Callable[[str], object]) -> list[str]:
+        """`-o` before a last argument that is one too many."""
+        try:
+            given, left, _ = self.make_parser(ctx).parse_args(args=list(args))
+        except Exception:  # what is wrong is told when the words are parsed in earnest
+            return args
+        if len(left) != 1 or given.get("output") is not None or left[0] not in args:
+            return args
+        place = len(args) - 1 - args[::-1].index(left[0])
+        say(f"the output {left[0]} is -o {left[0]} now; an argument goes in version {LAST}")
+        before = [word for number, word in enumerate(args) if number != place]
+        return ["-o", left[0], *before]

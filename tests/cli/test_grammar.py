@@ -1,0 +1,82 @@
+"""One grammar: help by -h, one line for what is wrong, old names for one release."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from arseg.cli import app as cli
+from arseg.cli.grammar import EXAMPLES, RENAMED, with_new_names
+
+
+def commands(group=None, path=()):
+    group = group or typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_options_mean_one_thing(path):
+    short = {"-o": "--output", "-w": "--weights", "-m": "--model", "-q": "--quiet", "-v": "--verbose"}
+    for parameter in COMMANDS[path].params:
+        for option in parameter.opts:
+            if option in short:
+                assert short[option] in parameter.opts, option
+        if parameter.opts[0] == "--output":
+            assert "-o" in parameter.opts
+        assert not parameter.opts[0].startswith("--video")
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_and_faults(arseg, path):
+    code, out, _ = arseg(*path, "-h")
+    assert code == 0 and " ".join(path) in out
+    code, out, err = arseg(*path, "--no-such-option")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("arseg: No such option: --no-such-option") and f"see arseg {' '.join(path)} -h" in err
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_commands(name):
+    import shlex
+
+    for line in EXAMPLES[name].split("\n\n")[1:]:
+        words = shlex.split(line)
+        assert words[:2] == ["arseg", name]
+        COMMANDS[(name,)].make_context(name, words[2:])
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_old_names_are_of_commands_and_not_of_today(name):
+    (command,) = [command for path, command in COMMANDS.items() if path[-1] == name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    for old, renamed in RENAMED[name].items():
+        assert old not in known
+        assert renamed.now[0] in known or not renamed.now[0].startswith("-")
+
+
+def test_words_with_new_names():
+    told = []
+    assert with_new_names("segment", ["a.mp4", "--labels", "l", "--labels=m", "--", "--labels"], told.append) == [
+        *("a.mp4", "-o", "labels:l", "-o", "labels:m", "--", "--labels"),
+    ]
+    assert told[0] == "--labels is -o labels:l now; the old name goes in version 0.3" and len(told) == 2
+    assert with_new_names("ar", ["--video", "a.mp4"], told.append) == ["a.mp4"]
+    assert with_new_names("segment", ["a.mp4", "--labels"], told.append) == ["a.mp4", "--labels"]
+
+
+def test_outputs_that_were_arguments(arseg, video):
+    code, out, err = arseg("encode", video, "old.mp4", "--preset", "ultrafast")
+    assert (code, out) == (0, "old.mp4: 14 frames\n")
+    assert "warning: --preset is --x264-preset ultrafast now" in err
+    assert "warning: the output old.mp4 is -o old.mp4 now" in err
+    code, out, err = arseg("encode", video, "-o", "new.mp4", "one-too-many.mp4")
+    assert code == 2 and "unexpected extra argument" in err and len(err.splitlines()) == 1
+    code, out, err = arseg("encode", video)
+    assert code == 2 and "Missing option '--output'" in err and len(err.splitlines()) == 1
