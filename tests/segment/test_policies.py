@@ -155,13 +155,15 @@ def test_both_keyframes_tell_more_than_one(name, request):
 
 @pytest.mark.slow
 def test_the_last_frames_have_two_keyframes_too(moving, tiny):
-    """24 and 25 come after the last keyframe that is due: the last frame of all becomes one where that pays."""
+    """The last frame of all becomes a keyframe where that is not beyond the budget by more than one of them."""
     results = list(VideoSegmenter(tiny, budget="25%", height="video").stream(moving))
     assert [result.index for result in results if result.keyframe] == [0, 4, 8, 12, 16, 20, 24]
     results = list(VideoSegmenter(tiny, budget="17%", height="video").stream(moving))
     assert [result.index for result in results if result.keyframe] == [0, 6, 12, 18, 24]
-    results = list(VideoSegmenter(tiny, budget="11%", height="video").stream(moving))
-    assert [result.index for result in results if result.keyframe] == [0, 10, 19, 25]
+    results = list(VideoSegmenter(tiny, budget="11.6%", height="video").stream(moving))
+    assert [result.index for result in results if result.keyframe] == [0, 9, 18, 25]
+    results = list(VideoSegmenter(tiny, gop=10, policy="bidirectional", height="video").stream(moving))
+    assert [result.index for result in results if result.keyframe] == [0, 10, 20, 25]
 
 
 @pytest.mark.slow

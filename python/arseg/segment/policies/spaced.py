@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LONGEST = 250
 """Frames of a group at most: as x264 has it."""
 
+OVER = 0.05
+"""By what share of a budget, or by one keyframe, a stream's last frames may go beyond it."""
+
 CUT_LEVELS, CUT_TIMES = 12.0, 6.0
 """A cut is where the error of the warp jumps by so many levels of luma, and by so many times the usual step."""
 
