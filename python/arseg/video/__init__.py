@@ -22,8 +22,10 @@ from .errors import (
     VideoError,
 )
 from .grouping import Candidate
+from .metadata import VideoMetadata
 from .motion import BlockField
 from .reader import VideoFrame, VideoReader
+from .seeking import FrameIndexError, LengthError
 from .writer import VideoWriter
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "Candidate",
     "ConnectionLostError",
     "Discontinuity",
+    "FrameIndexError",
     "InterlacedError",
+    "LengthError",
     "Loss",
     "NoFramesError",
     "NoKeyframeError",
@@ -44,6 +48,7 @@ __all__ = [
     "UnsupportedStreamError",
     "VideoError",
     "VideoFrame",
+    "VideoMetadata",
     "VideoReader",
     "VideoWriter",
     "encode",

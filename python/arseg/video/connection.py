@@ -59,11 +59,8 @@ class Connector:
 
         `builder` hears of coded pictures before their frames come.
         """
-        source = open_source(self._path, **self._options)
-        self._open.append(source)
+        source = self.open()
         try:
-            self._settle(source)
-            self._set_up(source)
             transcoding = self.transcoding is not None
             headers = source.codec.reading(source.stream.codec_context.extradata, vectors=not transcoding)
             announce = None if transcoding else builder.announce
@@ -78,6 +75,18 @@ class Connector:
         except BaseException:
             self.disconnect(source)
             raise
+
+    def open(self) -> Source:
+        """Open the source and set up its decoder."""
+        source = open_source(self._path, **self._options)
+        self._open.append(source)
+        try:
+            self._settle(source)
+            self._set_up(source)
+        except BaseException:
+            self.disconnect(source)
+            raise
+        return source
 
     def disconnect(self, source: Source) -> None:
         """Close the source, if it still is open."""

@@ -81,7 +81,7 @@ class Fields:
         self._anchors: list[PendingFrame] = []
         self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
         self._groups = 0
-        self._step = 1  # frames from anchor to anchor, the most so far
+        self._step = 1  # frames from anchor to anchor, the most since the last I frame
         self._held: PendingFrame | None = None
         self._size: tuple[int, int] | None = None
 
@@ -108,7 +108,9 @@ class Fields:
         self._size = size
         if item.kind != "B":
             self.release(item)
-            if self._anchors:
+            if item.kind == "I":
+                self._step = 1  # what comes after an I frame depends on nothing before: reading may begin there
+            elif self._anchors:
                 self._step = max(self._step, item.number - self._anchors[-1].number)
         key = max((number for number in self._keys if number <= item.number), default=None)
         if item.kind == "I":

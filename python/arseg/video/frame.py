@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from arseg.errors import InputError
 
 from .colours import rgb
 from .errors import UnsupportedStreamError
 from .fields import PendingFrame
 from .motion import BlockField
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,18 @@ class VideoFrame:
     previous: BlockField | None = field(default=None, repr=False)
     records: np.ndarray | None = field(default=None, repr=False)
     stream: str | None = field(default=None, repr=False, compare=False)
+
+    def tensor(self, layout: Literal["HWC", "CHW"] = "HWC") -> Tensor:
+        """The image as uint8 `[H, W, 3]`, or `[3, H, W]` as networks of torchvision take it; RGB.
+
+        It shares the memory of `image`. `motion.tensor()` gives the vectors.
+        """
+        import torch
+
+        if layout not in ("HWC", "CHW"):
+            raise InputError(f"layout: expected 'HWC' or 'CHW', got {layout!r}")
+        image = torch.from_numpy(self.image)
+        return image if layout == "HWC" else image.permute(2, 0, 1)
 
 
 def video_frame(item: PendingFrame, stream: str, path: str | os.PathLike[str]) -> VideoFrame:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from arseg.files import is_special
 
+from .given import GivenFile
 from .names import local_path
 
 # Schemes of FFmpeg's protocols that deliver as it happens.
@@ -42,6 +43,8 @@ def can_read_again(path: str | os.PathLike[str], duration: int | Fraction | None
         duration: that the container states; None: it has no end, as far as is known.
         live: as `is_live` says.
     """
+    if isinstance(path, GivenFile):
+        return path.repeatable
     place = local_path(path)
     return not live and (duration is not None if place is None else not is_special(place))
 

@@ -9,9 +9,11 @@ CVPR 2023, with sub-pel kept at every hop and intra blocks filled from their nei
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from arseg.errors import InputError
 
 try:
     from arseg import _motion
@@ -20,6 +22,10 @@ except ImportError as error:
         f"the motion library cannot be loaded ({error}): build it with `pip install .` in the "
         "repository, with the Python that runs this"
     ) from error
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = [
     "BLOCKS",
@@ -90,6 +96,19 @@ class BlockField:
     def missing(self) -> float:
         """Share of cells without a vector of their own, 0..1."""
         return 1.0 - float(self.valid.mean())
+
+    def tensor(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The vectors `[Hb, Wb, 2]`, (x, y): int16 quarter pixels as `arseg_ext.ops` takes them, or pixels in a
+        floating `dtype`. A copy; `torch.from_numpy(field.valid.copy())` is the mask.
+        """
+        import torch
+
+        vectors = torch.from_numpy(self.vectors.copy())
+        if dtype is None or dtype == torch.int16:
+            return vectors
+        if not dtype.is_floating_point:
+            raise InputError(f"dtype: expected torch.int16 or a floating type, got {dtype}")
+        return vectors.to(dtype) / 4
 
 
 def rasterize(records: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Literal
-
-import av
+from typing import Any, Literal, overload
 
 from arseg.errors import InputError
 
 from .colours import Colours
 from .connection import Connection, Connector
-from .errors import (
-    ConnectionLostError,
-    Discontinuity,
-    Loss,
-    TruncatedStreamError,
-    UnsupportedStreamError,
-    VideoError,
-    encode_hint,
-)
+from .errors import ConnectionLostError, Discontinuity, Loss, TruncatedStreamError, VideoError
 from .field_builder import FieldBuilder
 from .fields import PendingFrame
 from .frame import VideoFrame, video_frame
+from .given import VideoSource, as_source
 from .grouping import Starts
-from .live import is_live, pauses
+from .live import can_read_again, is_live, pauses
+from .metadata import metadata
 from .motion import BLOCKS
 from .names import shown
+from .numbered_frames import NumberedFrames
 from .orientation import display_matrix, orientation
-from .pictures import Decoded
-from .recoding import recoded
+from .passes import with_fields
 from .source import TIMEOUT
 from .timeline import Timeline
 
@@ -55,12 +47,17 @@ class VideoReader:
     An edit list (mp4, mov) is followed: what it hides is decoded where others are predicted from it, and not handed
     out; the first frame that is shown after it starts a group.
 
+    Frames are had by number or time, too: `reader[100]`, `reader[10:20]`, `reader.frames_at([3, 1.5])`,
+    `reader.seek(2.0)`; they are equal to those of a pass from the start, fields included. Whole numbers are frames,
+    -1 the last; floats are seconds of `VideoFrame.time`. `seeks_from_start` says where that means decoding all before.
+
     Args:
-        path: a video file, or a URL or device that FFmpeg knows.
+        path: a video file, or a URL or device that FFmpeg knows; or the video itself: bytes, or an open file.
         block: video pixels per cell of the motion fields: 4, 8 or 16.
         gop: longest group in frames, at least 1.
         starts: asked with a `Candidate` whether a group starts at a frame (`arseg.video.grouping`), besides at I frames
-            and after `gop` frames; in decoding order, never for B frames.
+            and after `gop` frames; in decoding order, never for B frames. Each pass asks anew, those for frames by
+            number as well, all from the start.
         previous: whether frames get their field to the frame before, too (`VideoFrame.previous`).
         transcode: find vectors by encoding again, in memory, where the stream has none that can be used; False: raise.
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
@@ -74,7 +71,8 @@ class VideoReader:
         options: for FFmpeg's demuxer, such as `{"rtsp_transport": "tcp"}`.
 
     Attributes:
-        path: as given.
+        path: as given; for bytes and open files a name for messages.
+        metadata: what container and stream say of themselves, a `VideoMetadata`.
         width, height: size of the first frame in pixels, as coded.
         rate: average frames per second.
         codec: FFmpeg's name of the codec, such as "h264".
@@ -104,7 +102,7 @@ class VideoReader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: VideoSource,
         *,
         block: int = 4,
         gop: int = 48,
@@ -129,7 +127,8 @@ class VideoReader:
             raise InputError(f"reconnect: expected a number of attempts, at least 0, got {reconnect!r}")
         if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < float("inf")):
             raise InputError(f"timeout: expected seconds above 0, or None to wait for ever, got {timeout!r}")
-        self.path = path
+        self.path: str | os.PathLike[str] = as_source(path)
+        path = self.path
         self._name = shown(path)
         self.losses: list[Loss] = []
         self.discontinuities: list[Discontinuity] = []
@@ -152,7 +151,7 @@ class VideoReader:
         # The first connection and what it announced the first pictures to: for the first iteration.
         self._begun: tuple[Connection, FieldBuilder] | None = None
         try:
-            builder = self._builder()
+            builder = self._builder(self.losses)
             begun = self._connector.connect(builder)
             self._describe(begun)
         except BaseException:
@@ -168,12 +167,24 @@ class VideoReader:
         self.display_matrix = display_matrix(first)
         self.rotation, self.mirrored = orientation(self.display_matrix)
         self.colours = Colours.of(first)
-        length = source.container.duration
-        self.duration = None if length is None else Fraction(length, av.time_base)
         self.pixel_aspect = source.stream.sample_aspect_ratio
         self.codec = source.codec.name
         self.rate = Fraction(source.stream.average_rate or source.stream.guessed_rate or 25)
-        self.frame_count = source.shown_frames
+        self.metadata = metadata(source, first, self.rate)
+        self.duration = self.metadata.duration
+        self.frame_count = self.metadata.frame_count
+        again = can_read_again(self.path, self.duration, live=self._live)
+        self._numbered = NumberedFrames(
+            self._connector,
+            begun,
+            self.metadata,
+            builder=lambda: self._builder([]),
+            start=self._from_start,
+            once="is live" if self._live else None if again else "can be read only once",
+            asks=self._grouping["starts"] is not None,
+            untrusted=self._resync,
+            name=self._name,
+        )
 
     @property
     def transcoding(self) -> str | None:
@@ -185,12 +196,56 @@ class VideoReader:
         """Whether the source is connected again when it breaks off."""
         return self._live
 
+    @property
+    def seeks_from_start(self) -> str | None:
+        """Why frames that are asked for by number are decoded from the start; None: from a keyframe before them.
+
+        Reads all packets once, without decoding. An `InputError` for live sources.
+        """
+        return self._numbered.why_from_start
+
     def __iter__(self) -> Iterator[VideoFrame]:
         begun, self._begun = self._begun, None
         if begun is None:
-            builder = self._builder()
+            builder = self._builder(self.losses)
             begun = self._connector.connect(builder), builder
-        return self._frames(*begun)
+        self.discontinuities.clear()
+        return self._frames(self._items(*begun, self.losses, self.discontinuities), uuid.uuid4().hex)
+
+    def __len__(self) -> int:
+        """Number of frames that are shown: of the container where its index has all, else the packets are counted.
+
+        `metadata.counted` says which. Raises `LengthError` for what is live, or can be read only once.
+        """
+        self.metadata = self._numbered.counted()
+        self.frame_count = self.metadata.frame_count
+        assert self.frame_count is not None
+        return self.frame_count
+
+    @overload
+    def __getitem__(self, place: slice) -> list[VideoFrame]: ...
+    @overload
+    def __getitem__(self, place: float) -> VideoFrame: ...
+    def __getitem__(self, place: Any) -> Any:
+        """A frame by number or time; the frames of a slice (numbers) as a list."""
+        if isinstance(place, slice):
+            return self.frames_at(range(*place.indices(self._numbered.count)))
+        return self.frames_at([place])[0]
+
+    def frames_at(self, places: Iterable[float]) -> list[VideoFrame]:
+        """Frames by number (whole numbers, -1 the last) or time (floats, seconds), in the order asked for.
+
+        Each is decoded once, in one go where they lie in one group. Raises `FrameIndexError`, an `IndexError`, where
+        there is no such frame.
+        """
+        wanted = [self._numbered.index(place) for place in places]
+        taken = self._frames(self._numbered.take(sorted(set(wanted))), self._numbered.stream)
+        found = {frame.index: frame for frame in taken}
+        return [found[index] for index in wanted]
+
+    def seek(self, place: float) -> Iterator[VideoFrame]:
+        """The frames from a number or time on, to the end: `for frame in reader.seek(2.5)`."""
+        return self._frames(self._numbered.items(place), self._numbered.stream)
 
     def close(self) -> None:
         """Close the file; an iteration under way stops after the frame it is at."""
@@ -205,62 +260,44 @@ class VideoReader:
     ) -> None:
         self.close()
 
-    def _builder(self) -> FieldBuilder:
-        how = {**self._grouping, "resync": self._resync, "report": self.losses.append}
+    def _builder(self, losses: list[Loss]) -> FieldBuilder:
+        how = {**self._grouping, "resync": self._resync, "report": losses.append}
         return FieldBuilder(self._block, self._gop, **how)
 
-    def _frames(self, opened: Connection, builder: FieldBuilder) -> Iterator[VideoFrame]:
+    def _frames(self, items: Iterator[PendingFrame], stream: str) -> Iterator[VideoFrame]:
+        """`stream`: see `VideoFrame`; also where frames go through other processes."""
+        for item in items:
+            yield video_frame(item, stream, self._name)
+
+    def _items(
+        self, opened: Connection, builder: FieldBuilder, losses: list[Loss], jumps: list[Discontinuity]
+    ) -> Iterator[PendingFrame]:
         """Frames of one connection after the other; files have one."""
-        stream = uuid.uuid4().hex  # also where frames go through other processes
-        self.discontinuities.clear()
-        timeline = Timeline(self.rate, self.discontinuities.append)
+        timeline = Timeline(self.rate, jumps.append)
         connection: Connection | None = opened
         while connection is not None:
-            timed = connection.source.stream.start_time is not None
-            decoded = timeline.follow(connection.decoded(), timed=timed)
+            source = connection.source
+            decoded = timeline.follow(connection.decoded(), timed=source.stream.start_time is not None)
+            encoded = None if self.transcoding is None else (self._gop, self.rate)
             try:
-                for item in self._with_fields(decoded, builder):
-                    yield video_frame(item, stream, self._name)
-                    if not self._connector.is_open(connection.source):
+                for item in with_fields(decoded, builder, self._name, encoded):
+                    yield item
+                    if not self._connector.is_open(source):
                         return  # closed by the caller
             except TruncatedStreamError as error:
                 if not self._live:
                     if not self._resync:
                         raise
-                    self.losses.append(Loss(error.frame or 0, None, "the file breaks off or is damaged"))
-            self._connector.disconnect(connection.source)
+                    losses.append(Loss(error.frame or 0, None, "the file breaks off or is damaged"))
+            finally:
+                self._connector.disconnect(source)
             connection = self._again(builder) if self._live else None
 
-    def _with_fields(self, frames: Iterator[Decoded], builder: FieldBuilder) -> Iterator[PendingFrame]:
-        """The frames that are shown, with their fields to the keyframe; what is wrong with the stream comes last."""
-        if self.transcoding is not None:
-            builder.transcoded = True
-            frames = recoded((decoded for decoded in frames if not decoded.hidden), gop=self._gop, rate=self.rate)
-        ended: VideoError | None = None
-        while builder.problem is None:
-            try:
-                decoded = next(frames, None)
-            except VideoError as error:
-                ended = error
-                break
-            if decoded is None:
-                break
-            yield from self._added(builder, decoded)
-        if builder.problem is None:
-            yield from builder.flush(cut=ended is not None)
-        if builder.problem is not None:
-            raise builder.problem.error(self._name)
-        if ended is not None:
-            raise ended
-
-    def _added(self, builder: FieldBuilder, decoded: Decoded) -> list[PendingFrame]:
-        try:
-            return builder.add(decoded)
-        except ValueError as error:
-            raise UnsupportedStreamError(
-                f"{self._name} has a motion vector that cannot be used ({error}): {encode_hint(self._name)}",
-                path=self._name,
-            ) from error
+    def _from_start(self) -> Iterator[PendingFrame]:
+        """A pass beside the iterations of the user."""
+        losses: list[Loss] = []
+        builder = self._builder(losses)
+        return self._items(self._connector.connect(builder), builder, losses, [])
 
     def _again(self, builder: FieldBuilder) -> Connection:
         """A new connection to a live source that broke off."""

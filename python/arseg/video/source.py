@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from .codecs import Codec, codec_named
 from .diagnosis import broken_off, is_timeout, not_opened, without_urls
 from .errors import RESYNC_HINT, NoFramesError, NoKeyframeError, NotAVideoError, TruncatedStreamError
+from .given import GivenFile
 from .live import may_fall_silent
 from .names import ffmpeg_name, shown
 from .stream_choice import choose
@@ -111,7 +112,7 @@ def open_source(
     live: bool = False,
     stream: int | None = None,
 ) -> Source:
-    """Open `path` (a file, or a URL or device that FFmpeg knows) and find its video stream.
+    """Open `path` (a file, a URL or device that FFmpeg knows, or data) and find its video stream.
 
     Args:
         options: for the demuxer.
@@ -129,7 +130,7 @@ def open_source(
     started = time.monotonic()
     try:
         container = av.open(
-            ffmpeg_name(path, format=format),
+            path.opened() if isinstance(path, GivenFile) else ffmpeg_name(path, format=format),
             format=format,
             options=options or {},
             timeout=timeout,
