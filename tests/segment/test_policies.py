@@ -9,6 +9,7 @@ from helpers.video_clips import busy_scene, pan, write_av
 
 from arseg.errors import InputError
 from arseg.networks.compute import gmacs
+from arseg.segment import steered
 from arseg.segment.costs import costs_of
 from arseg.segment.policies import POLICIES, Amount, Costs, Spaced
 from arseg.segment.segmenter import VideoSegmenter
@@ -86,13 +87,21 @@ def test_a_cut_starts_a_group_and_a_fast_scene_does_not():
     policy = begun(0.1)
     assert keyframes(policy, 10, errors=lambda index, key: 0.3 * (index - key) + 50 * (key < 4 <= index)) == [0, 4]
     assert policy.cut_at(4) and not policy.cut_at(5)
+    assert keyframes(policy, 10, errors=lambda index, key: 50 * (key < 9 <= index))[-1] == 9
+    assert policy.cut_at(4) and policy.cut_at(9)
     assert keyframes(begun(0.1), 10, errors=lambda index, key: 9.0 * (index - key)) == [0]
 
 
 def test_a_bound_spreads_the_work():
     policy = Spaced(Amount(0.5, "hr"), Amount(0.34, "hr"))
-    policy.begin(Costs(1.0, {"warp": 0.0}), gop=12, live=True)
+    policy.begin(Costs(1.0, {"warp": 0.0, "lr": 0.25}), gop=12, live=True)
     assert (policy.spread, policy.every) == (3, 3)
+    policy = Spaced(None, Amount(0.2, "hr"))
+    with pytest.raises(InputError, match=r"^slowest: expected more than 0.25, as frames without a keyframe cost"):
+        policy.begin(Costs(1.0, {"warp": 0.0, "lr": 0.25}), gop=12, live=True)
+    policy = Spaced(Amount(0.5, "hr"), Amount(0.5, "hr"), at_once="ar")  # spread keyframes come besides
+    policy.begin(Costs(1.0, {"ar": 0.25}), gop=12, live=True)
+    assert (policy.spread, policy.every) == (4, 4)
     policy = Spaced(Amount(0.1, "hr"), Amount(0.4, "hr"), at_once="ar")
     with pytest.raises(InputError, match=r"^budget: expected more than 0.2"):
         policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
@@ -188,20 +197,69 @@ def test_ar_by_a_policy_is_the_mode(moving, tiny):
 
 @pytest.mark.slow
 def test_spread_keyframes_are_used_when_they_are_due(moving, tiny):
-    """With a bound of a third: frames up to the third come of the first's low resolution, then of its full one."""
+    """With a bound of a third: three frames on the work begins that the first one's low resolution stood in for."""
     segmenter = VideoSegmenter(tiny, slowest="34%", budget="34%", height="video")
     results = list(segmenter.stream(moving))
-    assert [result.index for result in results if result.keyframe] == list(range(0, 26, 3))
+    assert [result.index for result in results if result.keyframe][:3] == [0, 3, 6]
     with VideoReader(moving, gop=250) as reader:
         frames = list(reader)
     engine = segmenter._engine
     low, stand_in = engine.low_keyframe(frames[0])
     np.testing.assert_array_equal(results[0].labels, low()[0])
-    np.testing.assert_array_equal(results[2].labels, engine.after([frames[2]], stand_in, "warp")()[0])
+    np.testing.assert_array_equal(results[3].labels, engine.after([frames[3]], stand_in, "warp")()[0])
     _, (key,) = engine.keyframes([frames[0]])
-    for index in (3, 4, 5):  # 3 is a keyframe: it is told by the first one, as those after it
+    for index in (4, 5, 6):  # begun at 1, finished for 4
         share = np.mean(results[index].labels != engine.after([frames[index]], key, "warp")()[0])
-        assert share < (1e-9 if index == 3 else 0.05), index  # fields in two steps
+        assert share < 0.05, index  # fields in two steps
+
+
+@pytest.mark.slow
+def test_spread_keyframes_need_fields_of_small_blocks(moving, tiny):
+    with pytest.raises(InputError, match="block: expected 4, of which keyframes are spread"):
+        list(VideoSegmenter(tiny, slowest="34%", height="video").stream(moving, block=8))
+
+
+def test_a_live_source_is_not_waited_for(moving, tiny):
+    """With a budget alone: each result comes before the next frame is asked for."""
+    segmenter = VideoSegmenter(tiny, budget="10%", height="video")
+    policy = segmenter.new_policy()
+    asked = []
+    with VideoReader(moving, **segmenter.reading(policy)) as reader:
+        segmenter.begin(policy, (reader.height, reader.width), live=True)
+        frames = (asked.append(frame.index) or frame for frame in reader)
+        for result in segmenter.segment_all(frames, live=True, policy=policy):
+            assert asked[-1] == result.index
+
+
+def test_what_waits_for_a_keyframe_is_bounded(moving, tiny, monkeypatch):
+    """Windows that are full before the next keyframe comes: none of their frames is made one."""
+    usual = list(VideoSegmenter(tiny, policy="warp", budget="7%", height="video").stream(moving))
+    monkeypatch.setattr(steered.until_keyframes, "__defaults__", (7 * 96 * 128 * 3,))
+    results = list(VideoSegmenter(tiny, budget="7%", height="video").stream(moving))
+    assert [result.index for result in results] == list(range(26))
+    assert [r.index for r in results if r.keyframe][:2] == [r.index for r in usual if r.keyframe][:2]
+
+
+def test_a_source_that_begins_anew_is_not_made_up_for():
+    policy = begun(0.1)
+    keyframes(policy, 300)
+    keys, groups = [300], 1  # connected again: the reader's groups are counted from there
+    for index in range(301, 400):
+        if policy.starts(seen(index, index - keys[-1], groups)):
+            keys.append(index)
+            groups += 1
+    assert keys == list(range(300, 400, 10))
+
+
+def test_frames_that_were_lost_are_not_made_up_for():
+    policy = begun(0.1)
+    assert len(keyframes(policy, 100)) == 10
+    keys, groups = [300], 11  # two hundred were lost
+    for index in range(301, 400):
+        if policy.starts(seen(index, index - keys[-1], groups)):
+            keys.append(index)
+            groups += 1
+    assert len(keys) == pytest.approx(10, abs=1)
 
 
 @pytest.mark.slow

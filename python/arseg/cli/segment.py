@@ -166,11 +166,11 @@ def segment(
         settings = {"opacity": opacity, "classes": classes and classes.split(","), "orientation": orientation}
         settings |= {"audio": audio}
         given = {name: value for name, value in settings.items() if value is not None}
-        names = targets_for(wanted, sources, lambda text: kind_of(text)[0] in ("labels", "overlay-pictures"))
-        for source, targets in zip(sources, names, strict=True):
-            if not wanted:
-                targets.append(f"{'overlay-pictures:' * bool(source.pictures)}{source.stem}-segmented")
-                targets[-1] += "" if source.pictures else ".mp4"
+        usual_names = wanted or ["{stem}-segmented"]
+        names = targets_for(usual_names, sources, lambda text: kind_of(text)[0] in ("labels", "overlay-pictures"))
+        if not wanted:
+            whole = zip(sources, names, strict=True)
+            names = [[f"overlay-pictures:{n}" if source.pictures else f"{n}.mp4" for n in one] for source, one in whole]
         outputs = [outputs_for(targets, given) for targets in names]
         if low_latency and batch not in (None, 1):
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")

@@ -116,7 +116,8 @@ def windows(
 
 def bytes_of(frame: VideoFrame) -> int:
     """Of what a decoded frame holds."""
-    arrays = (frame.image, frame.records, None if frame.motion is None else frame.motion.vectors)
+    fields = [field for field in (frame.motion, frame.link, frame.previous) if field is not None]
+    arrays = (frame.image, frame.records, *(array for field in fields for array in (field.vectors, field.valid)))
     return sum(array.nbytes for array in arrays if array is not None)
 
 

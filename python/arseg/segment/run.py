@@ -89,14 +89,18 @@ def segment_file(
     _check_names(video, outputs)
     count = keyframes = 0
     ended: BaseException | None = None
-    remarkable = segmenter.mode in FROM_KEYFRAME and not isinstance(opened, PictureReader) and selection is None
+    steered = segmenter.new_policy() is not None
+    remarkable = (
+        segmenter.mode in FROM_KEYFRAME and not steered and not isinstance(opened, PictureReader) and selection is None
+    )
     with ExitStack() as stack:
         stops = stack.enter_context(Interruptions())
         with stops.waiting():
             policy = segmenter.new_policy()
             if policy is not None and (resume or selection is not None or isinstance(opened, PictureReader)):
                 raise InputError(
-                    "--budget, --live, --policy: are for whole videos; leave out --resume, --start, --end and --every"
+                    "--budget, --live, --policy: are for whole videos; leave out --resume, --start, --end and --every, "
+                    "and give no pictures"
                 )
             reader = stack.enter_context(_open(opened, console, {**segmenter.reading(policy), **options}))
         rate, chosen = Fraction(reader.rate), selection or Selection(limit=frames)

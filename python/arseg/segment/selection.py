@@ -52,6 +52,7 @@ class Selection:
         """
         first = waiting = None
         seen = taken = 0
+        self._extra.clear()
         if self.limit == 0:
             return
         for frame in frames:

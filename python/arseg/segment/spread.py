@@ -2,7 +2,8 @@
 
 A keyframe's network runs beside the stream. Its result is used from a set number of frames on, whatever the processor
 does, so that results are the same on every machine; meanwhile the last finished keyframe is moved. Where there is none
-(the first frame, an I frame of the codec, a cut) the frame's own result at low resolution stands in for it.
+(the first frame, an I frame of the codec, a cut) the frame's own result at low resolution stands in for it, and the
+network begins with it a frame later.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from .batches import Done
-from .engine import Keyframe, Labels
+from arseg.errors import InputError
+from arseg.memory import is_out_of_memory
+
+from .batches import Done, Group, too_large
+from .engine import Engine, Keyframe, Labels
 from .steered import Steered
 
 if TYPE_CHECKING:
@@ -21,87 +26,126 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Source:
-    """What frames are made of.
+class _Place:
+    """A frame that others are made of.
 
     Attributes:
-        key: a keyframe, or what stands in for it.
-        index: of its frame.
-        finished: whether it is a keyframe.
-        link: from the latest keyframe to it; None where it is that itself.
+        frame: it.
+        link: from the latest keyframe of the reader to it; None where it is that itself.
     """
 
-    key: Keyframe
-    index: int
-    finished: bool
+    frame: VideoFrame
     link: BlockField | None = None
 
+    def from_keyframe(self, step: BlockField) -> BlockField:
+        """`step` leads to the latest keyframe; from there on."""
+        return step if self.link is None else joined(step, self.link)
+
+    def passed(self, keyframe: VideoFrame) -> None:
+        """There is a new latest keyframe."""
+        assert keyframe.link is not None
+        self.link = self.from_keyframe(keyframe.link)
+
 
 @dataclass
-class _Coming:
-    """A keyframe that is worked on."""
+class _Source(_Place):
+    """`key`: a keyframe, if it is `finished`; else what stands in for it."""
 
-    frame: VideoFrame
-    result: Future[tuple[Labels, list[Keyframe]]]
-    ready: int
+    key: Keyframe | None = None
+    finished: bool = False
 
 
-@dataclass
+class _Coming(_Place):
+    """A keyframe that the network is at, or waits for its turn with; used from frame `ready` on."""
+
+    def __init__(self, frame: VideoFrame, spread: int, delay: int) -> None:
+        super().__init__(frame)
+        self.begins, self.ready = frame.index + delay, frame.index + delay + spread
+        self._result: Future[tuple[Labels, list[Keyframe]]] | None = None
+
+    def begin(self, engine: Engine, beside: ThreadPoolExecutor) -> None:
+        if self._result is not None:
+            return
+        if engine.on_cuda:  # recordings are made by one thread; the device queues it
+            self._result = Future()
+            self._result.set_result(engine.keyframes([self.frame]))
+        else:
+            self._result = beside.submit(engine.keyframes, [self.frame])
+
+    def finish(self, engine: Engine) -> Keyframe:
+        assert self._result is not None
+        try:
+            return self._result.result()[1][0]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise too_large(self.frame, engine) from error
+
+    def drop(self) -> None:
+        """It is not needed any more; waits for a network that has begun, which no other call may meet."""
+        if self._result is not None and not self._result.cancel():
+            self._result.exception()
+
+
 class Spread(Steered):
     """Runs an engine frame by frame; needs a policy whose `spread` is above 1."""
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
+        assert self.policy is not None
         source: _Source | None = None
         coming: _Coming | None = None
         with ThreadPoolExecutor(1, "keyframe") as beside:
             for frame in frames:
                 if coming is not None and frame.index >= coming.ready:
-                    _, (key,) = coming.result.result()
-                    source, coming = _Source(key, coming.frame.index, True), None
+                    source = _Source(coming.frame, coming.link, coming.finish(self.engine), True)
+                    coming = None
+                if frame.keyframe and (source is None or frame.link is None or self.policy.cut_at(frame.index)):
+                    if coming is not None:
+                        coming.drop()
+                    stand_in = self._stand_in(frame)
+                    source = _Source(frame, key=stand_in[1])
+                    coming = _Coming(frame, self.policy.spread, 1)
+                    yield [frame], stand_in[0]
+                    continue
+                if source is None:
+                    Group().key_of(frame)  # raises
+                assert source is not None
+                if coming is not None and frame.index >= coming.begins:
+                    coming.begin(self.engine, beside)
+                step = frame.link if frame.keyframe else frame.motion
+                assert step is not None
+                field, distance = source.from_keyframe(step), frame.index - source.frame.index
+                labels = self._moved(replace(frame, keyframe=False, motion=field, distance=distance), source)
                 if frame.keyframe:
-                    if coming is not None:  # another scene before it was finished
-                        coming.result.cancel()
-                    new = self._anew(frame, source)
-                    if new is None:
-                        labels, key = self.engine.low_keyframe(frame)
-                        source = _Source(key, frame.index, False)
+                    source.passed(frame)
+                    if coming is not None:  # one at a time: this one is moved like others
+                        coming.passed(frame)
                     else:
-                        assert source is not None
-                        labels = self._moved(new, source)
-                        source.link = frame.link if source.link is None else joined(frame.link, source.link)
-                    coming = self._begun(frame, beside)
-                else:
-                    assert source is not None
-                    field = frame.motion if source.link is None else joined(frame.motion, source.link)
-                    labels = self._moved(replace(frame, motion=field, distance=frame.index - source.index), source)
+                        coming = _Coming(frame, self.policy.spread, 0)
+                        coming.begin(self.engine, beside)
                 yield [frame], labels
 
-    def _anew(self, frame: VideoFrame, source: _Source | None) -> VideoFrame | None:
-        """A keyframe as a frame after the last finished one; None where it is not like that."""
-        assert self.policy is not None
-        if source is None or frame.link is None or self.policy.cut_at(frame.index):
-            return None
-        field = frame.link if source.link is None else joined(frame.link, source.link)
-        return replace(frame, keyframe=False, motion=field, distance=frame.index - source.index)
-
-    def _begun(self, frame: VideoFrame, beside: ThreadPoolExecutor) -> _Coming:
-        assert self.policy is not None
-        result: Future[tuple[Labels, list[Keyframe]]]
-        if self.engine.on_cuda:  # the device does it beside the rest anyway, and recordings are made by one thread
-            result = Future()
-            result.set_result(self.engine.keyframes([frame]))
-        else:
-            result = beside.submit(self.engine.keyframes, [frame])
-        return _Coming(frame, result, frame.index + self.policy.spread)
+    def _stand_in(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
+        found = self._tried(lambda one: self.engine.low_keyframe(one[0]), [frame])
+        assert found is not None  # it raises where one frame fails
+        return found
 
     def _moved(self, frame: VideoFrame, source: _Source) -> Labels:
-        return self.engine.after([frame], source.key, self._way(frame) if source.finished else "warp")
+        assert source.key is not None
+        way = self._way(frame) if source.finished else "warp"
+        labels = self._tried(partial(self.engine.after, key=source.key, way=way), [frame])
+        assert labels is not None
+        return labels
 
 
-def joined(step: BlockField | None, rest: BlockField) -> BlockField:
-    """A field to a keyframe, and one from there on, as one: sums, at cells of 4x4."""
-    from arseg.video.motion import BlockField, chain
+def joined(step: BlockField, rest: BlockField) -> BlockField:
+    """A field to a keyframe, and one from there on, as one; raises `InputError` where their cells are not of 4x4."""
+    from arseg.video.motion import CELL, BlockField, chain
 
-    assert step is not None
+    if step.block != CELL:
+        raise InputError(
+            f"block: expected {CELL}, of which keyframes are spread over several frames, got {step.block}; read the "
+            "frames so"
+        )
     vectors, valid = chain(step.vectors, step.valid, rest.vectors, rest.valid)
     return BlockField(vectors, valid, step.block, step.origin)

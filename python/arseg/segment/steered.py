@@ -31,30 +31,31 @@ class Steered(Batches):
     """Runs an engine on the frames of one stream as its policy says.
 
     Attributes:
-        policy: of this stream alone.
+        policy: of this stream alone, begun.
     """
 
     policy: Policy | None = None
     _scores: Tensor | None = field(default=None, init=False)
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
-        if self.engine.ways.isdisjoint(TWO_SIDED):
+        assert self.policy is not None
+        if self.policy.ways.isdisjoint(TWO_SIDED):
             for window in windows(frames, self.most, self.keyframes):
                 yield from self._groups(window)
             return
-        for window in until_keyframes(frames):
-            yield from self._between(window)
+        for window, ended in until_keyframes(frames):
+            yield from self._between(window, ended)
 
     def _way(self, frame: VideoFrame) -> Way:
         assert self.policy is not None
         way = self.policy.way(frame)
         return "warp" if way in TWO_SIDED else way  # where there is no later keyframe
 
-    def _between(self, window: list[VideoFrame]) -> Iterator[Done]:
-        """Frames after a keyframe, and at their end mostly the next one."""
+    def _between(self, window: list[VideoFrame], ended: bool) -> Iterator[Done]:
+        """Frames after a keyframe, and at their end mostly the next one; `ended`: they are the last."""
         assert self.policy is not None
         *frames, last = window
-        if not last.keyframe and last.motion is not None and self.policy.closes(last):
+        if ended and not last.keyframe and last.motion is not None and self.policy.closes(last):
             last = replace(last, keyframe=True, distance=0, motion=None, link=last.motion)
         if not frames or last.link is None:
             yield from self._groups([*frames, last])
@@ -99,8 +100,8 @@ def _shape(frame: VideoFrame) -> tuple[int, ...]:
     return (frame.motion.block, *frame.motion.vectors.shape)
 
 
-def until_keyframes(frames: Iterable[VideoFrame], held: int = HELD) -> Iterator[list[VideoFrame]]:
-    """Frames in lists, each up to a keyframe with it; shorter where `held` bytes are reached.
+def until_keyframes(frames: Iterable[VideoFrame], held: int = HELD) -> Iterator[tuple[list[VideoFrame], bool]]:
+    """Frames in lists, each up to a keyframe with it, and whether they are the last; shorter where `held` bytes are.
 
     An error of `frames` comes after the frames before it.
     """
@@ -112,7 +113,7 @@ def until_keyframes(frames: Iterable[VideoFrame], held: int = HELD) -> Iterator[
             frame = next(iterator, None)
         except Exception:
             if window:
-                yield window
+                yield window, False
             raise
         if frame is None:
             break
@@ -121,10 +122,10 @@ def until_keyframes(frames: Iterable[VideoFrame], held: int = HELD) -> Iterator[
         full = frame.keyframe or size > held
         del frame
         if full:
-            yield window
+            yield window, False
             window, size = [], 0
     if window:
-        yield window
+        yield window, True
 
 
 def onward_fields(frames: Sequence[VideoFrame], last: VideoFrame) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ class Policy(Protocol):
     """The policy of one stream; the next stream has a new one.
 
     Attributes:
-        ways: all that `way` may give.
+        ways: all that `way` may give; `begin` may narrow them.
         longest: frames of a group at most.
         spread: frames that the work of a keyframe is spread over. 1: it is done at the keyframe. More: no frame waits
             for it, the last keyframe that is finished is moved meanwhile, and groups are as long at least.

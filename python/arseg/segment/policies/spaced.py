@@ -20,6 +20,9 @@ LONGEST = 250
 OVER = 0.05
 """By what share of a budget, or by one keyframe, a stream's last frames may go beyond it."""
 
+LOST = 16
+"""Frames between groups, more than there were groups, from which on some were lost; B frames are not seen either."""
+
 CUT_LEVELS, CUT_TIMES = 12.0, 6.0
 """A cut is where the error of the warp jumps by so many levels of luma, and by so many times the usual step."""
 
@@ -52,8 +55,8 @@ class Spaced:
 
     Args:
         budget: for the mean frame; None: as `begin` says.
-        slowest: for the slowest frame: a keyframe's work is spread over as many as it needs, and without a
-            budget there are as many keyframes as that allows. None: no bound.
+        slowest: for the slowest frame: a keyframe's work is spread over as many as it needs, and without a budget
+            there are as many keyframes as that allows. None: no bound.
         ahead: what is made of the frames between, where the next keyframe may be waited for.
         at_once: the same where it may not.
     """
@@ -69,46 +72,65 @@ class Spaced:
         self._budget, self._slowest = budget, slowest
         self._ahead, self._at_once = ahead, at_once
         self.longest, self.spread = LONGEST, 1
-        self.ways = frozenset([ahead if slowest is None else at_once, at_once])
+        self.ways: frozenset[Way] = frozenset([ahead, at_once] if slowest is None else [at_once, "lr"])
         self.every = 1.0
         self._between: Way = at_once
         self._cuts = Cuts()
-        self._keys, self._cut = 0, -1
+        self._cut: set[int] = set()
+        # Where the count of frames and of groups begins, and what was seen last.
+        self._start = (0, 0)
+        self._last = (0, 1)
 
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         self.every = gop
         self._between = self._at_once if live or self._slowest is not None else self._ahead
+        self.ways &= {self._between, "lr"}
         between = costs.of(self._between)
         if self._budget is not None:
-            self.every = _every(costs.key, between, self._budget)
+            # Of a keyframe that is spread, the frame costs what others do, besides.
+            key = costs.key + (0.0 if self._slowest is None else between)
+            self.every = _every(key, between, self._budget)
         if self._slowest is not None:
-            room = self._slowest.value - between
-            if room <= 0:
+            least = max(between, costs.of("lr"))
+            if self._slowest.value <= least:
                 raise InputError(
-                    f"slowest: expected more than {between:.3g}, what each frame costs, got {self._slowest}"
+                    f"slowest: expected more than {least:.3g}, as frames without a keyframe cost, got {self._slowest}"
                 )
-            self.spread = math.ceil(costs.key / room)
+            self.spread = math.ceil(costs.key / (self._slowest.value - between))
             self.every = self.spread if self._budget is None else max(self.every, self.spread)
 
     def starts(self, seen: Candidate) -> bool:
-        self._keys = seen.groups
+        frames, groups = self._counted(seen)
         if self._cuts.here(seen):
-            self._cut = seen.index
+            self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
             return True
         if self._budget is None:
             return seen.distance >= self.every
-        return seen.distance >= self.spread and seen.index >= self.every * self._keys
+        return seen.distance >= self.spread and frames >= self.every * groups
+
+    def _counted(self, seen: Candidate) -> tuple[int, int]:
+        """Frames and groups up to here; what was lost between, or a source that began anew, is not made up for."""
+        index, groups = self._last
+        lost = seen.index - seen.distance - index - (seen.groups - groups)
+        if seen.groups < groups:
+            self._start = (seen.index - seen.distance, seen.groups - 1)
+        elif seen.groups > groups and lost > LOST:
+            self._start = (self._start[0] + lost, self._start[1])
+        self._last = (seen.index, seen.groups)
+        return seen.index - self._start[0], seen.groups - self._start[1]
 
     def cut_at(self, index: int) -> bool:
-        return index == self._cut
+        return index in self._cut
 
     def way(self, frame: VideoFrame) -> Way:
         return self._between
 
     def closes(self, frame: VideoFrame) -> bool:
-        return (
-            frame.distance >= self.every / 2 if self._budget is None else frame.index >= self.every * (self._keys - 0.5)
-        )
+        if self._budget is None:
+            return frame.distance >= self.every / 2
+        frames, groups = (last - start for last, start in zip(self._last, self._start, strict=True))
+        paid = (frames + 1) / self.every  # keyframes
+        return groups + 1 <= max(paid + 1, (1 + OVER) * paid)
 
 
 def _every(key: float, between: float, budget: Amount) -> float:
