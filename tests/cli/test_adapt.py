@@ -56,7 +56,7 @@ def test_from_a_video_to_its_overlay(arseg, video):
     assert code == 2 and "net.safetensors: made with --model mine.py:network, which is code of yours" in only_line(err)
     given = ("--weights", "net.safetensors", "--model", "mine.py:network")
     code, out, err = arseg("segment", video, *given, "-o", "l", "-o", "o.mp4")
-    assert (code, out) == (0, "o.mp4: 14 frames\nl: 14 frames\n"), err
+    assert (code, out) == (0, "l: 14 frames\no.mp4: 14 frames\n"), err
     with Image.open("l/000003.png") as picture:
         assert np.asarray(picture).max() < 3
         assert picture.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0], "Pascal VOC's colours, not CamVid's"

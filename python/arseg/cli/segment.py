@@ -290,8 +290,8 @@ def _network(weights: Path | None, model: str | None, *, branch: bool) -> Any:
         return network
     if branch:
         raise InputError(
-            f"--model: {model} is a network alone; give a --budget such as 25%, or choose --mode hr, warp, lr or keep; "
-            "or train its low-resolution branch with `arseg adapt` and give --weights"
+            f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
+            "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
         )
     return around(network)
 

@@ -116,9 +116,9 @@ def windows(
 
 def bytes_of(frame: VideoFrame) -> int:
     """Of what a decoded frame holds."""
-    fields = [field for field in (frame.motion, frame.link, frame.previous) if field is not None]
-    arrays = (frame.image, frame.records, *(array for field in fields for array in (field.vectors, field.valid)))
-    return sum(array.nbytes for array in arrays if array is not None)
+    others = (getattr(frame, name, None) for name in ("link", "previous"))  # frames from elsewhere have none
+    fields = sum(field.vectors.nbytes * 5 // 4 for field in (frame.motion, *others) if field is not None)  # and masks
+    return fields + sum(array.nbytes for array in (frame.image, frame.records) if array is not None)
 
 
 @dataclass

@@ -11,7 +11,6 @@ from statistics import median
 import numpy as np
 
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.compute import gmacs
 from arseg.preprocess import input_size
 
 from .engine import Engine
@@ -39,6 +38,8 @@ def costs_of(engine: Engine, size: tuple[int, int], ways: Collection[Way], unit:
 
 
 def _counted(net: ARSegNet, height: int, width: int) -> dict[str, float]:
+    from arseg.networks.compute import gmacs  # its counter imports much
+
     try:
         return gmacs(copy.deepcopy(net).to("meta"), height, width)  # shapes alone
     except (RuntimeError, NotImplementedError, TypeError, ValueError):

@@ -67,8 +67,8 @@ def segment_file(
 
     Args:
         outputs: such as `arseg.segment.outputs.Overlay("overlay.mp4")`; each frame is written to them, and they are put
-            in place, in this order, but that those which tell times come last. So a video, which may fail at its end,
-            comes before a folder of finished files.
+            in place, in this order, but that folders come after files, and what tells times last. So a video, which may
+            fail at its end, comes before a folder of finished files.
         console: for remarks and the progress bar; None: stderr.
         frames: stop after so many; live sources have no other end.
         overlap: whether decoding and the network have threads of their own, each up to two batches ahead; live sources
@@ -108,7 +108,7 @@ def segment_file(
         segmenter.begin(policy, (reader.height, reader.width), live=not again)
         # The one opened last is closed first.
         label_set = segmenter.label_set if palette is None else replace(segmenter.label_set, palette=palette)
-        written = Written(sorted(outputs, key=lambda out: out.last))
+        written = Written(sorted(outputs, key=lambda out: (out.last, out.is_folder)))
         about: Any = reader
         if chosen.every > 1:
             about = replace(VideoProperties.of(reader), rate=rate / chosen.every)

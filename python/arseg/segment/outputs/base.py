@@ -39,6 +39,7 @@ class Output(ABC):
         chosen_by: those of them for which this output is taken where none is named.
         needs_logits: whether results are to have them.
         last: whether it is written after the others, so that it can tell how long they took.
+        is_folder: whether it is many files in a folder, which are put in place after those of others.
     """
 
     remark: str | None = None
@@ -46,6 +47,7 @@ class Output(ABC):
     chosen_by: ClassVar[tuple[str, ...]] = ()
     needs_logits: ClassVar[bool] = False
     last: ClassVar[bool] = False
+    is_folder: ClassVar[bool] = False
 
     def __init__(self, target: StrPath, *, orientation: Orientation = "coded") -> None:
         self.target = Path(target)

@@ -23,6 +23,7 @@ class LabelMaps(Output):
     """`000000.png`, … (of pictures, their names) in a new or empty folder, at each frame's own size."""
 
     chosen_by = (FOLDER,)
+    is_folder = True
 
     @contextmanager
     def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> Iterator[Write]:

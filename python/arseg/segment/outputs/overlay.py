@@ -122,6 +122,8 @@ class OverlayPictures(Output):
         orientation: as for all outputs.
     """
 
+    is_folder = True
+
     def __init__(self, target: StrPath, opacity: float = 0.55, *, orientation: Orientation = "coded") -> None:
         super().__init__(target, orientation=orientation)
         self.opacity = opacity
