@@ -59,6 +59,7 @@ class Frame:
     pts: None = None
     time_base: None = None
     time: None = None
+    intra: float = 0.0
 
 
 def record(video: str, to: Path, count: int = FRAMES) -> None:
