@@ -342,3 +342,30 @@ def test_threads_do_not_change_what_is_spread(moving, tiny):
         torch.set_num_threads(before)
     for a, b in zip(one, other, strict=True):
         assert np.mean(a != b) < 1e-3
+
+
+@pytest.mark.slow
+def test_one_spread_keyframe_at_a_time(moving, tiny):
+    """Groups that start faster than keyframes are finished: each one that is begun is used."""
+
+    class Restless(Spaced):
+        def starts(self, seen):
+            super().starts(seen)
+            return True
+
+    segmenter = VideoSegmenter(tiny, slowest="34%", policy=Restless, height="video")
+    begun, plain = [], segmenter._engine.keyframes
+    segmenter._engine.keyframes = lambda frames: (begun.append(frames[0].index), plain(frames))[1]
+    results = list(segmenter.stream(moving))
+    assert [result.index for result in results] == list(range(26))
+    assert begun == [0, *range(4, 26, 3)]
+
+
+def test_a_spread_stream_begins_with_a_keyframe(moving, tiny):
+    segmenter = VideoSegmenter(tiny, slowest="34%", height="video")
+    policy = segmenter.new_policy()
+    with VideoReader(moving, **segmenter.reading(policy)) as reader:
+        segmenter.begin(policy, (reader.height, reader.width), live=True)
+        _, second, *_ = reader
+    with pytest.raises(InputError, match="frame 1: not a keyframe, and no keyframe came before it"):
+        next(segmenter.segment_all([second], policy=policy, live=True))
