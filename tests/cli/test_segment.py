@@ -139,3 +139,12 @@ def test_bad_input_is_one_line(arseg, weights, video, options, words):
     code, out, err = arseg("segment", video, "--weights", weights, *options)
     assert (code, out, len(err.splitlines())) == (2, "", 1) and words in err, err
     assert os.listdir() == []
+
+
+def test_default_names_that_collide_are_told(arseg, weights, video):
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        shutil.copy(video, f"{folder}/x.mp4")
+    code, _, err = arseg("segment", "a/x.mp4", "b/x.mp4", "--weights", weights)
+    assert code == 2 and "x-segmented: would be written for a/x.mp4 and for b/x.mp4" in err
+    assert not list(Path().glob("*segmented*"))
