@@ -68,7 +68,7 @@ def test_the_mean_frame_costs_the_budget(share, intra):
 
 def test_what_frames_between_cost_is_paid_for_first():
     assert len(keyframes(begun(0.5, way=0.25, ahead="ar"), 300)) == 100
-    with pytest.raises(InputError, match=r"^budget: expected more than 0.25, which each frame between keyframes costs"):
+    with pytest.raises(InputError, match=r"^budget: expected more than 25%, which each frame between keyframes costs"):
         begun(0.25, way=0.25)
 
 
@@ -97,16 +97,18 @@ def test_a_bound_spreads_the_work():
     policy.begin(Costs(1.0, {"warp": 0.0, "lr": 0.25}), gop=12, live=True)
     assert (policy.spread, policy.every) == (3, 3)
     policy = Spaced(None, Amount(0.2, "hr"))
-    with pytest.raises(InputError, match=r"^slowest: expected more than 0.25, as frames without a keyframe cost"):
+    with pytest.raises(
+        InputError, match=r"^slowest \(--live\): expected more than 25%, as frames without a keyframe cost"
+    ):
         policy.begin(Costs(1.0, {"warp": 0.0, "lr": 0.25}), gop=12, live=True)
     policy = Spaced(Amount(0.5, "hr"), Amount(0.5, "hr"), at_once="ar")  # spread keyframes come besides
     policy.begin(Costs(1.0, {"ar": 0.25}), gop=12, live=True)
     assert (policy.spread, policy.every) == (4, 4)
     policy = Spaced(Amount(0.1, "hr"), Amount(0.4, "hr"), at_once="ar")
-    with pytest.raises(InputError, match=r"^budget: expected more than 0.2"):
+    with pytest.raises(InputError, match=r"^budget: expected more than 20%"):
         policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
     policy = Spaced(None, Amount(0.2, "hr"), at_once="ar")
-    with pytest.raises(InputError, match=r"^slowest: expected more than 0.2"):
+    with pytest.raises(InputError, match=r"^slowest \(--live\): expected more than 20%"):
         policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
 
 
@@ -303,7 +305,7 @@ def test_a_policy_of_ones_own(moving, tiny):
     ("options", "words"),
     [
         ({"budget": "much"}, "budget: expected an amount"),
-        ({"slowest": "2"}, "slowest: expected an amount"),
+        ({"slowest": "2"}, r"slowest \(--live\): expected an amount"),
         ({"budget": "2ms", "slowest": "1gmacs"}, "budget, slowest: expected amounts in one unit, got 2ms and 1gmacs"),
         (
             {"policy": "wrap"},

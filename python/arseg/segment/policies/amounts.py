@@ -38,6 +38,10 @@ class Amount:
             cls(float(found[1]) / 100, "hr") if unit == "%" else cls(float(found[1]), "ms" if unit == "ms" else "gmacs")
         )
 
+    def of(self, value: float) -> Amount:
+        """So much of the same unit, to three digits."""
+        return Amount(float(f"{value:.3g}"), self.unit)
+
     def __str__(self) -> str:
         return f"{100 * self.value:g}%" if self.unit == "hr" else f"{self.value:g}{self.unit}"
 

@@ -94,7 +94,8 @@ class Spaced:
             least = max(between, costs.of("lr"))
             if self._slowest.value <= least:
                 raise InputError(
-                    f"slowest: expected more than {least:.3g}, as frames without a keyframe cost, got {self._slowest}"
+                    f"slowest (--live): expected more than {self._slowest.of(least)}, as frames without a keyframe "
+                    f"cost, got {self._slowest}"
                 )
             self.spread = math.ceil(costs.key / (self._slowest.value - between))
             self.every = self.spread if self._budget is None else max(self.every, self.spread)
@@ -139,8 +140,8 @@ def _every(key: float, between: float, budget: Amount) -> float:
         return 1.0
     if budget.value <= between:
         raise InputError(
-            f"budget: expected more than {between:.3g}, which each frame between keyframes costs, got {budget}; choose "
-            "another policy or a larger budget"
+            f"budget: expected more than {budget.of(between)}, which each frame between keyframes costs, got {budget}; "
+            "choose another policy or a larger budget"
         )
     return (key - between) / (budget.value - between)
 
