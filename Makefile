@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench figures gpu-check wheel wheel-ext \
+.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
 	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
@@ -68,6 +68,13 @@ format: .venv/installed
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"
+
+docs: .venv/built  ## the site, strictly: build/site/index.html; what leads nowhere fails
+	@export NO_MKDOCS_2_WARNING=1; $(call quietly,docs,$(BIN)/python -m mkdocs build)
+	@echo build/site/index.html
+
+docs-serve: .venv/built  ## the site while it is written, at http://127.0.0.1:8000
+	$(BIN)/python -m mkdocs serve
 
 figures: .venv/built  ## draws the figures of docs/operators again; the same bytes where the libraries are the pinned ones
 	$(BIN)/python docs/figures/draw.py

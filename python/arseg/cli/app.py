@@ -28,6 +28,7 @@ from . import (
     flops,
     info,
     inspect,
+    manual,
     prepare,
     profile,
     segment,
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "encode": encode.encode,
     "profile": profile.profile,
     "street": street.street,
+    "manual": manual.manual,
 }
 """By name, in the order of the help."""
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .files import load_checkpoint, save_checkpoint
+from .files import load_checkpoint, read_checkpoint, save_checkpoint
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "read_checkpoint", "save_checkpoint"]
