@@ -33,6 +33,7 @@ from arseg.train.default import ar, hr, low
 from arseg.train.recipes import RECIPES
 from arseg.train.schedule import Schedule
 from arseg.video import encode
+from arseg.weights.convert import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "python").rglob("*.md")])
@@ -122,6 +123,8 @@ def folder(tmp_path_factory) -> Path:
     roads_tree(place / "roads")
     for name, part in (("HR", "hr"), ("PSPNet_resnet18_1.0_92_", "hr"), ("PSPNet_resnet18_0.5_92_", "fused")):
         torch.save(state_dict(Samples("camvid-psp18").record[part]), place / f"{name}.pth")
+    # A page that reads it may be tested without the page that makes it.
+    convert(place / "HR.pth", place / "camvid-psp18.safetensors", fused=place / "PSPNet_resnet18_0.5_92_.pth")
     arseg.accelerate("torchvision:lraspp_mobilenet_v3_large?num_classes=3", size=(64, 96)).save(
         place / "fast.safetensors"
     )
