@@ -21,7 +21,9 @@ def main(clip: str) -> None:
     """Segments the clip with the shipped weights and writes the picture."""
     frames, times = [], []
     for frame in VideoSegmenter().stream(clip):
-        halves = [Image.fromarray(np.asarray(image)).resize(SIZE, Image.LANCZOS) for image in (frame.image, frame.overlay())]
+        halves = [
+            Image.fromarray(np.asarray(image)).resize(SIZE, Image.LANCZOS) for image in (frame.image, frame.overlay())
+        ]
         sheet = Image.new("RGB", (2 * SIZE[0] + 6, SIZE[1]), "white")
         for place, half in enumerate(halves):
             sheet.paste(half, (place * (SIZE[0] + 6), 0))

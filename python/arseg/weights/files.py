@@ -111,7 +111,10 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{path}: not a readable .safetensors file ({error}); `arseg convert` makes one of the authors' .pth, "
+            "`arseg train` and `arseg adapt` of their networks"
+        ) from error
 
 
 def _metadata(file: Any, path: Path) -> tuple[str, dict[str, Any]]:
