@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from arseg.files import BusyError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.pyramid import PyramidNet
-from arseg.segment.journal import Group, Journal
+from arseg.segment.finished import FinishedGroup
+from arseg.segment.journal import Journal
 from arseg.segment.outputs import output_for
+from arseg.segment.result import SegmentedFrame
 from arseg.segment.run import segment_file
 from arseg.video import encode
 
@@ -135,8 +138,11 @@ def test_other_settings_are_refused(clip, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4.resume"]
 
 
-def group(first: int) -> Group:
-    return Group(np.arange(first, first + 3), np.full((3, 4, 5), first, np.uint8), np.ones(3), None)
+def group(first: int) -> FinishedGroup:
+    """Of three frames, the first one a keyframe."""
+    labels, image = np.full((4, 5), first, np.uint8), np.zeros((4, 5, 3), np.uint8)
+    rest = {"pts": None, "time_base": Fraction(1, 25), "time": None, "rotation": 0}
+    return FinishedGroup.of([SegmentedFrame(first + n, labels, image, "IPP"[n], n == 0, n, **rest) for n in range(3)])
 
 
 @pytest.mark.parametrize("cut", [1, 5, 16, 30])
@@ -150,12 +156,12 @@ def test_a_torn_record_is_dropped(tmp_path, cut):
     journal.close()
     path.write_bytes(path.read_bytes()[:-cut])
     journal = Journal(path, {"a": 1})
-    assert journal.frames == 3
+    assert journal.frames == {0, 1, 2}
     assert (journal.take(0).labels == 0).all() and journal.take(3) is None
     journal.add(group(3))
     journal.close()
     journal = Journal(path, {"a": 1})
-    assert journal.frames == 6 and journal.take(7) is None and (journal.take(0).labels == 0).all()
+    assert journal.frames == {*range(6)} and journal.take(7) is None and (journal.take(0).labels == 0).all()
     assert (journal.take(3).labels == 3).all()
     journal.close()
 

@@ -7,23 +7,21 @@ A record that is not whole, as a kill or a power cut leaves the last one, is dro
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, groupby
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
 
 from arseg.errors import InputError, refuse_other_settings
 from arseg.files import BusyError
 
 from .clock import StageClock
+from .finished import FinishedGroup
 from .result import SegmentedFrame
 
 if TYPE_CHECKING:
@@ -31,32 +29,13 @@ if TYPE_CHECKING:
 
     from .segmenter import VideoSegmenter
 
-__all__ = ["Journal", "with_journal"]
+__all__ = ["FORMAT", "Journal", "with_journal"]
+
+FORMAT = 2
+"""Of the records; a journal of another one is refused."""
 
 _MARK = b"ARGR"
 _HEAD = struct.Struct("<4sQI")
-
-
-@dataclass
-class Group:
-    """A finished group: indices `[n]`, labels `[n, H, W]`, milliseconds in the network `[n]`, logits or None."""
-
-    frames: np.ndarray
-    labels: np.ndarray
-    network: np.ndarray
-    logits: np.ndarray | None
-
-    def to_bytes(self) -> bytes:
-        file = io.BytesIO()
-        for array in (self.frames, self.labels, self.network, np.array([]) if self.logits is None else self.logits):
-            np.lib.format.write_array(file, array, allow_pickle=False)
-        return zlib.compress(file.getvalue(), 1)
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Group:
-        file = io.BytesIO(zlib.decompress(data))
-        frames, labels, network, logits = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(4))
-        return Group(frames, labels, network, logits if logits.ndim == 4 else None)
 
 
 class Journal:
@@ -67,7 +46,7 @@ class Journal:
         made: with what, as JSON has it: a journal that was made with anything else is refused.
 
     Attributes:
-        frames: how many are in the groups that are finished.
+        frames: numbers of those that are in finished groups.
 
     Raises:
         InputError: it cannot be written, is no journal, or was made with other settings.
@@ -76,9 +55,8 @@ class Journal:
 
     def __init__(self, path: Path, made: Mapping[str, Any]) -> None:
         self.path = path
-        self.frames = 0
-        self._next = 0
-        self._places: list[tuple[int, int]] = []
+        self.frames: set[int] = set()
+        self._places: dict[int, int] = {}
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
         except OSError as error:
@@ -108,26 +86,35 @@ class Journal:
         refuse_other_settings(self.path, before, made)
         end = self._file.tell()
         while (group := self._read()) is not None:
-            self._places.append((int(group.frames[0]), end))
-            self.frames += len(group.frames)
+            self._note(group, end)
             end = self._file.tell()
         self._file.seek(end)
         self._file.truncate()
 
-    def take(self, frame: int) -> Group | None:
-        """The group that begins with this frame, if it is finished; groups are asked for in their order."""
-        if self._next == len(self._places) or self._places[self._next][0] != frame:
+    @property
+    def groups(self) -> list[int]:
+        """Numbers of the groups that are finished: of their keyframes, in order."""
+        return sorted(self._places)
+
+    def take(self, key: int) -> FinishedGroup | None:
+        """The group of this keyframe, if it is finished."""
+        place = self._places.get(key)
+        if place is None:
             return None
-        self._file.seek(self._places[self._next][1])
-        self._next += 1
+        self._file.seek(place)
         return self._read()
 
-    def add(self, group: Group) -> None:
+    def add(self, group: FinishedGroup) -> None:
         """Writes a finished group down."""
         data = group.to_bytes()
-        self._file.seek(0, os.SEEK_END)
+        place = self._file.seek(0, os.SEEK_END)
         self._file.write(_HEAD.pack(_MARK, len(data), zlib.crc32(data)) + data)
         self._file.flush()
+        self._note(group, place)
+
+    def _note(self, group: FinishedGroup, place: int) -> None:
+        self._places[group.key] = place
+        self.frames.update(group.frames)
 
     def remove(self) -> None:
         """All is done: it is not needed any more."""
@@ -136,7 +123,7 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def _read(self) -> Group | None:
+    def _read(self) -> FinishedGroup | None:
         head = self._file.read(_HEAD.size)
         if len(head) < _HEAD.size:
             return None
@@ -144,7 +131,7 @@ class Journal:
         data = self._file.read(length) if mark == _MARK else b""
         if mark != _MARK or len(data) < length or zlib.crc32(data) != check:
             return None
-        return Group.from_bytes(data)
+        return FinishedGroup.from_bytes(data)
 
 
 def with_journal(
@@ -156,57 +143,37 @@ def with_journal(
 ) -> Iterator[SegmentedFrame]:
     """`segmenter.segment_all`, group by group: finished ones come from the journal, the others are added to it."""
     clock = StageClock()
-    number = 0
-
-    def group_of(frame: VideoFrame) -> int:
-        nonlocal number
-        number += frame.keyframe
-        return number
-
-    for _, members in groupby(clock.waiting_for(frames), group_of):
-        first = next(members)
-        stored = journal.take(first.index)
-        group = chain([first], members)  # noqa: B031 - `members` begins after its first
-        del first
+    for key, members in groupby(clock.waiting_for(frames), lambda frame: frame.index - frame.distance):
+        stored = journal.take(key)
         if stored is not None:
-            yield from _stored(stored, group, segmenter, clock, rotation, display_matrix)
+            for frame in members:
+                yield answered(stored, frame, segmenter, rotation, display_matrix, clock)
+                del frame
             continue
         done: list[SegmentedFrame] = []
-        for result in segmenter.segment_all(group, rotation, display_matrix, clock=clock):
+        for result in segmenter.segment_all(members, rotation, display_matrix, clock=clock):
             done.append(_kept(result))
             yield result
             del result
-        logits = [result.logits for result in done if result.logits is not None]
-        journal.add(
-            Group(
-                np.array([result.index for result in done]),
-                np.stack([result.labels for result in done]),
-                np.array([result.times["network"] for result in done]),
-                np.stack(logits) if logits else None,
-            )
-        )
+        journal.add(FinishedGroup.of(done))
 
 
 def _kept(result: SegmentedFrame) -> SegmentedFrame:
     """Without the picture, which the journal does not need."""
-    from dataclasses import replace
-
     return replace(result, image=result.image[:0], motion=None)
 
 
-def _stored(
-    group: Group,
-    frames: Iterable[VideoFrame],
+def answered(
+    group: FinishedGroup,
+    frame: VideoFrame,
     segmenter: VideoSegmenter,
-    clock: StageClock,
     rotation: int,
     display_matrix: tuple[int, ...] | None,
-) -> Iterator[SegmentedFrame]:
-    for place, frame in enumerate(frames):
-        if place >= len(group.frames) or group.frames[place] != frame.index:
-            raise InputError(f"frame {frame.index}: the video is not the one that the run to resume was of; begin anew")
-        times = clock.of(frame) | {"network": float(group.network[place])}
-        logits = None if group.logits is None else group.logits[place]
-        labels = group.labels[place]
-        yield SegmentedFrame.of(frame, labels, rotation, display_matrix, segmenter.label_set, times, logits)
-        del frame
+    clock: StageClock,
+) -> SegmentedFrame:
+    """A frame with what its finished group has of it; raises `InputError` where that has nothing."""
+    place = group.place_of(frame.index)
+    times = clock.of(frame) | {"network": float(group.told["network"][place])}
+    logits = None if group.logits is None else group.logits[place]
+    seen = group.labels[place], rotation, display_matrix, segmenter.label_set, times, logits
+    return SegmentedFrame.of(frame, *seen)

@@ -33,7 +33,7 @@ from arseg.video.properties import VideoProperties
 from arseg.video.sink import cannot_write
 from arseg_ext import __version__
 
-from .journal import Journal, with_journal
+from .journal import FORMAT, Journal, with_journal
 from .modes import FROM_KEYFRAME
 from .outputs import Output
 from .segmenter import VideoSegmenter
@@ -117,7 +117,7 @@ def segment_file(
             journal = Journal(journal_path(outputs), _made(segmenter, video, chosen, options, again))
             stack.callback(journal.close)
             if journal.frames:
-                say(console, f"{journal.path}: {journal.frames} frames are done already")
+                say(console, f"{journal.path}: {len(journal.frames)} frames are done already")
         written.open(stack, about, label_set)
         progress = stack.enter_context(frames_bar(console))
         task = progress.add_task("segmenting", total=chosen.count(reader.frame_count, rate), keyframes=0)
@@ -203,7 +203,7 @@ def _made(
     made = {name: getattr(segmenter, name) for name in ("gop", "mode", "height", "half", "batch", "keep_logits")}
     made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
-    made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__}
+    made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__, "journal": FORMAT}
     return made | {"options": {name: repr(value) for name, value in sorted(options.items())}}
 
 
