@@ -57,6 +57,11 @@ EXAMPLES: Mapping[str, str] = {
             "segment drive.mp4 -o label-video:ids.mkv --start 1:30 --end 2:00",
             "segment clips/ -o 'out/{stem}.mp4' --resume",
         ),
+        "report": (
+            "report drive.mp4 -o drive.html",
+            "report drive.mp4 --start 1:30 --end 2:00 --player-height 480",
+            "report drive.mp4 --labels ids.mkv --table drive.csv",
+        ),
         "encode": ("encode camera.avi -o drive.mp4",),
         "street": ("street -o street.mp4 --frames 48 --labels truth/",),
         "convert": ("convert HR.pth --fused PSPNet_resnet18_0.5_92_.pth -o psp18.safetensors",),

@@ -44,6 +44,18 @@ OutputVideo = Annotated[
     typer.Option("--output", "-o", help="The H.264 file to write; its ending names the container.", parser=result_path),
 ]
 
+PlayerHeight = Annotated[
+    int | None, typer.Option(help="Of the video in a report, pixels at most.", min=16, max=2160, show_default="720")
+]
+PlayerLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="Megabytes of a report for its video; frames after that are in its timeline alone.",
+        min=0.1,
+        show_default="200",
+    ),
+]
+
 # --- networks ---
 
 NETWORK_HELP = (

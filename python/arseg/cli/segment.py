@@ -13,6 +13,8 @@ from arseg.segment.modes import Mode
 from .options import (
     Device,
     Gop,
+    PlayerHeight,
+    PlayerLimit,
     ScoredModel,
     SegmenterBatch,
     SegmenterPrecision,
@@ -39,7 +41,8 @@ def segment(
             "-o",
             metavar="[KIND:]OUT",
             help="What to write; several times. Its ending decides: .mp4 .mkv .mov .ts .webm .gif an overlay video, a "
-            "folder label maps (PNG), .npz label arrays, .jsonl COCO masks, .csv .parquet a table of the frames. "
+            "folder label maps (PNG), .npz label arrays, .jsonl COCO masks, .csv .parquet a table of the frames, .html "
+            "a report. "
             "Kinds: label-video (FFV1 in .mkv), side-by-side, overlay-pictures, logits, probabilities (.npz). "
             "Of several inputs a folder, or a name with {stem} in it.",
             show_default="INPUT-segmented.mp4",
@@ -119,6 +122,8 @@ def segment(
     audio: Annotated[
         bool | None, typer.Option("--audio/--no-audio", help="Copy the sound into overlays.", show_default="--audio")
     ] = None,
+    player_height: PlayerHeight = None,
+    player_limit: PlayerLimit = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Keep a journal beside the output, and go on where a stopped or killed run was."),
@@ -164,7 +169,7 @@ def segment(
         wanted = list(output or [])
         selection = Selection(_time(start, "--start") or 0.0, _time(end, "--end"), every, frames)
         settings = {"opacity": opacity, "classes": classes and classes.split(","), "orientation": orientation}
-        settings |= {"audio": audio}
+        settings |= {"audio": audio, "player_height": player_height, "player_limit": player_limit}
         given = {name: value for name, value in settings.items() if value is not None}
         usual_names = wanted or ["{stem}-segmented"]
         names = targets_for(usual_names, sources, lambda text: kind_of(text)[0] in ("labels", "overlay-pictures"))

@@ -133,6 +133,11 @@ class VideoSink:
         self._last = ticks
         self.frames += 1
 
+    @property
+    def time(self) -> float:
+        """Seconds at which the last frame is shown in the file."""
+        return float((self._last or 0) * self._time_base)
+
     def close(self) -> None:
         """Finish the file and put it in place.
 

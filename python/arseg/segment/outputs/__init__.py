@@ -12,6 +12,7 @@ from .label_maps import LabelMaps, save_labels
 from .label_streams import LabelArrays, LabelVideo
 from .overlay import Overlay, OverlayPictures, SideBySide
 from .reading import read_labels
+from .report import Report
 from .scores import Logits, Probabilities
 from .table import Table
 
@@ -26,6 +27,7 @@ __all__ = [
     "Overlay",
     "OverlayPictures",
     "Probabilities",
+    "Report",
     "SideBySide",
     "Table",
     "output_for",

@@ -1,0 +1,128 @@
+"""`arseg report`: a segmented video as one HTML page, from the video or from outputs that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arseg.errors import InputError
+
+from .options import (
+    Device,
+    Gop,
+    PlayerHeight,
+    PlayerLimit,
+    ScoredModel,
+    SegmenterBatch,
+    SegmenterPrecision,
+    SegmenterWeights,
+    Stream,
+    Timeout,
+    Video,
+    result_path,
+)
+
+
+def report(
+    video: Video,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page, .html.", parser=result_path, show_default="VIDEO-report.html"),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label maps that are there: a folder, .mkv, .npz or .jsonl of `arseg segment`; with --table.",
+            show_default=False,
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="The table of the same run, .csv or .parquet; nothing is segmented.", show_default=False),
+    ] = None,
+    weights: SegmenterWeights = None,
+    model: ScoredModel = None,
+    gop: Gop = 12,
+    height: Annotated[
+        str | None,
+        typer.Option(
+            help="Resize frames to this height for the network; 'video': leave them as they are.",
+            show_default="the height that the network was trained for",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Compute of the mean frame: 2gmacs, 40ms, or 25%.", show_default=False)
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="From this time on: seconds, or 1:30, 0:01:30.5.", show_default="the beginning")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time.", show_default="the end")] = None,
+    every: Annotated[int, typer.Option(help="One of so many frames.", min=1)] = 1,
+    opacity: Annotated[float, typer.Option(help="Of the colours, at first.", min=0, max=1)] = 0.55,
+    palette: Annotated[
+        str | None,
+        typer.Option(help="camvid, cityscapes, voc, or a JSON file [[R,G,B], …].", show_default="the network's"),
+    ] = None,
+    player_height: PlayerHeight = None,
+    player_limit: PlayerLimit = None,
+    precision: SegmenterPrecision = None,
+    device: Device = "cpu",
+    batch: SegmenterBatch = None,
+    timeout: Timeout = 10.0,
+    stream: Stream = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")] = False,
+) -> None:
+    """A page to look at a segmented video: a player with a slider, a timeline, the classes; one file, no network."""
+    from arseg.video.names import default_stem
+
+    target = output or Path(f"{default_stem(video)}-report.html")
+    if labels is None and table is None:
+        from .segment import segment
+
+        segment(
+            [video],
+            [f"report:{target}"],
+            weights=weights,
+            model=model,
+            gop=gop,
+            height=height,
+            budget=budget,
+            start=start,
+            end=end,
+            every=every,
+            opacity=opacity,
+            palette=palette,
+            player_height=player_height,
+            player_limit=player_limit,
+            precision=precision,
+            device=device,
+            batch=batch,
+            timeout=timeout,
+            stream=stream,
+            quiet=quiet,
+        )
+        return
+    if labels is None or table is None:
+        raise InputError("--labels, --table: expected both, of one run, or none of them; give the other one, too")
+    from arseg.report.earlier import report_of
+    from arseg.terminal import err_console, say
+
+    from .segment import palette_of
+
+    console = err_console()
+    console.quiet = quiet
+    players = {"player_height": player_height, "player_limit": player_limit}
+    count = report_of(
+        video,
+        labels,
+        table,
+        target,
+        colours=None if palette is None else lambda classes: palette_of(palette, classes),
+        opacity=opacity,
+        stream=stream,
+        say=lambda sentence: say(console, sentence),
+        **{name: value for name, value in players.items() if value is not None},
+    )
+    typer.echo(f"{target}: {count} frames")
