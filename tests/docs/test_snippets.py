@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "python").rglob("*.md")])
 RUN = ("convert", "encode", "flops", "inspect", "segment", "street")
 """Commands that are run; the others train, or want the data sets."""
-HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train")
+HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train", "vectors")
 """Those that are run of the pages in docs/howto."""
 NOT_OURS = ("git", "pip", "python")
 

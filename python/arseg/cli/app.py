@@ -36,6 +36,7 @@ from . import (
     street,
     train_ar,
     train_hr,
+    vectors,
 )
 from .grammar import CONTEXT, EXAMPLES, ArsegCommand
 
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect.inspect,
     "info": info.info,
     "encode": encode.encode,
+    "vectors": vectors.vectors,
     "profile": profile.profile,
     "street": street.street,
     "manual": manual.manual,

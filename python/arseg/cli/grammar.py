@@ -67,6 +67,7 @@ EXAMPLES: Mapping[str, str] = {
         "convert": ("convert HR.pth --fused PSPNet_resnet18_0.5_92_.pth -o psp18.safetensors",),
         "prepare": ("prepare --camvid CAMVID --sequences VIDEOS -d 11 -o prepared",),
         "adapt": ("adapt drive1.mp4 drive2.mp4 -m torchvision:lraspp_mobilenet_v3_large -o fast.safetensors",),
+        "vectors": ("vectors drive.mp4 -o vectors", "vectors drive.mp4 -o drive.npy --what previous --block 16"),
         "inspect": ("inspect drive.mp4 -o motion.png",),
         "eval": ("eval --camvid CAMVID -w runs/ar/ar.safetensors --json scores.json",),
     }.items()

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from av.video.frame import PictureType
 
 from .errors import Loss
-from .fields import Fields, PendingFrame
+from .fields import Fields, PendingFrame, handed_out
 from .grouping import Starts
+from .motion import Origin
+from .one_back import by_keyframe
 from .pictures import Coded, Decoded
 from .problems import Problem
 
@@ -38,6 +40,7 @@ class FieldBuilder:
         count: number of frames taken that are shown.
         problem: why nothing more comes, None while all is well.
         transcoded: the vectors come from a stream made for them; may be set until the first frame.
+        keeps_references, dense: as those of `Fields`; may be set until the first frame.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class FieldBuilder:
         self._previous = previous
         self._resync = resync
         self.transcoded = False
+        self.keeps_references = False
+        self.dense = True
         self._report = report
         self.count = 0
         self._number = 0
@@ -65,6 +70,7 @@ class FieldBuilder:
     def restart(self) -> None:
         """The next frame starts a new stream: nothing before it may be pointed to."""
         self._fields = Fields(self._block, self._gop, self._starts, previous=self._previous)
+        self._keyframe: PendingFrame | None = None  # the last that was handed out
         self._expected: dict[int, Coded] = {}
         self._lost: list[Coded] = []
         self._waiting: dict[int, PendingFrame] = {}
@@ -81,6 +87,7 @@ class FieldBuilder:
 
     def add(self, decoded: Decoded) -> list[PendingFrame]:
         """Take the next frame; returns those that are finished."""
+        self._fields.keeps_references, self._fields.dense = self.keeps_references, self.dense
         kind = PictureType(decoded.frame.pict_type)
         item = PendingFrame(
             decoded, self._number, self.count, "I" if kind in _INTRA else "B" if kind in _BIDIRECTIONAL else "P"
@@ -145,9 +152,26 @@ class FieldBuilder:
         finished = []
         while self._line and self._line[0].done and not self._line[0].held:
             item = self._line.popleft()
-            if not (item.dropped or item.decoded.hidden):
+            if item.dropped or item.decoded.hidden:
+                item.references_kept = None
+            else:
+                self._link(item)
                 finished.append(item)
         return finished
+
+    def _link(self, item: PendingFrame) -> None:
+        """Make a keyframe's link lead to the last one shown: B frames that are keyframes came after it was made."""
+        if not item.keyframe:
+            return
+        before, self._keyframe = self._keyframe, item
+        if item.link is None or before is None:
+            return
+        way = by_keyframe(item, before)
+        origin: Origin = "transcoded" if self.transcoded else "inferred"
+        if way is None:
+            item.link = None
+        elif before.number not in item.chains:
+            item.link = handed_out(*way, self._block, origin)
 
     def _count_losses(self, item: PendingFrame) -> None:
         """What is missing before `item` in decoding order."""

@@ -23,6 +23,10 @@ _KEPT = 16
 _KEPT_UNSURE = 32
 
 
+References = list["PendingFrame | None"]
+"""Frames that vectors may point to; None for one that is not there."""
+
+
 @dataclass(eq=False)
 class PendingFrame:
     """A frame on its way through.
@@ -36,6 +40,7 @@ class PendingFrame:
         previous: field to the frame shown before, where it was asked for and the codec predicts from that.
         link: of a keyframe that is predicted from others, the field to the keyframe before.
         references: number of frames its vectors may point to.
+        references_kept: these frames, list 0 and list 1, where they were asked for; whoever asked lets go of them.
         holes: share of its cells without a vector.
         chains: from this frame to keyframes, by their number, and whether each link of the chain is certain.
         done: worked on.
@@ -54,6 +59,7 @@ class PendingFrame:
     link: BlockField | None = None
     previous: BlockField | None = None
     references: int = 0
+    references_kept: tuple[References, References] | None = field(default=None, repr=False)
     holes: float = 1.0
     chains: dict[int, tuple[Chain, bool]] = field(default_factory=dict)
     done: bool = False
@@ -70,6 +76,10 @@ class Fields:
         gop: longest group.
         starts: asked whether a frame that is predicted from the past alone starts a group before that.
         previous: whether to find the fields to the frame before, too.
+
+    Attributes:
+        keeps_references: whether frames keep what they are predicted from; may be set until the first frame.
+        dense: whether fields are made; else frames are grouped alone. As that.
     """
 
     def __init__(self, block: int, gop: int, starts: Starts | None = None, *, previous: bool = False) -> None:
@@ -77,6 +87,8 @@ class Fields:
         self._gop = gop
         self._starts = starts
         self._previous = previous
+        self.keeps_references = False
+        self.dense = True
         self._pictures: OrderedDict[int, PendingFrame] = OrderedDict()
         self._anchors: list[PendingFrame] = []
         self._keys: dict[int, PendingFrame] = {}  # keyframes by number, the last few
@@ -145,19 +157,29 @@ class Fields:
             if not item.decoded.hidden:
                 self._start_group(item)  # predicted only from what is not shown
             return
+        item.references = len(past) + len(future)
         records = item.decoded.records
+        if not self.dense:
+            item.chains[key] = ((_NO_FIELD, _NO_FIELD), False)
+            self._group(item, key, _NO_FIELD, _NO_FIELD)
+            return
         if item.kind == "B" and (records is None or not item.decoded.coded.b_vectors):
             between = _between(item, [*past, *future], key)
         else:
             between = None
+        if between is None and self.keeps_references:
+            item.references_kept = past, future
         if between is None and self._previous:
             item.previous = self._one_back(item, past, future, transcoded)
         vectors, valid, exact = between or self._step_field(item, past, future, key)
         item.chains[key] = ((vectors, valid), exact)
-        item.references = len(past) + len(future)
-        item.distance = item.index - self._keys[key].index
         origin: Origin = "transcoded" if transcoded else "exact" if exact else "inferred"
-        item.motion = self._handed_out(vectors, valid, origin)
+        item.motion = handed_out(vectors, valid, self._block, origin)
+        self._group(item, key, vectors, valid)
+
+    def _group(self, item: PendingFrame, key: int, vectors: np.ndarray, valid: np.ndarray) -> None:
+        """Whether the frame starts a group; how far it is from its start."""
+        item.distance = item.index - self._keys[key].index
         # A B frame beyond the longest group stands alone: the anchor that follows starts a group, too.
         if item.kind == "B":
             if item.distance >= self._gop:
@@ -179,19 +201,11 @@ class Fields:
         seen = Candidate(item.index, item.distance, self._groups, item.kind, item.luma, last.luma, vectors, valid)
         return bool(self._starts(seen))
 
-    def _handed_out(self, vectors: np.ndarray, valid: np.ndarray, origin: Origin) -> BlockField:
-        if self._block != CELL:
-            vectors, valid = _motion.pool(vectors, valid, self._block // CELL)
-        # The arrays handed out at block 4 are read for the frames after this one.
-        vectors.setflags(write=False)
-        valid.setflags(write=False)
-        return BlockField(vectors, valid, self._block, origin)
-
-    def _references(self, item: PendingFrame) -> tuple[list[PendingFrame | None], list[PendingFrame | None]]:
+    def _references(self, item: PendingFrame) -> tuple[References, References]:
         """The frames that the vectors of `item` may point to: list 0, list 1; None for one that is not there."""
         coded = item.decoded.coded
         if coded.past is None or coded.future is None:
-            last: list[PendingFrame | None] = [*self._anchors[-2:]]
+            last: References = [*self._anchors[-2:]]
             return (last[:1], last[1:]) if item.kind == "B" and len(last) == 2 else (last[-1:], [])
         if not coded.past and not coded.future:  # headers that could not be read
             latest = list(self._pictures.values())[:-4:-1]
@@ -202,30 +216,30 @@ class Fields:
         return [other for other in past if other], [other for other in future if other]
 
     def _step_field(
-        self, item: PendingFrame, past: list[PendingFrame | None], future: list[PendingFrame | None], key: int
+        self, item: PendingFrame, past: References, future: References, key: int
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Vectors and mask at 4x4 cells, and whether every link of the chain is certain."""
         ways = {other.number: other.chains[key] for other in (*past, *future) if other and key in other.chains}
-        vectors, valid, holes = _step(item, past, future, {at: way for at, (way, _) in ways.items()}, self._keys[key])
+        vectors, valid, holes = step(item, past, future, {at: way for at, (way, _) in ways.items()}, self._keys[key])
         frame = item.decoded.frame
         item.holes = holes / (-(-frame.width // 8) * -(-frame.height // 8))
-        exact = _sure(item, past, future) and bool(ways) and all(certain for _, certain in ways.values())
+        exact = sure(item, past, future) and bool(ways) and all(certain for _, certain in ways.values())
         return vectors, valid, exact
 
     def _one_back(
         self,
         item: PendingFrame,
-        past: list[PendingFrame | None],
-        future: list[PendingFrame | None],
+        past: References,
+        future: References,
         transcoded: bool,
     ) -> BlockField | None:
         """The field to the frame shown before, None where nothing is predicted from it; other vectors are holes."""
         before = next((o for o in (*past, *future) if o is not None and o.number == item.number - 1), None)
         if before is None or before.decoded.hidden:
             return None
-        vectors, valid, _ = _step(item, past, future, {before.number: True}, before)
-        origin: Origin = "transcoded" if transcoded else "exact" if _sure(item, past, future) else "inferred"
-        return self._handed_out(vectors, valid, origin)
+        vectors, valid, _ = step(item, past, future, {before.number: True}, before)
+        origin: Origin = "transcoded" if transcoded else "exact" if sure(item, past, future) else "inferred"
+        return handed_out(vectors, valid, self._block, origin)
 
     def _remember(self, item: PendingFrame) -> None:
         """Keep what later frames may refer to."""
@@ -237,10 +251,19 @@ class Fields:
                 self._pictures.popitem(last=False)
 
 
-def _step(
+def handed_out(vectors: np.ndarray, valid: np.ndarray, block: int, origin: Origin) -> BlockField:
+    """Vectors and mask at 4x4 cells, which later frames may be made of, as a field for users."""
+    if block != CELL:
+        vectors, valid = _motion.pool(vectors, valid, block // CELL)
+    vectors.setflags(write=False)
+    valid.setflags(write=False)
+    return BlockField(vectors, valid, block, origin)
+
+
+def step(
     item: PendingFrame,
-    past: list[PendingFrame | None],
-    future: list[PendingFrame | None],
+    past: References,
+    future: References,
     ways: dict[int, Chain],
     goal: PendingFrame,
 ) -> tuple[np.ndarray, np.ndarray, int]:
@@ -269,7 +292,7 @@ def _step(
     )
 
 
-def _sure(item: PendingFrame, past: list[PendingFrame | None], future: list[PendingFrame | None]) -> bool:
+def sure(item: PendingFrame, past: References, future: References) -> bool:
     """Whether it is certain which frame each vector points to."""
     coded = item.decoded.coded
     here = [other for other in (*past, *future) if other is not None]
@@ -294,6 +317,7 @@ def _between(
 
 
 _NO_RECORDS = np.empty(0, RECORD)
+_NO_FIELD = np.empty(0)
 
 
 def _luma(frame: av.VideoFrame) -> tuple[Any, int, int] | None:

@@ -72,6 +72,7 @@ class VideoReader:
 
     Attributes:
         path: as given; for bytes and open files a name for messages.
+        block: as given.
         metadata: what container and stream say of themselves, a `VideoMetadata`.
         width, height: size of the first frame in pixels, as coded.
         rate: average frames per second.
@@ -132,7 +133,7 @@ class VideoReader:
         self._name = shown(path)
         self.losses: list[Loss] = []
         self.discontinuities: list[Discontinuity] = []
-        self._block = block
+        self.block = block
         self._gop = gop
         self._grouping: dict[str, Any] = {"starts": starts, "previous": previous}
         self._live = is_live(path, format) if live is None else live
@@ -205,12 +206,22 @@ class VideoReader:
         return self._numbered.why_from_start
 
     def __iter__(self) -> Iterator[VideoFrame]:
+        return self._frames(self.pending(), uuid.uuid4().hex)
+
+    def pending(self, *, references: bool = False, dense: bool = True) -> Iterator[PendingFrame]:
+        """As the iteration, but frames as they are decoded, before they become RGB; for `arseg.video.vectors`.
+
+        Args:
+            references, dense: `keeps_references` and `dense` of `FieldBuilder`.
+        """
         begun, self._begun = self._begun, None
         if begun is None:
             builder = self._builder(self.losses)
             begun = self._connector.connect(builder), builder
+        begun[1].keeps_references = references
+        begun[1].dense = dense or self._grouping["starts"] is not None  # which is asked with fields
         self.discontinuities.clear()
-        return self._frames(self._items(*begun, self.losses, self.discontinuities), uuid.uuid4().hex)
+        return self._items(*begun, self.losses, self.discontinuities)
 
     def __len__(self) -> int:
         """Number of frames that are shown: of the container where its index has all, else the packets are counted.
@@ -262,7 +273,7 @@ class VideoReader:
 
     def _builder(self, losses: list[Loss]) -> FieldBuilder:
         how = {**self._grouping, "resync": self._resync, "report": losses.append}
-        return FieldBuilder(self._block, self._gop, **how)
+        return FieldBuilder(self.block, self._gop, **how)
 
     def _frames(self, items: Iterator[PendingFrame], stream: str) -> Iterator[VideoFrame]:
         """`stream`: see `VideoFrame`; also where frames go through other processes."""
