@@ -16,6 +16,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "arseg.segment.policies": ("Policies for a budget", ()),
     "arseg.video": ("Video in and out", ()),
     "arseg.video.hops": ("Fields between any frames", ("hop", "inverted")),
+    "arseg.video.vectors": ("Vectors by themselves", ("FrameVectors", "read_vectors")),
+    "arseg.video.vector_files": ("Streams of vectors", ("read_stream",)),
     "arseg.labels": ("Classes and palettes", ("LabelSet", "CAMVID", "CITYSCAPES")),
     "arseg.networks": ("Networks", ()),
     "arseg.networks.motion": ("Motion for a network", ("resize_motion",)),
