@@ -16,7 +16,7 @@ from typing import Any
 from arseg_ext.profiler import results
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/kernels.md", "docs/cuda.md")
+PAGES = ("README.md", "docs/kernels.md", "docs/cuda.md", "docs/reproduce.md")
 FOLDER = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- measured: ([\w ]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 Rows = dict[str, dict[str, Any]]
@@ -168,6 +168,67 @@ def gpu_fusion() -> str:
     return f"{row['ours']['us'] / 1e3:.1f} ms, {row['eager']['times ours']:.0f} times"
 
 
+FRONTIER_ROWS = (
+    ("every frame", "HR"),
+    ("**`--budget 33%`**", "arseg --budget, 1/3"),
+    ("**`--budget 17%`**", "arseg --budget, 1/6"),
+    ("**`--budget 8.3%`**", "arseg --budget, 1/12"),
+    ("AR-Seg, a keyframe every 12th frame", "AR, L = 12"),
+    ("the last keyframe moved, every 3rd", "warp, L = 3"),
+    ("the last keyframe moved, every 12th", "warp, L = 12"),
+)
+
+
+def frontier(network: str, stream: str = "val") -> Rows:
+    """Rows of one network on one stream by name."""
+    rows: Rows = json.loads((FOLDER / f"frontier-{network}.json").read_text(encoding="utf-8"))["streams"][stream][
+        "rows"
+    ]
+    return rows
+
+
+def budgets() -> str:
+    networks = {name: frontier(name) for name in ("lite0", "pspnet18", "bisenet18", "lraspp18")}
+    clips = [frontier("lite0", f"{name} 30") for name in ("saber_road", "dashcam1")]
+    lines = [
+        "| | compute | lite0 | PSPNet18 | BiSeNet18 | LRASPP | lite0 agrees: saber_road · dashcam1 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for text, name in FRONTIER_ROWS:
+        cells = [f"{rows[name]['miou']:.1f}" if name in rows else "" for rows in networks.values()]
+        agrees = " · ".join(f"{rows[name]['agreement']:.1f}" for rows in clips)
+        compute = f"{networks['lite0'][name]['compute']:.2f}"
+        lines.append(f"| {' | '.join([text, compute, *cells, agrees])} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+# mIoU of HR, LR and AR at 0.5x on CamVid's test, the mean over distances 0 to 11: the authors' evaluation files.
+PUBLISHED = {"pspnet18": (69.43, 66.56, 70.48), "bisenet18": (71.57, 66.55, 70.37)}
+
+
+def reproduced() -> str:
+    lines = [
+        "| | PSPNet18 published | PSPNet18 here | BiSeNet18 published | BiSeNet18 here |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    rows = {name: frontier(name) for name in PUBLISHED}
+    for place, (text, name) in enumerate(
+        (
+            ("every frame at full resolution", "HR"),
+            ("every frame at 0.5×, by the network for small frames", "branch alone"),
+            ("**AR-Seg at 0.5×, a keyframe every 12th frame**", "AR, L = 12"),
+            ("the last keyframe moved, every 12th", "warp, L = 12"),
+            ("the last keyframe moved, every 3rd", "warp, L = 3"),
+            ("both keyframes around a frame, moved, every 12th", "both sides, L = 12"),
+        )
+    ):
+        cells = []
+        for network, published in PUBLISHED.items():
+            cells += [f"{published[place]:.1f}" if place < len(published) else "", f"{rows[network][name]['miou']:.1f}"]
+        lines.append(f"| {' | '.join([text, *cells])} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "cpu table": cpu_table,
     "cpu warps": cpu_warps,
@@ -175,6 +236,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "cpu attention": cpu_attention,
     "gpu table": gpu_table,
     "gpu fusion": gpu_fusion,
+    "budgets": budgets,
+    "reproduced": reproduced,
 }
 
 
