@@ -22,6 +22,7 @@ LAYERS = (
     "train",
     "fit",
     "inspect",
+    "doctor",
     "cli",
 )
 """From the bottom; modules beside these folders lie below them all, but for the package itself."""

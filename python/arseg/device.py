@@ -17,14 +17,14 @@ def check_device(name: str | torch.device) -> None:
     if device.type != "cpu" and not (device.type == "cuda" and build_config()["with_cuda"]):
         raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {_no_cuda()}, got {device}; use device='cpu'")
+        raise InputError(f"device: {no_cuda()}, got {device}; use device='cpu'")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
         raise InputError(
             f"device: there are {torch.cuda.device_count()} CUDA devices here, counted from 0, got {device}"
         )
 
 
-def _no_cuda() -> str:
+def no_cuda() -> str:
     """Why torch has no CUDA device."""
     if torch.version.cuda is None:
         return "this torch was built without CUDA"

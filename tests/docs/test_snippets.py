@@ -37,7 +37,7 @@ from arseg.weights.convert import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "python").rglob("*.md")])
-RUN = ("convert", "encode", "flops", "inspect", "segment", "street")
+RUN = ("convert", "doctor", "encode", "flops", "inspect", "segment", "street")
 """Commands that are run; the others train, or want the data sets."""
 HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train", "vectors")
 """Those that are run of the pages in docs/howto."""

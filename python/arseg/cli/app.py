@@ -22,6 +22,7 @@ from . import (
     convert,
     data_check,
     demo,
+    doctor,
     encode,
     evaluate,
     fit,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "encode": encode.encode,
     "vectors": vectors.vectors,
     "profile": profile.profile,
+    "doctor": doctor.doctor,
     "street": street.street,
     "manual": manual.manual,
 }
