@@ -199,6 +199,17 @@ def test_length_is_counted_where_the_container_does_not(made: dict[str, Path]) -
         assert len(reader) == reader.frame_count == COUNT and reader.metadata.counted == "packets"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_decoding_begins_and_when_frames_are(made: dict[str, Path], kind: str) -> None:
+    if kind not in made:
+        pytest.skip("this PyAV has no encoder for it")
+    with VideoReader(made[kind]) as reader:
+        frames = list(reader)
+        assert reader.times == [frame.time for frame in frames]
+        assert (len(reader.entries) > 1) == KINDS[kind][2] and reader.entries[0] == 0
+        assert all(frames[entry].frame_type == "I" for entry in reader.entries)
+
+
 def test_raw_streams_have_no_times(made: dict[str, Path]) -> None:
     with VideoReader(made["raw H.264"]) as reader, pytest.raises(InputError, match="no times"):
         reader[1.0]

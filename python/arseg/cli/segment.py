@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,10 +129,19 @@ def segment(
         bool,
         typer.Option("--resume", help="Keep a journal beside the output, and go on where a stopped or killed run was."),
     ] = False,
-    partial: Annotated[
+    partial_results: Annotated[
         bool,
         typer.Option("--partial", help="On Ctrl-C, SIGTERM or damage finish a file's results with what there is."),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that share the files, or the groups of frames of a long one. They share the threads; with "
+            "--device cuda they take the cards in turn.",
+            min=1,
+            show_default="1",
+        ),
+    ] = None,
     transcode: Annotated[
         bool,
         typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
@@ -153,11 +163,12 @@ def segment(
     """Segment videos or pictures: overlays, label maps, masks, scores, tables, any of them together."""
     with kept():
         import logging
+        from functools import partial
 
+        from arseg.segment.opened import open_segmenter
         from arseg.segment.outputs.chosen import kind_of, outputs_for
-        from arseg.segment.run import segment_file
-        from arseg.segment.segmenter import VideoSegmenter
         from arseg.segment.selection import Selection
+        from arseg.segment.shards.files import FileJob
         from arseg.segment.sources import sources_of, targets_for
         from arseg.terminal import err_console
 
@@ -179,62 +190,101 @@ def segment(
         outputs = [outputs_for(targets, given) for targets in names]
         if low_latency and batch not in (None, 1):
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
-        segmenter = VideoSegmenter(
-            _network(weights, model, branch=_needs_branch(mode, policy, budget or slowest)),
-            gop=gop,
-            height=_height(height),
-            mode=mode,
-            precision=precision,
-            device=device,
-            batch=1 if low_latency else batch,
-            budget=budget,
-            slowest=slowest,
-            policy=policy,
-            logits=any(out.needs_logits for out in outputs[0]),
-        )
-        colours = None if palette is None else palette_of(palette, len(segmenter.label_set.classes))
+        if low_latency and workers is not None and workers > 1:
+            raise InputError("--low-latency: with --workers results come group by group; leave one of them out")
+        made: dict[str, Any] = {"gop": gop, "height": _height(height), "mode": mode, "precision": precision}
+        made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
+        made["logits"] = any(out.needs_logits for out in outputs[0])
+        make = partial(open_segmenter, weights=weights, model=model, settings=made)
+        segmenter = make(device)
+        usual = start is end is None and every == 1
+        how: dict[str, Any] = {
+            "frames": frames,
+            "overlap": False if low_latency else None,
+            "palette": None if palette is None else palette_of(palette, len(segmenter.label_set.classes)),
+            "selection": None if usual else selection,
+            "partial": partial_results,
+            "resume": resume,
+            "transcode": transcode,
+            "on_error": on_error,
+            "reconnect": reconnect,
+            "timeout": timeout,
+            "stream": stream,
+        }
+        folders = len(sources) > 1 or any("{" in text for text in wanted)
+        named = zip(sources, names, strict=True)
+        jobs = [FileJob(source, tuple(targets), given, how, folders) for source, targets in named]
+        runner = _runner(make, workers, device)
     console = err_console()
     console.quiet = quiet
-    usual = start is end is None and every == 1
-    failed = False
-    for source, outs in zip(sources, outputs, strict=True):
-        try:
-            if len(sources) > 1 or any("{" in text for text in wanted):
-                for out in outs:
-                    out.target.parent.mkdir(parents=True, exist_ok=True)
-            count = segment_file(
-                segmenter,
-                _pictures(source.pictures) if source.pictures else source.video,
-                outs,
-                console=console,
-                frames=frames,
-                overlap=False if low_latency else None,
-                palette=colours,
-                selection=None if usual else selection,
-                partial=partial,
-                resume=resume,
-                transcode=transcode,
-                on_error=on_error,
-                reconnect=reconnect,
-                timeout=timeout,
-                stream=stream,
-            )
-        except (ArsegError, OSError) as error:
-            if len(sources) == 1:
-                raise
-            typer.echo(f"arseg: {' '.join(str(error).split())}", err=True)
-            failed = True
-            continue
-        for written in outs:
-            typer.echo(f"{written.target}: {count} frames")
+    with runner or nullcontext():
+        if runner is not None and len(jobs) >= max(2, runner.slots):
+            failed = _by_files(jobs, runner, console)
+        else:
+            failed = _one_by_one(jobs, segmenter, runner, console)
     if failed:
         raise typer.Exit(2)
 
 
-def _pictures(files: tuple[Path, ...]) -> Any:
-    from arseg.video.picture_reader import PictureReader
+def _runner(make: Any, workers: int | None, device: str) -> Any:
+    """Who shares the work; None: this process does it."""
+    if workers is None or workers == 1:
+        return None
+    from arseg.segment.shards.pool import LocalPool
 
-    return PictureReader(files)
+    return LocalPool(make, workers, device=device)
+
+
+def _one_by_one(jobs: list[Any], segmenter: Any, runner: Any, console: Any) -> bool:
+    """Each file in turn, its groups shared where there is a runner; whether one of several failed."""
+    failed = False
+    for job in jobs:
+        try:
+            count = job.segment(segmenter, console=console, runner=runner)
+        except (ArsegError, OSError) as error:
+            if len(jobs) == 1:
+                raise
+            typer.echo(f"arseg: {' '.join(str(error).split())}", err=True)
+            failed = True
+            continue
+        _tell(job, count)
+    return failed
+
+
+def _by_files(jobs: list[Any], runner: Any, console: Any) -> bool:
+    """Whole files shared; whether one of them failed."""
+    from arseg.segment.shards.files import each_file
+    from arseg.terminal import frames_bar, say
+
+    failed = False
+    for job in jobs:
+        if job.source.video == "pipe:0":
+            raise InputError("-: the standard input is this process's alone; leave out --workers, or the -")
+    with frames_bar(console) as progress:
+        task = progress.add_task("segmenting", total=None, keyframes=0)
+
+        def on_progress(ended: int, frames: int, keyframes: int) -> None:
+            text = f"segmenting, {ended} of {len(jobs)} files"
+            progress.update(task, completed=frames, keyframes=keyframes, description=text)
+
+        for done in each_file(jobs, runner, on_progress):
+            for line in done.said.splitlines():
+                say(console, line)
+            if done.failed is not None:
+                if done.failed.ours:
+                    raise done.failed.error()
+                console.print(
+                    f"arseg: {' '.join(done.failed.sentence.split())}", soft_wrap=True, highlight=False, markup=False
+                )
+                failed = True
+                continue
+            _tell(done.job, done.frames)
+    return failed
+
+
+def _tell(job: Any, count: int) -> None:
+    for out in job.outputs():
+        typer.echo(f"{out.target}: {count} frames")
 
 
 def _time(text: str | None, option: str) -> float | None:
@@ -274,31 +324,6 @@ def palette_of(text: str, count: int) -> Any:
     if len(colours) < count:
         raise InputError(f"--palette: {text}: expected {count} colours, as many as classes, got {len(colours) - 1}")
     return colours
-
-
-def _needs_branch(mode: Mode | None, policy: str | None, amount: str | None) -> bool:
-    """Whether a frame's own low-resolution branch is used."""
-    if policy is not None:
-        return policy in ("ar", "ensemble")
-    return mode == "ar" or (mode is None and amount is None)
-
-
-def _network(weights: Path | None, model: str | None, *, branch: bool) -> Any:
-    """What `VideoSegmenter` takes: the weights, or what they and `--model` make."""
-    if model is None:
-        return weights
-    from arseg.acceleration.opened import around, open_network
-    from arseg.networks.arseg_net import ARSegNet
-
-    network = open_network(weights, model)
-    if isinstance(network, ARSegNet):
-        return network
-    if branch:
-        raise InputError(
-            f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
-            "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
-        )
-    return around(network)
 
 
 def _height(text: str | None) -> int | Literal["video"] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -36,8 +36,11 @@ from arseg_ext import __version__
 from .journal import FORMAT, Journal, with_journal
 from .modes import FROM_KEYFRAME
 from .outputs import Output
+from .result import SegmentedFrame
 from .segmenter import VideoSegmenter
 from .selection import Selection
+from .shards.groups import groups_of, shards_of, why_not, with_pictures
+from .shards.jobs import Runner
 from .stages import ahead
 from .written import Written
 
@@ -56,6 +59,8 @@ def segment_file(
     selection: Selection | None = None,
     partial: bool = False,
     resume: bool = False,
+    runner: Runner | None = None,
+    on_frame: Callable[[int, int], object] = lambda count, keyframes: None,
     **options: Any,
 ) -> int:
     """Segments a file or a URL, and writes the results to `outputs`; returns the number of frames.
@@ -78,6 +83,10 @@ def segment_file(
         partial: whether results of a file, too, are finished with what there is when something ends the run.
         resume: go on where an earlier run with the same settings was stopped or killed. Finished groups are kept in a
             journal beside the first output, `NAME.resume`, until all is done; what is written is the same to the bit.
+        runner: shares the video with other processes (`arseg.segment.shards`), from groups to groups of its frames;
+            their segmenters are to be made as this one. What is written is the same to the bit, where torch has as many
+            threads in each as here. None: this process segments it.
+        on_frame: called with the numbers of frames that are written, and of keyframes among them.
         options: for `VideoReader`.
 
     Raises:
@@ -89,9 +98,11 @@ def segment_file(
     _check_names(video, outputs)
     count = keyframes = 0
     ended: BaseException | None = None
-    steered = segmenter.new_policy() is not None
     remarkable = (
-        segmenter.mode in FROM_KEYFRAME and not steered and not isinstance(opened, PictureReader) and selection is None
+        segmenter.mode in FROM_KEYFRAME
+        and not segmenter.steered
+        and not isinstance(opened, PictureReader)
+        and selection is None
     )
     with ExitStack() as stack:
         stops = stack.enter_context(Interruptions())
@@ -118,13 +129,21 @@ def segment_file(
             stack.callback(journal.close)
             if journal.frames:
                 say(console, f"{journal.path}: {len(journal.frames)} frames are done already")
+        if runner is not None and (why := why_not(segmenter, reader) if again else "it comes once") is not None:
+            say(console, f"{shown(video)}: one process segments it: {why}")
+            runner = None
         written.open(stack, about, label_set)
         progress = stack.enter_context(frames_bar(console))
         task = progress.add_task("segmenting", total=chosen.count(reader.frame_count, rate), keyframes=0)
         try:
-            follows = segmenter.mode in FROM_KEYFRAME
+            follows = segmenter.mode in FROM_KEYFRAME and runner is None
             read: Iterable[VideoFrame] = chosen.frames(reader, rate, keyframes=follows)
-            if journal is not None:
+            if runner is not None:
+                pictures = any(out.needs_pictures for out in outputs)
+                results = _shared(
+                    segmenter, opened, reader, chosen, runner, journal, read if pictures else None, options
+                )
+            elif journal is not None:
                 results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
             elif again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
                 # A live source is read where a signal can end the waiting, and is never ahead.
@@ -138,6 +157,7 @@ def segment_file(
                 written.write(result)
                 count += 1
                 keyframes += result.keyframe
+                on_frame(count, keyframes)
                 with suppress(OSError):  # the terminal may have gone
                     progress.update(task, advance=1, keyframes=keyframes)
                     if keyframes == count == segmenter.gop + 1 > 2 and remarkable:
@@ -167,6 +187,36 @@ def segment_file(
         raise ended
     stops.raise_late()
     return count
+
+
+def _shared(
+    segmenter: VideoSegmenter,
+    video: StrPath | PictureReader,
+    reader: Any,
+    chosen: Selection,
+    runner: Runner,
+    journal: Journal | None,
+    read: Iterable[VideoFrame] | None,
+    options: dict[str, Any],
+) -> Iterator[SegmentedFrame]:
+    """Results of frames that others segment; with pictures where these are `read` here."""
+    wanted = chosen.indices(reader.times, Fraction(reader.rate))
+    source = video.files if isinstance(video, PictureReader) else _named(video)
+    done = ([], frozenset()) if journal is None else (journal.groups, journal.frames)
+    shards = shards_of(source, reader.entries, len(reader), wanted, options, done[0], done[1].__contains__)
+    groups = groups_of(shards, runner, journal)
+    shown_as = reader.rotation, reader.display_matrix
+    if read is not None:
+        yield from with_pictures(groups, read, segmenter, *shown_as)
+        return
+    for group in groups:
+        yield from (one for one in group.results(*shown_as, segmenter.label_set) if one.index in wanted)
+
+
+def _named(video: StrPath) -> str:
+    """A name that is the same in every folder."""
+    path = local_path(video)
+    return os.fspath(video) if path is None else os.path.abspath(path)  # type: ignore[return-value]
 
 
 def open_video(video: StrPath, console: Console, **options: Any) -> VideoReader:

@@ -152,6 +152,11 @@ class VideoSegmenter:
             self.begin(policy, (reader.height, reader.width), live=live)
             yield from self.segment_all(reader, reader.rotation, reader.display_matrix, live=live, policy=policy)
 
+    @property
+    def steered(self) -> bool:
+        """Whether there is a budget, a bound or a policy."""
+        return self._steering is not None
+
     def new_policy(self) -> Policy | None:
         """The policy of one stream, where there is a budget, a bound or a policy."""
         return None if self._steering is None else self._steering.policy()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -75,6 +76,15 @@ class Selection:
             taken += 1
             if taken == self.limit:
                 return
+
+    def indices(self, times: Sequence[float | None], rate: Fraction) -> range:
+        """Numbers of those that `frames` takes, of a video whose frames have these times."""
+        seconds = [float(index / rate) if time is None else time for index, time in enumerate(times)]
+        if not seconds:
+            return range(0)
+        last = len(seconds) if self.end is None else bisect_left(seconds, self.end, key=lambda t: t - seconds[0])
+        start = bisect_left(seconds, self.start, key=lambda t: t - seconds[0])
+        return range(start, last, self.every)[: self.limit]
 
     def results(self, results: Iterable[SegmentedFrame]) -> Iterator[SegmentedFrame]:
         """Those of the frames that were chosen."""

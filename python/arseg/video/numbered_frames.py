@@ -83,6 +83,18 @@ class NumberedFrames:
         """Why decoding begins at the start for every frame; None: it need not."""
         return self._survey.why
 
+    @property
+    def entries(self) -> list[int]:
+        """Numbers of the frames at which decoding may begin; 0 alone where each needs all before it."""
+        table = self._survey.table
+        return [0, *(() if table is None else (entry.index for entry in table.entries))]
+
+    @property
+    def times(self) -> list[float | None]:
+        """Seconds at which each frame begins; None for those that have no time."""
+        table = self._survey.table
+        return self._decoded_times() if table is None else table.seconds
+
     def index(self, place: Any) -> int:
         """The number of a frame from a number or seconds."""
         if isinstance(place, float | Fraction) or (hasattr(place, "__float__") and not hasattr(place, "__index__")):
@@ -142,8 +154,7 @@ class NumberedFrames:
     @cached_property
     def _times(self) -> list[float]:
         """Seconds at which each frame begins."""
-        table = self._survey.table
-        times = self._decoded_times() if table is None else table.seconds
+        times = self.times
         known = [time for time in times if time is not None]
         if len(known) < len(times):
             raise InputError(f"{self._name}: its frames have no times (a raw stream); give their numbers")

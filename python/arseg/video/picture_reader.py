@@ -48,8 +48,26 @@ class PictureReader:
         self.losses: list[Loss] = []
         self.discontinuities: list[Discontinuity] = []
 
+    seeks_from_start = None
+
+    @property
+    def entries(self) -> list[int]:
+        return list(range(len(self.files)))
+
+    @property
+    def times(self) -> list[float | None]:
+        return [float(index / RATE) for index in range(len(self.files))]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
     def __iter__(self) -> Iterator[VideoFrame]:
-        for index, file in enumerate(self.files):
+        return self.seek(0)
+
+    def seek(self, place: int) -> Iterator[VideoFrame]:
+        """The pictures from a number on."""
+        for index in range(place, len(self.files)):
+            file = self.files[index]
             yield VideoFrame(
                 index=index,
                 image=_read(file),

@@ -205,6 +205,16 @@ class VideoReader:
         """
         return self._numbered.why_from_start
 
+    @property
+    def entries(self) -> list[int]:
+        """Numbers of the frames that `seek` begins at without decoding others; 0 alone where it does from the start."""
+        return self._numbered.entries
+
+    @property
+    def times(self) -> list[float | None]:
+        """`VideoFrame.time` of each frame. Reads all packets once, and decodes where these do not tell."""
+        return self._numbered.times
+
     def __iter__(self) -> Iterator[VideoFrame]:
         return self._frames(self.pending(), uuid.uuid4().hex)
 

@@ -38,6 +38,7 @@ class Output(ABC):
         endings: that `target` may have, in lower case; `FOLDER` of a folder. Empty: any.
         chosen_by: those of them for which this output is taken where none is named.
         needs_logits: whether results are to have them.
+        needs_pictures: whether it looks at pictures and fields of results; else these may be empty.
         last: whether it is written after the others, so that it can tell how long they took.
         is_folder: whether it is many files in a folder, which are put in place after those of others.
     """
@@ -46,6 +47,7 @@ class Output(ABC):
     endings: ClassVar[tuple[str, ...]] = ()
     chosen_by: ClassVar[tuple[str, ...]] = ()
     needs_logits: ClassVar[bool] = False
+    needs_pictures: ClassVar[bool] = True
     last: ClassVar[bool] = False
     is_folder: ClassVar[bool] = False
 

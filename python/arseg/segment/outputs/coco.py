@@ -25,6 +25,7 @@ class CocoLines(Output):
     """
 
     endings = chosen_by = (".jsonl",)
+    needs_pictures = False
 
     @contextmanager
     def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> Iterator[Write]:

@@ -24,6 +24,7 @@ class LabelMaps(Output):
 
     chosen_by = (FOLDER,)
     is_folder = True
+    needs_pictures = False
 
     @contextmanager
     def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> Iterator[Write]:

@@ -30,6 +30,7 @@ class LabelVideo(Output):
     """FFV1 in Matroska, 8-bit grey: a pixel's value is its class id; frames at their times, the first at 0."""
 
     endings = (".mkv",)
+    needs_pictures = False
 
     @contextmanager
     def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> Iterator[Write]:
@@ -58,6 +59,7 @@ class LabelArrays(Output):
     """
 
     endings = chosen_by = (".npz",)
+    needs_pictures = False
 
     @contextmanager
     def opened(self, reader: VideoReader | VideoProperties, label_set: LabelSet) -> Iterator[Write]:

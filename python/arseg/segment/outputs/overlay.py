@@ -142,7 +142,7 @@ class OverlayPictures(Output):
 
 def check_size(result: SegmentedFrame, size: tuple[int, int], video: str | os.PathLike[str]) -> None:
     """Raises `ResolutionChangedError` where a frame is not of `size` = (height, width)."""
-    height, width = result.image.shape[:2]
+    height, width = result.labels.shape
     if (height, width) != size:
         raise ResolutionChangedError(
             f"{shown(video)} changes size at frame {result.index}, from {size[1]}x{size[0]} to {width}x{height}, and "

@@ -29,6 +29,7 @@ class Logits(Output):
 
     endings = (".npz",)
     needs_logits = True
+    needs_pictures = False
 
     def __init__(
         self, target: StrPath, *, classes: Sequence[str | int] | None = None, orientation: Orientation = "coded"
