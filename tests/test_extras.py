@@ -24,6 +24,7 @@ OPTIONAL = {
     "pycocotools": "data",
     "pydantic": "train",
     "pydantic_core": "train",
+    "ray": "ray",
     "segmentation_models_pytorch": "smp",
     "tensorboard": "tensorboard",
     "timm": "networks",
