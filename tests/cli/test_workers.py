@@ -29,4 +29,7 @@ def test_what_is_refused(arseg):
     assert arseg("segment", "a.mp4", "--workers", 2, "--low-latency")[0] == 2
     Path("a.mp4").touch()
     code, _, err = arseg("segment", "a.mp4", "-", "-o", "{stem}.npz", "--workers", 2)
-    assert code == 2 and err == "arseg: -: the standard input is this process's alone; leave out --workers, or the -\n"
+    assert (
+        code == 2
+        and err == "arseg: -: the standard input is this process's alone; leave out --workers and --ray, or the -\n"
+    )

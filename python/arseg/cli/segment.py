@@ -139,7 +139,15 @@ def segment(
             help="Processes that share the files, or the groups of frames of a long one. They share the threads; with "
             "--device cuda they take the cards in turn.",
             min=1,
-            show_default="1",
+            show_default="1; of a cluster one for each machine or card",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Let a Ray cluster do it: auto, local or HOST:PORT; its machines have the files under the same names.",
+            show_default=False,
         ),
     ] = None,
     transcode: Annotated[
@@ -190,11 +198,13 @@ def segment(
         outputs = [outputs_for(targets, given) for targets in names]
         if low_latency and batch not in (None, 1):
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
-        if low_latency and workers is not None and workers > 1:
-            raise InputError("--low-latency: with --workers results come group by group; leave one of them out")
+        if low_latency and (ray is not None or (workers or 1) > 1):
+            raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
         made: dict[str, Any] = {"gop": gop, "height": _height(height), "mode": mode, "precision": precision}
         made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
         made["logits"] = any(out.needs_logits for out in outputs[0])
+        if ray is not None and weights is not None and weights.exists():
+            weights = weights.absolute()
         make = partial(open_segmenter, weights=weights, model=model, settings=made)
         segmenter = make(device)
         usual = start is end is None and every == 1
@@ -214,7 +224,7 @@ def segment(
         folders = len(sources) > 1 or any("{" in text for text in wanted)
         named = zip(sources, names, strict=True)
         jobs = [FileJob(source, tuple(targets), given, how, folders) for source, targets in named]
-        runner = _runner(make, workers, device)
+        runner = _runner(make, workers, ray, device)
     console = err_console()
     console.quiet = quiet
     with runner or nullcontext():
@@ -226,8 +236,12 @@ def segment(
         raise typer.Exit(2)
 
 
-def _runner(make: Any, workers: int | None, device: str) -> Any:
+def _runner(make: Any, workers: int | None, ray: str | None, device: str) -> Any:
     """Who shares the work; None: this process does it."""
+    if ray is not None:
+        from arseg.segment.shards.ray_data import RayData
+
+        return RayData(make, ray, workers, device=device)
     if workers is None or workers == 1:
         return None
     from arseg.segment.shards.pool import LocalPool
@@ -259,7 +273,7 @@ def _by_files(jobs: list[Any], runner: Any, console: Any) -> bool:
     failed = False
     for job in jobs:
         if job.source.video == "pipe:0":
-            raise InputError("-: the standard input is this process's alone; leave out --workers, or the -")
+            raise InputError("-: the standard input is this process's alone; leave out --workers and --ray, or the -")
     with frames_bar(console) as progress:
         task = progress.add_task("segmenting", total=None, keyframes=0)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from arseg.segment.outputs.base import Output
-from arseg.segment.outputs.chosen import outputs_for
+from arseg.segment.outputs.chosen import kind_of, outputs_for
 from arseg.segment.run import segment_file
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.segment.sources import Source
-from arseg.video.names import shown
+from arseg.video.names import local_path, shown
 from arseg.video.picture_reader import PictureReader
 
 from .jobs import Failed, Runner
@@ -60,6 +62,14 @@ class FileJob:
     @property
     def name(self) -> str:
         return str(shown(self.source.video))
+
+    def anywhere(self) -> FileJob:
+        """The same with whole names of local files."""
+        path = local_path(self.source.video)
+        source = self.source if path is None else replace(self.source, video=os.path.abspath(path))
+        source = replace(source, pictures=tuple(Path(os.path.abspath(file)) for file in source.pictures))
+        named = map(kind_of, self.targets)
+        return replace(self, source=source, targets=tuple(f"{kind}:{os.path.abspath(path)}" for kind, path in named))
 
     def outputs(self) -> list[Output]:
         return outputs_for(self.targets, self.settings)
@@ -120,7 +130,7 @@ def each_file(
     """
     seen: dict[int, Progress] = {}
     ended = 0
-    for told in runner.run(jobs):
+    for told in runner.run([job.anywhere() for job in jobs] if runner.elsewhere else jobs):
         if told.message is not None:
             seen[told.job] = told.message
         if told.ended:

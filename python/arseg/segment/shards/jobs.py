@@ -81,9 +81,11 @@ class Runner(Protocol):
 
     Attributes:
         slots: how many run at once.
+        elsewhere: whether they may have another folder, so that names of files are to be whole ones.
     """
 
     slots: int
+    elsewhere: bool
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Told]:
         """What each job tells, in its order, and again from the beginning where it was begun again; its end once.

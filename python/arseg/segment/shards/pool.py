@@ -59,6 +59,8 @@ class LocalPool:
         ArsegError: from `run`, where no process can be had.
     """
 
+    elsewhere = False
+
     def __init__(self, make: MakeSegmenter, count: int, *, device: str = "cpu", threads: int | None = None) -> None:
         self._make, self.slots, self._device = make, count, device
         self._threads = threads or max(1, torch.get_num_threads() // count)
