@@ -45,7 +45,7 @@ class RayData:
         self._ray, self._make, self._device = ray, make, device.partition(":")[0]
         self._begun = not ray.is_initialized()
         if self._begun:
-            quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
             if address != "local":
                 quiet.pop("include_dashboard")
             try:
