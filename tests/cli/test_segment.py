@@ -148,3 +148,13 @@ def test_default_names_that_collide_are_told(arseg, weights, video):
     code, _, err = arseg("segment", "a/x.mp4", "b/x.mp4", "--weights", weights)
     assert code == 2 and "x-segmented: would be written for a/x.mp4 and for b/x.mp4" in err
     assert not list(Path().glob("*segmented*"))
+
+
+def test_another_scale_is_told(arseg, weights, video):
+    code, _, err = arseg("segment", video, "-o", "a.npz", "-w", weights, "--scale", 0.3)
+    assert code == 0
+    assert err.startswith("--scale: the network was trained for frames at 0.5x; for good labels at 0.3x train one")
+    code, _, err = arseg("segment", video, "-o", "b.npz", "-w", weights, "--scale", 0.5)
+    assert (code, err) == (0, "")
+    code, _, err = arseg("segment", video, "-o", "c.npz", "-w", weights, "--scale", 0.3, "--mode", "keep")
+    assert (code, err.count("\n")) == (2, 1) and "no network sees a frame at low resolution" in err

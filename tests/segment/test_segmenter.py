@@ -334,3 +334,30 @@ def test_a_codec_without_vectors_is_transcoded_by_default(tiny, tmp_path):
     assert [frame.keyframe for frame in found] == [True, False, False, False]
     with pytest.raises(UnsupportedCodecError, match="VP9"):
         next(VideoSegmenter(tiny).stream(tmp_path / "vp9.webm", transcode=False))
+
+
+def test_another_scale_is_of_the_segmenter_and_not_of_the_network(tiny, clip):
+    """Frames between keyframes are seen at it; keyframes are not."""
+    usual, other = VideoSegmenter(tiny), VideoSegmenter(tiny, scale=0.25)
+    assert (usual.scale, other.scale, other.trained_scale, tiny.scale) == (0.5, 0.25, 0.5, 0.5)
+    with VideoReader(clip, gop=12) as reader:
+        frames = [frame for frame, _ in zip(reader, range(4), strict=False)]
+    for a, b in zip(usual.segment_all(frames), other.segment_all(frames), strict=True):
+        assert np.array_equal(a.labels, b.labels) == a.keyframe
+    seen = copy.copy(tiny)
+    seen.scale = 0.25
+    for a, b in zip(VideoSegmenter(seen).segment_all(frames), other.segment_all(frames), strict=True):
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("scale", [0, 1.5, -0.5, True, "0.5", float("nan")])
+def test_a_scale_that_is_none(tiny, scale):
+    with pytest.raises(InputError, match=r"scale: expected a factor above 0, up to 1"):
+        VideoSegmenter(tiny, scale=scale)
+
+
+@pytest.mark.parametrize("how", [{"mode": "hr"}, {"mode": "warp"}, {"budget": "25%"}])
+def test_a_scale_where_nothing_is_seen_at_it(tiny, how):
+    with pytest.raises(InputError, match="no network sees a frame at low resolution"):
+        VideoSegmenter(tiny, scale=0.3, **how)
+    assert VideoSegmenter(tiny, scale=0.3, mode="lr").scale == 0.3

@@ -59,6 +59,16 @@ def segment(
             show_default="the height that the network was trained for",
         ),
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Resolution of frames between keyframes, up to 1: less costs less. Best is what the network was "
+            "trained for.",
+            min=0.05,
+            max=1,
+            show_default="what the network was trained for, mostly 0.5",
+        ),
+    ] = None,
     mode: Annotated[
         Mode | None,
         typer.Option(
@@ -178,7 +188,7 @@ def segment(
         from arseg.segment.selection import Selection
         from arseg.segment.shards.files import FileJob
         from arseg.segment.sources import sources_of, targets_for
-        from arseg.terminal import err_console
+        from arseg.terminal import err_console, say
 
         if verbose:
             logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -200,7 +210,8 @@ def segment(
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
         if low_latency and (ray is not None or (workers or 1) > 1):
             raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
-        made: dict[str, Any] = {"gop": gop, "height": _height(height), "mode": mode, "precision": precision}
+        made: dict[str, Any] = {"gop": gop, "height": _height(height), "scale": scale, "mode": mode}
+        made |= {"precision": precision}
         made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
         made["logits"] = any(out.needs_logits for out in outputs[0])
         if ray is not None and weights is not None and weights.exists():
@@ -227,6 +238,8 @@ def segment(
         runner = _runner(make, workers, ray, device)
     console = err_console()
     console.quiet = quiet
+    if segmenter.scale != segmenter.trained_scale:
+        say(console, scale_remark(segmenter.scale, segmenter.trained_scale))
     with runner or nullcontext():
         if runner is not None and len(jobs) >= max(2, runner.slots):
             failed = _by_files(jobs, runner, console)
@@ -234,6 +247,13 @@ def segment(
             failed = _one_by_one(jobs, segmenter, runner, console)
     if failed:
         raise typer.Exit(2)
+
+
+def scale_remark(scale: float, trained: float) -> str:
+    return (
+        f"--scale: the network was trained for frames at {trained:g}x; for good labels at {scale:g}x train one for it: "
+        f"`arseg adapt --scale {scale:g}`, or `arseg train ar --scale {scale:g}`"
+    )
 
 
 def _runner(make: Any, workers: int | None, ray: str | None, device: str) -> Any:

@@ -250,7 +250,9 @@ def _made(
     digest = hashlib.sha256()
     for name, tensor in segmenter.model.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    made = {name: getattr(segmenter, name) for name in ("gop", "mode", "height", "half", "batch", "keep_logits")}
+    made = {
+        name: getattr(segmenter, name) for name in ("gop", "mode", "height", "scale", "half", "batch", "keep_logits")
+    }
     made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
     made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__, "journal": FORMAT}

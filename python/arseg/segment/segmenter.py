@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +51,8 @@ class VideoSegmenter:
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); "video": as they are;
             None: to the height that the network was trained for, if its weights say one.
+        scale: resolution of the frames between keyframes, 0 < scale <= 1, where they are seen by a network; None: that
+            which it was trained for, `trained_scale`. Any other costs less or more, and tells less.
         mode: "ar" (the method), or what it is compared with: "hr" (every frame at full resolution), "lr" (the keyframe
             network on every frame at low resolution), "warp" (the keyframe's result moved by the vectors, no network on
             other frames) and "keep" (the keyframe's result as it is).
@@ -85,6 +88,7 @@ class VideoSegmenter:
         *,
         gop: int = 12,
         height: int | Literal["video"] | None = None,
+        scale: float | None = None,
         mode: Mode | None = None,
         precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device = "cpu",
@@ -126,7 +130,13 @@ class VideoSegmenter:
                     "`arseg convert` with --fused"
                 )
             model = loaded
+        self.trained_scale = model.scale
+        if scale is not None:
+            seen = {mode} if self._steering is None else self._steering.ways
+            needed = slowest is not None or not {"ar", "lr", "ensemble"}.isdisjoint(seen)
+            model = _at_scale(model, scale, needed=needed)
         self.model = model.eval().to(device)
+        self.scale: float = model.scale
         self.label_set: LabelSet = model.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
@@ -264,3 +274,16 @@ class VideoSegmenter:
         if key is not None:
             group.start(frame, key)
         return logits
+
+
+def _at_scale(model: ARSegNet, scale: float, *, needed: bool) -> ARSegNet:
+    """The network with frames between keyframes at another resolution; its state is shared with `model`."""
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
+        raise InputError(f"scale: expected a factor above 0, up to 1, got {scale!r}")
+    if not needed:
+        raise InputError("scale: no network sees a frame at low resolution in this mode or policy; leave it out")
+    if scale == model.scale:
+        return model
+    other = copy.copy(model)
+    other.scale = scale
+    return other
