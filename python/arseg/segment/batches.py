@@ -87,31 +87,56 @@ def windows(
         keyframes: how many of them a list has at most; None: they are frames like others.
         held: bytes that a list holds at most.
     """
-    window: list[VideoFrame] = []
-    keys = size = 0
     before = keyframes if keyframes != 1 else 0  # one group at a time begins with its keyframe
+
+    def keys(window: list[VideoFrame]) -> int:
+        return 0 if keyframes is None else sum(frame.keyframe for frame in window)
+
+    def begins(window: list[VideoFrame], size: int, frame: VideoFrame) -> bool:
+        return (keyframes is not None and frame.keyframe and keys(window) == before) or size > held
+
+    def ends(window: list[VideoFrame], size: int) -> bool:
+        return most == 1 or len(window) - keys(window) == most * (keyframes or 1)
+
+    for window, _ in gathered(frames, begins, ends):
+        yield window
+
+
+def gathered(
+    frames: Iterable[VideoFrame],
+    begins: Callable[[list[VideoFrame], int, VideoFrame], bool],
+    ends: Callable[[list[VideoFrame], int], bool],
+) -> Iterator[tuple[list[VideoFrame], bool]]:
+    """Frames in lists, and whether there are no more; an error of `frames` comes after the frames before it.
+
+    Args:
+        begins: whether a frame begins a new list, of the list before it and the bytes that both would hold.
+        ends: whether a list is whole with its last frame, and the bytes that it holds.
+    """
+    window: list[VideoFrame] = []
+    size = 0
     iterator = iter(frames)
     while True:
         try:
             frame = next(iterator, None)
         except Exception:
             if window:
-                yield window
+                yield window, False
             raise
         if frame is None:
             break
-        key, more = keyframes is not None and frame.keyframe, bytes_of(frame)
-        if window and ((key and keys == before) or size + more > held):
-            yield window
-            window, keys, size = [], 0, 0
+        more = bytes_of(frame)
+        if window and begins(window, size + more, frame):
+            yield window, False
+            window, size = [], 0
         window.append(frame)
-        keys, size = keys + key, size + more
+        size += more
         del frame  # while it waits, this generator holds no more than the list
-        if most == 1 or len(window) - keys == most * (keyframes or 1):
-            yield window
-            window, keys, size = [], 0, 0
+        if ends(window, size):
+            yield window, False
+            window, size = [], 0
     if window:
-        yield window
+        yield window, True
 
 
 def bytes_of(frame: VideoFrame) -> int:

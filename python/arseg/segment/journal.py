@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -104,6 +105,13 @@ class Journal:
         self._file.seek(place)
         return self._read()
 
+    def group_with(self, frame: int) -> FinishedGroup:
+        """The finished group with a frame of `frames`."""
+        keys = self.groups
+        group = self.take(keys[bisect_right(keys, frame) - 1])
+        assert group is not None
+        return group
+
     def add(self, group: FinishedGroup) -> None:
         """Writes a finished group down."""
         data = group.to_bytes()
@@ -152,13 +160,13 @@ def with_journal(
             continue
         done: list[SegmentedFrame] = []
         for result in segmenter.segment_all(members, rotation, display_matrix, clock=clock):
-            done.append(_kept(result))
+            done.append(kept(result))
             yield result
             del result
         journal.add(FinishedGroup.of(done))
 
 
-def _kept(result: SegmentedFrame) -> SegmentedFrame:
+def kept(result: SegmentedFrame) -> SegmentedFrame:
     """Without the picture, which the journal does not need."""
     return replace(result, image=result.image[:0], motion=None)
 
@@ -173,6 +181,8 @@ def answered(
 ) -> SegmentedFrame:
     """A frame with what its finished group has of it; raises `InputError` where that has nothing."""
     place = group.place_of(frame.index)
+    if group.told["keyframe"][place] and not frame.keyframe:  # a stream's last frame, which a policy made one
+        frame = replace(frame, keyframe=True, distance=0, motion=None, link=frame.motion)
     times = clock.of(frame) | {"network": float(group.told["network"][place])}
     logits = None if group.logits is None else group.logits[place]
     seen = group.labels[place], rotation, display_matrix, segmenter.label_set, times, logits

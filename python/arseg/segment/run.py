@@ -42,6 +42,7 @@ from .selection import Selection
 from .shards.groups import groups_of, shards_of, why_not, with_pictures
 from .shards.jobs import Runner
 from .stages import ahead
+from .steered_run import steered_run
 from .written import Written
 
 _log = logging.getLogger(__name__)
@@ -108,11 +109,10 @@ def segment_file(
         stops = stack.enter_context(Interruptions())
         with stops.waiting():
             policy = segmenter.new_policy()
-            if policy is not None and (resume or selection is not None or isinstance(opened, PictureReader)):
-                raise InputError(
-                    "--budget, --live, --policy: are for whole videos; leave out --resume, --start, --end and --every, "
-                    "and give no pictures"
-                )
+            if policy is not None and isinstance(opened, PictureReader):
+                raise InputError("--budget, --live, --policy: pictures have no frames between keyframes; leave it out")
+            if resume and (why := segmenter.repeatable) is not None:
+                raise InputError(f"{why}; leave out --resume")
             reader = stack.enter_context(_open(opened, console, {**segmenter.reading(policy), **options}))
         rate, chosen = Fraction(reader.rate), selection or Selection(limit=frames)
         again = can_read_again(video, reader.duration, live=reader.live)
@@ -143,6 +143,9 @@ def segment_file(
                 results = _shared(
                     segmenter, opened, reader, chosen, runner, journal, read if pictures else None, options
                 )
+            elif policy is not None and (journal is not None or selection is not None):
+                shown_as = reader.rotation, reader.display_matrix
+                results = steered_run(segmenter, reader, policy, chosen, rate, journal, *shown_as, live=not again)
             elif journal is not None:
                 results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
             elif again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
@@ -254,6 +257,7 @@ def _made(
         name: getattr(segmenter, name) for name in ("gop", "mode", "height", "scale", "half", "batch", "keep_logits")
     }
     made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
+    made |= {name: None if value is None else str(value) for name, value in segmenter.asked.items()}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
     made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__, "journal": FORMAT}
     return made | {"options": {name: repr(value) for name, value in sorted(options.items())}}

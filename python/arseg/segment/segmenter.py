@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -73,7 +73,7 @@ class VideoSegmenter:
             given.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
-    network, and one that has none is refused.
+    network, and one that has none is refused. `asked` has budget, slowest and policy as they were given.
 
     Raises `CheckpointError` for weights that are missing or do not fit, `InputError` (a `ValueError`) for the rest.
 
@@ -99,6 +99,7 @@ class VideoSegmenter:
         policy: str | PolicyMaker | None = None,
     ):
         self._steering = Steering.of(budget, slowest, policy)
+        self.asked = {"budget": budget, "slowest": slowest, "policy": getattr(policy, "__qualname__", policy)}
         if self._steering is not None and (mode is not None or logits):
             raise InputError(
                 "mode, logits: expected none of them beside a budget, a bound or a policy, which say what is made of "
@@ -167,6 +168,19 @@ class VideoSegmenter:
         """Whether there is a budget, a bound or a policy."""
         return self._steering is not None
 
+    @property
+    def repeatable(self) -> str | None:
+        """Why another run cannot have the very same keyframes and labels from the middle on; None: it can."""
+        if self._steering is None:
+            return None
+        if self._steering.slowest is not None:
+            return "--live: its keyframes' work is spread over groups"
+        if self._steering.unit == "ms":
+            return "--budget in ms: is measured anew in each run; give gmacs or %"
+        if "ensemble" in self._steering.ways:
+            return "--policy ensemble: learns from all keyframes before"
+        return None
+
     def new_policy(self) -> Policy | None:
         """The policy of one stream, where there is a budget, a bound or a policy."""
         return None if self._steering is None else self._steering.policy()
@@ -192,6 +206,8 @@ class VideoSegmenter:
         live: bool = False,
         policy: Policy | None = None,
         clock: StageClock | None = None,
+        wanted: Callable[[VideoFrame], bool] | None = None,
+        alone: bool = False,
     ) -> Iterator[SegmentedFrame]:
         """`stream` for frames from elsewhere: any iterable that starts each group with its keyframe.
 
@@ -201,6 +217,8 @@ class VideoSegmenter:
             live: whether they come as they are taken; each result then comes before the next frame is asked for.
             policy: `new_policy()` that the frames were read with (`reading`) and that has begun.
             clock: that waits for them already; None: a new one.
+            wanted: with a policy, which frames are segmented; others are passed over. None: all.
+            alone: with a policy, whether the network sees keyframes one by one, wherever frames begin to be wanted.
         """
         if (policy is None) != (self._steering is None):
             raise InputError(
@@ -208,7 +226,11 @@ class VideoSegmenter:
                 "policy, and none elsewhere; see VideoSegmenter.new_policy, or use stream()"
             )
         batches = (
-            self._steered(policy, live) if policy is not None else Batches(self._engine) if live else self.batches()
+            self._steered(policy, live, wanted, alone)
+            if policy is not None
+            else Batches(self._engine)
+            if live
+            else self.batches()
         )
         waited = frames
         if clock is None:
@@ -242,11 +264,13 @@ class VideoSegmenter:
         """What runs one stream in batches, from call to call."""
         return Batches(self._engine, self.batch, self._keyframes)
 
-    def _steered(self, policy: Policy, live: bool) -> Batches:
-        how: dict[str, Any] = {"policy": policy}
+    def _steered(self, policy: Policy, live: bool, wanted: Callable[[VideoFrame], bool] | None, alone: bool) -> Batches:
+        how: dict[str, Any] = {"policy": policy} | ({} if wanted is None else {"wanted": wanted})
         if policy.spread > 1:
             return Spread(self._engine, **how)
-        return Steered(self._engine, **how) if live else Steered(self._engine, self.batch, self._keyframes, **how)
+        if live:
+            return Steered(self._engine, **how)
+        return Steered(self._engine, self.batch, 1 if alone else self._keyframes, **how)
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""

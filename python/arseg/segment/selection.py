@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -51,21 +51,18 @@ class Selection:
         Args:
             rate: frames a second, for frames without a time.
         """
-        first = waiting = None
-        seen = taken = 0
+        waiting: VideoFrame | None = None
         self._extra.clear()
         if self.limit == 0:
             return
+        choose = self.chooser(rate)
+        taken = 0
         for frame in frames:
-            time = float(frame.index / rate) if frame.time is None else frame.time
-            first = time if first is None else first
-            if self.end is not None and time - first >= self.end:
+            chosen = choose(frame)
+            if chosen is None:
                 return
             if frame.keyframe:
                 waiting = frame
-            if time - first < self.start:
-                continue
-            chosen, seen = seen % self.every == 0, seen + 1
             if not chosen:
                 continue
             if keyframes and waiting is not None and waiting is not frame:
@@ -76,6 +73,25 @@ class Selection:
             taken += 1
             if taken == self.limit:
                 return
+
+    def chooser(self, rate: Fraction) -> Callable[[VideoFrame], bool | None]:
+        """What says of each frame, asked in order, whether it is chosen; None: neither it nor one after it."""
+        first: float | None = None
+        seen = taken = 0
+
+        def choose(frame: VideoFrame) -> bool | None:
+            nonlocal first, seen, taken
+            time = float(frame.index / rate) if frame.time is None else frame.time
+            first = time if first is None else first
+            if (self.end is not None and time - first >= self.end) or taken == self.limit:
+                return None
+            if time - first < self.start:
+                return False
+            chosen, seen = seen % self.every == 0, seen + 1
+            taken += chosen
+            return chosen
+
+        return choose
 
     def indices(self, times: Sequence[float | None], rate: Fraction) -> range:
         """Numbers of those that `frames` takes, of a video whose frames have these times."""

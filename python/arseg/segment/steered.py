@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import HELD, Batches, Done, bytes_of, windows
+from .batches import HELD, Batches, Done, gathered, windows
 from .engine import Keyframe
 from .modes import TWO_SIDED, Way
 from .policies import Policy
@@ -32,16 +32,19 @@ class Steered(Batches):
 
     Attributes:
         policy: of this stream alone, begun.
+        wanted: whether a frame is to be segmented; others are passed over, and cost no network. All are to be given.
     """
 
     policy: Policy | None = None
+    wanted: Callable[[VideoFrame], bool] = lambda frame: True
     _scores: Tensor | None = field(default=None, init=False)
+    _passed: VideoFrame | None = field(default=None, init=False)  # the last keyframe, where the network has not seen it
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
         assert self.policy is not None
         if self.policy.ways.isdisjoint(TWO_SIDED):
             for window in windows(frames, self.most, self.keyframes):
-                yield from self._groups(window)
+                yield from self._wanted_groups(window)
             return
         for window, ended in until_keyframes(frames):
             yield from self._between(window, ended)
@@ -58,12 +61,17 @@ class Steered(Batches):
         if ended and not last.keyframe and last.motion is not None and self.policy.closes(last):
             last = replace(last, keyframe=True, distance=0, motion=None, link=last.motion)
         if not frames or last.link is None:
-            yield from self._groups([*frames, last])
+            yield from self._wanted_groups([*frames, last])
             return
+        all_frames, frames = frames, list(filter(self.wanted, frames))
+        if not frames:
+            yield from self._wanted_groups([last])
+            return
+        self._see_passed()
         before = self.group.key_of(frames[0])
         (labels, key) = self._keyframes([last], 0)[0]
         length = last.index - (frames[0].index - frames[0].distance)
-        onward = dict(zip((frame.index for frame in frames), onward_fields(frames, last), strict=True))
+        onward = dict(zip((frame.index for frame in all_frames), onward_fields(all_frames, last), strict=True))
         own = self._own_weight(last, before, key, length) if "ensemble" in self.engine.ways else None
         for way, run in groupby(frames, self.policy.way):
             alike = list(run)
@@ -85,14 +93,41 @@ class Steered(Batches):
                     ),
                 )
         self.group.start(last, key)
-        yield [last], labels
+        if self.wanted(last):
+            yield [last], labels
 
-    def _own_weight(self, last: VideoFrame, before: Keyframe, key: Keyframe, length: int) -> Tensor:
-        """What frames' own results count: as would have told the last keyframes best."""
+    def _wanted_groups(self, window: list[VideoFrame]) -> Iterator[Done]:
+        """`_groups` of the frames that are wanted, with the keyframes that these need."""
+        run: list[VideoFrame] = []
+        for frame in window:
+            wanted = self.wanted(frame)
+            if run and frame.keyframe and not wanted:
+                yield from self._groups(run)
+                run = []
+            if frame.keyframe:
+                self._passed = None if wanted else frame
+            if wanted:
+                self._see_passed()
+                run.append(frame)
+        if run:
+            yield from self._groups(run)
+
+    def _see_passed(self) -> None:
+        if self._passed is not None:
+            ((_, key),) = self._keyframes([self._passed], 0).values()
+            self.group.start(self._passed, key)
+            self._passed = None
+
+    def _own_weight(self, last: VideoFrame, before: Keyframe, key: Keyframe, length: int) -> Tensor | None:
+        """What frames' own results count: as would have told the last keyframes best; None: nothing.
+
+        A GPU is waited for here, once for each keyframe: where they count nothing, no frame has its own result made.
+        """
         weights = torch.tensor(OWN_WEIGHTS, device=key.key_logits.device)
         found = self.engine.own_agreement(last, before, key, length, weights)
         self._scores = found if self._scores is None else REMEMBERED * self._scores + (1 - REMEMBERED) * found
-        return weights[self._scores.argmax()]
+        best = int(self._scores.argmax())
+        return weights[best] if OWN_WEIGHTS[best] else None
 
 
 def _shape(frame: VideoFrame) -> tuple[int, ...]:
@@ -105,27 +140,7 @@ def until_keyframes(frames: Iterable[VideoFrame], held: int = HELD) -> Iterator[
 
     An error of `frames` comes after the frames before it.
     """
-    window: list[VideoFrame] = []
-    size = 0
-    iterator = iter(frames)
-    while True:
-        try:
-            frame = next(iterator, None)
-        except Exception:
-            if window:
-                yield window, False
-            raise
-        if frame is None:
-            break
-        window.append(frame)
-        size += bytes_of(frame)
-        full = frame.keyframe or size > held
-        del frame
-        if full:
-            yield window, False
-            window, size = [], 0
-    if window:
-        yield window, True
+    return gathered(frames, lambda *_: False, lambda window, size: window[-1].keyframe or size > held)
 
 
 def onward_fields(frames: Sequence[VideoFrame], last: VideoFrame) -> list[np.ndarray]:
