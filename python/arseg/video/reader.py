@@ -68,7 +68,8 @@ class VideoReader:
         format: FFmpeg's name of the container or device where it cannot be guessed, such as "v4l2".
         stream: which of several video streams to read, counted from 0; None: FFmpeg's best one, no cover picture or
             still. `choice` then says which was taken.
-        options: for FFmpeg's demuxer, such as `{"rtsp_transport": "tcp"}`.
+        options: for FFmpeg's demuxer, such as `{"rtsp_transport": "tcp"}`; "max_pixels", a text, holds for the decoder,
+            too: larger frames are an error.
 
     Attributes:
         path: as given; for bytes and open files a name for messages.

@@ -1,0 +1,98 @@
+"""`arseg serve`: videos are sent to it, and progress and results come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Device, Gop, SegmenterBatch, SegmenterPrecision, SegmenterWeights
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0: all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0: any that is free.", min=0, max=65535)] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name that the server may be called by; several times; '*': any.", show_default=False),
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Fetch URLs that lead to private addresses, too.")
+    ] = False,
+    weights: SegmenterWeights = None,
+    gop: Gop = 12,
+    height: Annotated[
+        str | None,
+        typer.Option(
+            help="Resize frames to this height for the network; 'video': leave them as they are.",
+            show_default="the height that the network was trained for",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Compute of the mean frame: 2gmacs, 40ms, or 25%.", show_default=False)
+    ] = None,
+    precision: SegmenterPrecision = None,
+    device: Device = "cpu",
+    batch: SegmenterBatch = None,
+    workers: Annotated[int, typer.Option(help="Videos segmented at once, each by a process.", min=1)] = 1,
+    waiting: Annotated[int, typer.Option(help="Videos that may wait for a worker.", min=0)] = 4,
+    upload_mb: Annotated[float, typer.Option(help="Size of a video.", min=0.001)] = 500,
+    upload_seconds: Annotated[float, typer.Option(help="Time for a video to come.", min=0.1)] = 600,
+    video_seconds: Annotated[float, typer.Option(help="Length of a video.", min=0.001)] = 600,
+    max_frames: Annotated[int, typer.Option(help="Frames of a video.", min=1)] = 20_000,
+    pixels: Annotated[int, typer.Option(help="Pixels of a frame.", min=256)] = 3840 * 2160,
+    job_seconds: Annotated[float, typer.Option(help="Time to segment a video.", min=0.1)] = 3600,
+    kept_mb: Annotated[float, typer.Option(help="Size of all results that are kept.", min=0.001)] = 4000,
+    kept_seconds: Annotated[float, typer.Option(help="Time after which results go.", min=0.1)] = 3600,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where videos and results are kept.", show_default="the system's for temporary files"),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what happens, as `logging` has it.")] = False,
+) -> None:
+    """Serve a page to try it, and videos that programs send; extra `serve`."""
+    import logging
+
+    from arseg.errors import InputError
+    from arseg.serve.limits import Limits
+    from arseg.serve.server import serve as run
+
+    from .segment import _height
+
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--folder: {folder} is no folder; make it first")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    settings = {
+        "model": None if weights is None else str(weights),
+        "gop": gop,
+        "height": _height(height),
+        "budget": budget,
+        "precision": precision,
+        "device": device,
+        "batch": batch,
+    }
+    limits = Limits(
+        upload_mb=upload_mb,
+        upload_seconds=upload_seconds,
+        video_seconds=video_seconds,
+        frames=max_frames,
+        pixels=pixels,
+        job_seconds=job_seconds,
+        waiting=waiting,
+        kept_mb=kept_mb,
+        kept_seconds=kept_seconds,
+    )
+    run(
+        settings,
+        limits,
+        host=host,
+        port=port,
+        workers=workers,
+        allow_private=allow_private,
+        hosts=tuple(allow_host or ()),
+        folder=folder,
+        say=typer.echo,
+    )

@@ -1,0 +1,1 @@
+"""A server that segments videos which are sent to it: `arseg serve` (extra `serve`)."""
