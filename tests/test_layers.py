@@ -16,6 +16,7 @@ LAYERS = (
     "networks",
     "weights",
     "acceleration",
+    "export",
     "data",
     "segment",
     "evaluate",

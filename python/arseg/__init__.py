@@ -14,16 +14,18 @@ from . import _moved
 
 if TYPE_CHECKING:
     from .acceleration.network import accelerate
+    from .export.exported import load_exported
     from .segment.segmenter import VideoSegmenter
     from .video.reader import VideoReader
     from .weights.files import load_checkpoint as load
 
-__all__ = ["VideoReader", "VideoSegmenter", "__version__", "accelerate", "load"]
+__all__ = ["VideoReader", "VideoSegmenter", "__version__", "accelerate", "load", "load_exported"]
 
 _LAZY = {
     "VideoReader": ("arseg.video.reader", "VideoReader"),
     "VideoSegmenter": ("arseg.segment.segmenter", "VideoSegmenter"),
     "accelerate": ("arseg.acceleration.network", "accelerate"),
+    "load_exported": ("arseg.export.exported", "load_exported"),
     "load": ("arseg.weights.files", "load_checkpoint"),
 }
 

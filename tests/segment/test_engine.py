@@ -15,10 +15,10 @@ from torch.nn.utils import prune
 from arseg.errors import InputError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.prepared import prepared
 from arseg.preprocess import normalise, shrunk, shrunk_bytes
 from arseg.segment.graphs import CudaGraphs, StandIn
 from arseg.segment.modes import MODES
-from arseg.segment.prepared import prepared
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoReader
 

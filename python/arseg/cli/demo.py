@@ -26,12 +26,19 @@ def demo(
     batch: SegmenterBatch = None,
 ) -> None:
     """Segment a video in three ways: all at high resolution, all at low resolution, and as AR-Seg."""
+    from arseg.errors import InputError
     from arseg.evaluate.demo import run_demo
+    from arseg.export.exported import ExportedNet
     from arseg.segment.segmenter import VideoSegmenter
     from arseg.terminal import err_console
 
+    model = VideoSegmenter(weights, precision=precision, device=device).model
+    if isinstance(model, ExportedNet):
+        raise InputError(
+            f"--weights: {weights} is an exported folder, which `segment` runs; give the weights themselves"
+        )
     run_demo(
-        VideoSegmenter(weights, precision=precision, device=device).model,
+        model,
         output,
         video,
         frames=frames,

@@ -69,6 +69,11 @@ EXAMPLES: Mapping[str, str] = {
         "prepare": ("prepare --camvid CAMVID --sequences VIDEOS -d 11 -o prepared",),
         "adapt": ("adapt drive1.mp4 drive2.mp4 -m torchvision:lraspp_mobilenet_v3_large -o fast.safetensors",),
         "vectors": ("vectors drive.mp4 -o vectors", "vectors drive.mp4 -o drive.npy --what previous --block 16"),
+        "export": (
+            "export drive.mp4 -o exported/",
+            "export -w fast.safetensors --size 576x1024 --size 576x768 --format onnx -o exported/",
+            "segment drive.mp4 -w exported/",
+        ),
         "inspect": ("inspect drive.mp4 -o motion.png",),
         "eval": ("eval --camvid CAMVID -w runs/ar/ar.safetensors --json scores.json",),
     }.items()

@@ -78,7 +78,8 @@ SegmenterWeights = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; or a name of the zoo: lite0.",
+        help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; a folder of `arseg export`; or "
+        "a name of the zoo: lite0.",
         show_default="those of the package",
     ),
 ]

@@ -6,7 +6,6 @@ import copy
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arseg.errors import InputError
@@ -15,19 +14,11 @@ from arseg_ext._torch_private import has_hooks
 from arseg_ext.nn import CReFF
 
 from .base import SplitNetwork
-from .fusion import enlarged, make_fusion, start_fusion, start_fusion_for
+from .executor import Executor, digest_of, needed, one_each
+from .fusion import make_fusion, start_fusion, start_fusion_for
 from .keyframe import with_keyframe
-from .layers import resize
 from .motion import dense_motion, resize_motion
-from .output import enlarge, labels
-from .trust import KeyframeSignals, luma, trusted
-
-
-def _one_each(name: str, x: Tensor, count: int) -> Tensor:
-    """`x` `[1, ...]`, what `count` frames have in common, or one of each, as one of each."""
-    if len(x) not in (1, count):
-        raise InputError(f"{name}: expected that of one keyframe, or one of each of the {count} images, got {len(x)}")
-    return x if len(x) == count else x.expand(count, -1, -1, -1)
+from .trust import KeyframeSignals, trusted
 
 
 def _halved(image: Tensor, network: nn.Module) -> Tensor:
@@ -59,7 +50,7 @@ class StepOutputs(NamedTuple):
     auxiliary: tuple[Tensor, ...]
 
 
-class ARSegNet(nn.Module):
+class ARSegNet(nn.Module, Executor):
     """Keyframes at full resolution; other frames at `scale`, repaired by what the keyframe saw.
 
     Args:
@@ -93,11 +84,6 @@ class ARSegNet(nn.Module):
 
     Source: Hu et al., CVPR 2023. The low-resolution branch starts as a copy of the high one.
     """
-
-    label_set: LabelSet | None
-    input_height: int | None = None
-    keyframe_residual: float | Tensor
-    residual_tau: float | Tensor | None
 
     def __init__(
         self,
@@ -149,95 +135,22 @@ class ARSegNet(nn.Module):
         self.residual_tau = residual_tau
         self.label_set = label_set or getattr(high, "label_set", None)
 
-    def known_labels(self) -> LabelSet:
-        """`label_set`, checked; raises `InputError` where nobody has said it, or for another number of classes."""
-        if self.label_set is not None and not isinstance(self.label_set, LabelSet):
-            raise InputError(f"label_set: expected a LabelSet of arseg.labels, got {type(self.label_set).__name__}")
-        if self.label_set is None:
-            raise InputError(
-                "model: nobody has said what its classes are and how its input is normalised; set its attribute "
-                "label_set, such as LabelSet.of(19, mean=…, std=…) of arseg.labels"
-            )
-        count = getattr(self.classifier, "out_channels", None)
-        if count is not None and count != len(self.label_set.classes):
-            raise InputError(
-                f"model: its classifier has {count} classes and its label_set {len(self.label_set.classes)} "
-                f"({self.label_set}); give the label set of this network"
-            )
-        return self.label_set
-
     @property
-    def classifier(self) -> nn.Module:
+    def classifier(self) -> nn.Module:  # type: ignore[override]
         """The shared 1x1 classifier `[N, C, h, w] -> [N, num_classes, h, w]`."""
         return self.high.classifier  # type: ignore[return-value]
 
-    def shrink(self, image: Tensor) -> Tensor:
-        """`[N, 3, H, W]` -> `[N, 3, int(H*scale), int(W*scale)]`, filtered so that fine texture does not alias."""
-        size = (max(1, int(image.shape[2] * self.scale)), max(1, int(image.shape[3] * self.scale)))
-        if self.grid == "legacy":
-            return resize(image, size, align_corners=True)
-        return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+    @property
+    def scores(self) -> nn.Module:  # type: ignore[override]
+        """The network that says how its scores reach the frame."""
+        return self.high
+
+    def state_digest(self) -> str:
+        return digest_of(self.state_dict())
 
     def keyframe(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` normalised RGB -> the reference feature `[N, C, h, w]` that later frames take from."""
         return self.high.features(_halved(image, self.high))  # type: ignore[operator]
-
-    def keyframe_signals(self, image: Tensor, reference: Tensor, key_logits: Tensor) -> KeyframeSignals | None:
-        """What `step` asks for of a keyframe besides; None where this network takes no more than feature and logits.
-
-        Args:
-            image: the keyframe's, `[N, 3, H, W]` normalised RGB.
-            reference: `keyframe(image)`, `[N, C, h, w]`.
-            key_logits: `classifier(reference)`, `[N, num_classes, h', w']`.
-        """
-        if not self._takes_signals:
-            return None
-        residual = None
-        if self.keyframe_residual:
-            residual = key_logits - self.classifier(enlarged(self.low_res(image), reference))
-        return KeyframeSignals(self.luma(image), residual)
-
-    @property
-    def _takes_signals(self) -> bool:
-        return bool(self.keyframe_residual) or bool(self.keyframe_weight and self.keyframe_tau is not None)
-
-    def luma(self, image: Tensor) -> Tensor:
-        """Normalised RGB `[N, 3, H, W]` -> luma, float32 `[N, 1, H, W]` in 0..255."""
-        label_set = self.known_labels()
-        return luma(image, label_set.mean, label_set.std)
-
-    # A frame that is not a keyframe -------------------------------------------------------------------------------
-
-    def step(
-        self,
-        image: Tensor,
-        reference: Tensor,
-        motion: Tensor,
-        distance: int | Tensor | None = None,
-        key_logits: Tensor | None = None,
-        *,
-        block: int | None = None,
-        frame_size: tuple[int, int] | None = None,
-        signals: KeyframeSignals | None = None,
-    ) -> Tensor:
-        """Frames that are not keyframes: their logits at the fusion feature's resolution, `[N, num_classes, h, w]`.
-
-        Args:
-            image: `[N, 3, H, W]` normalised RGB.
-            reference: `keyframe(...)`: of the keyframe that all N frames follow, `[1, C, h, w]`, or one of each,
-                `[N, C, h, w]`.
-            motion, block, frame_size: those of `arseg_ext.ops.creff`, one field of each frame.
-            distance: frames since the keyframe, at least 1; a number, or one of each frame, `[N]`. It may be left out
-                where the keyframe's result does not count (`keyframe_weight` and `keyframe_detail` are 0).
-            key_logits: `classifier(reference)`, where the caller has it already.
-            signals: `keyframe_signals(...)` of the keyframe, where that is not None.
-
-        Raises `InputError` where the distance is missing or a number below 1, for another number of references, or
-        where `signals` are missing.
-        """
-        seen = image, reference, motion, distance, key_logits, signals
-        logits, _, _ = self._step(*seen, block, frame_size, training=False)
-        return logits
 
     def step_outputs(
         self,
@@ -252,10 +165,11 @@ class ARSegNet(nn.Module):
         signals: KeyframeSignals | None = None,
     ) -> StepOutputs:
         """`step`, with what training needs besides. The logits come from the feature, so they may round differently."""
-        seen = image, reference, motion, distance, key_logits, signals
-        logits, feature, auxiliary = self._step(*seen, block, frame_size, training=True)
-        assert feature is not None
-        return StepOutputs(logits, feature, auxiliary)
+        where: dict[str, Any] = {"block": block, "frame_size": frame_size}
+        low, auxiliary = self._branch(image)
+        feature = self.fuse(low, one_each("reference", reference, image.shape[0]), motion, **where)
+        seen = low, reference, motion, distance, key_logits, self.frame_luma(image), signals
+        return StepOutputs(self._with_keyframe(self.classifier(feature), *seen, **where), feature, auxiliary)
 
     def forward(
         self,
@@ -278,61 +192,50 @@ class ARSegNet(nn.Module):
         where: dict[str, Any] = {"block": block, "frame_size": frame_size, "signals": signals}
         return self.enlarge(self.step(image, reference, motion, distance, key_logits, **where), image)
 
-    def _step(
+    def join(
         self,
-        image: Tensor,
+        low_res: Tensor,
         reference: Tensor,
         motion: Tensor,
         distance: int | Tensor | None,
         key_logits: Tensor | None,
+        *,
+        luma: Tensor | None,
         signals: KeyframeSignals | None,
         block: int | None,
         frame_size: tuple[int, int] | None,
-        *,
-        training: bool,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-        """Shrink, branch, fuse, and join the keyframe's own result: logits, fused feature and auxiliary outputs.
-
-        The latter two only for `training`: without them fusion and classifier are one pass.
-        """
-        low, auxiliary = self._branch(image) if training else (self.low_res(image), ())
-        joins = self.keyframe_weight or self.keyframe_detail or self.keyframe_residual
-        if joins and key_logits is None:
-            key_logits = self.classifier(reference)
-        reference = _one_each("reference", reference, len(image))
+    ) -> Tensor:
         where: dict[str, Any] = {"block": block, "frame_size": frame_size}
-        feature = None
-        if training:
-            feature = self.fuse(low, reference, motion, **where)
-            logits = self.classifier(feature)
-        else:
-            logits = self.fused_logits(low, reference, motion, **where)
-        if joins:
-            assert key_logits is not None
-            key_logits = _one_each("key_logits", key_logits, len(image))
-            counts: dict[str, Any] = {
-                "weight": self.keyframe_weight,
-                "decay": self.keyframe_decay,
-                "detail": self.keyframe_detail,
-                **self._trusted(image, signals, motion, logits, **where),
-            }
-            logits = with_keyframe(logits, key_logits, motion, distance, **counts, **where, low_size=low.shape[2:])
-        return logits, feature, auxiliary
+        logits = self.fused_logits(low_res, one_each("reference", reference, low_res.shape[0]), motion, **where)
+        seen = low_res, reference, motion, distance, key_logits, luma, signals
+        return self._with_keyframe(logits, *seen, **where)
 
-    def _trusted(
-        self, image: Tensor, signals: KeyframeSignals | None, motion: Tensor, like: Tensor, **where: Any
-    ) -> dict[str, Any]:
-        """`trust` and `residual` for `with_keyframe`, in the type and size of `like`; nothing where neither counts."""
-        if not self._takes_signals:
-            return {}
-        if signals is None:
-            raise InputError(
-                "signals: this network trusts its keyframe as far as its picture, warped, looks like the frame; give "
-                "keyframe_signals(image, reference, key_logits) of the keyframe"
-            )
-        signals = KeyframeSignals(*(_one_each("signals", x, len(image)) for x in signals.tensors()))
-        counts = self.keyframe_tau, self.keyframe_residual, self.residual_tau
-        return trusted(self.luma(image), signals, motion, like, *counts, **where)
+    def _with_keyframe(
+        self,
+        logits: Tensor,
+        low_res: Tensor,
+        reference: Tensor,
+        motion: Tensor,
+        distance: int | Tensor | None,
+        key_logits: Tensor | None,
+        luma: Tensor | None,
+        signals: KeyframeSignals | None,
+        **where: Any,
+    ) -> Tensor:
+        """The frames' own logits, and what they take from the keyframe's result."""
+        if not self.takes_key_logits:
+            return logits
+        if key_logits is None:
+            key_logits = self.classifier(reference)
+        key_logits = one_each("key_logits", key_logits, logits.shape[0])
+        how: dict[str, Any] = {"weight": self.keyframe_weight, "decay": self.keyframe_decay, **where}
+        if self.takes_signals:
+            assert luma is not None
+            signals = KeyframeSignals(*(one_each("signals", x, logits.shape[0]) for x in needed(signals).tensors()))
+            counts = self.keyframe_tau, self.keyframe_residual, self.residual_tau
+            how |= trusted(luma, signals, motion, logits, *counts, **where)
+        how |= {"detail": self.keyframe_detail, "low_size": low_res.shape[2:]}
+        return with_keyframe(logits, key_logits, motion, distance, **how)
 
     def _branch(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`low_res`, and the outputs of the branch's auxiliary heads."""
@@ -389,14 +292,6 @@ class ARSegNet(nn.Module):
     def classify(self, feature: Tensor, size_of: Tensor) -> Tensor:
         """A fusion feature -> logits at the size of the image `size_of`, `[N, num_classes, H, W]`."""
         return self.enlarge(self.classifier(feature), size_of)
-
-    def enlarge(self, logits: Tensor, size_of: Tensor) -> Tensor:
-        """Logits at the feature's resolution `[N, num_classes, h, w]` -> at the size of the image `size_of`."""
-        return enlarge(self.high, logits, size_of.shape[2:])
-
-    def labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits at the feature's resolution `[N, num_classes, h, w]` -> class ids at `size`, uint8 `[N, *size]`."""
-        return labels(self.high, logits, size)
 
     def start_fusion(self, gain: float = 0.3) -> None:
         """A start for training: the attention compares the features themselves, and adds nothing yet.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from statistics import median
 
 import numpy as np
 
+from arseg.export.exported import ExportedNet
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.executor import Executor
 from arseg.preprocess import input_size
 
 from .engine import Engine
@@ -37,7 +39,10 @@ def costs_of(engine: Engine, size: tuple[int, int], ways: Collection[Way], unit:
     return Costs(key / whole, {way: between.get(way, 0.0) / whole for way in ways})
 
 
-def _counted(net: ARSegNet, height: int, width: int) -> dict[str, float]:
+def _counted(net: Executor, height: int, width: int) -> Mapping[str, float]:
+    if isinstance(net, ExportedNet):
+        return net.gmacs((height, width))
+    assert isinstance(net, ARSegNet)
     from arseg.networks.compute import gmacs  # its counter imports much
 
     try:

@@ -14,13 +14,14 @@ from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.bidirectional import bidirectional_logits, moved_logits, pixel_luma
+from arseg.networks.executor import Executor
 from arseg.networks.fusion import enlarged
+from arseg.networks.prepared import prepared
 from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import as_tensor, input_size, network_inputs
 
 from .graphs import CudaGraphs, Eager, Tensors
 from .modes import FROM_KEYFRAME, TWO_SIDED, Mode, Way
-from .prepared import prepared
 from .ways import see
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
@@ -70,7 +71,7 @@ class Engine:
 
     def __init__(
         self,
-        net: ARSegNet,
+        net: Executor,
         mode: Mode,
         label_set: LabelSet,
         *,
@@ -84,8 +85,10 @@ class Engine:
         self.ways: frozenset[Way] = frozenset([mode] if ways is None else ways)
         self.height, self.half, self.device = height, half, device
         self.on_cuda = device.type == "cuda"
-        self.graphs = graphs or (CudaGraphs(device) if self.on_cuda else Eager(device))
-        self._ready: ARSegNet | None = None
+        modules = net if isinstance(net, ARSegNet) else None  # what is exported runs as it is
+        self._to_prepare = modules if half or self.on_cuda else None
+        self.graphs = graphs or (CudaGraphs(device) if self.on_cuda and modules is not None else Eager(device))
+        self._ready: Executor | None = None
         self._autocast = False
 
     # --- label maps of many frames -----------------------------------------------------------------------------------
@@ -212,7 +215,7 @@ class Engine:
             with self._computing():
                 return work(size, block, *tensors)
 
-        if self._prepares and self._ready is None and work not in (self._warped, self._kept):
+        if self._to_prepare is not None and self._ready is None and work not in (self._warped, self._kept):
             self._net(self._image(inputs[0][:1].to(self.device), size))  # the first image
         return self.graphs((work.__name__, size, block), function, inputs)
 
@@ -272,7 +275,7 @@ class Engine:
         how: dict[str, Any] = {"block": block, "frame_size": size, "own": own, "own_weight": own_weight}
         return bidirectional_logits(*seen, luma_before, luma_after, **how)
 
-    def _own(self, net: ARSegNet, image: Tensor, reference: Tensor) -> Tensor:
+    def _own(self, net: Executor, image: Tensor, reference: Tensor) -> Tensor:
         """Logits of frames by themselves at low resolution, at the size of a keyframe's."""
         return net.classifier(enlarged(net.low_res(image), reference))
 
@@ -287,7 +290,7 @@ class Engine:
         logits = see(net, mode, image, None, None, None, block=block, frame_size=size)
         return (self._labelled(net, logits, size),)
 
-    def _keyframe(self, net: ARSegNet, image: Tensor) -> Keyframe:
+    def _keyframe(self, net: Executor, image: Tensor) -> Keyframe:
         reference = net.keyframe(image)
         logits = net.classifier(reference)
         signals = net.keyframe_signals(image, reference, logits) if "ar" in self.ways else None
@@ -295,7 +298,7 @@ class Engine:
 
     def _see(
         self,
-        net: ARSegNet,
+        net: Executor,
         image: Tensor | None,
         motion: Tensor | None,
         distance: int | Tensor,
@@ -306,7 +309,7 @@ class Engine:
         reference, key_logits, signals = (None,) * 3 if key is None else (key.reference, key.key_logits, key.signals)
         return see(net, mode, image, reference, key_logits, motion, distance, signals=signals, **where)
 
-    def _labelled(self, net: ARSegNet, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def _labelled(self, net: Executor, logits: Tensor, size: tuple[int, int]) -> Tensor:
         self._check(logits)
         return net.labels(logits, size)
 
@@ -322,17 +325,13 @@ class Engine:
 
     # --- the network -------------------------------------------------------------------------------------------------
 
-    @property
-    def _prepares(self) -> bool:
-        return self.half or self.on_cuda
-
-    def _net(self, image: Tensor | None = None) -> ARSegNet:
+    def _net(self, image: Tensor | None = None) -> Executor:
         """The network to run; a copy is made at the first image, which it is tried on."""
-        if self._prepares and self._ready is None and image is not None:
+        if self._to_prepare is not None and self._ready is None and image is not None:
             with torch.autocast(self.device.type, enabled=False):
-                ready = prepared(self.net, image[:1], torch.bfloat16 if self.half else torch.float32)
+                ready = prepared(self._to_prepare, image[:1], torch.bfloat16 if self.half else torch.float32)
             self._autocast = self.half and ready is None
-            self._ready = self.net if ready is None else ready
+            self._ready = self._to_prepare if ready is None else ready
         return self._ready or self.net
 
     def _computing(self) -> Any:

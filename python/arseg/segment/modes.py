@@ -17,6 +17,9 @@ TWO_SIDED: tuple[Way, ...] = ("bidirectional", "ensemble")
 FROM_KEYFRAME: tuple[Mode, ...] = ("ar", "warp", "keep")
 """Modes in which frames after a keyframe take from it, and cost less than it."""
 
+BRANCH: frozenset[Way] = frozenset(("ar", "ensemble"))
+"""Ways that need a trained low-resolution branch."""
+
 NAMES: dict[Mode, str] = {
     "hr": "HR every frame",
     "lr": "LR every frame",

@@ -24,6 +24,8 @@ def open_segmenter(
     """
     if model is None:
         return VideoSegmenter(weights, device=device, **settings)
+    if weights is not None and Path(weights).is_dir():
+        raise InputError(f"--model: {weights} has its network in it; leave out --model")
     from arseg.acceleration.opened import around, open_network
     from arseg.networks.arseg_net import ARSegNet
 

@@ -6,7 +6,6 @@ whatever ends it, what was recorded so far is finished.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from arseg.errors import InputError
@@ -250,16 +248,14 @@ def _made(
     if not again:
         raise InputError(f"{shown(video)}: a source that cannot be read again cannot be resumed; leave out --resume")
     status = None if path is None else path.stat()
-    digest = hashlib.sha256()
-    for name, tensor in segmenter.model.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     made = {
         name: getattr(segmenter, name) for name in ("gop", "mode", "height", "scale", "half", "batch", "keep_logits")
     }
     made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
     made |= {name: None if value is None else str(value) for name, value in segmenter.asked.items()}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
-    made |= {"weights": digest.hexdigest(), "device": segmenter.device.type, "version": __version__, "journal": FORMAT}
+    made |= {"weights": segmenter.model.state_digest(), "device": segmenter.device.type}
+    made |= {"version": __version__, "journal": FORMAT}
     return made | {"options": {name: repr(value) for name, value in sorted(options.items())}}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from arseg import zoo
 from arseg.device import check_device, in_bfloat16
 from arseg.errors import InputError
+from arseg.export.exported import ExportedNet, is_exported, load_exported
 from arseg.labels import LabelSet
 from arseg.memory import is_out_of_memory
 from arseg.networks.arseg_net import ARSegNet
@@ -24,7 +25,7 @@ from .batches import KEYFRAMES, Batches, Group, too_large
 from .clock import StageClock
 from .costs import costs_of
 from .engine import Engine, frame_size
-from .modes import FROM_KEYFRAME, MODES, TWO_SIDED, Mode
+from .modes import BRANCH, FROM_KEYFRAME, MODES, TWO_SIDED, Mode
 from .policies import Amount, Policy
 from .result import SegmentedFrame
 from .spread import Spread
@@ -46,8 +47,8 @@ class VideoSegmenter:
     """Segments compressed video; of a stream it keeps nothing (see `Group`).
 
     Args:
-        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights or their name in the
-            zoo (`arseg.zoo`), or None for the default weights that the package ships.
+        model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, a folder of
+            `arseg export`, a name in the zoo (`arseg.zoo`), or None for the default weights that the package ships.
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); "video": as they are;
             None: to the height that the network was trained for, if its weights say one.
@@ -84,7 +85,7 @@ class VideoSegmenter:
 
     def __init__(
         self,
-        model: ARSegNet | str | os.PathLike[str] | None = None,
+        model: ARSegNet | ExportedNet | str | os.PathLike[str] | None = None,
         *,
         gop: int = 12,
         height: int | Literal["video"] | None = None,
@@ -115,37 +116,28 @@ class VideoSegmenter:
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         check_device(device)
-        half = in_bfloat16(precision, device)
-        if isinstance(model, torch.nn.Module) and not isinstance(model, ARSegNet):
-            raise InputError(
-                f"model: expected an ARSegNet or the path or name of its weights, got a {type(model).__name__}; "
-                "arseg.accelerate makes one of a network"
-            )
-        if not isinstance(model, ARSegNet):
-            path = zoo.DEFAULT if model is None else os.fspath(model)
-            loaded = load_checkpoint(path)
-            if not isinstance(loaded, ARSegNet):
-                which = "low-resolution" if isinstance(loaded, FusedNetwork) else "keyframe"
-                raise CheckpointError(
-                    f"{path}: weights of the {which} network alone; expected those of `arseg train ar`, or of "
-                    "`arseg convert` with --fused"
-                )
-            model = loaded
-        self.trained_scale = model.scale
+        network = _opened(model)
+        self.trained_scale = network.scale
+        ways = {mode} if self._steering is None else self._steering.ways
         if scale is not None:
-            seen = {mode} if self._steering is None else self._steering.ways
-            needed = slowest is not None or not {"ar", "lr", "ensemble"}.isdisjoint(seen)
-            model = _at_scale(model, scale, needed=needed)
-        self.model = model.eval().to(device)
-        self.scale: float = model.scale
-        self.label_set: LabelSet = model.known_labels()
+            needed = slowest is not None or not {"ar", "lr", "ensemble"}.isdisjoint(ways)
+            network = _at_scale(network, scale, needed=needed)
+        if isinstance(network, ExportedNet):
+            network.check_run(precision, device, branch=not BRANCH.isdisjoint(ways))
+            self.half = network.half
+        else:
+            self.half = in_bfloat16(precision, device)
+            network = network.eval().to(device)
+        self.model: ARSegNet | ExportedNet = network
+        self.scale: float = network.scale
+        self.label_set: LabelSet = network.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
-        self.half, self.keep_logits = half, logits
+        self.keep_logits = logits
         self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
         self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
-        ways = None if self._steering is None else self._steering.ways
-        how: dict[str, Any] = {"height": self.height, "half": self.half, "device": self.device, "ways": ways}
+        steered = None if self._steering is None else self._steering.ways
+        how: dict[str, Any] = {"height": self.height, "half": self.half, "device": self.device, "ways": steered}
         self._engine = Engine(self.model, mode, self.label_set, **how)
 
     def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
@@ -300,7 +292,29 @@ class VideoSegmenter:
         return logits
 
 
-def _at_scale(model: ARSegNet, scale: float, *, needed: bool) -> ARSegNet:
+def _opened(model: ARSegNet | ExportedNet | str | os.PathLike[str] | None) -> ARSegNet | ExportedNet:
+    """The network that `VideoSegmenter`'s argument means."""
+    if isinstance(model, (ARSegNet, ExportedNet)):
+        return model
+    if isinstance(model, torch.nn.Module):
+        raise InputError(
+            f"model: expected an ARSegNet or the path or name of its weights, got a {type(model).__name__}; "
+            "arseg.accelerate makes one of a network"
+        )
+    path = zoo.DEFAULT if model is None else os.fspath(model)
+    if is_exported(path):
+        return load_exported(path)
+    loaded = load_checkpoint(path)
+    if not isinstance(loaded, ARSegNet):
+        which = "low-resolution" if isinstance(loaded, FusedNetwork) else "keyframe"
+        raise CheckpointError(
+            f"{path}: weights of the {which} network alone; expected those of `arseg train ar`, or of "
+            "`arseg convert` with --fused"
+        )
+    return loaded
+
+
+def _at_scale(model: ARSegNet | ExportedNet, scale: float, *, needed: bool) -> ARSegNet | ExportedNet:
     """The network with frames between keyframes at another resolution; its state is shared with `model`."""
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
         raise InputError(f"scale: expected a factor above 0, up to 1, got {scale!r}")
@@ -308,6 +322,10 @@ def _at_scale(model: ARSegNet, scale: float, *, needed: bool) -> ARSegNet:
         raise InputError("scale: no network sees a frame at low resolution in this mode or policy; leave it out")
     if scale == model.scale:
         return model
+    if isinstance(model, ExportedNet):
+        raise InputError(
+            f"scale: this folder was exported for frames at {model.scale:g}x; got {scale:g}; export the network again"
+        )
     other = copy.copy(model)
     other.scale = scale
     return other

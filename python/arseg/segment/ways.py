@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.executor import Executor
 from arseg.networks.keyframe import warped_logits
 from arseg.networks.trust import KeyframeSignals
 
@@ -12,7 +12,7 @@ from .modes import Mode
 
 
 def see(
-    net: ARSegNet,
+    net: Executor,
     mode: Mode,
     image: Tensor | None,
     reference: Tensor | None,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from arseg.memory import is_out_of_memory
-from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.folding import fold_batch_norm
+
+from .arseg_net import ARSegNet
+from .folding import fold_batch_norm
 
 FOLDED = 0.05
 """How far, of its largest value, folding may move a feature: TF32 rounds, and a wrong fold is off by about 1."""

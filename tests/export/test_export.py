@@ -1,0 +1,190 @@
+"""Exported networks give the labels of the network that they were made of, and say where they cannot run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from helpers.network_kinds import make
+from helpers.other_networks import Plain
+from helpers.texture_clips import moving_texture
+
+from arseg.acceleration.opened import around
+from arseg.acceleration.parts import split
+from arseg.errors import InputError
+from arseg.export.exported import is_exported, load_exported
+from arseg.export.formats import FORMATS, Format, laid_out
+from arseg.export.make import export_network
+from arseg.labels import LabelSet
+from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import encode
+
+SIZE = (64, 96)
+"""Of the clip's frames."""
+
+
+def trusting():
+    net = make("accelerated")
+    net.keyframe_tau, net.keyframe_residual, net.residual_tau = 20.0, 0.5, 8.0
+    return net
+
+
+def labels(model, clip, **options):
+    results = VideoSegmenter(model, height="video", gop=4, **options).stream(clip)
+    return np.stack([frame.labels for frame in results])
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return trusting()
+
+
+@pytest.fixture(scope="module")
+def folder(net, tmp_path_factory):
+    """The network as programs of torch.export, which need no compiler; with its shrunken images' size, too."""
+    path = tmp_path_factory.mktemp("exported") / "net"
+    export_network(net, path, [SIZE, (32, 48)], format="program")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch": 1}, {"mode": "hr"}, {"mode": "lr"}, {"mode": "warp"}]
+    + [{"budget": "100%", "policy": policy} for policy in ("bidirectional", "ensemble", "ar")]
+    + [{"slowest": "60%"}],
+    ids=lambda options: "-".join(map(str, options.values())) or "ar",
+)
+def test_the_labels_are_those_of_the_network(net, folder, clip, options):
+    expected, found = labels(net, clip, **options), labels(folder, clip, **options)
+    assert (expected != found).mean() < 1e-3 and len(np.unique(expected)) > 1
+
+
+@pytest.mark.slow
+def test_videos_of_other_sizes_are_seen_at_the_exported_one(net, folder, tmp_path):
+    clip = tmp_path / "large.mp4"
+    encode(iter(moving_texture(6, 130, 196)), clip, rate=10)
+    expected, found = (
+        np.stack([frame.labels for frame in VideoSegmenter(model, height=64, gop=4).stream(clip)])
+        for model in (net, folder)
+    )
+    assert expected.shape == (6, 130, 196) and (expected != found).mean() < 1e-3
+
+
+@pytest.mark.slow
+def test_a_published_network_is_exported_for_frames_as_they_are(clip, tmp_path):
+    net = make("camvid-psp18")
+    made = export_network(net, tmp_path / "net", [SIZE], format="program")
+    assert made.sizes[0].parts["fusion"].frame == SIZE
+    assert (labels(net, clip) != labels(tmp_path / "net", clip)).mean() < 1e-3
+
+
+@pytest.mark.slow
+def test_a_network_alone_is_its_keyframes(clip, tmp_path):
+    network = split(Plain())
+    network.label_set = LabelSet.of(network.classifier.out_channels)
+    net = around(network)
+    export_network(net, tmp_path / "net", [SIZE], format="program", branch=False)
+    for options in ({"mode": "warp"}, {"budget": "30%"}):
+        assert (labels(net, clip, **options) != labels(tmp_path / "net", clip, **options)).mean() < 1e-3
+    with pytest.raises(InputError, match="keyframes alone are exported"):
+        VideoSegmenter(tmp_path / "net")
+
+
+@pytest.mark.slow
+def test_onnx_branches(clip, tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX needs the extra export")
+    pytest.importorskip("onnxscript", reason="ONNX needs the extra export")
+    net = make("accelerated")
+    made = export_network(net, tmp_path / "net", [SIZE], format="onnx")
+    formats = {name: part.format for name, part in made.sizes[0].parts.items()}
+    assert formats == {"keyframe": "onnx", "classifier": "onnx", "low": "onnx", "fusion": "program"}
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "net" / "64x96" / "low.onnx", providers=["CPUExecutionProvider"])
+    image = torch.randn(3, 3, *SIZE)
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], net.low_res(image), atol=1e-4)
+    assert (labels(net, clip) != labels(tmp_path / "net", clip)).mean() < 1e-3
+
+
+@pytest.mark.slow
+def test_aotinductor_packages(clip, tmp_path, monkeypatch):
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ to compile with")
+    net = make("accelerated")
+    # The branch is left out, whose compilation takes as long again.
+    export_network(net, tmp_path / "net", [SIZE], format="aoti", branch=False)
+    monkeypatch.setenv("CXX", "no-such-compiler")  # it is not needed where they run
+    assert (labels(net, clip, mode="warp") != labels(tmp_path / "net", clip, mode="warp")).mean() < 1e-3
+    with pytest.raises(InputError, match="there is no no-such-compiler"):
+        export_network(net, tmp_path / "other", [SIZE], format="aoti")
+
+
+def changed(folder, tmp_path, change):
+    shutil.copytree(folder, tmp_path / "changed")
+    path = tmp_path / "changed" / "manifest.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    return tmp_path / "changed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record["versions"].update(torch="2.1"), r"made with torch 2\.1, and this is"),
+        (lambda record: record["versions"].update(operators="0.0 0"), r"made with operators 0\.0 0, and this is"),
+        (lambda record: record.update(format="aoti", machine={"processor": "vax"}), "compiled for vax"),
+        (lambda record: record.update(version=9), "of form 9, and 1 is known"),
+        (lambda record: record.pop("labels"), "cannot be read"),
+    ],
+)
+def test_what_does_not_run_here_is_one_sentence(folder, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        load_exported(changed(folder, tmp_path, change))
+
+
+@pytest.mark.slow
+def test_refusals(net, folder, clip, tmp_path):
+    assert is_exported(folder) and not is_exported(tmp_path)
+    with pytest.raises(InputError, match=r"no manifest.json in it"):
+        load_exported(tmp_path)
+    with pytest.raises(InputError, match="exported in float32; leave out --precision"):
+        VideoSegmenter(folder, precision="bfloat16")
+    with pytest.raises(
+        InputError, match=r"exported for images of 64x96, 32x48 \(height x width\), and this needs 48x72"
+    ):
+        list(VideoSegmenter(folder, height=48).stream(clip))
+    with pytest.raises(InputError, match="not an empty folder"):
+        export_network(net, folder, [SIZE], format="program")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    (damaged / "64x96" / "low.pt2").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"low\.pt2: is damaged"):
+        load_exported(damaged)
+    (damaged / "64x96" / "low.pt2").unlink()
+    with pytest.raises(InputError, match=r"low\.pt2: is missing"):
+        load_exported(damaged)
+
+
+def test_a_part_that_is_wrong_is_not_written(net, tmp_path, monkeypatch):
+    wrong = Format(".wrong", lambda part, path: path.touch(), lambda path, device: lambda *x: x[0] * 2)
+    monkeypatch.setattr(FORMATS, "_entries", {**FORMATS._entries, "wrong": wrong})
+    with pytest.raises(InputError, match="model: its keyframe cannot be exported as wrong"):
+        export_network(net, tmp_path / "net", [SIZE], format="wrong")
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_program_for_one_frame_at_a_time_runs_on_several(net, folder):
+    exported = load_exported(folder)
+    image = laid_out(torch.randn(3, 3, *SIZE))
+    whole = exported.keyframe(image)
+    part = exported.manifest.sizes[0].parts["keyframe"]
+    object.__setattr__(part, "batch", 1)
+    torch.testing.assert_close(exported.keyframe(image), whole, atol=1e-5, rtol=1e-5)
