@@ -276,6 +276,16 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         VideoReader(3)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="<bytes> cannot be opened as a video"):
         VideoReader(b"no video")
+    (tmp_path / "words.txt").write_text("no video")
+    with (tmp_path / "words.txt").open() as file, pytest.raises(InputError, match='"rb", got text'):
+        VideoReader(file)  # type: ignore[arg-type]
+
+
+def test_a_reader_says_what_it_reads(made: dict[str, Path]) -> None:
+    with VideoReader(made["one reference"].read_bytes()) as reader:
+        size = f"{reader.width}x{reader.height}"
+        assert repr(reader) == f"<VideoReader <bytes>: h264, {size}, {float(reader.rate):g} frames/s>"
+        assert str(reader.path) == "<bytes>"
 
 
 def test_tensors(made: dict[str, Path]) -> None:

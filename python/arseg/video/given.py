@@ -45,6 +45,9 @@ class GivenFile(os.PathLike[str]):
     def __fspath__(self) -> str:
         return self._name
 
+    def __repr__(self) -> str:
+        return self._name
+
     @property
     def repeatable(self) -> bool:
         """Whether it can be read more than once."""
@@ -104,6 +107,8 @@ def as_source(video: VideoSource) -> str | os.PathLike[str]:
     """
     if isinstance(video, str | os.PathLike):
         return video
+    if isinstance(video, io.TextIOBase):
+        raise InputError(f'path: expected a file opened for reading in binary, "rb", got text ({type(video).__name__})')
     if isinstance(video, bytes | bytearray | memoryview | Readable):
         return GivenFile(video)
     raise InputError(

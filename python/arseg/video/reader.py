@@ -269,6 +269,10 @@ class VideoReader:
         """The frames from a number or time on, to the end: `for frame in reader.seek(2.5)`."""
         return self._frames(self._numbered.items(place), self._numbered.stream)
 
+    def __repr__(self) -> str:
+        what = f"{self.codec}, {self.width}x{self.height}, {float(self.rate):g} frames/s"
+        return f"<VideoReader {self._name}: {what}{', transcoded' if self.transcoding else ''}>"
+
     def close(self) -> None:
         """Close the file; an iteration under way stops after the frame it is at."""
         self._begun = None
