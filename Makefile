@@ -49,7 +49,7 @@ emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain,
 mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn must be noticed; minutes
 	PYTHONPATH=tests $(BIN)/python -m emulator.mutate
 
-nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers and spills against their table; load without CUDA
+nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers, spills and instructions against their tables; load without CUDA
 	$(BIN)/python tests/package/check_nvcc.py
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests

@@ -22,23 +22,6 @@ void launch_pack_classifier(const PackClassifierParams<T>& p, void* stream) {
                stream, p);
 }
 
-// A block a class.
-template <typename T>
-__global__ void __launch_bounds__(CreffTraits::Pack::kThreads) pack_classifier_rows(PackClassifierRowsParams<T> p) {
-  const int k = static_cast<int>(blockIdx.x);
-  for (int c = static_cast<int>(threadIdx.x); c < p.padded_channels; c += CreffTraits::Pack::kThreads) {
-    const bool own = c < p.channels && k < p.classes;
-    p.to[static_cast<int64_t>(k) * p.padded_channels + c] =
-        own ? p.classifier[k * p.stride[0] + c * p.stride[1]] : from_float<T>(0.0f);
-  }
-}
-
-template <typename T>
-void launch_pack_classifier_rows(const PackClassifierRowsParams<T>& p, int padded_classes, void* stream) {
-  ARSEG_LAUNCH(pack_classifier_rows<T>, dim3(static_cast<unsigned>(padded_classes)), dim3(CreffTraits::Pack::kThreads),
-               0, stream, p);
-}
-
 // The logits of the low-resolution map at a pixel, upsampled, and the bias: what is the same for all classes is worked
 // out once.
 template <typename T>

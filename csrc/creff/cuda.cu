@@ -1,9 +1,14 @@
 // The whole fusion on CUDA, for inference: memory, and what the kernels are given.
 
+#include <limits>
+#include <numeric>
+#include <vector>
+
 #include "../common/torch_utils.cuh"
 #include "../mv_warp/motion_params.h"
 #include "forward_mma.cuh"
 #include "operators.h"
+#include "unfused.cuh"
 
 namespace arseg {
 namespace {
@@ -28,6 +33,8 @@ class Fusion {
     for (const int64_t size : {low_res_.size(2), low_res_.size(3), channels_}) {
       check(size <= 1 << 30, op, ": a size of ", size, " is too large for CUDA");
     }
+    const int64_t pixels = in.reference.size(2) * in.reference.size(3);
+    check(pixels <= std::numeric_limits<int32_t>::max(), op, ": a map of ", pixels, " pixels is too large for CUDA");
     if (is_empty()) return;
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
@@ -58,8 +65,8 @@ class Fusion {
       const gpu::FusionParams<T> a = params<T>(buffer);
       if constexpr (gpu::is_half_type<T>) {
         if (gpu::can_use_fused(a, 0)) {
-          return with_scratch<T>(a, 2, [&](const gpu::FusionScratch<T>& maps) {
-            gpu::launch_fused<T>(a, maps, {}, nullptr, device_.stream());
+          return with_scratch<T>(a, fused_channels(false), [&](const gpu::FusionScratch<T>& maps) {
+            gpu::launch_fused<T>(a, maps, nullptr, device_.stream());
           });
         }
       }
@@ -71,69 +78,84 @@ class Fusion {
   // Logits into `logits` or labels into `labels`, whichever is not null.
   void classify(const Tensor& classifier, const Tensor& bias, Tensor* logits, Tensor* labels) {
     if (is_empty()) return;
-    const Tensor low_logits = low_res_logits(low_res_of_caller_, classifier);
     const int64_t classes = classifier.size(0);
     Tensor buffer = logits ? result_buffer(*logits, classes) : reference_.map;
     dispatch_device(dtype_, [&](auto tag) {
       using T = decltype(tag);
-      using A = gpu::accumulator<T>;
-      gpu::ClassifyParams<T> a{};
-      a.batch = batch_;
-      a.height = static_cast<int>(reference_.map.size(2));
-      a.width = static_cast<int>(reference_.map.size(3));
-      a.channels = static_cast<int>(channels_);
-      a.classes = static_cast<int>(classes);
-      a.low_height = static_cast<int>(low_res_.size(2));
-      a.low_width = static_cast<int>(low_res_.size(3));
-      a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
-      a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
-      a.low_res_logits = data_of<T>(low_logits);
-      const int64_t low_row = low_res_.size(3) * classes;
-      const int64_t strides[4] = {low_res_.size(2) * low_row, 1, low_row, classes};
-      std::copy(strides, strides + 4, a.low_stride);
-      a.bias = data_of<T>(bias);
-      a.bias_stride = bias.stride(0);
-      a.logits = logits ? mutable_data_of<T>(buffer) : nullptr;
-      a.labels = labels ? mutable_data_of<uint8_t>(*labels) : nullptr;
-      const T* weight = data_of<T>(classifier);
-      const int own = static_cast<int>(classifier.size(1));
-
+      T* to = logits ? mutable_data_of<T>(buffer) : nullptr;
+      uint8_t* to_labels = labels ? mutable_data_of<uint8_t>(*labels) : nullptr;
       if constexpr (gpu::is_half_type<T>) {
-        const gpu::FusionParams<T> fusion = params<T>(reference_.map);  // no features come out
-        if (gpu::can_use_fused(fusion, a.classes)) {
-          Tensor rows = scratch({gpu::CreffTraits::Mma::kClasses * channels_}, dtype_);
-          gpu::launch_pack_classifier_rows<T>({weight,
-                                               {classifier.stride(0), classifier.stride(1)},
-                                               a.classes,
-                                               own,
-                                               a.channels,
-                                               mutable_data_of<T>(rows)},
-                                              gpu::CreffTraits::Mma::kClasses, device_.stream());
-          return with_scratch<T>(fusion, 2, [&](const gpu::FusionScratch<T>& maps) {
-            gpu::launch_fused<T>(fusion, maps, a, data_of<T>(rows), device_.stream());
-          });
+        if (gpu::can_use_fused(params<T>(reference_.map), static_cast<int>(classes))) {
+          return classify_fused<T>(classifier, bias, to, to_labels);
         }
       }
-      Tensor sums = empty_channels_last(reference_.map, a.batch, channels_, a.height, a.width);
-      unfused(params<T>(sums), false);
-      a.padded_classes = static_cast<int>(round_up(classes, 32));
-      Tensor packed = scratch({channels_ * a.padded_classes}, accumulator_dtype(dtype_));
-      gpu::launch_pack_classifier<T>({weight,
-                                      {classifier.stride(0), classifier.stride(1)},
-                                      a.classes,
-                                      own,
-                                      a.padded_classes,
-                                      a.channels,
-                                      mutable_data_of<A>(packed)},
-                                     device_.stream());
-      a.values = data_of<T>(sums);
-      a.classifier = data_of<A>(packed);
-      gpu::launch_classify(a, device_.stream());
+      classify_unfused<T>(classifier, bias, to, to_labels);
     });
     if (logits) finish_result(*logits, buffer);
   }
 
  private:
+  template <typename T>
+  void classify_fused(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
+    using Traits = gpu::CreffTraits::Mma;
+    const int classes = static_cast<int>(classifier.size(0));
+    Tensor weights = scratch({Traits::kClasses * Traits::kChannels}, dtype_);
+    Tensor biases = scratch({Traits::kClasses}, accumulator_dtype(dtype_));
+    gpu::launch_pack_classifier_operands<T>({data_of<T>(classifier),
+                                             data_of<T>(bias),
+                                             {classifier.stride(0), classifier.stride(1)},
+                                             bias.stride(0),
+                                             classes,
+                                             static_cast<int>(classifier.size(1)),
+                                             mutable_data_of<T>(weights),
+                                             mutable_data_of<float>(biases)},
+                                            device_.stream());
+    const gpu::FusedClassifier<T> of{data_of<T>(weights), data_of<float>(biases), classes, logits, labels};
+    const gpu::FusionParams<T> a = params<T>(reference_.map);  // no features come out
+    with_scratch<T>(a, fused_channels(true),
+                    [&](const gpu::FusionScratch<T>& maps) { gpu::launch_fused<T>(a, maps, &of, device_.stream()); });
+  }
+
+  template <typename T>
+  void classify_unfused(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
+    using A = gpu::accumulator<T>;
+    const Tensor low_logits = low_res_logits(low_res_of_caller_, classifier);
+    const int64_t classes = classifier.size(0);
+    gpu::ClassifyParams<T> a{};
+    a.batch = batch_;
+    a.height = static_cast<int>(reference_.map.size(2));
+    a.width = static_cast<int>(reference_.map.size(3));
+    a.channels = static_cast<int>(channels_);
+    a.classes = static_cast<int>(classes);
+    a.low_height = static_cast<int>(low_res_.size(2));
+    a.low_width = static_cast<int>(low_res_.size(3));
+    a.row_ratio = gpu::resize_ratio<A>(a.low_height, a.height);
+    a.column_ratio = gpu::resize_ratio<A>(a.low_width, a.width);
+    a.low_res_logits = data_of<T>(low_logits);
+    const int64_t low_row = low_res_.size(3) * classes;
+    const int64_t strides[4] = {low_res_.size(2) * low_row, 1, low_row, classes};
+    std::copy(strides, strides + 4, a.low_stride);
+    a.bias = data_of<T>(bias);
+    a.bias_stride = bias.stride(0);
+    a.logits = logits;
+    a.labels = labels;
+    Tensor sums = empty_channels_last(reference_.map, a.batch, channels_, a.height, a.width);
+    unfused(params<T>(sums), false);
+    a.padded_classes = static_cast<int>(round_up(classes, 32));
+    Tensor packed = scratch({channels_ * a.padded_classes}, accumulator_dtype(dtype_));
+    gpu::launch_pack_classifier<T>({data_of<T>(classifier),
+                                    {classifier.stride(0), classifier.stride(1)},
+                                    a.classes,
+                                    static_cast<int>(classifier.size(1)),
+                                    a.padded_classes,
+                                    a.channels,
+                                    mutable_data_of<A>(packed)},
+                                   device_.stream());
+    a.values = data_of<T>(sums);
+    a.classifier = data_of<A>(packed);
+    gpu::launch_classify(a, device_.stream());
+  }
+
   Tensor scratch(std::initializer_list<int64_t> size, ScalarType dtype) const {
     return empty(reference_.map, size, dtype);
   }
@@ -165,20 +187,30 @@ class Fusion {
     return a;
   }
 
-  // run(maps): with the first `count` maps of a FusionScratch.
+  // Of keys and values where the attention makes its own queries.
+  static std::vector<int64_t> fused_channels(bool classes) {
+    using Traits = gpu::CreffTraits::Mma;
+    return {Traits::kChannels, classes ? Traits::kClasses : Traits::kChannels};
+  }
+
+  // run(maps): with the first maps of a FusionScratch, of so many channels each.
   template <typename T, typename F>
-  void with_scratch(const gpu::FusionParams<T>& a, int count, F&& run) const {
-    const int64_t elements = a.batch * a.height * a.width * a.channels;
-    Tensor maps = scratch({count * elements}, dtype_);
-    T* first = mutable_data_of<T>(maps);
-    const auto map = [&](int i) { return i < count ? first + i * elements : nullptr; };
-    run(gpu::FusionScratch<T>{map(0), map(1), map(2), map(3)});
+  void with_scratch(const gpu::FusionParams<T>& a, const std::vector<int64_t>& channels, F&& run) const {
+    const int64_t pixels = a.batch * a.height * a.width;
+    Tensor maps = scratch({pixels * std::accumulate(channels.begin(), channels.end(), int64_t{0})}, dtype_);
+    T* next = mutable_data_of<T>(maps);
+    T* first[4] = {};
+    for (size_t i = 0; i < channels.size(); ++i) {
+      first[i] = next;
+      next += pixels * channels[i];
+    }
+    run(gpu::FusionScratch<T>{first[0], first[1], first[2], first[3]});
   }
 
   // with_residual: features; without: the weighted sum of values alone.
   template <typename T>
   void unfused(const gpu::FusionParams<T>& a, bool with_residual) const {
-    with_scratch<T>(a, 4, [&](const gpu::FusionScratch<T>& maps) {
+    with_scratch<T>(a, {a.channels, a.channels, a.channels, a.channels}, [&](const gpu::FusionScratch<T>& maps) {
       gpu::launch_unfused<T>(a, maps, with_residual, device_.stream());
     });
   }

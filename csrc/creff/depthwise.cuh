@@ -1,6 +1,4 @@
-// The fusion as kernels that meet in global memory: one makes keys and values (warp, then two depthwise convolutions);
-// then either one makes queries and the upsampled map, and the attention of csrc/local_attention adds the rest, or one
-// does both, see forward_mma.cuh.
+// Depthwise 3x3 convolutions of a warped or an upsampled map, two of them or one beside the map itself, for any type.
 #pragma once
 
 #include "../common/resize.cuh"
@@ -233,27 +231,6 @@ void launch_depthwise_conv(const FusionParams<T>& a, const DepthwiseOutputs<T>& 
                   blocks_for(a.batch, 1, kMaxGridRows));
   const auto kernel = depthwise_conv<T, Source>;
   ARSEG_LAUNCH(kernel, grid, dim3(P::kThreads), P::kShared, stream, a, outputs);
-}
-
-template <typename T>
-void launch_keys_and_values(const FusionParams<T>& a, T* key, T* value, void* stream) {
-  launch_depthwise_conv<T, WarpedReference<T>>(a, {a.key_weights, a.value_weights, key, value}, stream);
-}
-
-// with_residual: the upsampled map is added, as the fusion has it; without, the weighted sum of values is all.
-template <typename T>
-void launch_unfused(const FusionParams<T>& a, const FusionScratch<T>& scratch, bool with_residual, void* stream) {
-  launch_keys_and_values(a, scratch.key, scratch.value, stream);
-  launch_depthwise_conv<T, UpsampledLowRes<T>>(a, {a.query_weights, nullptr, scratch.query, scratch.upsampled}, stream);
-  launch_attention<T>({{a.batch, a.height, a.width, a.channels, a.channels, a.window_height, a.window_width, a.masked},
-                       accumulator<T>(1),
-                       scratch.query,
-                       scratch.key,
-                       scratch.value,
-                       with_residual ? scratch.upsampled : nullptr,
-                       a.out,
-                       nullptr},
-                      stream);
 }
 
 }  // namespace arseg::gpu

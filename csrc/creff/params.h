@@ -46,8 +46,15 @@ struct CreffTraits {
 
   // Attention that makes its own queries, on the tiles of AttentionTraits::Mma.
   struct Mma : AttentionTraits::Mma {
-    static constexpr int kChannels = kLargeChunk;  // that a tile has room for
+    static constexpr int kChannels = kLargeChunk;  // that a tile has room for, and that its keys and values have
     static constexpr int kClasses = 32;            // that are kept in registers
+
+    // Values are in an order in which a lane sums up two whole vectors of channels, t and 4 + t of the fragments: the
+    // channel in place 8c + 2t + e.
+    ARSEG_HD static constexpr int value_channel(int place) {
+      const int c = place / 8, t = place % 8 / 2;
+      return 32 * (c / 4) + 8 * t + 2 * (c % 4) + place % 2;
+    }
   };
 
   // A warp a pixel.
@@ -107,7 +114,8 @@ struct ClassifyParams {
   uint8_t* labels;            // [N, H, W] or null
 };
 
-// Maps for what the kernels hand on.
+// Maps for what the kernels hand on. Where the attention makes its own queries, keys and values have
+// CreffTraits::Mma::kChannels; with a classifier, values have kClasses.
 template <typename T>
 struct FusionScratch {
   T* key;        // [N, H, W, C]
@@ -148,13 +156,25 @@ struct PackClassifierParams {
   accumulator<T>* to;  // [padded_channels, padded_classes]
 };
 
-// The classifier as a right operand of tensor cores.
+// A classifier behind the fused kernels, of at most CreffTraits::Mma::kClasses. Values are projected to classes before
+// they are summed up, and the upsampled map of a tile as well.
 template <typename T>
-struct PackClassifierRowsParams {
+struct FusedClassifier {
+  const T* weights;     // as right operands, see classifier_place
+  const float* biases;  // [kClasses]
+  int classes;
+  T* logits;        // [N, H, W, K] or null
+  uint8_t* labels;  // [N, H, W] or null
+};
+
+template <typename T>
+struct PackClassifierOperandsParams {
   const T* classifier;  // [K, C]
-  int64_t stride[2];
-  int classes, channels, padded_channels;
-  T* to;  // [CreffTraits::Mma::kClasses, padded_channels]
+  const T* bias;        // [K]
+  int64_t stride[2], bias_stride;
+  int classes, channels;
+  T* weights;     // [CreffTraits::Mma::kClasses, CreffTraits::Mma::kChannels], see classifier_place
+  float* biases;  // [CreffTraits::Mma::kClasses]
 };
 
 }  // namespace gpu

@@ -32,11 +32,11 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
     if (chunk < 2 * count.keys + count.values && !kept) {
       const auto at = here();
       if (values) {
-        copy_chunk<P>(s, maps.other_value, s.value_channels, (chunk - count.keys) * CHUNK, n, at.tile_y, at.tile_x,
-                      buffer(chunk));
+        copy_chunk_by_pixels<P>(s, maps.other_value, s.value_channels, (chunk - count.keys) * CHUNK, n, at.tile_y,
+                                at.tile_x, buffer(chunk));
       } else {
         const int of_other = chunk < count.keys ? chunk : chunk - count.keys - count.values;
-        copy_chunk<P>(s, maps.other, s.channels, of_other * CHUNK, n, at.tile_y, at.tile_x, buffer(chunk));
+        copy_chunk_by_pixels<P>(s, maps.other, s.channels, of_other * CHUNK, n, at.tile_y, at.tile_x, buffer(chunk));
       }
     }
     cp_async_commit();

@@ -114,6 +114,33 @@ struct KeyColumns {
 template <typename P, typename T>
 ARSEG_DEVICE void copy_chunk(const AttentionShape& shape, const T* map, int channels, int start, int64_t n, int tile_y,
                              int tile_x, uint4* to) {
+  // A warp copies every eighth row, a lane one vector of every fourth (or eighth) pixel of it.
+  constexpr int kStep = 32 / P::kVectors, kTimes = (P::kHaloWidth + kStep - 1) / kStep;
+  const int thread = optimization_barrier(static_cast<int>(threadIdx.x));
+  const int lane = thread % 32, c = lane % P::kVectors, first = lane / P::kVectors;
+  const int top = tile_y - P::kRadius, left = tile_x - P::kRadius + first;
+  const bool own = start + 8 * c < channels;
+  ARSEG_NO_UNROLL
+  for (int y = thread / 32; y < P::kHaloHeight; y += P::kWarps) {
+    const bool row = own && static_cast<unsigned>(top + y) < static_cast<unsigned>(shape.height);
+    // Where it is outside of the map it is not read.
+    const T* from = map + (shape.pixel(n, top + y, left) * channels + start + 8 * c);
+    uint4* line = to + y * P::kHaloWidth * P::kVectors;
+    ARSEG_UNROLL
+    for (int j = 0; j < kTimes; ++j) {
+      const int x = first + kStep * j;
+      if (j == kTimes - 1 && P::kHaloWidth % kStep != 0 && x >= P::kHaloWidth) break;
+      const bool valid = row && static_cast<unsigned>(left + kStep * j) < static_cast<unsigned>(shape.width);
+      cp_async16(line + x * P::kVectors + P::swizzled(x, c), from, valid);
+      from += static_cast<int64_t>(kStep) * channels;
+    }
+  }
+}
+
+// The same in twice the instructions and fewer registers, for the backward, which has none left.
+template <typename P, typename T>
+ARSEG_DEVICE void copy_chunk_by_pixels(const AttentionShape& shape, const T* map, int channels, int start, int64_t n,
+                                       int tile_y, int tile_x, uint4* to) {
   // A thread stays with one vector of a pixel, and goes on by a fixed number of pixels, its pointers with it.
   constexpr int kStep = P::kThreads / P::kVectors, kDown = kStep / P::kHaloWidth, kRight = kStep % P::kHaloWidth;
   const int thread = optimization_barrier(static_cast<int>(threadIdx.x));
@@ -262,6 +289,71 @@ struct Softmax {
   template <typename T, int WINDOW>
   ARSEG_DEVICE void run(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
                         typename P::Products& products, typename P::Weights& weights) {
+    if constexpr (WINDOW <= 8) {
+      run_folded<T, WINDOW>(shape, at, scale, products, weights);
+    } else {
+      run_whole<T, WINDOW>(shape, at, scale, products, weights);
+    }
+  }
+
+  ARSEG_DEVICE float logsumexp(int half) const { return row_max[half] * kLn2 + logf(row_sum[half]); }
+
+ private:
+  // A window of at most 8 holds key column c of a row, or c + 8, and never both: both blocks of a row become one.
+  template <typename T, int WINDOW>
+  ARSEG_DEVICE void run_folded(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
+                               typename P::Products& products, typename P::Weights& weights) {
+    const KeyColumns<P, WINDOW> columns(shape, at, false);
+    const bool in[2] = {columns.in[0][0] || columns.in[1][0], columns.in[0][1] || columns.in[1][1]};
+    if (shape.masked) leave_out_outside(shape, at, products);
+    if (!(scale > 0.0f)) {  // the largest product has the largest logit otherwise
+      ARSEG_UNROLL
+      for (int n = 0; n < P::kColumns; ++n) {
+        ARSEG_UNROLL
+        for (int i = 0; i < 4; ++i) products[n][i] = products[n][i] == -INFINITY ? -INFINITY : products[n][i] * scale;
+      }
+      scale = 1.0f;
+    }
+    row_max[0] = row_max[1] = -INFINITY;
+    ARSEG_UNROLL
+    for (int r = 0; r < P::kKeyRows; ++r) {
+      ARSEG_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        if (!P::row_in_window(r, i / 2)) continue;
+        float (&product)[4] = products[2 * r];
+        if (!columns.in[0][i % 2]) product[i] = products[2 * r + 1][i];
+        if (in[i % 2]) row_max[i / 2] = fmaxf(row_max[i / 2], product[i]);
+      }
+    }
+    finish_max(shape, at);
+    row_max[0] *= scale;
+    row_max[1] *= scale;
+    uint32_t mask[2];
+    ARSEG_UNROLL
+    for (int block = 0; block < 2; ++block) {
+      mask[block] = (columns.in[block][0] ? 0xffffu : 0u) | (columns.in[block][1] ? 0xffff0000u : 0u);
+    }
+    ARSEG_UNROLL
+    for (int r = 0; r < P::kKeyRows; ++r) {
+      ARSEG_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        weights[2 * r][half] = weights[2 * r + 1][half] = 0;
+        if (!P::row_in_window(r, half)) continue;
+        const float first = exp2_fast(products[2 * r][2 * half] * scale - row_max[half]);
+        const float second = exp2_fast(products[2 * r][2 * half + 1] * scale - row_max[half]);
+        if (in[0]) row_sum[half] += first;
+        if (in[1]) row_sum[half] += second;
+        const uint32_t both = pack<T>(first, second);
+        weights[2 * r][half] = both & mask[0];
+        weights[2 * r + 1][half] = both & mask[1];
+      }
+    }
+    finish_sum();
+  }
+
+  template <typename T, int WINDOW>
+  ARSEG_DEVICE void run_whole(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
+                              typename P::Products& products, typename P::Weights& weights) {
     const KeyColumns<P, WINDOW> columns(shape, at, shape.masked);
     row_max[0] = row_max[1] = -INFINITY;
     ARSEG_UNROLL
@@ -274,13 +366,7 @@ struct Softmax {
         row_max[i / 2] = fmaxf(row_max[i / 2], products[n][i]);
       }
     }
-    ARSEG_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      row_max[half] = fmaxf(row_max[half], __shfl_xor_sync(kAllLanes, row_max[half], 1));
-      row_max[half] = fmaxf(row_max[half], __shfl_xor_sync(kAllLanes, row_max[half], 2));
-      if (!at.inside(shape, half)) row_max[half] = 0.0f;  // a row without a pixel may have no key at all
-      row_sum[half] = 0.0f;
-    }
+    finish_max(shape, at);
     ARSEG_UNROLL
     for (int n = 0; n < P::kColumns; ++n) {
       ARSEG_UNROLL
@@ -293,14 +379,39 @@ struct Softmax {
         weights[n][half] = pack<T>(first, second);
       }
     }
+    finish_sum();
+  }
+
+  // Keys outside the image.
+  ARSEG_DEVICE static void leave_out_outside(const AttentionShape& shape, const PatchPosition<P>& at,
+                                             typename P::Products& products) {
+    ARSEG_UNROLL
+    for (int n = 0; n < P::kColumns; ++n) {
+      ARSEG_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        if (!shape.in_bounds(at.key_y(n / 2), at.key_x(at.column(n, i % 2)))) products[n][i] = -INFINITY;
+      }
+    }
+  }
+
+  // Over the four lanes of a row.
+  ARSEG_DEVICE void finish_max(const AttentionShape& shape, const PatchPosition<P>& at) {
+    ARSEG_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      row_max[half] = fmaxf(row_max[half], __shfl_xor_sync(kAllLanes, row_max[half], 1));
+      row_max[half] = fmaxf(row_max[half], __shfl_xor_sync(kAllLanes, row_max[half], 2));
+      if (!at.inside(shape, half)) row_max[half] = 0.0f;  // a row without a pixel may have no key at all
+      row_sum[half] = 0.0f;
+    }
+  }
+
+  ARSEG_DEVICE void finish_sum() {
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
       row_sum[half] += __shfl_xor_sync(kAllLanes, row_sum[half], 1);
       row_sum[half] += __shfl_xor_sync(kAllLanes, row_sum[half], 2);
     }
   }
-
-  ARSEG_DEVICE float logsumexp(int half) const { return row_max[half] * kLn2 + logf(row_sum[half]); }
 };
 
 // sums * factor[half] (+ residual) to the patch's own pixels of a map, channels [start, start + 8 * N).

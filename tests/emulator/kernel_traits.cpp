@@ -34,6 +34,7 @@ int main() {
   ARSEG_TRAIT(AttentionTraits::Fallback::kThreads);
   ARSEG_TRAIT(CreffTraits::Depthwise::kTile);
   ARSEG_TRAIT(CreffTraits::Depthwise::kThreads);
+  ARSEG_TRAIT(CreffTraits::Depthwise::kThreadsOfPixel);
   ARSEG_TRAIT(CreffTraits::Depthwise::kBlocksOfMultiprocessor);
   ARSEG_TRAIT(CreffTraits::Depthwise::kShared);
   ARSEG_TRAIT(CreffTraits::Mma::kThreads);

@@ -36,7 +36,7 @@ def resident_threads(kernel: str) -> int:
         )
     if name == "attention_forward_simt":
         return traits[f"AttentionTraits::Simt::forward_threads({arguments[0]})"]
-    if name == "depthwise_conv":
+    if name in ("depthwise_conv", "keys_and_values", "queries_and_upsampled"):
         depthwise = "CreffTraits::Depthwise::"
         return traits[f"{depthwise}kThreads"] * traits[f"{depthwise}kBlocksOfMultiprocessor"]
     families = {

@@ -4,8 +4,8 @@
 be neither a GPU nor CUDA, and runs its operators on the CPU. Says so and exits 0 where there is no nvcc.
 
 kernel_budgets.csv beside this has a row for each kernel and architecture: registers a thread, and bytes spilt (stores
-and loads), 0 for nearly all. `--write` writes what was found; a change of the table is to be looked at like one of the
-code.
+and loads), 0 for nearly all. instruction_budgets.csv has what the hot kernels issue, see sass_budget.py. `--write`
+writes what was found; a change of the tables is to be looked at like one of the code.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from emulator.kernel_traits import REGISTERS, resident_threads  # noqa: E402
+from package import sass_budget  # noqa: E402
+from package.sass_budget import short_name  # noqa: E402
 
 BUILD = ROOT / "build" / "nvcc"
 TABLE = HERE / "kernel_budgets.csv"
@@ -80,14 +82,6 @@ def build() -> list[Path]:
     if done.returncode:
         raise SystemExit(f"nvcc-check: the library does not compile:\n{done.stdout}{done.stderr}")
     return sorted(BUILD.glob("objects/**/*.ptxas"))
-
-
-def short_name(name: str) -> str:
-    """attention_forward_mma<half, 64, 7> for the mangled name."""
-    filt = subprocess.run(["c++filt", "--no-params"], input=name, capture_output=True, text=True, check=True)
-    return (
-        filt.stdout.strip().replace("arseg::gpu::", "").replace("__nv_bfloat16", "bfloat16").replace("__half", "half")
-    )
 
 
 def read_report(text: str) -> Report:
@@ -179,9 +173,19 @@ def main() -> int:
     for report in reports:
         for (name, architecture), usage in read_report(report.read_text(encoding="utf-8")).items():
             found[short_name(name), architecture] = usage
+    counts: sass_budget.Counts = {}
+    if sass_budget.disassembler() is None:
+        print("nvcc-check: instructions are not counted, cuobjdump is not installed here (CUDA or triton has it)")
+    else:
+        for report in reports:
+            counts |= sass_budget.counts_of(report.with_suffix(".o"))
     if "--write" in sys.argv[1:]:
         write_table(found)
+        if counts:
+            sass_budget.write_table(counts)
     said = [*problems(found, read_table()), *check_library()]
+    if counts:
+        said += sass_budget.problems(counts, sass_budget.read_table())
     for sentence in said:
         print(f"nvcc-check: {sentence}")
     spilling = sum(usage.spills > 0 for usage in found.values())

@@ -1,5 +1,6 @@
 #include "case.h"
 #include "creff/forward_mma.cuh"
+#include "creff/unfused.cuh"
 #include "motion.h"
 
 namespace standalone {
@@ -13,7 +14,7 @@ struct FusionCase {
   Size size;
   int64_t low_height, low_width, window;
   int64_t classes;
-  bool dense, masked;
+  bool dense, masked, whole = false;
 };
 
 enum class Result { Features, Logits, Labels };
@@ -31,6 +32,7 @@ struct Inputs {
         classifier(reference::random_array(1, of.classes, of.size.c, 1, 6, 0.2)),
         low_res_logits(reference::random_array(of.size.n, of.classes, of.low_height, of.low_width, 7)),
         bias(reference::random_array(1, of.classes, 1, 1, 8)) {
+    if (of.whole) make_whole(motion);
     gpu::PackDepthwiseAllParams<T> all;
     for (int i = 0; i < 3; ++i) {
       // [1, C, 10, 1]: nine taps and the bias of a channel lie together.
@@ -86,18 +88,43 @@ void run_unfused(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_resi
                          with_residual, nullptr);
 }
 
-// With queries made by the attention.
+// With queries made by the attention. classifier: null for features.
 template <typename T>
-void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::ClassifyParams<T>& classes,
-               const T* classifier) {
+void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::FusedClassifier<T>* classifier) {
+  using Traits = gpu::CreffTraits::Mma;
   const Size& s = of.size;
-  const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
-  gpu::launch_fused<T>(params_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classes, classifier,
-                       nullptr);
+  const DeviceMap<T> key(s.n, Traits::kChannels, s.h, s.w);
+  const DeviceMap<T> value(s.n, classifier ? Traits::kClasses : Traits::kChannels, s.h, s.w);
+  gpu::launch_fused<T>(params_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classifier, nullptr);
+}
+
+template <typename T>
+void run_classified_fused(const FusionCase& of, Inputs<T>& inputs, T* logits, uint8_t* labels) {
+  using Traits = gpu::CreffTraits::Mma;
+  const Memory weights(Traits::kClasses * Traits::kChannels * static_cast<int64_t>(sizeof(T)));
+  const Memory biases(Traits::kClasses * static_cast<int64_t>(sizeof(float)));
+  auto* to = reinterpret_cast<T*>(weights.data());
+  auto* to_biases = reinterpret_cast<float*>(biases.data());
+  const int64_t* stride = inputs.classifier.map.stride;
+  const int classes = static_cast<int>(of.classes);
+  gpu::launch_pack_classifier_operands<T>({inputs.classifier.data(),
+                                           inputs.bias.data(),
+                                           {stride[1], stride[2]},
+                                           inputs.bias.map.stride[1],
+                                           classes,
+                                           static_cast<int>(of.size.c),
+                                           to,
+                                           to_biases},
+                                          nullptr);
+  const gpu::FusedClassifier<T> classifier{to, to_biases, classes, logits, labels};
+  run_fused<T>(of, inputs, nullptr, &classifier);
 }
 
 template <typename T>
 void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logits, uint8_t* labels) {
+  if constexpr (gpu::is_half_type<T>) {
+    if (fused) return run_classified_fused<T>(of, inputs, logits, labels);
+  }
   using A = gpu::accumulator<T>;
   const Size& s = of.size;
   const int classes = static_cast<int>(of.classes), channels = static_cast<int>(s.c);
@@ -119,17 +146,6 @@ void run_classified(const FusionCase& of, Inputs<T>& inputs, bool fused, T* logi
   a.logits = logits;
   a.labels = labels;
   const int64_t* stride = inputs.classifier.map.stride;
-  if constexpr (gpu::is_half_type<T>) {
-    if (fused) {
-      const Memory rows(gpu::CreffTraits::Mma::kClasses * s.c * static_cast<int64_t>(sizeof(T)));
-      auto* to = reinterpret_cast<T*>(rows.data());
-      gpu::launch_pack_classifier_rows<T>(
-          {inputs.classifier.data(), {stride[1], stride[2]}, classes, channels, channels, to},
-          gpu::CreffTraits::Mma::kClasses, nullptr);
-      run_fused<T>(of, inputs, nullptr, a, to);
-      return;
-    }
-  }
   const DeviceMap<T> sums(s.n, s.c, s.h, s.w);
   run_unfused<T>(of, inputs, sums.data(), false);
   const Memory packed(s.c * a.padded_classes * static_cast<int64_t>(sizeof(A)));
@@ -160,16 +176,17 @@ void fusion_case(const FusionCase& of, bool fused, Result result) {
   if (result == Result::Features) {
     const DeviceMap<T> out(s.n, s.c, s.h, s.w);
     if constexpr (gpu::is_half_type<T>) {
-      if (fused) run_fused<T>(of, inputs, out.data(), {}, nullptr);
+      if (fused) run_fused<T>(of, inputs, out.data(), nullptr);
     }
     if (!fused) run_unfused<T>(of, inputs, out.data(), true);
     expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
     return;
   }
-  const Array expected =
-      reference::with_bias(reference::sum(reference::classify(attended.out, inputs.classifier.read()),
-                                          reference::resize(inputs.low_res_logits.read(), s.h, s.w)),
-                           inputs.bias.read());
+  const Array classifier = inputs.classifier.read();
+  const Array low_res_logits =
+      fused ? reference::classify(upsampled, classifier) : reference::resize(inputs.low_res_logits.read(), s.h, s.w);
+  const Array expected = reference::with_bias(
+      reference::sum(reference::classify(attended.out, classifier), low_res_logits), inputs.bias.read());
   if (result == Result::Logits) {
     const DeviceMap<T> logits(s.n, of.classes, s.h, s.w);
     run_classified<T>(of, inputs, fused, logits.data(), nullptr);
@@ -205,10 +222,9 @@ void unfused() {
 
 void with_own_queries() {
   const FusionCase cases[] = {
-      {{1, 64, 9, 18}, 4, 7, 7, 19, false, false},
-      {{2, 16, 5, 7}, 3, 3, 3, 32, true, true},
-      {{1, 40, 17, 16}, 5, 9, 5, 7, true, false},
-      {{1, 32, 9, 17}, 5, 8, 9, 5, false, true},
+      {{1, 64, 9, 18}, 4, 7, 7, 19, false, false},      {{2, 16, 5, 7}, 3, 3, 3, 32, true, true},
+      {{1, 40, 17, 16}, 5, 9, 5, 7, true, false},       {{1, 32, 9, 17}, 5, 8, 9, 5, false, true},
+      {{1, 48, 18, 17}, 9, 8, 3, 6, true, false, true},
   };
   for (const FusionCase& of : cases) {
     fusions_of<gpu::Half>(of, true);

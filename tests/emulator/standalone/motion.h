@@ -34,4 +34,18 @@ inline reference::Motion random_motion(const Size& size, bool dense, arseg::Grid
                : reference::block_motion(size.n, size.h, size.w, grid, 4);
 }
 
+// Rounds dense motion of floats to whole pixels.
+inline void make_whole(reference::Motion& motion) {
+  Array& moved = motion.displacement;
+  const int64_t* stride = motion.field.stride;
+  auto* vectors = static_cast<float*>(const_cast<void*>(motion.field.data));
+  for (int64_t i = 0; i < static_cast<int64_t>(moved.values.size()); ++i) {
+    const int64_t x = i % moved.w, y = i / moved.w % moved.h, axis = i / moved.w / moved.h % 2,
+                  n = i / moved.w / moved.h / 2;
+    double& value = moved.at(n, axis, y, x);
+    value = std::round(value);
+    vectors[n * stride[0] + y * stride[1] + x * stride[2] + axis * stride[3]] = static_cast<float>(value);
+  }
+}
+
 }  // namespace standalone
