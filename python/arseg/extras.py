@@ -28,7 +28,10 @@ EXTRAS = {
     "tensorboard": Extra(("tensorboard",), "curves of training in TensorBoard"),
     "data": Extra(("yaml", "pycocotools"), "classes.yaml, and annotations of COCO"),
     "plot": Extra(("matplotlib",), "`arseg eval --plot`"),
+    "export": Extra(("onnx", "onnxscript", "onnxruntime"), "`arseg export --format onnx`, and running from it"),
     "parquet": Extra(("pyarrow",), "tables and vectors as .parquet"),
+    "ray": Extra(("ray",), "`arseg segment --ray`"),
+    "serve": Extra(("fastapi", "uvicorn", "python_multipart", "prometheus_client"), "`arseg serve`"),
 }
 
 

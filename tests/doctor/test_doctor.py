@@ -153,7 +153,7 @@ def test_extras_are_those_of_the_project():
     block = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
     names = re.findall(r"^(\w+) = \[", block, re.MULTILINE)
     assert sorted(extras.EXTRAS) == sorted(set(names) - {"all", "test", "lint", "docs"})
-    spelled = {"yaml": "pyyaml"}
+    spelled = {"yaml": "pyyaml", "python_multipart": "python-multipart", "prometheus_client": "prometheus-client"}
     for name, extra in extras.EXTRAS.items():
         listed = re.search(rf"^{name} = \[(.*?)\](?: #|$)", block, re.MULTILINE | re.DOTALL)
         assert listed is not None
