@@ -4,8 +4,8 @@
 
 Times are of a synthetic drive in 4:3, decoded before: frames of each mode as `arseg segment` has them, rounds of all
 networks and modes in turn, the median over rounds of a group's mean. mIoU is that of docs/results/zoo-val-NAME.json,
-which `arseg eval --camvid CAMVID --quick --modes hr,lr,ar,warp --weights NAME --json …` wrote. "lite0 at 288" is lite0
-on smaller frames (`--height 288`), where it costs about as much as slim.
+which `arseg eval --camvid CAMVID --quick --modes hr,lr,ar,warp --weights NAME --figures …` wrote. "lite0 at 288" is
+lite0 on smaller frames (`--height 288`), where it costs about as much as slim.
 """
 
 from __future__ import annotations

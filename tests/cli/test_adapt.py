@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def only_line(err: str) -> str:
 
 def test_from_a_video_to_its_overlay(arseg, video):
     code, out, err = arseg(
-        "adapt", video, "--model", "mine.py:network", "-o", "net.safetensors", "--json", "t.json", *SMALL
+        "adapt", video, "--model", "mine.py:network", "-o", "net.safetensors", "--figures", "t.json", *SMALL
     )
     assert code == 0, err
     assert "GMACs a frame" in out and out.endswith("t.json\nnet.safetensors\n")
@@ -51,6 +52,15 @@ def test_from_a_video_to_its_overlay(arseg, video):
     assert record["model"] == "mine.py:network" and record["size"] == [72, 96]
     assert len(record["agreement"]["ar after"]["miou"]) == 6
     assert sorted(os.listdir()) == ["mine.py", "net.safetensors", "net.safetensors.run", "t.json"]
+
+    # The same from what ran, printed as JSON: the same weights, and the same figures.
+    assert arseg("adapt", "--config", "net.safetensors.run/config.toml", "-o", "again.safetensors", "--json") == (
+        0,
+        json.dumps(record, indent=2) + "\n",
+        ANY,
+    )
+    first, again = load_file("net.safetensors"), load_file("again.safetensors")
+    assert all(torch.equal(first[key], again[key]) for key in first)
 
     code, _, err = arseg("segment", video, "--weights", "net.safetensors", "-o", "l")
     assert code == 2 and "net.safetensors: made with --model mine.py:network, which is code of yours" in only_line(err)
@@ -142,3 +152,28 @@ def test_not_a_video(arseg):
         code, _, err = arseg("adapt", name, "--model", "mine.py:network", "-o", "net.safetensors", *SMALL)
         assert code == 2 and name in only_line(err)
         assert not Path("net.safetensors").exists() and not list(Path().glob("*.run/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("stepz = 3", "c.toml: unknown key 'stepz'; did you mean steps?"),
+        ("crop = 3", "c.toml: crop: expected a list of 2 numbers, such as [1, 2], got 3"),
+        ("steps = ", "c.toml: not a TOML file"),
+        ("steps = 2", "--model: expected one, or model in a file of --config; give one of them"),
+        ('model = "mine.py:network"', "VIDEO…: expected one, or videos in a file of --config; give one of them"),
+    ],
+)
+def test_configs_that_are_refused(arseg, text, sentence):
+    Path("c.toml").write_text(text)
+    code, out, err = arseg("adapt", "--config", "c.toml", "-o", "net.safetensors")
+    assert (code, out) == (2, "") and sentence in only_line(err)
+
+
+def test_options_go_before_the_config(tmp_path):
+    from arseg.train.adapt_config import config_of
+
+    (tmp_path / "c.toml").write_text('model = "a"\nvideos = ["v.mp4"]\nsteps = 7\nlr = 0.5\nmean = [0, 0, 0.5]\n')
+    config = config_of(tmp_path / "c.toml", {"steps": 3, "lr": None, "videos": None}, print)
+    assert (config.steps, config.lr, config.mean, config.batch) == (3, 0.5, (0, 0, 0.5), 4)
+    assert config.recipe.steps == 3 and config.videos == ("v.mp4",)

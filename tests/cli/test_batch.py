@@ -78,7 +78,7 @@ def test_scores_of_batches_are_those_of_single_frames(arseg, weights, clip):
     means = {}
     for batch, precision in ((1, "float32"), (3, "float32"), (3, "bfloat16")):
         arguments = [*begun("eval", weights, clip), "--gop", 4, "--quick", "--batch", batch, "--precision", precision]
-        code, _, err = arseg(*arguments, "--json", "scores.json")
+        code, _, err = arseg(*arguments, "--figures", "scores.json")
         assert code == 0, err
         record = json.loads(Path("scores.json").read_text())
         means[batch, precision] = [record[mode]["mean"] for mode in ("hr", "lr", "ar", "warp", "keep")]

@@ -121,7 +121,7 @@ def test_any_network_is_seen_and_scored(arseg, video, tmp_path):
     network = split(line)
     network.label_set = CAMVID
     torch.save(network.state_dict(), tmp_path / "own.pth")
-    given = ("eval", "--camvid", "camvid", "--quick", "--gop", 3, "--modes", "hr,ar", "--json", "scores.json")
+    given = ("eval", "--camvid", "camvid", "--quick", "--gop", 3, "--modes", "hr,ar", "--figures", "scores.json")
     code, _, err = arseg(*given, "--model", f"{tmp_path / 'nets.py'}:network")
     assert code == 2 and "nets.py: no such file" in err
     (tmp_path / "nets.py").write_text(

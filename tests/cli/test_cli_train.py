@@ -76,7 +76,19 @@ def test_prepare_then_both_phases_then_eval(arseg, root):
 
 
 def test_eval_of_a_labelled_run(arseg, root, weights):
-    arguments = ["eval", "--camvid", root, "--weights", weights, "--gop", 4, "--json", "s.json", "--modes", "hr,warp"]
+    arguments = [
+        "eval",
+        "--camvid",
+        root,
+        "--weights",
+        weights,
+        "--gop",
+        4,
+        "--figures",
+        "s.json",
+        "--modes",
+        "hr,warp",
+    ]
     code, out, err = arseg(*arguments, "--quick")
     assert code == 0 and "mean" in out and "bicyclist" in out and "1 of 1 passes" in err, err
     record = json.loads(Path("s.json").read_text())
@@ -94,7 +106,7 @@ def test_eval_reads_every_layout_of_camvid(arseg, root, weights, tmp_path, layou
         save(np.asarray(Image.open(root / "val" / f"{name}.png")), other / folders[0] / f"{name}.png")
         save(PALETTE[np.minimum(label, 11)], other / folders[1] / f"{name}_L.png")
     (other / "val.txt").write_text("\n".join(names))
-    arguments = ["--weights", weights, "--gop", 4, "--modes", "hr", "--quick", "--json"]
+    arguments = ["--weights", weights, "--gop", 4, "--modes", "hr", "--quick", "--figures"]
     for place, file in ((root, "a.json"), (other, "b.json")):
         code, _, err = arseg("eval", "--camvid", place, *arguments, file)
         assert code == 0, err

@@ -48,7 +48,7 @@ def root(tmp_path):
 
 def test_classes_without_names_have_those_of_the_data(arseg, root):
     code, out, err = arseg(
-        "eval", "--data", "mine", "--model", "pyramid?num_classes=3&channels=8&wide=8", "--json", "s"
+        "eval", "--data", "mine", "--model", "pyramid?num_classes=3&channels=8&wide=8", "--figures", "s"
     )
     assert code == 0, err
     assert list(json.loads(Path("s").read_text())["hr"]["class_iou"]) == list(CLASSES)
@@ -56,7 +56,7 @@ def test_classes_without_names_have_those_of_the_data(arseg, root):
 
 
 def test_stills_of_a_folder(arseg, root, weights):
-    code, out, err = arseg("eval", "--data", "mine", "--weights", weights / "ar.safetensors", "--json", "s.json")
+    code, out, err = arseg("eval", "--data", "mine", "--weights", weights / "ar.safetensors", "--figures", "s.json")
     assert code == 0, err
     assert out.startswith("mine: 12 stills of val; split by split.txt\n")
     assert "classes on ignored pixels are faults" in " ".join(out.split())
@@ -83,7 +83,7 @@ def test_frames_of_another_height(arseg, root, weights, monkeypatch):
 def test_videos_of_a_folder(arseg, root, weights):
     """Each drive is a run of its own; one that is too short is left out, and said."""
     arguments = ["eval", "--data", root, "--weights", weights / "ar.safetensors", "--gop", 3, "--modes", "hr,ar"]
-    code, out, err = arseg(*arguments, "--consecutive", "--json", "s.json", "--workers", 1)
+    code, out, err = arseg(*arguments, "--consecutive", "--figures", "s.json", "--workers", 1)
     assert code == 0 and "left out: c-000 to c-001, 2 frames, 3 are needed" in err and "3 of 3 passes" in err, err
     record = json.loads(Path("s.json").read_text())
     assert len(record["ar"]["by_distance"]) == 3 and "with_void" not in record["ar"]

@@ -12,7 +12,7 @@ import typer
 from arseg.errors import InputError
 
 from .inputs import data_of, labelled_passes, modes_of, network_of, report_line
-from .options import Camvid, Data, Device, Gop, ScoredModel, SegmenterBatch, SegmenterPrecision, Workers
+from .options import Camvid, Data, Device, Figures, Gop, Json, ScoredModel, SegmenterBatch, SegmenterPrecision, Workers
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
@@ -58,7 +58,8 @@ def evaluate(
         Literal["count", "ignore"] | None,
         typer.Option(help="CamVid's Void in the means.", show_default="count, where the network predicts it"),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the figures here.", show_default=False)] = None,
+    figures: Figures = None,
+    json: Json = False,
     plot: Annotated[
         Path | None,
         typer.Option(help="Also draw scores by distance: .png, .pdf or .svg; needs matplotlib.", show_default=False),
@@ -80,7 +81,7 @@ def evaluate(
     from arseg.files import check_writable
     from arseg.labels import VOID
 
-    for path in (json, plot):
+    for path in (figures, plot):
         if path is not None:
             check_writable(path)
     if plot is not None:
@@ -100,7 +101,7 @@ def evaluate(
         check_classes(net.label_set, made.dataset, made.classes, name)
         known = net.known_labels()
         net.label_set = named_as(known, replace(known, name=made.dataset, classes=made.classes, palette=made.palette))
-        _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, how, json, plot)
+        _by_distance(net, prepared_passes(made), wanted, made.gop, workers, void, False, how, (figures, json), plot)
         return
     if data is None and camvid is None:
         raise InputError("--data, --camvid, --prepared: give one of them")
@@ -111,11 +112,11 @@ def evaluate(
     net.label_set = named_as(net.known_labels(), opened.labels)
     if opened.consecutive(split) if consecutive is None else consecutive:
         passes = labelled_passes(opened, split, gop, crf, quick)
-        _by_distance(net, passes, wanted, gop, workers, void, True, how, json, plot)
+        _by_distance(net, passes, wanted, gop, workers, void, True, how, (figures, json), plot)
     elif plot is not None:
         raise InputError(f"--plot: draws scores by distance, and {opened.name}'s {split} is stills; see --consecutive")
     else:
-        _stills(net, opened, split, modes, wanted, how, json)
+        _stills(net, opened, split, modes, wanted, how, (figures, json))
 
 
 def _by_distance(
@@ -127,7 +128,7 @@ def _by_distance(
     void: str | None,
     ignored: bool,
     how: dict[str, Any],
-    json: Path | None,
+    asked: tuple[Path | None, bool],
     plot: Path | None,
 ) -> None:
     from arseg.evaluate import report
@@ -137,6 +138,10 @@ def _by_distance(
     counted = None if void is None else void == "count"
     options: dict[str, Any] = {"void": counted, "ignored": ignored, "report": report_line, **how}
     scores = evaluate_passes(model, passes, modes, gop=gop, workers=workers, **options)
+    if plot is not None:
+        report.save_plot(plot, scores)
+    if _told(asked, report.scores_record(scores)):
+        return
     console = out_console()
     tables = (report.scores_table, report.consistency_table, report.class_table, report.ignored_table)
     for table in (make(scores) for make in tables):
@@ -144,10 +149,6 @@ def _by_distance(
             console.print(table)
     for line in report.notes(scores):
         console.print(line, highlight=False)
-    if json is not None:
-        report.save_scores(json, scores)
-    if plot is not None:
-        report.save_plot(plot, scores)
 
 
 def _stills(
@@ -157,20 +158,33 @@ def _stills(
     asked: str,
     modes: tuple[Any, ...],
     how: dict[str, Any],
-    json: Path | None,
+    wanted: tuple[Path | None, bool],
 ) -> None:
     from arseg.evaluate.stills import STILL_MODES, score_stills, stills_notes, stills_record, stills_table
-    from arseg.files import save_json
     from arseg.terminal import counting, err_console, out_console
 
     chosen = modes if asked != MODES else tuple(mode for mode in modes if mode in STILL_MODES)
     frames = data.frames(split)
     with counting(err_console(), "segmenting") as progress:
         scores = score_stills(model, frames, chosen, progress=progress, **how)
+    if _told(wanted, stills_record(scores)):
+        return
     typer.echo(f"{data.name}: {len(frames)} stills of {split}; split {data.split_by}")
     console = out_console()
     console.print(stills_table(scores))
     for line in stills_notes(scores):
         console.print(line, highlight=False)
-    if json is not None:
-        save_json(json, stills_record(scores))
+
+
+def _told(asked: tuple[Path | None, bool], record: Any) -> bool:
+    """Writes the figures to the file of --figures, and prints them where --json asks; whether it did that."""
+    from json import dumps
+
+    from arseg.files import save_json
+
+    path, printed = asked
+    if path is not None:
+        save_json(path, record)
+    if printed:
+        typer.echo(dumps(record, indent=2, allow_nan=False))
+    return printed

@@ -9,7 +9,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .options import NETWORK_HELP
+from .options import NETWORK_HELP, Json
 
 if TYPE_CHECKING:
     from arseg.evaluate.flops import Cell
@@ -30,7 +30,7 @@ def flops(
     ] = None,
     window: Annotated[int, typer.Option(help="Side of the attention in the paper's networks.")] = 7,
     gop: Annotated[int, typer.Option(help="Frames in a group: one keyframe and the others.", min=1)] = 12,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json: Json = False,
 ) -> None:
     """Count multiply-accumulates: the paper's table, or any network."""
     from json import dumps

@@ -36,9 +36,18 @@ def _to(*now: str, only: Callable[[str], bool] = lambda value: True) -> Renamed:
     return Renamed(now, only)
 
 
+def _is_file(value: str) -> bool:
+    return value.endswith(".json")
+
+
 RENAMED: Mapping[str, Mapping[str, Renamed]] = {
     "segment": {"--labels": _to("-o", "labels:{}")},
-    "adapt": {"--rate": _to("--lr", "{}"), "--teacher": _to("--weights", "{}")},
+    "adapt": {
+        "--rate": _to("--lr", "{}"),
+        "--teacher": _to("--weights", "{}"),
+        "--json": _to("--figures", "{}", only=_is_file),
+    },
+    "eval": {"--json": _to("--figures", "{}", only=_is_file)},
     "encode": {"--preset": _to("--x264-preset", "{}")},
     "prepare": {"--preset": _to("--x264-preset", "{}")},
     "inspect": {"--picture": _to("-o", "{}")},
@@ -67,15 +76,17 @@ EXAMPLES: Mapping[str, str] = {
         "street": ("street -o street.mp4 --frames 48 --labels truth/",),
         "convert": ("convert HR.pth --fused PSPNet_resnet18_0.5_92_.pth -o psp18.safetensors",),
         "prepare": ("prepare --camvid CAMVID --sequences VIDEOS -d 11 -o prepared",),
-        "adapt": ("adapt drive1.mp4 drive2.mp4 -m torchvision:lraspp_mobilenet_v3_large -o fast.safetensors",),
+        "adapt": (
+            "adapt drive1.mp4 drive2.mp4 -m torchvision:lraspp_mobilenet_v3_large -o fast.safetensors",
+            "adapt --config fast.safetensors.run/config.toml --steps 2000 -o faster.safetensors",
+        ),
         "vectors": ("vectors drive.mp4 -o vectors", "vectors drive.mp4 -o drive.npy --what previous --block 16"),
         "export": (
             "export drive.mp4 -o exported/",
             "export -w fast.safetensors --size 576x1024 --size 576x768 --format onnx -o exported/",
-            "segment drive.mp4 -w exported/",
         ),
         "inspect": ("inspect drive.mp4 -o motion.png",),
-        "eval": ("eval --camvid CAMVID -w runs/ar/ar.safetensors --json scores.json",),
+        "eval": ("eval --camvid CAMVID -w runs/ar/ar.safetensors --figures scores.json",),
     }.items()
 }
 """By command: what the help ends with."""

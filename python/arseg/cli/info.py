@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Json
+
 
 def info(
     weights: Annotated[
@@ -15,7 +17,7 @@ def info(
             help="A .safetensors file of ours, or a name of the zoo such as lite0.", show_default="list the zoo"
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json: Json = False,
 ) -> None:
     """Tell what a weights file holds: network, classes, normalisation, licence, and how it was made."""
     from json import dumps

@@ -9,7 +9,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .options import Gop, Stream, Timeout, Video
+from .options import Gop, Json, Stream, Timeout, Video
 
 
 def inspect(
@@ -32,7 +32,7 @@ def inspect(
             show_default="three of the first group: after its keyframe, in its middle and its last",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json: Json = False,
     stream: Stream = None,
     timeout: Timeout = 10.0,
 ) -> None:

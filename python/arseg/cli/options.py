@@ -56,6 +56,11 @@ PlayerLimit = Annotated[
     ),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
+Figures = Annotated[
+    Path | None, typer.Option("--figures", help="Also write the figures here, as JSON.", show_default=False)
+]
+
 # --- networks ---
 
 NETWORK_HELP = (
