@@ -79,6 +79,12 @@ def test_regular_distances():
     assert keyframes(begun(None), 37, intra=(5,)) == [0, 5, 17, 29]
 
 
+def test_a_share_in_rounded_digits_is_the_regular_distance():
+    for share in (0.333333, 0.3333, 0.333):
+        assert keyframes(begun(share), 13) == [0, 3, 6, 9, 12]
+    assert len(keyframes(begun(0.32), 1000)) <= 320 + 1  # what comes early does not add up
+
+
 def test_an_intra_frame_counts():
     assert keyframes(begun(0.25), 17, intra=(5,)) == [0, 4, 5, 12, 16]
 

@@ -18,7 +18,8 @@ LONGEST = 250
 """Frames of a group at most: as x264 has it."""
 
 OVER = 0.05
-"""By what share of a budget, or by one keyframe, a stream's last frames may go beyond it."""
+"""By what share of a budget, or by one keyframe, a stream's last frames may go beyond it; and by what share of the
+distance between keyframes one may come early."""
 
 LOST = 16
 """Frames between groups, more than there were groups, from which on some were lost; B frames are not seen either."""
@@ -107,7 +108,8 @@ class Spaced:
             return True
         if self._budget is None:
             return seen.distance >= self.every
-        return seen.distance >= self.spread and frames >= self.every * groups
+        # A little early rather than a frame late: 33.3333% is every third frame. It does not add up, as groups count.
+        return seen.distance >= self.spread and frames >= self.every * (groups - OVER)
 
     def _counted(self, seen: Candidate) -> tuple[int, int]:
         """Frames and groups up to here; what was lost between, or a source that began anew, is not made up for."""
