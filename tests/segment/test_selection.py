@@ -136,3 +136,17 @@ def test_pictures_are_keyframes_all(segmenter, here):
     found = list(segmenter.segment_all(PictureReader(source.pictures)))
     assert len(found) == 3 and all(result.keyframe and result.labels.shape == (24, 32) for result in found)
     assert np.array_equal(found[0].labels, found[1].labels)
+
+
+def test_results_of_several_videos(segmenter, clip, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mp4").symlink_to(clip)
+    labels = [result.labels for result in segmenter.stream(clip)]
+    names = []
+    for name, results in segmenter.videos([tmp_path / "*.mp4", tmp_path / "b.mp4"]):
+        names.append(Path(name).name)
+        first = next(results)  # the rest of it is left
+        assert (first.labels == labels[0]).all()
+    assert names == ["a.mp4", "b.mp4", "b.mp4"]
+    with pytest.raises(InputError, match="no file has such a name"):
+        next(segmenter.videos([tmp_path / "*.mkv"]))

@@ -24,7 +24,7 @@ from arseg.interruptions import Interruptions
 from arseg.terminal import err_console, frames_bar, say
 from arseg.video import VideoError, VideoFrame, VideoReader
 from arseg.video.errors import encode_hint
-from arseg.video.live import can_read_again
+from arseg.video.live import can_read_again, is_live
 from arseg.video.names import local_path, shown
 from arseg.video.picture_reader import PictureReader
 from arseg.video.properties import VideoProperties
@@ -34,6 +34,9 @@ from arseg_ext import __version__
 from .journal import FORMAT, Journal, with_journal
 from .modes import FROM_KEYFRAME
 from .outputs import Output
+from .pace import EveryGroup, Pace
+from .policies import Policy
+from .policies.spaced import LONGEST
 from .result import SegmentedFrame
 from .segmenter import VideoSegmenter
 from .selection import Selection
@@ -111,7 +114,11 @@ def segment_file(
                 raise InputError("--budget, --live, --policy: pictures have no frames between keyframes; leave it out")
             if resume and (why := segmenter.repeatable) is not None:
                 raise InputError(f"{why}; leave out --resume")
-            reader = stack.enter_context(_open(opened, console, {**segmenter.reading(policy), **options}))
+            reading = segmenter.reading(policy)
+            pace = None
+            if not isinstance(opened, PictureReader) and (options.get("live") or is_live(video, options.get("format"))):
+                pace = _pace(segmenter, policy, reading, shown(video), console)
+            reader = stack.enter_context(_open(opened, console, {**reading, **options}))
         rate, chosen = Fraction(reader.rate), selection or Selection(limit=frames)
         again = can_read_again(video, reader.duration, live=reader.live)
         segmenter.begin(policy, (reader.height, reader.width), live=not again)
@@ -135,7 +142,8 @@ def segment_file(
         task = progress.add_task("segmenting", total=chosen.count(reader.frame_count, rate), keyframes=0)
         try:
             follows = segmenter.mode in FROM_KEYFRAME and runner is None
-            read: Iterable[VideoFrame] = chosen.frames(reader, rate, keyframes=follows)
+            taken = reader if pace is None else pace.watched(reader, lambda: (reader.losses, reader.discontinuities))
+            read: Iterable[VideoFrame] = chosen.frames(taken, rate, keyframes=follows)
             if runner is not None:
                 pictures = any(out.needs_pictures for out in outputs)
                 results = _shared(
@@ -143,7 +151,7 @@ def segment_file(
                 )
             elif policy is not None and (journal is not None or selection is not None):
                 shown_as = reader.rotation, reader.display_matrix
-                results = steered_run(segmenter, reader, policy, chosen, rate, journal, *shown_as, live=not again)
+                results = steered_run(segmenter, taken, policy, chosen, rate, journal, *shown_as, live=not again)
             elif journal is not None:
                 results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
             elif again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
@@ -188,6 +196,26 @@ def segment_file(
         raise ended
     stops.raise_late()
     return count
+
+
+def _pace(
+    segmenter: VideoSegmenter, policy: Policy | None, reading: dict[str, Any], name: str, console: Console
+) -> Pace | None:
+    """What lowers the compute of a live stream that falls behind; None: nothing can. Changes `reading` for it."""
+    if policy is None and segmenter.mode in FROM_KEYFRAME:
+        every = EveryGroup(segmenter.gop)
+        reading |= {"gop": LONGEST, "starts": every}
+        change: Any = every.stretch
+    else:
+        change = getattr(policy, "stretch", None)
+    if change is None:
+        return None
+
+    def told(behind: float) -> None:
+        with suppress(OSError):
+            say(console, f"{name}: is {behind:.1f} s behind; keyframes come further apart until it has caught up")
+
+    return Pace(change, told)
 
 
 def _shared(

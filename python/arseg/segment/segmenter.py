@@ -155,6 +155,23 @@ class VideoSegmenter:
             self.begin(policy, (reader.height, reader.width), live=live)
             yield from self.segment_all(reader, reader.rotation, reader.display_matrix, live=live, policy=policy)
 
+    def videos(
+        self, sources: Iterable[str | os.PathLike[str]], **options: Any
+    ) -> Iterator[tuple[str, Iterator[SegmentedFrame]]]:
+        """Several videos, one after the other: the name of each, and its results as `stream` gives them.
+
+        `sources` are files, URLs, folders and patterns such as "clips/*.mp4". A video is read while its results are
+        taken; what is left of them ends with the next one. Raises `InputError` for what is not there.
+        """
+        from .sources import sources_of
+
+        for source in sources_of(map(os.fspath, sources)):
+            if source.pictures:
+                raise InputError(f"{source.video}: expected videos, got pictures; give them to segment_all one by one")
+            results = self.stream(source.video, **options)
+            yield source.video, results
+            results.close()  # type: ignore[attr-defined]
+
     @property
     def steered(self) -> bool:
         """Whether there is a budget, a bound or a policy."""

@@ -22,6 +22,9 @@ class Policy(Protocol):
         longest: frames of a group at most.
         spread: frames that the work of a keyframe is spread over. 1: it is done at the keyframe. More: no frame waits
             for it, the last keyframe that is finished is moved meanwhile, and groups are as long at least.
+
+    A policy may have `stretch(times: int)`, too: a live stream has fallen behind, or caught up, and from now on
+    keyframes are to come so many times as far apart as else.
     """
 
     ways: frozenset[Way]

@@ -75,6 +75,7 @@ class Spaced:
         self.longest, self.spread = LONGEST, 1
         self.ways: frozenset[Way] = frozenset([ahead, at_once] if slowest is None else [at_once, "lr"])
         self.every = 1.0
+        self._times = 1
         self._between: Way = at_once
         self._cuts = Cuts()
         self._cut: set[int] = set()
@@ -106,10 +107,16 @@ class Spaced:
         if self._cuts.here(seen):
             self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
             return True
+        every = self.every * self._times
         if self._budget is None:
-            return seen.distance >= self.every
+            return seen.distance >= every
         # A little early rather than a frame late: 33.3333% is every third frame. It does not add up, as groups count.
-        return seen.distance >= self.spread and frames >= self.every * (groups - OVER)
+        return seen.distance >= self.spread and frames >= every * (groups - OVER)
+
+    def stretch(self, times: int) -> None:
+        """Keyframes come so many times as far apart from here on, but at cuts and I frames."""
+        self._times = times
+        self._start = (self._last[0], self._last[1] - 1)
 
     def _counted(self, seen: Candidate) -> tuple[int, int]:
         """Frames and groups up to here; what was lost between, or a source that began anew, is not made up for."""
