@@ -26,7 +26,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed: nobody asks
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 200  # of the larger videos, within the limit
-LIMITS = ("--upload-mb", "2", "--pixels", "90000", "--video-seconds", "30", "--max-frames", "250", "--waiting", "0")
+LIMITS = ("--upload-mb", "2", "--max-pixels", "90000", "--max-seconds", "30", "--max-frames", "250", "--waiting", "0")
 
 
 @dataclass
