@@ -292,6 +292,13 @@ def _check_names(video: StrPath, outputs: Sequence[Output]) -> None:
     targets = [os.path.realpath(out.target) for out in outputs]
     if (source is not None and os.path.realpath(source) in targets) or len(targets) > len(set(targets)):
         raise InputError(f"{outputs[0].target}: input and outputs need names of their own; give another name")
+    for folder in (out.target for out in outputs if out.is_folder):
+        within = os.path.join(os.path.realpath(folder), "")
+        for out, target in zip(outputs, targets, strict=True):
+            if target.startswith(within):
+                raise InputError(
+                    f"{out.target}: lies in {folder}, which holds its pictures alone; give a name beside it"
+                )
 
 
 def _all_keyframes(video: StrPath, count: int) -> str:
