@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from arseg.cli import app as cli
-from arseg.cli.manual import leaves, man_pages, manual
+from arseg.cli.manual import leaves, man_pages
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,9 @@ def test_every_command_has_a_page_with_all_its_options(root):
 
 
 def test_the_pages_are_written(tmp_path, capsys):
-    manual(tmp_path / "man1")
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["arseg", "manual", "-o", str(tmp_path / "man1")])
+        cli.main()
     assert {path.name for path in (tmp_path / "man1").iterdir()} >= {"arseg.1", "arseg-segment.1", "arseg-train-ar.1"}
     assert "pages" in capsys.readouterr().out
 

@@ -13,6 +13,7 @@ _TYPES = {"str": "", "int range": " <int>", "float range": " <float>", "path": "
 
 
 def manual(
+    context: typer.Context,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Where the pages go, such as ~/.local/share/man/man1."),
@@ -21,9 +22,7 @@ def manual(
     """Write man pages: arseg.1, and one for each command."""
     from arseg.files import replacing
 
-    from .app import app
-
-    pages = man_pages(typer.main.get_command(app))
+    pages = man_pages(context.find_root().command)
     output.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         with replacing(output / name) as part:

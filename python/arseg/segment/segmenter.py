@@ -165,7 +165,7 @@ class VideoSegmenter:
         """
         from .sources import sources_of
 
-        for source in sources_of(map(os.fspath, sources)):
+        for source in sources_of([os.fspath(source) for source in sources]):
             if source.pictures:
                 raise InputError(f"{source.video}: expected videos, got pictures; give them to segment_all one by one")
             results = self.stream(source.video, **options)
