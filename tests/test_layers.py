@@ -24,6 +24,7 @@ LAYERS = (
     "fit",
     "inspect",
     "doctor",
+    "serve",
     "cli",
 )
 """From the bottom; modules beside these folders lie below them all, but for the package itself."""

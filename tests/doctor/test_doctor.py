@@ -15,7 +15,8 @@ import arseg_ext
 from arseg import extras, zoo
 from arseg.cli import app as cli
 from arseg.doctor import computing, installed, videos
-from arseg.doctor.findings import Finding, examine
+from arseg.doctor.examine import examine
+from arseg.doctor.findings import Finding
 from arseg_ext import _loader, ops
 
 ROOT = Path(__file__).resolve().parents[2]

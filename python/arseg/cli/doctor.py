@@ -17,7 +17,7 @@ def doctor(
     from collections import Counter
     from dataclasses import asdict
 
-    from arseg.doctor.findings import examine
+    from arseg.doctor.examine import examine
 
     findings, width = [], 18
     colours = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "fault": typer.colors.RED}

@@ -106,7 +106,7 @@ def report(
         return
     if labels is None or table is None:
         raise InputError("--labels, --table: expected both, of one run, or none of them; give the other one, too")
-    from arseg.report.earlier import report_of
+    from arseg.segment.html_report.earlier import report_of
     from arseg.terminal import err_console, say
 
     from .segment import palette_of

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-from arseg import __version__
 from arseg.errors import InputError
 from arseg.extras import needs
+from arseg_ext import __version__
 
 from .guard import Guard
 from .jobs import BusyError, Job, Jobs, rows_of, video_of

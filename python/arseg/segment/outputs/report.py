@@ -1,4 +1,4 @@
-"""A page to look at: player, timeline and classes in one HTML file (`arseg.report`)."""
+"""A page to look at: player, timeline and classes in one HTML file (`arseg.segment.html_report`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from arseg.files import StrPath
 from arseg.labels import LabelSet
-from arseg.report.page import PLAYER_HEIGHT, PLAYER_LIMIT, page
+from arseg.segment.html_report.page import PLAYER_HEIGHT, PLAYER_LIMIT, page
 from arseg.segment.records import FrameRecords
 from arseg.segment.result import SegmentedFrame
 from arseg.video import VideoReader

@@ -50,7 +50,7 @@ def report_of(
         opacity: of the colours at first, 0..1.
         stream: of several video streams.
         say: told what there is to say, a sentence.
-        player: `player_height`, `player_limit`, as for `arseg.report.page.page`.
+        player: `player_height`, `player_limit`, as for `arseg.segment.html_report.page.page`.
 
     Raises `InputError` where the three do not go together.
     """

@@ -17,10 +17,10 @@ import pytest
 
 from arseg.errors import InputError
 from arseg.labels import CAMVID
-from arseg.report.columns import Columns
-from arseg.report.earlier import report_of
-from arseg.report.page import page
-from arseg.report.player import player_size
+from arseg.segment.html_report.columns import Columns
+from arseg.segment.html_report.earlier import report_of
+from arseg.segment.html_report.page import page
+from arseg.segment.html_report.player import player_size
 from arseg.segment.outputs import LabelVideo, Report, Table
 from arseg.segment.run import segment_file
 from arseg.video.orientation import turned

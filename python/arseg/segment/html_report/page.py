@@ -16,7 +16,6 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from arseg import __version__
 from arseg.errors import InputError
 from arseg.files import check_writable, replacing
 from arseg.labels import LabelSet
@@ -25,6 +24,7 @@ from arseg.video.errors import NoFramesError
 from arseg.video.names import shown
 from arseg.video.orientation import Matrix, upright
 from arseg.video.properties import VideoProperties
+from arseg_ext import __version__
 
 from .columns import Columns
 from .player import Player, player_size
