@@ -17,7 +17,7 @@
 
 namespace arseg::motion {
 
-constexpr int32_t kInterface = 1;
+constexpr int32_t kInterface = 2;
 
 // What a call returns; arseg_motion_error() has the sentence of one that is not kDone.
 enum Status : int32_t { kDone = 0, kBadInput = 1, kNoMemory = 2, kFailed = 3 };

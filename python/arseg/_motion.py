@@ -33,7 +33,7 @@ CELL = 4
 """Video pixels a cell."""
 MAX_SIDE = 32767
 MAX_REFERENCES = 64
-INTERFACE = 1
+INTERFACE = 2
 """kInterface of c_api.h."""
 
 

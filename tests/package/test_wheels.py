@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_wheel_of_arseg(tree, tmp_path):
     shipped = [Path("arseg/weights/shipped", ZOO[name].file) for name in ZOO]
     expected |= {str(file.with_suffix(ending)) for file in shipped for ending in (".safetensors", ".md")}
     expected |= {"arseg_ext/py.typed", "arseg/py.typed"}
+    pages = product(("segment/html_report", "serve"), ("html", "css", "js"))
+    expected |= {f"arseg/{folder}/page.{ending}" for folder, ending in pages}
     expected |= {f"{package}/{library.name}" for library, package in libraries}
     expected |= metadata_files("arseg", "entry_points.txt")
     assert names == expected, sorted(names ^ expected)

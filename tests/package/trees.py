@@ -21,6 +21,8 @@ FILES = (
     "LICENSE",
     "NOTICE",
     "README.md",
+    "CITATION.cff",
+    "mkdocs.yml",
 )
 NOT_SOURCES = shutil.ignore_patterns(
     ".*", "build", "dist", "*.egg-info", "*.so", "*.dylib", "__pycache__", "runs", "demo-output"

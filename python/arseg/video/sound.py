@@ -6,6 +6,7 @@ from collections.abc import Iterator, Set
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -14,6 +15,7 @@ from av.container import OutputContainer
 from arseg.files import StrPath
 
 from .errors import NotAVideoError
+from .given import GivenFile
 from .names import ffmpeg_name, shown
 from .source import TIMEOUT
 
@@ -34,7 +36,7 @@ class Sound:
     The source is opened a second time, and read no further than the pictures are. Damaged sound ends early.
 
     Args:
-        path: a file or URL that can be read again.
+        path: a file, URL or data that can be read again.
         timeout: seconds without data after which a URL fails; None: wait for ever.
 
     Attributes:
@@ -51,7 +53,9 @@ class Sound:
         self._packets: Iterator[av.Packet] = iter(())
         self._held: av.Packet | None = None
         try:
-            self._source = av.open(ffmpeg_name(path), timeout=timeout)
+            # What bytes and open files are called names nothing: another file may have the name.
+            data: Any = path.opened() if isinstance(path, GivenFile) else ffmpeg_name(path)
+            self._source = av.open(data, timeout=timeout)
         except (av.error.FFmpegError, OSError, UnicodeError):
             raise NotAVideoError(f"{self._name}: cannot be opened a second time, for its sound", path=path) from None
         self.streams = len(self._source.streams.audio)

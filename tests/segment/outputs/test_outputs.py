@@ -273,6 +273,19 @@ def test_sound_starts_and_ends_with_the_pictures(segmenter, turned_clip, tmp_pat
     assert audio_of(out) == []
 
 
+def test_sound_of_data_is_theirs(segmenter, turned_clip, street, tmp_path, monkeypatch):
+    """What an open file is called names nothing: another file of that name is not read."""
+    monkeypatch.chdir(tmp_path)
+    with_sound(tmp_path / "clip.mp4", street, codec="mp3")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "clip.mp4").write_bytes(turned_clip.read_bytes())
+    with open("sub/clip.mp4", "rb") as file:
+        segment_file(segmenter, file, [output_for("out.mp4")])
+    came = [data for _, data in audio_of(Path("out.mp4"))]
+    assert len(came) > 5
+    assert came == [data for _, data in audio_of(turned_clip)][: len(came)]
+
+
 def test_sound_that_a_container_cannot_hold_is_said(segmenter, turned_clip, tmp_path, capsys):
     out = output_for(str(tmp_path / "out.webm"))
     segment_file(segmenter, turned_clip, [out])
