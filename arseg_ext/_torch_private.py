@@ -22,6 +22,13 @@ SingleLevelFunction: Any = torch.autograd.function._SingleLevelFunction
 _level_functions: Any = getattr(torch._C, "_functorch", None)
 
 
+def inductor() -> Any:
+    """Where `aoti_compile_and_package` and `aoti_load_package` are: torch documents them under this name alone."""
+    import torch._inductor
+
+    return torch._inductor
+
+
 def without_overhead(overload: Any) -> Any:
     """What calling an OpOverload calls."""
     return getattr(overload, "_op", overload)

@@ -224,7 +224,7 @@ def test_targets_need_names_of_their_own(arseg, weights, video):
     code, _, err = arseg("segment", video, "-o", "x", "-o", "x", "--weights", weights)
     assert code == 2 and "need names of their own" in only_line(err)
     code, _, err = arseg("segment", video, "-o", "l", "-o", "l/frames.csv", "--weights", weights)
-    assert code == 2 and "l/frames.csv: lies in l, which holds its pictures alone" in only_line(err)
+    assert code == 2 and "l/frames.csv: lies in l, which is there when all is done" in only_line(err)
 
 
 @pytest.mark.parametrize("height", ["12", "tall", "9999"])

@@ -29,6 +29,7 @@ from arseg.cli import app as cli
 from arseg.cli.inputs import recipe_of
 from arseg.data.street import StreetScene
 from arseg.train import adapt
+from arseg.train.adapt_config import config_of
 from arseg.train.default import ar, hr, low
 from arseg.train.recipes import RECIPES
 from arseg.train.schedule import Schedule
@@ -41,7 +42,7 @@ RUN = ("convert", "doctor", "encode", "flops", "inspect", "segment", "street")
 """Commands that are run; the others train, or want the data sets."""
 HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train", "vectors")
 """Those that are run of the pages in docs/howto."""
-NOT_OURS = ("git", "pip", "python")
+NOT_OURS = ("curl", "git", "pip", "python")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -92,6 +93,9 @@ def run_shell(example: Example) -> None:
 
 def keep_settings(example: Example) -> None:
     Path("mine.toml").write_text(example.parsed)
+    if re.search(r"^(videos|model) =", str(example.parsed), re.MULTILINE):
+        config_of(Path("mine.toml"), {}, print)
+        return
     for phase in RECIPES:
         recipe_of(phase, None, Path("mine.toml"), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from arseg import VideoSegmenter
 from arseg.data.street import StreetScene
@@ -27,7 +29,9 @@ from arseg.segment.journal import Journal
 from arseg.segment.outputs import output_for
 from arseg.segment.result import SegmentedFrame
 from arseg.segment.run import segment_file
+from arseg.segment.written import Written
 from arseg.video import encode
+from arseg.video.picture_reader import PictureReader
 
 FRAMES = 60
 FILES = ("o.mp4", "a.npz", "label-video:l.mkv", "c.jsonl", "t.csv")
@@ -172,3 +176,31 @@ def test_what_is_no_journal(tmp_path):
         Journal(tmp_path / "j", {})
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path / "no" / "j", {})
+
+
+def test_pictures_are_gone_on_with_as_they_were(tmp_path):
+    """Others of the same folder are not taken for them, nor others under the same names."""
+    for number, (image, _) in enumerate(StreetScene(2, width=64, height=48).frames(8)):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files = [tmp_path / f"{number}.png" for number in range(8)]
+    target = tmp_path / "o.npz"
+
+    def run(pictures, frames=None):
+        return segment_file(VideoSegmenter(tiny()), PictureReader(pictures), [output_for(str(target))], resume=True,
+                            frames=frames)  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="stopped"), pytest.MonkeyPatch.context() as patch:
+        write = Written.write
+
+        def stop(self, result):
+            write(self, result)
+            if result.index == 3:
+                raise RuntimeError("stopped")
+
+        patch.setattr(Written, "write", stop)
+        run(files)
+    with pytest.raises(InputError, match="resume"):
+        run(files[::-1])
+    shutil.copy(files[0], files[6])
+    with pytest.raises(InputError, match="resume"):
+        run(files)

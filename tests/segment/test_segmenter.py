@@ -48,6 +48,16 @@ def test_keyframes_are_the_high_resolution_result(tiny, clip):
     assert any((a.labels != h.labels).any() for a, h in zip(ours, high, strict=True))
 
 
+def test_compute_saved_is_what_frames_between_keyframes_do_not_take(tiny):
+    size, saved = (72, 96), {}
+    for mode in ("hr", "ar", "warp"):
+        saved[mode] = VideoSegmenter(tiny, mode=mode, height="video").compute_saved(size, None)
+    assert saved["hr"](24, 2) == 0
+    assert saved["warp"](24, 2) == pytest.approx(22 / 24)
+    assert 0 < saved["ar"](24, 2) < 22 / 24
+    assert saved["warp"](24, 24) == 0
+
+
 def test_warp_beats_keep_where_things_move(tiny, clip):
     """The keyframe's result moved by the vectors agrees better with segmenting each frame than left in place."""
     results = {mode: list(VideoSegmenter(tiny, mode=mode).stream(clip)) for mode in ("hr", "warp", "keep")}

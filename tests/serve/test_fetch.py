@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +98,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
             except OSError:
                 self.close_connection = True
+        elif where == "drips":  # a header that never ends, a byte at a time
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+            except OSError:
+                self.close_connection = True
         else:
             self.send_response(200)
             self.send_header("Content-Length", {"large": "99999999", "empty": "0"}.get(where, "5"))
@@ -165,6 +174,8 @@ def test_stops_where_it_is_told_to(fetched, site, tmp_path):
         fetch(f"{site}/a.mp4", tmp_path / "video", Limits(), stopped=lambda: True)
     with pytest.raises(InputError, match="longer than"):
         fetched("endless", upload_seconds=0.2, upload_mb=1e6)
+    with pytest.raises(InputError, match="longer than"):
+        fetched("drips", upload_seconds=0.5)
 
 
 @pytest.mark.parametrize("setting", ["upload_mb", "kept_seconds", "pixels"])

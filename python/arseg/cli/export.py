@@ -88,7 +88,9 @@ def _network(weights: Path | None, model: str | None) -> tuple[Any, bool]:
 
 def _size(text: str) -> tuple[int, int]:
     height, x, width = text.lower().partition("x")
-    if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 16):
+    if not (
+        x and (height + width).isascii() and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 16
+    ):
         raise InputError(f"--size: expected height and width of 16 pixels or more, such as 576x1024, got {text!r}")
     return int(height), int(width)
 

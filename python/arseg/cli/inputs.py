@@ -199,9 +199,9 @@ def distances_of(text: str, gop: int) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not part.isascii() or not first.isdigit() or (dash and not last.isdigit()):
             raise InputError(f"--distances: expected numbers such as 11, 0-11 or 1,5,11, got {text!r}")
+        if int(last or first) >= gop:
+            raise InputError(f"--distances: expected numbers from 0 to gop - 1 = {gop - 1}, got {text!r}")
         found.update(range(int(first), int(last or first) + 1))
-    if max(found, default=0) >= gop:
-        raise InputError(f"--distances: expected numbers from 0 to gop - 1 = {gop - 1}, got {text!r}")
     return sorted(found)

@@ -20,9 +20,12 @@ def manual(
     ],
 ) -> None:
     """Write man pages: arseg.1, and one for each command."""
+    from arseg.errors import InputError
     from arseg.files import replacing
 
     pages = man_pages(context.find_root().command)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; give a folder")
     output.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         with replacing(output / name) as part:

@@ -83,7 +83,7 @@ def report(
 
         segment(
             [video],
-            [f"report:{target}"],
+            ["report:" + str(target).replace("{", "{{").replace("}", "}}")],  # a name, no pattern
             weights=weights,
             model=model,
             gop=gop,

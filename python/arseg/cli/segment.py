@@ -307,9 +307,7 @@ def _by_files(jobs: list[Any], runner: Any, console: Any) -> bool:
             if done.failed is not None:
                 if done.failed.ours:
                     raise done.failed.error()
-                console.print(
-                    f"arseg: {' '.join(done.failed.sentence.split())}", soft_wrap=True, highlight=False, markup=False
-                )
+                typer.echo(f"arseg: {' '.join(done.failed.sentence.split())}", err=True)
                 failed = True
                 continue
             _tell(done.job, done.frames)
@@ -365,6 +363,6 @@ def _height(text: str | None) -> int | Literal["video"] | None:
         return None
     if text == "video":
         return "video"
-    if not text.isdigit() or not 16 <= int(text) <= 4320:
+    if not (text.isascii() and text.isdigit()) or not 16 <= int(text) <= 4320:
         raise InputError(f"--height: expected 16 to 4320 pixels, or 'video', got {text!r}")
     return int(text)

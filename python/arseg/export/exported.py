@@ -71,6 +71,10 @@ class ExportedNet(Executor):
             made = self.manifest.precision
             raise InputError(f"{self.folder}: exported in {made}; leave out --precision, or export it in {precision}")
         check_device(self.device)
+        if (torch.device(device).index or 0) > 0:
+            raise InputError(
+                f"{self.folder}: an exported network runs on the first card alone, got {device}; give cuda"
+            )
         if torch.device(device).type != self.device.type:
             raise InputError(
                 f"{self.folder}: exported for {self.device}; give --device {self.device}, or export for {device}"

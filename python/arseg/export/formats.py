@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from arseg.errors import InputError
 from arseg.extras import needs
 from arseg.registry import Registry
+from arseg_ext._torch_private import inductor
 
 Part = Callable[..., Tensor]
 """A part that runs: tensors in, one out; the batch of the first may be any that it was exported for."""
@@ -88,17 +89,13 @@ def _has_compiler(device: torch.device, precision: str) -> None:
 
 
 def _write_aoti(part: Traced, path: Path) -> None:
-    from torch._inductor import aoti_compile_and_package
-
     with quietly():
-        aoti_compile_and_package(part.program(), package_path=str(path))
+        inductor().aoti_compile_and_package(part.program(), package_path=str(path))
 
 
 def _load_aoti(path: Path, device: torch.device) -> Part:
-    from torch._inductor import aoti_load_package
-
     with quietly():
-        package: Any = aoti_load_package(str(path))
+        package: Any = inductor().aoti_load_package(str(path))
 
     def run(*inputs: Tensor) -> Tensor:
         (found,) = _as_one(package(*inputs))

@@ -130,7 +130,7 @@ def segment_file(
             about = replace(VideoProperties.of(reader), rate=rate / chosen.every)
         journal = None
         if resume:
-            journal = Journal(journal_path(outputs), _made(segmenter, video, chosen, options, again))
+            journal = Journal(journal_path(outputs), _made(segmenter, video, opened, chosen, options, again))
             stack.callback(journal.close)
             if journal.frames:
                 say(console, f"{journal.path}: {len(journal.frames)} frames are done already")
@@ -140,6 +140,9 @@ def segment_file(
         written.open(stack, about, label_set)
         progress = stack.enter_context(frames_bar(console))
         task = progress.add_task("segmenting", total=chosen.count(reader.frame_count, rate), keyframes=0)
+        saved: Callable[[int, int], float | None] = lambda count, keyframes: None  # noqa: E731
+        if console.is_terminal and not console.quiet:
+            saved = segmenter.compute_saved((reader.height, reader.width), policy)
         try:
             follows = segmenter.mode in FROM_KEYFRAME and runner is None
             taken = reader if pace is None else pace.watched(reader, lambda: (reader.losses, reader.discontinuities))
@@ -168,7 +171,7 @@ def segment_file(
                 keyframes += result.keyframe
                 on_frame(count, keyframes)
                 with suppress(OSError):  # the terminal may have gone
-                    progress.update(task, advance=1, keyframes=keyframes)
+                    progress.update(task, advance=1, keyframes=keyframes, saved=saved(count, keyframes))
                     if keyframes == count == segmenter.gop + 1 > 2 and remarkable:
                         say(console, _all_keyframes(video, count))
         except BaseException as error:
@@ -204,7 +207,7 @@ def _pace(
     """What lowers the compute of a live stream that falls behind; None: nothing can. Changes `reading` for it."""
     if policy is None and segmenter.mode in FROM_KEYFRAME:
         every = EveryGroup(segmenter.gop)
-        reading |= {"gop": LONGEST, "starts": every}
+        reading |= {"gop": max(LONGEST, segmenter.gop), "starts": every}
         change: Any = every.stretch
     else:
         change = getattr(policy, "stretch", None)
@@ -269,7 +272,12 @@ def journal_path(outputs: Sequence[Output]) -> Path:
 
 
 def _made(
-    segmenter: VideoSegmenter, video: StrPath, selection: Selection, options: Mapping[str, Any], again: bool
+    segmenter: VideoSegmenter,
+    video: StrPath,
+    opened: StrPath | PictureReader,
+    selection: Selection,
+    options: Mapping[str, Any],
+    again: bool,
 ) -> dict[str, Any]:
     """What has to be the same for a run to be gone on with."""
     path = local_path(video)
@@ -280,6 +288,8 @@ def _made(
         name: getattr(segmenter, name) for name in ("gop", "mode", "height", "scale", "half", "batch", "keep_logits")
     }
     made |= {"video": shown(video), "bytes": status and status.st_size, "changed": status and status.st_mtime_ns}
+    if isinstance(opened, PictureReader):
+        made["pictures"] = opened.state_digest()
     made |= {name: None if value is None else str(value) for name, value in segmenter.asked.items()}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
     made |= {"weights": segmenter.model.state_digest(), "device": segmenter.device.type}
@@ -295,9 +305,10 @@ def _check_names(video: StrPath, outputs: Sequence[Output]) -> None:
     for folder in (out.target for out in outputs if out.is_folder):
         within = os.path.join(os.path.realpath(folder), "")
         for out, target in zip(outputs, targets, strict=True):
-            if target.startswith(within):
+            if target.startswith(within) and not os.path.isdir(within):
                 raise InputError(
-                    f"{out.target}: lies in {folder}, which holds its pictures alone; give a name beside it"
+                    f"{out.target}: lies in {folder}, which is there when all is done; make it first, or give a name "
+                    "beside it"
                 )
 
 

@@ -206,6 +206,17 @@ class VideoSegmenter:
             costs = costs_of(self._engine, size, policy.ways, self._steering.unit)
             policy.begin(costs, gop=self.gop, live=live)
 
+    def compute_saved(self, size: tuple[int, int], policy: Policy | None) -> Callable[[int, int], float]:
+        """A function of the numbers of frames and of keyframes among them: the share of compute that is not spent.
+
+        All of it is what the network takes on every frame of `size`, height and width; counted, as for a budget.
+        """
+        ways = {self.mode} if policy is None else policy.ways
+        costs = costs_of(self._engine, size, ways, "hr")
+        between = max(map(costs.of, ways))
+        key = between if self.mode in ("hr", "lr") and policy is None else costs.key
+        return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count
+
     def segment_all(
         self,
         frames: Iterable[VideoFrame],

@@ -158,7 +158,8 @@ def _job(jobs: Jobs, id: str) -> Job:
 
 
 def _error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": sentence}, status, headers)
+    # What was sent may hold half a character, which no answer can.
+    return JSONResponse({"error": sentence.encode("utf-8", "backslashreplace").decode()}, status, headers)
 
 
 def _form(request: Request) -> str | None:

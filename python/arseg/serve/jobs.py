@@ -271,6 +271,18 @@ class Jobs:
             except Exception:  # of ours: the job fails, the server goes on
                 _log.exception("job %s", job.id)
                 self._tell(self._news, job, "failed", "the server made a mistake; its log has more")
+            self._revive(worker)
+
+    def _revive(self, worker: WorkerProcess) -> None:
+        """Another process in place of one that died, at once: who looks at `healthy` would send no job to start it."""
+        if worker.alive or self._closing:
+            return
+        try:
+            worker.start()
+        except Exception:
+            _log.exception("no other worker could be started")
+        else:
+            self._tell(self.metrics.restarts.inc)
 
     def _tell(self, what: Callable[..., None], *values: Any) -> None:
         if self._loop is not None:

@@ -6,7 +6,8 @@ import logging
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,16 @@ from .limits import Limits
 __all__ = ["serve"]
 
 _GRACE = 12  # seconds for requests to end
+
+
+@contextmanager
+def _spooled(folder: str) -> Iterator[None]:
+    """Uploads wait in our folder until they are whole, not in the system's, which may be memory."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def serve(
@@ -66,7 +77,10 @@ def serve(
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"--host, --port: cannot listen at {host}:{port} ({reason}); give others") from error
-        with tempfile.TemporaryDirectory(prefix="arseg-serve-", dir=folder, ignore_cleanup_errors=True) as place:
+        with (
+            tempfile.TemporaryDirectory(prefix="arseg-serve-", dir=folder, ignore_cleanup_errors=True) as place,
+            _spooled(place),
+        ):
             jobs = Jobs(Path(place), limits, settings, workers=workers, allow_private=allow_private)
             try:
                 jobs.start_workers()

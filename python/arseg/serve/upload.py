@@ -93,7 +93,7 @@ async def read_wish(request: Request, limits: Limits, *, allow_private: bool) ->
             415, f"expected multipart/form-data with a file named video, or application/json, got {kind or 'no type'}"
         )
     stated = request.headers.get("content-length", "0")
-    if not stated.isdigit() or int(stated) > most:
+    if not (stated.isascii() and stated.isdigit()) or int(stated) > most:
         raise RefusedError(413, _too_large(limits))
     try:
         fields, video = await asyncio.wait_for(read(request, most), limits.upload_seconds)
@@ -146,7 +146,7 @@ def _wanted(results: Any) -> tuple[str, ...]:
 def _opacity(text: Any) -> float:
     try:
         value = 0.55 if text is None else float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = -1.0
     if not 0 <= value <= 1:
         raise InputError("opacity: expected a number from 0 to 1")

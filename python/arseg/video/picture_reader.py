@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -28,12 +30,13 @@ class PictureReader:
     """Reads pictures as `VideoReader` reads frames, in the orientation in which they are stored.
 
     Attributes are those of `VideoReader` that outputs look at, and `names`, the files' names without their endings.
+    `first` is the number of the first one, where they are a part of more.
 
     Raises `NotAVideoError` for a file that is no picture; from the iteration for those after the first.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = tuple(files)
+    def __init__(self, files: Sequence[Path], first: int = 0) -> None:
+        self.files, self.first = tuple(files), first
         self.path = self.files[0].parent if len(files) > 1 else self.files[0]
         self.names = _names(self.files)
         self.height, self.width = _read(self.files[0]).shape[:2]
@@ -62,12 +65,16 @@ class PictureReader:
         return len(self.files)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        return self.seek(0)
+        return self.seek(self.first)
+
+    def state_digest(self) -> str:
+        """Of the files' names, sizes and times, in hexadecimal: other pictures have another."""
+        states = [(os.path.abspath(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
+        return hashlib.sha256(repr(states).encode(errors="surrogateescape")).hexdigest()
 
     def seek(self, place: int) -> Iterator[VideoFrame]:
         """The pictures from a number on."""
-        for index in range(place, len(self.files)):
-            file = self.files[index]
+        for index, file in enumerate(self.files[place - self.first :], place):
             yield VideoFrame(
                 index=index,
                 image=_read(file),

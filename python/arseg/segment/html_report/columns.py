@@ -45,7 +45,10 @@ class Columns:
         yield f'"types":"{self._types.decode()}","keyframes":"{self._keyframes.decode()}"'
         for name, values in self._numbers.items():
             yield f',"{name}":['
-            yield from _listed("null" if value != value else f"{value:.5g}" for value in values)
+            exact = name in ("frame", "time")
+            yield from _listed(
+                "null" if value != value else repr(value) if exact else f"{value:.5g}" for value in values
+            )
             yield "]"
         yield ',"shares":['
         for number, shares in enumerate(self._shares):

@@ -138,7 +138,7 @@ def _write(file: TextIO, head: Mapping[str, Any], times: list[float], columns: C
     between, after = rest.split("<!-- video -->")
     file.write(before)
     file.write(_inert(json.dumps(dict(head), ensure_ascii=False, allow_nan=False))[:-1])
-    file.write(f',"shown":[{",".join(f"{time:.6g}" for time in times)}],')
+    file.write(f',"shown":[{",".join(f"{time:.4f}" for time in times)}],')
     for text in columns.json():
         file.write(text)
     file.write("}")

@@ -52,7 +52,7 @@ def outputs_for(texts: Sequence[str], options: Mapping[str, Any]) -> list[Output
     taken = {name for text in texts for name in settings_of(OUTPUTS[kind_of(text)[0]])}
     for name in options:
         if name not in taken:
-            raise InputError(f"--{name}: none of the outputs {', '.join(texts)} has it; leave it out")
+            raise InputError(f"--{name.replace('_', '-')}: none of the outputs {', '.join(texts)} has it; leave it out")
     return [output_for(text, options) for text in texts]
 
 
@@ -67,8 +67,9 @@ def _split(text: str) -> tuple[str | None, Path]:
         return kind, output_path(target)
     if colon and re.fullmatch("[a-z-]+", kind) and not target.startswith("//") and kind != "file":
         near = get_close_matches(kind, list(OUTPUTS), 1)
-        if near:
-            raise InputError(f"{text}: there is no output {kind}; did you mean {near[0]}:{target}?")
+        hint = f"did you mean {near[0]}:{target}?" if near else f"expected one of {', '.join(OUTPUTS)}"
+        if near or not Path(text).parent.is_dir():
+            raise InputError(f"{text}: there is no output {kind}; {hint}")
     return None, output_path(text)
 
 

@@ -74,7 +74,7 @@ def ids_of(chosen: Sequence[str | int] | None, classes: tuple[str, ...]) -> list
         text = str(one).strip()
         if text in classes:
             found.append(classes.index(text))
-        elif text.isdigit() and int(text) < len(classes):
+        elif text.isascii() and text.isdigit() and int(text) < len(classes):
             found.append(int(text))
         else:
             raise InputError(f"classes: expected names or ids of {', '.join(classes)}, got {text!r}")

@@ -36,7 +36,7 @@ class Shard:
     """Frames of a video that one process segments.
 
     Attributes:
-        video: what `VideoReader` takes; or the files of pictures.
+        video: what `VideoReader` takes; or its own files of pictures.
         first, last: it begins at the first, where decoding may, and ends before the last.
         wanted: those that are asked for; keyframes of them are segmented besides.
         done: groups, by their keyframes, that are finished already.
@@ -52,7 +52,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        video = self.video if isinstance(self.video, str) else str(self.video[self.first])
+        video = self.video if isinstance(self.video, str) else str(self.video[0])
         return f"{shown(video)}, frames {self.first} to {self.last - 1}"
 
     def run(self, worker: Worker, tell: Callable[[Any], None]) -> None:
@@ -62,7 +62,7 @@ class Shard:
         else:
             from arseg.video.picture_reader import PictureReader
 
-            reader = PictureReader(self.video)
+            reader = PictureReader(self.video, self.first)
         frames = takewhile(lambda frame: frame.index < self.last, reader.seek(self.first))
         follows = worker.segmenter.mode in FROM_KEYFRAME
         for key, members in groupby(self._needed(frames, follows), lambda frame: frame.index - frame.distance):
@@ -111,7 +111,8 @@ def shards_of(
         mine = wanted[bisect_left(wanted, first) : bisect_left(wanted, last)]
         if mine and not all(map(finished, mine)):
             groups = frozenset(done[bisect_left(done, first) : bisect_left(done, last)])
-            shards.append(Shard(video, first, last, mine, options, groups))
+            part = video if isinstance(video, str) else video[first:last]
+            shards.append(Shard(part, first, last, mine, options, groups))
     return shards
 
 

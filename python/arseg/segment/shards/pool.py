@@ -213,9 +213,13 @@ def _work(connection: Connection, make: MakeSegmenter, device: str, threads: int
 
 
 def _send(connection: Connection, queue: Queue[Any]) -> None:
+    alone = False
     while True:
         item = queue.get()
+        if alone:  # nothing that is told waits, so that what is written ends well
+            continue
         try:
             connection.send(item)
         except OSError:  # nobody is there any more
-            os._exit(1)
+            alone = True
+            os.kill(os.getpid(), signal.SIGTERM)
