@@ -50,8 +50,9 @@ def test_examples_are_commands(name):
 
     for line in EXAMPLES[name].split("\n\n")[1:]:
         words = shlex.split(line)
-        assert words[:2] == ["arseg", name]
-        COMMANDS[(name,)].make_context(name, words[2:])
+        (path,) = [path for path in COMMANDS if path[-1] == name]
+        assert words[: 1 + len(path)] == ["arseg", *path]
+        COMMANDS[path].make_context(name, words[1 + len(path) :])
 
 
 @pytest.mark.parametrize("name", RENAMED)
