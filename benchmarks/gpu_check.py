@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -24,10 +25,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # what formats results needs no build, and none may be there yet
 import gpu_table  # noqa: E402
-from gpu_phases import Phase, Report, read_json, read_sanitizer, read_tests, run_phases, write_json  # noqa: E402
+from gpu_phases import (  # noqa: E402
+    Phase,
+    Report,
+    keep_last_good,
+    last_good,
+    read_json,
+    read_sanitizer,
+    read_tests,
+    run_phases,
+    write_json,
+)
 
 BENCHMARKS = ROOT / "benchmarks"
 SECONDS = 460.0
+# An H200 took 118 s for the tests and 119 for racecheck, beside other work; all of these run side by side.
+TOGETHER_SECONDS = 220.0
 CLIP = ROOT / "build" / "clip.npz"  # of gpu_pipeline.py --record, where somebody made one
 PATHS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")])}
 
@@ -71,7 +84,8 @@ def device_facts(torch: Any) -> dict[str, Any]:
 def pytest_phase(name: str, seconds: float, work: Path, *arguments: str, **more: Any) -> Phase:
     report = work / f"{name.replace(' ', '-')}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", f"--junitxml={report}"]
-    command += ["-n", str(min(8, (os.cpu_count() or 2) // 2))] if importlib.util.find_spec("xdist") else []
+    if importlib.util.find_spec("xdist"):  # opcheck's first call takes long in each process: they stay in one
+        command += ["-n", str(min(8, (os.cpu_count() or 2) // 2)), "--dist", "loadgroup"]
     return Phase(name, [*command, *arguments], seconds, read_tests(report), together=True, **more)
 
 
@@ -113,11 +127,13 @@ def phases(capability: str, work: Path, profile: bool, *, built: bool = False, c
     found = [
         Phase("build", library, 200, environment={**PATHS, **build}),
         Phase("compile ahead", [*bench, "--compile-ahead"], SECONDS, environment=cached, needs=needs, background=True),
-        pytest_phase("primitives", 110, work, "tests/ops/test_device_primitives.py"),
-        pytest_phase("graphs streams devices", 110, work, "tests/ops/test_cuda.py", "-k", together, needs=needs),
+        pytest_phase("primitives", TOGETHER_SECONDS, work, "tests/ops/test_device_primitives.py"),
+        pytest_phase(
+            "graphs streams devices", TOGETHER_SECONDS, work, "tests/ops/test_cuda.py", "-k", together, needs=needs
+        ),
         pytest_phase(
             "operators",
-            110,
+            TOGETHER_SECONDS,
             work,
             "tests/ops",
             "--ignore=tests/ops/test_device_primitives.py",
@@ -125,8 +141,8 @@ def phases(capability: str, work: Path, profile: bool, *, built: bool = False, c
             f"not ({together})",
             needs=needs,
         ),
-        sanitizer_phase("memcheck", 110),
-        sanitizer_phase("racecheck", 110),
+        sanitizer_phase("memcheck", TOGETHER_SECONDS),
+        sanitizer_phase("racecheck", TOGETHER_SECONDS),
     ]
     if not compiled:
         found = [phase for phase in found if not phase.background]
@@ -170,8 +186,10 @@ def results_path(device: str) -> Path:
 def check(steps: Sequence[Phase], report: Report, out: Path, seconds: float, work: Path) -> int:
     """Run the phases, write the report after each, and print the table; the exit code."""
     started = time.monotonic()
+    earlier = last_good(json.loads(out.read_text(encoding="utf-8"))) if out.exists() else {}
 
     def save() -> None:
+        keep_last_good(report, earlier)
         report["seconds"] = round(time.monotonic() - started, 1)
         report["targets on an H100"] = list(gpu_table.targets(report))
         write_json(out, report)

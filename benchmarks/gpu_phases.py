@@ -115,6 +115,19 @@ def write_json(path: Path, report: Any) -> None:
     os.replace(partial, path)
 
 
+def last_good(report: Report) -> dict[str, Any]:
+    """By phase: the newest result of a report that passed, with the commit and the time it is of."""
+    origin = {key: report.get("device", {}).get(key, "") for key in ("commit", "time")}
+    passed = {name: {**origin, **found} for name, found in report["phases"].items() if found["status"] == "passed"}
+    return {**report.get("last good", {}), **passed}
+
+
+def keep_last_good(report: Report, earlier: dict[str, Any]) -> None:
+    """What passed `earlier` and has not, or not yet, in this run stays in the report, under "last good"."""
+    passed = {name for name, found in report["phases"].items() if found["status"] == "passed"}
+    report["last good"] = {name: found for name, found in earlier.items() if name not in passed}
+
+
 def reason_to_skip(phase: Phase, report: Report, seconds: float) -> str:
     unmet = [name for name in phase.needs if report["phases"].get(name, {}).get("status") != "passed"]
     if phase.missing or not unmet:

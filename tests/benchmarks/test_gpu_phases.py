@@ -9,7 +9,17 @@ import time
 
 import gpu_phases
 import pytest
-from gpu_phases import Outcome, Phase, read_json, read_sanitizer, read_tests, run_phases, write_json
+from gpu_phases import (
+    Outcome,
+    Phase,
+    keep_last_good,
+    last_good,
+    read_json,
+    read_sanitizer,
+    read_tests,
+    run_phases,
+    write_json,
+)
 
 
 def python(code: str) -> list[str]:
@@ -174,6 +184,21 @@ def test_read_tests(tmp_path):
 def test_read_sanitizer(summary, right):
     assert ("failure" not in read_sanitizer(Outcome(0, f"all operators ran\n{summary}\n"))) == right
     assert "failure" in read_sanitizer(Outcome(0, f"{summary}\n"))  # the program broke off
+
+
+def test_what_passed_before_stays_with_its_commit(tmp_path):
+    first = {"device": {"commit": "a1", "time": "1"}, "phases": {"tests": {"status": "passed", "summary": "3 tests"}}}
+    first["phases"]["build"] = {"status": "passed"}
+    second = {"device": {"commit": "b2", "time": "2"}, "phases": {"build": {"status": "passed"}}}
+    keep_last_good(second, last_good(first))  # broken off before its tests
+    tests = {"commit": "a1", "time": "1", "status": "passed", "summary": "3 tests"}
+    assert second["last good"] == {"tests": tests}
+    third = {"device": {"commit": "c3", "time": "3"}, "phases": {"tests": {"status": "timeout"}}}
+    keep_last_good(third, last_good(second))
+    assert third["last good"] == {"tests": tests, "build": {"commit": "b2", "time": "2", "status": "passed"}}
+    third["phases"]["tests"] = {"status": "passed"}
+    keep_last_good(third, last_good(second))
+    assert list(third["last good"]) == ["build"]
 
 
 def test_the_report_is_never_half_written(tmp_path):

@@ -60,6 +60,7 @@ def close(got: Tensor, expected: Tensor, tolerance: float) -> bool:
     return error(got.cpu(), expected.cpu()) <= tolerance * most
 
 
+@pytest.mark.xdist_group("opcheck")
 @pytest.mark.parametrize("index", range(len(ALL)), ids=IDS)
 def test_opcheck(index):
     sample = on_device(ALL[index])
