@@ -10,6 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from arseg.labels import LabelSet
 from arseg.preprocess import resized
 
+BAND = 64
+"""Rows that are mixed at a time: what is between stays in the caches."""
+
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
@@ -33,9 +36,15 @@ def indexed(labels: np.ndarray, palette: np.ndarray) -> Image.Image:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.55) -> np.ndarray:
-    """The label colours laid over a uint8 `[H, W, 3]` frame."""
-    mixed = image * (1 - opacity) + colour(labels, palette) * opacity
-    return np.round(mixed).astype(np.uint8)
+    """The label colours laid over a uint8 `[H, W, 3]` frame; halves are rounded up."""
+    colours, last = np.multiply(palette, opacity, dtype=np.float32) + np.float32(0.5), len(palette) - 1
+    out = np.empty_like(image)
+    for top in range(0, len(image), BAND):
+        band = slice(top, top + BAND)
+        mixed = np.multiply(image[band], 1 - opacity, dtype=np.float32)
+        mixed += np.take(colours, np.minimum(labels[band], last), axis=0)
+        out[band] = mixed
+    return out
 
 
 def difference(labels: np.ndarray, other: np.ndarray, palette: np.ndarray) -> np.ndarray:

@@ -56,8 +56,8 @@ class Keyframe:
 class Engine:
     """Runs a network in one mode on batches of frames that share size, block size of their fields, and keyframe.
 
-    On a GPU it runs a copy of the network, made for the first frame (see `prepared`), and nothing here waits for the
-    device but what `Labels` returns. On the CPU in float32 it runs the network itself.
+    It runs a copy of the network where there is one that is faster, made for the first frame (see `prepared`). On a GPU
+    nothing here waits for the device but what `Labels` returns.
 
     Args:
         net: in eval mode, on `device`.
@@ -86,7 +86,7 @@ class Engine:
         self.height, self.half, self.device = height, half, device
         self.on_cuda = device.type == "cuda"
         modules = net if isinstance(net, ARSegNet) else None  # what is exported runs as it is
-        self._to_prepare = modules if half or self.on_cuda else None
+        self._to_prepare = modules
         self.graphs = graphs or (CudaGraphs(device) if self.on_cuda and modules is not None else Eager(device))
         self._ready: Executor | None = None
         self._autocast = False
