@@ -2,6 +2,7 @@
 
     python benchmarks/keyframe_trust.py --weights WEIGHTS --calibrate DRIVE... --held-out DRIVE... \
         [--camvid CAMVID] [--json OUT]
+    python benchmarks/keyframe_trust.py --constants 2,1,12 --held-out DRIVE... # these, beside the network as it is
 
 Agreement with the network on every frame (percent of the pixels, no label of a person) by distance to the keyframe, on
 groups spread over each held-out drive. Beside it the uncomfortable baseline: no branch at all, the keyframe's result
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from arseg.data.groups import BLOCK, StoredGroup, store_groups
 from arseg.data.registry import DATA_SETS
+from arseg.errors import InputError
 from arseg.evaluate.consistency import Consistency
 from arseg.evaluate.flops import gmacs, gop_average
 from arseg.evaluate.metrics import ConfusionMatrix
@@ -106,7 +108,8 @@ def agreements(
             here = group.first + distance, distance
             following["HR"].add(*here, truth, field, group.coded)
             if labelled and distance:
-                matrices["HR"][distance].add(labelled[here[0]], truth)
+                true = labelled[here[0]]  # the network may see the frame enlarged
+                matrices["HR"][distance].add(true, net.labels(logits, true.shape)[0].numpy())
             if reference is None or key_logits is None:
                 reference, key_logits = feature, logits
                 for name, (one, constants) in variants.items():
@@ -128,7 +131,8 @@ def agreements(
                 found[name][distance].append(100 * float((labels == truth).mean()))
                 following[name].add(*here, labels, field, group.coded)
                 if labelled:
-                    matrices[name][distance].add(labelled[here[0]], labels)
+                    true = labelled[here[0]]
+                    matrices[name][distance].add(true, net.labels(one_map, true.shape)[0].numpy())
     record: dict[str, dict[str, Any]] = {"HR": {"all_frames": 100.0}}
     for name, values in found.items():
         by_distance = [round(float(np.mean(one)), 2) if one else None for one in values]
@@ -191,35 +195,20 @@ def val_as_video(camvid: Path, folder: Path) -> tuple[Path, list[np.ndarray]]:
     return folder / "val.mp4", [label for _, label in pairs]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default=None, help="of kind ar or of `arseg adapt`; the package's")
-    parser.add_argument("--calibrate", nargs="+", type=Path, required=True)
-    parser.add_argument("--held-out", nargs="+", type=Path, required=True)
-    parser.add_argument("--groups", type=int, default=4, help="of each held-out drive")
-    parser.add_argument("--calibration-groups", type=int, default=2, help="of each other drive")
-    parser.add_argument("--distances", default="1,3,6,11", help="calibrated on")
-    parser.add_argument("--fits", type=Path, help="take the constants that an earlier run's JSON has")
-    parser.add_argument("--folder", type=Path, default=Path("runs/keyframe-trust"))
-    parser.add_argument("--camvid", type=Path, help="score its val by people's labels, too")
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    began = time.perf_counter()
-    net = VideoSegmenter(asked.weights).model
-    branches = {"keyframe": remembered(net.keyframe), "low_res": remembered(net.low_res)}
-    alone = copy.deepcopy(net)  # the branch without its fusion
-    alone.fusion, alone.keyframe_detail = make_fusion("none", 1), 0.0
-    counted = {one: copy.deepcopy(one).to("meta") for one in (net, alone)}  # where nothing is remembered or computed
-    for one in (net, alone):
-        vars(one).update(branches)
-    drives = [
-        group
-        for video in asked.calibrate
-        for group in spread_groups(video, net, asked.calibration_groups, asked.folder)
-    ]
-    distances = [int(distance) for distance in asked.distances.split(",")]
+def given(text: str) -> Constants:
+    """Of a command line: a,p,tau or a,p,tau,g,tau'."""
+    names = list(PLAIN)
+    values = [float(value) for value in text.split(",")]
+    if len(values) not in (3, 5):
+        raise InputError(f"--constants {text}: expected three or five numbers: {','.join(names)}; got {len(values)}")
+    return {**PLAIN, **dict(zip(names, values, strict=False))}
+
+
+def calibrated(
+    asked: argparse.Namespace, net: ARSegNet, alone: ARSegNet, drives: Sequence[StoredGroup]
+) -> tuple[dict[str, dict[str, Fit]], dict[str, tuple[ARSegNet, Constants]]]:
+    """What the drives say, or an earlier run; and the variants that it makes, with and without the fusion."""
+    distances = distances_of(asked)
     fits: dict[str, dict[str, Fit]] = {}
     before = {} if asked.fits is None else json.loads(asked.fits.read_text())["fits"]
     for name, one in (("AR", net), ("branch", alone)):
@@ -247,13 +236,59 @@ def main() -> None:
             variants[f"{name}, residual alone"] = one, fits[name]["residual alone"].constants
     untrained = {**PLAIN, "keyframe_weight": 0.0, "keyframe_residual": 0.74, "residual_tau": 33.6}
     variants["branch, residual 0.74 * exp(-e / 33.6), no fusion"] = alone, untrained
-    size = drives[0].stored
+    return fits, variants
+
+
+def distances_of(asked: argparse.Namespace) -> list[int]:
+    return [int(distance) for distance in asked.distances.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default=None, help="of kind ar or of `arseg adapt`; the package's")
+    parser.add_argument("--calibrate", nargs="+", type=Path, default=[])
+    parser.add_argument("--held-out", nargs="+", type=Path, required=True)
+    parser.add_argument("--groups", type=int, default=4, help="of each held-out drive")
+    parser.add_argument("--calibration-groups", type=int, default=2, help="of each other drive")
+    parser.add_argument("--distances", default="1,3,6,11", help="calibrated on")
+    parser.add_argument("--fits", type=Path, help="take the constants that an earlier run's JSON has")
+    parser.add_argument(
+        "--constants",
+        action="append",
+        help="in place of all that is calibrated: a,p,tau or a,p,tau,g,tau' for AR (repeat it for more)",
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/keyframe-trust"))
+    parser.add_argument("--camvid", type=Path, help="score its val by people's labels, too")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    began = time.perf_counter()
+    net = VideoSegmenter(asked.weights).model
+    branches = {"keyframe": remembered(net.keyframe), "low_res": remembered(net.low_res)}
+    alone = copy.deepcopy(net)  # the branch without its fusion
+    alone.fusion, alone.keyframe_detail = make_fusion("none", 1), 0.0
+    counted = {one: copy.deepcopy(one).to("meta") for one in (net, alone)}  # where nothing is remembered or computed
+    for one in (net, alone):
+        vars(one).update(branches)
+    drives = [
+        group
+        for video in asked.calibrate
+        for group in spread_groups(video, net, asked.calibration_groups, asked.folder)
+    ]
+    fits: dict[str, dict[str, Fit]] = {}
+    if asked.constants is None:
+        fits, variants = calibrated(asked, net, alone, drives)
+    else:
+        variants = {"AR as it is": (net, {}), **{f"AR, {text}": (net, given(text)) for text in asked.constants}}
+    with VideoReader(asked.held_out[0]) as reader:
+        size = input_size((reader.height, reader.width), net.input_height)
     record: dict[str, Any] = {
         "weights": str(asked.weights or "the package's"),
         "calibrated_on": {
             "videos": [video.name for video in asked.calibrate],
             "groups": len(drives),
-            "distances": distances,
+            "distances": distances_of(asked),
         },
         "fits": {
             name: {key: {**fit.constants, "agreement": round(fit.agreement, 2)} for key, fit in found.items()}
