@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from frontier_signals import GROUP, Field, Recording
 from torch import Tensor
 
@@ -30,6 +31,15 @@ Labelled = tuple[np.ndarray, float]
 
 RESIDUAL = 0.74, 33.6
 """Share and tau of the branch's residual: those of the pilot, found on other clips with lite0."""
+
+GRID = 6, 8
+"""Tiles of a frame, down and across."""
+
+CONTEXT = 1.5
+"""What a tile with its margin costs, of its own area."""
+
+HOLE = 64.0
+"""What counts as e where no vectors lead: more than a warp is ever off by in the mean of a tile."""
 
 TAU = 8.0
 """Of what a branch or a memory is joined with, in levels of luma."""
@@ -82,6 +92,11 @@ class Frames:
     def inside(self, vectors: np.ndarray) -> Tensor:
         one = torch.ones(1, 1, *self.of.logits.shape[2:])
         return warp(one, as_motion(vectors), CELL, self.of.size)
+
+    def kept(self, vectors: np.ndarray, valid: np.ndarray) -> Tensor:
+        """1 where vectors of the codec lead into the picture, at the logits' resolution, else 0."""
+        known = torch.from_numpy(np.ascontiguousarray(valid)).float()[None, None]
+        return (self.inside(vectors) > 0.5) * F.interpolate(known, size=self.of.logits.shape[2:])
 
     def error(self, t: int, key: int, vectors: np.ndarray) -> Tensor:
         """e of `arseg.networks.trust` at the logits' resolution."""
@@ -309,6 +324,55 @@ def spread(frames: Frames, over: int) -> Iterator[Labelled]:
         yield frames.labels(frames.moved(frames.logits(finished), way[0])), 1 / over
 
 
+def tiles(frames: Frames, keys: list[int], count: int) -> Iterator[Labelled]:
+    """Hop by hop; the `count` tiles of `GRID` in which e has gathered most are the network's own, each frame anew.
+
+    A tile is cut out of what the network gave on the whole frame, as if its context were all of that, and costs
+    `CONTEXT` times its area: more than tiles are worth that see their margin alone.
+    """
+    starts, logits, gathered = set(keys), frames.logits(0), torch.zeros(GRID)
+    for t in range(len(frames)):
+        if t in starts:
+            logits, gathered = frames.logits(t), torch.zeros(GRID)
+            yield frames.given(t), 1.0
+            continue
+        vectors, valid = frames.of.hop(t)
+        lost = torch.where(frames.kept(vectors, valid) > 0, frames.error(t, t - 1, vectors), HOLE)
+        gathered += F.adaptive_avg_pool2d(lost, GRID)[0, 0]
+        chosen = torch.zeros(GRID).flatten()
+        chosen[gathered.flatten().topk(count).indices] = 1
+        chosen = chosen.view(GRID)
+        gathered = gathered * (1 - chosen)
+        place = F.interpolate(chosen[None, None], size=frames.of.logits.shape[2:]) > 0
+        logits = torch.where(place, frames.logits(t), frames.moved(logits, vectors))
+        yield frames.labels(logits), CONTEXT * count / chosen.numel()
+
+
+def mixed(frames: Frames, keys: list[int], *, late: bool = False, tau: float | None = None) -> Iterator[Labelled]:
+    """The frame's own branch only where the warp has nothing to move: outside, and where the codec has no vectors.
+
+    `tau`: the branch counts 1 - exp(-e / tau) of the rest, too. `late`: both keyframes around the frame are moved.
+    """
+    after = dict(pairwise(keys)) if late else {}
+    ways: dict[int, Field] = {}
+    for t, key, way in followed(frames, keys):
+        following = after.get(key)
+        if way is None:
+            ways = {} if following is None or frames.of.intra[following] else back_from(frames, key, following)
+            yield frames.given(t), 1.0
+            continue
+        sides = [(key, way)] + ([(following, ways[t])] if following is not None and t in ways else [])
+        total, parts, trust = torch.tensor(0.0), torch.tensor(0.0), torch.tensor(0.0)
+        for at, (vectors, valid) in sides:
+            kept = frames.kept(vectors, valid)
+            right = kept * torch.exp(-frames.error(t, at, vectors) / (12.0 if tau is None else tau))
+            weight = right / abs(t - at)
+            total, parts = total + weight, parts + weight * frames.moved(frames.logits(at), vectors)
+            trust = torch.maximum(trust, kept if tau is None else right)
+        logits = trust * parts / total.clamp_min(1e-9) + (1 - trust) * frames.branch(t)
+        yield frames.labels(logits), frames.share("lr")
+
+
 Policy = Callable[[Frames], Iterator[Labelled]]
 
 
@@ -326,7 +390,7 @@ class Way:
 def ways(lengths: tuple[int, ...] = (3, 4, 6, 12)) -> list[Way]:
     """All policies, from the dearest on within each family."""
 
-    def keyed(make: Callable[..., Iterator[Labelled]], length: int, **options: float) -> Policy:
+    def keyed(make: Callable[..., Iterator[Labelled]], length: int, **options: Any) -> Policy:
         return lambda frames: make(frames, regular(frames.of.intra, length), **options)
 
     found = [Way("HR", "HR", every_frame)]
@@ -340,6 +404,7 @@ def ways(lengths: tuple[int, ...] = (3, 4, 6, 12)) -> list[Way]:
         if n != 4
     ]
     found += [Way("spread", f"spread over {n}", lambda frames, n=n: spread(frames, n)) for n in lengths if n < 12]
+    found += [Way("tiles", f"tiles, {n} of 48 a frame", keyed(tiles, GROUP, count=n)) for n in (8, 4, 2)]
     own: list[Way] = [
         Way("AR", "AR, L = 12", as_it_is),
         Way("residual", "residual, L = 12", keyed(residual, GROUP)),
@@ -351,4 +416,8 @@ def ways(lengths: tuple[int, ...] = (3, 4, 6, 12)) -> list[Way]:
             keyed(both_sides, GROUP, branch=share), late=True)
         for share in (0.03, 0.1, 0.3)
     ]  # fmt: skip
+    for late, sides in ((False, "warp"), (True, "both sides")):
+        for tau, where in ((None, "in holes"), (12.0, "where e is large")):
+            name = f"{sides}, branch {where}, L = 12"
+            own.append(Way(f"{sides}, branch {where}", name, keyed(mixed, GROUP, late=late, tau=tau), late=late))
     return found + [Way(way.family, way.name, way.run, way.late, True) for way in own]

@@ -89,6 +89,30 @@ def test_every_policy_labels_every_frame_and_says_what_it_costs(frames, recordin
     assert frontier.scored(recording, frontier_ways.every_frame(frames))["agreement"] == 100
 
 
+def test_tiles_that_are_all_refreshed_are_the_networks_own(frames, recording):
+    made = list(frontier_ways.tiles(frames, [0], 48))
+    assert [cost for _, cost in made] == [1.0] + [1.5] * 11
+    assert all((labels == recording.labels[t].numpy()).all() for t, (labels, _) in enumerate(made))
+
+
+def test_a_tile_is_refreshed_where_the_codec_has_no_vectors(frames, recording):
+    recording.valid[1, 4:, 6:] = False  # the lower right quarter
+    refreshed = list(frontier_ways.tiles(frames, [0], 12))[1][0] == recording.labels[1].numpy()
+    assert refreshed[16:, 24:].all() and not refreshed.all()
+
+
+def test_the_branch_is_seen_in_holes_alone(frames, recording):
+    recording.low = recording.logits.flip(1)
+    recording.valid[1, 4:] = False
+    mixed = [list(frontier_ways.mixed(frames, [0, 6], late=late, tau=None)) for late in (False, True)]
+    own = frames.labels(frames.branch(1))
+    warped = list(frontier_ways.warped(frames, [0]))[1][0]
+    assert (mixed[0][1][0][16:] == own[16:]).all()
+    assert (mixed[0][1][0][:16, 8:] == warped[:16, 8:]).all()
+    assert (mixed[0][6][0] == recording.labels[6].numpy()).all()
+    assert [cost for _, cost in mixed[1]] == [1.0 if t in (0, 6) else 0.25 for t in range(12)]
+
+
 def test_results_are_tabled_with_means_over_the_clips(tmp_path):
     row = {"family": "warp", "late": False, "compute": 0.25, "slowest": 1.0, "agreement": 90.0, "miou": 60.0}
     row["consistent"] = 97.0
