@@ -79,9 +79,17 @@ def test_regular_distances():
     assert keyframes(begun(None), 37, intra=(5,)) == [0, 5, 17, 29]
 
 
-def test_a_share_in_rounded_digits_is_the_regular_distance():
-    for share in (0.333333, 0.3333, 0.333):
-        assert keyframes(begun(share), 13) == [0, 3, 6, 9, 12]
+@pytest.mark.parametrize(
+    ("percent", "distance"), [("33", 3), ("33.3", 3), ("33.3333", 3), ("33.4", 3), ("16.7", 6), ("8.3", 12), ("99", 1)]
+)
+def test_a_share_in_rounded_digits_is_the_regular_distance(percent, distance):
+    policy = Spaced(Amount.parse(percent + "%"))
+    policy.begin(Costs(1.0, {"bidirectional": 0.0}), gop=12, live=False)
+    assert keyframes(policy, 600) == list(range(0, 600, distance))
+
+
+def test_what_is_no_rounded_share_is_kept_in_the_mean():
+    assert keyframes(begun(0.32), 1000) != list(range(0, 1000, 3))
     assert len(keyframes(begun(0.32), 1000)) <= 320 + 1  # what comes early does not add up
 
 

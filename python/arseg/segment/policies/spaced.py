@@ -21,6 +21,9 @@ OVER = 0.05
 """By what share of a budget, or by one keyframe, a stream's last frames may go beyond it; and by what share of the
 distance between keyframes one may come early."""
 
+WHOLE = 0.0125
+"""By what share a budget may miss one whose keyframes are regular to get these: 33% is every third frame."""
+
 LOST = 16
 """Frames between groups, more than there were groups, from which on some were lost; B frames are not seen either."""
 
@@ -110,7 +113,7 @@ class Spaced:
         every = self.every * self._times
         if self._budget is None:
             return seen.distance >= every
-        # A little early rather than a frame late: 33.3333% is every third frame. It does not add up, as groups count.
+        # A little early rather than a frame late. It does not add up, as groups count.
         return seen.distance >= self.spread and frames >= every * (groups - OVER)
 
     def stretch(self, times: int) -> None:
@@ -144,7 +147,10 @@ class Spaced:
 
 
 def _every(key: float, between: float, budget: Amount) -> float:
-    """Frames from keyframe to keyframe so that the mean frame costs the budget; at least 1."""
+    """Frames from keyframe to keyframe so that the mean frame costs the budget; at least 1.
+
+    A whole number where the budget then is missed by no more than `WHOLE`.
+    """
     if budget.value >= key:
         return 1.0
     if budget.value <= between:
@@ -152,7 +158,9 @@ def _every(key: float, between: float, budget: Amount) -> float:
             f"budget: expected more than {budget.of(between)}, which each frame between keyframes costs, got {budget}; "
             "choose another policy or a larger budget"
         )
-    return (key - between) / (budget.value - between)
+    exact = (key - between) / (budget.value - between)
+    whole = round(exact)
+    return float(whole) if abs(between + (key - between) / whole - budget.value) <= WHOLE * budget.value else exact
 
 
 @POLICIES.register("bidirectional")
