@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,19 @@ def test_pictures_are_moved_bilinearly() -> None:
             upper = picture[top, left] * (1 - a) + picture[top, right] * a
             lower = picture[below, left] * (1 - a) + picture[below, right] * a
             assert found[y, x] == pytest.approx(upper * (1 - b) + lower * b, abs=1e-3)
+
+
+@pytest.mark.parametrize("gop", [2, 3, 4])
+def test_a_link_leads_to_the_keyframe_before_where_that_is_a_b_frame(tmp_path: Path, gop: int) -> None:
+    """B frames beyond the longest group are keyframes alone; the anchor after them was coded before they were."""
+    path = tmp_path / "b.mp4"
+    write_av(path, pan(15, (96, 128), 2, 1), options={"bf": "5", "b-adapt": "0", "crf": "4", "g": "60"})
+    with VideoReader(path, gop=gop) as reader:
+        frames = list(reader)
+    keys = [frame for frame in frames if frame.keyframe]
+    after_b = [(before, key) for before, key in pairwise(keys) if before.frame_type == "B" and key.frame_type == "P"]
+    assert after_b
+    for before, key in after_b:
+        assert key.link is not None
+        inner, steps = key.link.vectors[6:-6, 6:-6], key.index - before.index
+        assert (np.abs(inner - [-8 * steps, -4 * steps]).max(-1) <= 2).mean() > 0.9, key.index
