@@ -139,12 +139,12 @@ def policies(asked: argparse.Namespace, frames: Frames, video: Path, *, branch: 
         from frontier_product import asked_for
 
         for one in asked_for():
-            if (branch or one.policy is None) and (asked.only or "") in one.name:
+            if (branch or one.policy is None) and any(part in one.name for part in asked.only or [""]):
                 labelled = one.labelled(frames.net, video, frames.of.size, len(frames))
                 yield Run(one.name, one.family, one.slowest is None, labelled)
         return
     for way in ways():
-        if (branch or not way.branch) and (asked.only or "") in way.name:
+        if (branch or not way.branch) and any(part in way.name for part in asked.only or [""]):
             yield Run(way.name, way.family, way.late, way.run(frames))
 
 
@@ -186,7 +186,11 @@ def main() -> None:
         "--product", action="store_true", help="only what arseg segment --budget and --live make of them"
     )
     parser.add_argument("--places", action="store_true", help="the best places of keyframes, too (slow)")
-    parser.add_argument("--only", help="measure the policies with this in their name; the JSON keeps the others")
+    parser.add_argument(
+        "--only",
+        action="append",
+        help="measure the policies with this (or this) in their name; the JSON keeps the others",
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("runs/frontier"))
     parser.add_argument("--json", type=Path, help="benchmarks/results/frontier-NAME.json")
