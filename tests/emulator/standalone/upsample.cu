@@ -6,9 +6,9 @@ namespace {
 
 // Rows, then columns, of a channels-last gradient; resizing each pixel of the input alone says what it gave to whom.
 template <typename T>
-void upsample_case(int64_t h, int64_t w, int64_t height, int64_t width) {
+void upsample_case(int64_t h, int64_t w, int64_t height, int64_t width, int64_t c = 3) {
   using A = gpu::accumulator<T>;
-  const int64_t n = 2, c = 3;
+  const int64_t n = 2;
   const DeviceMap<T> grad(reference::random_array(n, c, height, width, 1));
   const DeviceMap<A> rows(n, c, h, width);
   const DeviceMap<T> out(n, c, h, w);
@@ -37,6 +37,7 @@ void upsampling_of() {
   upsample_case<T>(3, 5, 7, 10);
   upsample_case<T>(1, 4, 6, 1);
   upsample_case<T>(9, 8, 4, 3);
+  upsample_case<T>(3, 5, 7, 10, 16);  // whole vectors of channels
 }
 
 void upsampling() {
