@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from arseg_ext import _composite, _devices, _forward_mode, oracle
+from arseg_ext import _composite, _convolutions, _devices, _forward_mode, oracle
 from arseg_ext._torch_private import (
     AFTER_AUTOGRAD,
     SingleLevelFunction,
@@ -134,6 +134,37 @@ def _upsample_backward_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return torch.ops.arseg._upsample(grad, ctx.size), None
 
 
+def _save_queries(ctx: Any, args: list[Any], output: Any) -> None:
+    ctx.size = args[0].shape[2:]
+    ctx.set_materialize_grads(False)  # zeros are to be of the maps' kind, such as DTensor
+    ctx.save_for_backward(output[0], args[1])
+
+
+def _or_zeros(grads: tuple[Tensor | None, Tensor | None], like: Tensor) -> list[Tensor]:
+    return [torch.zeros_like(like) if grad is None else grad for grad in grads]
+
+
+def _queries_backward(ctx: Any, grad_upsampled: Tensor | None, grad_query: Tensor | None) -> tuple[Any, ...]:
+    ops = torch.ops.arseg
+    upsampled, weight = ctx.saved_tensors
+    grad, *of_weights = ops._queries_backward(*_or_zeros((grad_upsampled, grad_query), upsampled), upsampled, weight)
+    return ops._upsample_backward(grad, ctx.size) if _needs(ctx, 0) else None, *of_weights, None
+
+
+def _save_keys_values(ctx: Any, args: list[Any], output: Any) -> None:
+    warped, key_weight, _, value_weight, _ = args
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(warped, key_weight, value_weight)
+
+
+def _keys_values_backward(ctx: Any, grad_key: Tensor | None, grad_value: Tensor | None) -> tuple[Any, ...]:
+    wanted = _needs(ctx, 0)
+    warped, *weights = ctx.saved_tensors
+    grads = _or_zeros((grad_key, grad_value), warped)
+    grad, *of_weights = torch.ops.arseg._keys_values_backward(*grads, warped, *weights, wants_warped=wanted)
+    return grad if wanted else None, *of_weights
+
+
 def _no_double_backward(name: str) -> Callable[..., Any]:
     def backward(ctx: Any, *grads: Any) -> NoReturn:
         raise RuntimeError(f"{name}: double backward is not supported")
@@ -151,6 +182,8 @@ FIRST: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[..., None]]] = {
     "_local_attention": (_attention_backward, _save_attention),
     "_upsample": (_upsample_backward, _save_size),
     "_upsample_backward": (_upsample_backward_backward, _save_size),
+    "_queries": (_queries_backward, _save_queries),
+    "_keys_values": (_keys_values_backward, _save_keys_values),
 }
 # Backward operators, and the name in their messages.
 SECOND = {
@@ -158,6 +191,8 @@ SECOND = {
     "_flow_warp_backward_feature": "flow_warp",
     "_flow_warp_backward_flow": "flow_warp",
     "_local_attention_backward": "local_attention",
+    "_queries_backward": "creff",
+    "_keys_values_backward": "creff",
 }
 COMPOSED: dict[str, Kernel] = {
     "local_attention": _composite.local_attention,
@@ -183,6 +218,7 @@ def _plain() -> dict[str, _forward_mode.Plain]:
         **{op: _forward_mode.linear(name, getattr(ops, op)) for op, name in linear.items()},
         "flow_warp": oracle.flow_warp,
         "_local_attention": _plain_local_attention,
+        **_convolutions.KERNELS,
         **COMPOSED,
     }
 

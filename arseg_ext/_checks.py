@@ -303,6 +303,20 @@ def upsample(op: str, name: str, tensor: Tensor, size: Sequence[int]) -> None:
         refuse("positive_size", op=op, got=list_text(tuple(size)))
 
 
+def depthwise(op: str, name: str, map: Tensor, like: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    """A map [N, C, H, W], those that are to have its shape and dtype, and weights [C, 1, 3, 3] and biases [C]."""
+    dims(op, name, map, "[N, C, H, W]")
+    floating(op, name, map)
+    for other, tensor in like.items():
+        same_device(op, other, tensor, name, map)
+        same_dtype(op, other, tensor, name, map)
+        shape(op, other, tensor, map.shape)
+    for other, tensor in weights.items():
+        same_device(op, other, tensor, name, map)
+        same_dtype(op, other, tensor, name, map)
+        shape(op, other, tensor, (map.shape[1],) if other.endswith("bias") else (map.shape[1], 1, 3, 3))
+
+
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 

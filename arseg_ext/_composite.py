@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_ext import _checks, _devices, _forward_mode, _overlap
+from arseg_ext import _checks, _convolutions, _devices, _forward_mode, _overlap
 from arseg_ext._autocast import cast, computing_dtype
 from arseg_ext._torch_private import in_transform
 
@@ -53,11 +53,8 @@ def _fused(
         warped = ops.flow_warp(reference, motion, grid=grid)
     else:
         warped = ops.mv_warp(reference, motion, block=block, frame_size=frame_size, grid=grid)
-    upsampled = ops._upsample(low_res, (reference.shape[2], reference.shape[3]))
-    channels = reference.shape[1]
-    query = F.conv2d(upsampled, query_weight, query_bias, padding=1, groups=channels)
-    key = F.conv2d(warped, key_weight, key_bias, padding=1, groups=channels)
-    value = F.conv2d(warped, value_weight, value_bias, padding=1, groups=channels)
+    upsampled, query = ops._queries(low_res, query_weight, query_bias, (reference.shape[2], reference.shape[3]))
+    key, value = ops._keys_values(warped, key_weight, key_bias, value_weight, value_bias)
     return upsampled + ops.local_attention(query, key, value, window=window, outside=outside)
 
 
@@ -248,6 +245,8 @@ _WRITE = (
 def register() -> None:
     library = torch.library.Library("arseg", "IMPL", "CompositeExplicitAutograd")
     library.impl("_upsample", upsample)
+    for name, kernel in _convolutions.KERNELS.items():
+        library.impl(name, kernel)
     _libraries.append(library)
     # A custom operator tells autograd that it writes to `out`.
     torch.library.custom_op("arseg::_creff_out", _write_creff, mutates_args=("out",), schema=_WRITE)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from arseg_ext import _checks, _composite
+from arseg_ext._layouts import layout_of
 
 
 def _raising_like_kernels(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,24 +30,9 @@ def _contiguous_like(tensor: Tensor) -> Tensor:
     return tensor.new_empty(tensor.shape)
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
-    """Whether torch takes a map, or the one image of all its batch, for channels_last, as csrc/cpu/tensors.h."""
-    if tensor.stride(1) == 0:
-        return False
-    least = 0
-    one_image = tensor.shape[0] > 1 and tensor.stride(0) == 0
-    for dim in (1, 3, 2) if one_image else (1, 3, 2, 0):
-        size, stride = tensor.shape[dim], tensor.stride(dim)
-        if size == 0 or stride < least or (dim == 0 and least == tensor.stride(1)):
-            return False
-        least = stride * size if size > 1 else stride
-    return True
-
-
 def _map(like: Tensor, shape: Sequence[int]) -> Tensor:
     """A map in the memory format of `like`, as empty_map in csrc/cpu/tensors.h."""
-    layout = torch.channels_last if _is_channels_last(like) else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout_of(like))
 
 
 def _map_like(tensor: Tensor) -> Tensor:
@@ -136,6 +122,49 @@ def upsample_backward(grad: Tensor, size: Sequence[int]) -> Tensor:
     return _map(grad, (*grad.shape[:2], *size))
 
 
+def queries(low_res: Tensor, query_weight: Tensor, query_bias: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    weights = {"query_weight": query_weight, "query_bias": query_bias}
+    _checks.depthwise("_queries", "low_res", low_res, {}, weights)
+    upsampled = upsample(low_res, size)
+    return upsampled, _map_like(upsampled)
+
+
+def queries_backward(
+    grad_upsampled: Tensor, grad_query: Tensor, upsampled: Tensor, query_weight: Tensor
+) -> tuple[Tensor, ...]:
+    like, weights = {"grad_query": grad_query, "grad_upsampled": grad_upsampled}, {"query_weight": query_weight}
+    _checks.depthwise("_queries_backward", "upsampled", upsampled, like, weights)
+    return _map_like(upsampled), *_of_weights(query_weight)
+
+
+def _of_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
+    return _contiguous_like(weight), weight.new_empty(weight.shape[:1])
+
+
+def keys_values(
+    warped: Tensor, key_weight: Tensor, key_bias: Tensor, value_weight: Tensor, value_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    weights = {"key_weight": key_weight, "key_bias": key_bias, "value_weight": value_weight, "value_bias": value_bias}
+    _checks.depthwise("_keys_values", "warped", warped, {}, weights)
+    return _map_like(warped), _map_like(warped)
+
+
+def keys_values_backward(
+    grad_key: Tensor,
+    grad_value: Tensor,
+    warped: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    *,
+    wants_warped: bool,
+) -> tuple[Tensor, ...]:
+    like, weights = {"grad_key": grad_key, "grad_value": grad_value}, {"key_weight": key_weight}
+    weights["value_weight"] = value_weight
+    _checks.depthwise("_keys_values_backward", "warped", warped, like, weights)
+    grad = _map_like(warped) if wants_warped else warped.new_empty((0, *warped.shape[1:]))
+    return grad, *_of_weights(key_weight), *_of_weights(value_weight)
+
+
 def _check_creff(op: str, tensors: Sequence[Tensor], options: dict[str, Any]) -> None:
     reference, low_res, motion, *parameters = tensors
     options = {**_composite.DEFAULTS, **options}
@@ -185,6 +214,10 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "resize_labels": resize_labels,
     "_upsample": upsample,
     "_upsample_backward": upsample_backward,
+    "_queries": queries,
+    "_queries_backward": queries_backward,
+    "_keys_values": keys_values,
+    "_keys_values_backward": keys_values_backward,
     "creff": creff,
     "creff_logits": creff_logits,
     "creff_labels": creff_labels,

@@ -33,6 +33,29 @@ def attention_backward_flops(
     return 2 * batch * height * width * window[0] * window[1] * (3 * channels + 2 * value[1])
 
 
+def convolution_flops(map: Sequence[int], convolutions: int) -> int:
+    """Depthwise 3x3."""
+    batch, channels, height, width = map
+    return 2 * batch * height * width * channels * 9 * convolutions
+
+
+def queries_flops(low_res: Sequence[int], weight: Any, bias: Any, size: Sequence[int], **kwargs: Any) -> int:
+    return convolution_flops((*low_res[:2], *size), 1)
+
+
+def keys_values_flops(warped: Sequence[int], *args: Any, **kwargs: Any) -> int:
+    return convolution_flops(warped, 2)
+
+
+def queries_backward_flops(grad: Sequence[int], *args: Any, **kwargs: Any) -> int:
+    """Gradients of the map and of the weight."""
+    return convolution_flops(grad, 2)
+
+
+def keys_values_backward_flops(grad: Sequence[int], *args: Any, wants_warped: bool, **kwargs: Any) -> int:
+    return convolution_flops(grad, 4 if wants_warped else 2)
+
+
 def fusion_flops(
     reference: Sequence[int], low_res: Sequence[int], *args: Any, window: Sequence[int] = (7, 7), **kwargs: Any
 ) -> int:
@@ -62,6 +85,10 @@ FORMULAS: dict[str, Callable[..., int]] = {
     "local_attention": attention_flops,
     "_local_attention": attention_flops,
     "_local_attention_backward": attention_backward_flops,
+    "_queries": queries_flops,
+    "_queries_backward": queries_backward_flops,
+    "_keys_values": keys_values_flops,
+    "_keys_values_backward": keys_values_backward_flops,
     "creff": fusion_flops,
     "_creff_out": fusion_flops,
     "_creff_into": fusion_flops,

@@ -20,7 +20,7 @@ MODULE = "torch.distributed.tensor"
 
 def _rule(op: Any, *args: Any, **kwargs: Any) -> list[tuple[list[Any], list[Any]]]:
     """Placements of results and arguments: all replicated, or maps sharded over the batch and weights replicated."""
-    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor import Partial, Replicate, Shard
 
     tensors = [isinstance(argument.type, torch.TensorType) for argument in op._schema.arguments]
     names = [argument.name for argument in op._schema.arguments]
@@ -29,14 +29,17 @@ def _rule(op: Any, *args: Any, **kwargs: Any) -> list[tuple[list[Any], list[Any]
     options: list[Any] = [None] * len(kwargs)  # no operator with a rule has a tensor among its keywords
     whole = [Replicate() if tensors[i] else None for i in given]
     images = [None if not tensors[i] else Replicate() if names[i] in _vmap.SHARED else Shard(0) for i in given]
-    return [([Replicate()] * results, whole + options), ([Shard(0)] * results, images + options)]
+    first: list[Any] = [Shard(0)]
+    # Beside a map, gradients of weights are sums over the images.
+    sharded = first + [Partial()] * (results - 1) if op._opname in _vmap.EACH else first * results
+    return [([Replicate()] * results, whole + options), (sharded, images + options)]
 
 
 def _register_rules() -> None:
     from torch.distributed.tensor.experimental import register_sharding
 
     schemas, schema_info = _torch_private.sharding_schemas()
-    for name in _vmap.FOLDED:
+    for name in (*_vmap.FOLDED, *_vmap.EACH):
         op = getattr(torch.ops.arseg, name).default
         register_sharding(op)(functools.partial(_rule, op))
         # register_sharding takes integers alone for what a shape may depend on; here it is lists too.

@@ -27,7 +27,11 @@ FOLDED = (
     "resize_labels",
     "_upsample",
     "_upsample_backward",
+    "_queries",
+    "_keys_values",
 )
+# Gradients of weights are sums over N: each element has its own.
+EACH = ("_queries_backward", "_keys_values_backward")
 REFUSED = ("_creff_out", "_creff_into")
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
@@ -44,11 +48,19 @@ def _unfold(result: Tensor, size: int, batch: int) -> Tensor:
 
 
 def _element(args: Sequence[Any], dims: Sequence[int | None], index: int) -> list[Any]:
-    return [arg if dim is None else arg.select(dim, index) for arg, dim in zip(args, dims, strict=False)]
+    # What is no tensor has dimensions too: a list of sizes a None for each.
+    pairs = zip(args, dims, strict=False)
+    return [arg.select(dim, index) if isinstance(arg, Tensor) and dim is not None else arg for arg, dim in pairs]
 
 
-def _folding(op: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
-    """The rule of one operator, whose positional arguments have these names."""
+def _stack(results: list[Any]) -> Any:
+    if isinstance(results[0], Tensor):
+        return torch.stack(results)
+    return tuple(torch.stack(each) for each in zip(*results, strict=True))
+
+
+def _folding(op: Callable[..., Any], names: Sequence[str], *, each: bool) -> Callable[..., Any]:
+    """The rule of one operator, whose positional arguments have these names. each: it is called for every element."""
 
     def call(args: Sequence[Any], dims: Sequence[int | None], size: int, kwargs: dict[str, Any]) -> Any:
         first = args[0] if dims[0] is None else args[0].movedim(dims[0], 0)
@@ -65,10 +77,10 @@ def _folding(op: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]
     def rule(info: Any, in_dims: Sequence[int | None], *args: Any, **kwargs: Any) -> Any:
         size = info.batch_size
         shared = [dim is not None and name in SHARED for name, dim in zip(names, in_dims, strict=False)]
-        if not any(shared):
+        if not any(shared) and not each:
             results = call(args, in_dims, size, kwargs)
         else:
-            results = torch.stack([op(*_element(args, in_dims, i), **kwargs) for i in range(size)])
+            results = _stack([op(*_element(args, in_dims, i), **kwargs) for i in range(size)])
         return results, 0 if isinstance(results, Tensor) else (0,) * len(results)
 
     return rule
@@ -81,9 +93,9 @@ def _refuse(*args: Any, **kwargs: Any) -> Any:
 def register() -> None:
     library = torch.library.Library("arseg", "FRAGMENT")
     _libraries.append(library)
-    for name in FOLDED:
+    for name in (*FOLDED, *EACH):
         op = getattr(torch.ops.arseg, name).default
         names = [argument.name for argument in op._schema.arguments if not argument.kwarg_only]
-        torch.library.register_vmap(f"arseg::{name}", _folding(op, names), lib=library)
+        torch.library.register_vmap(f"arseg::{name}", _folding(op, names, each=name in EACH), lib=library)
     for name in REFUSED:
         library.impl(name, _refuse, "FuncTorchBatched")  # register_vmap takes no keyword that is a tensor

@@ -50,6 +50,21 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   // Bilinear, align_corners=True.
   m.def("_upsample(Tensor input, SymInt[2] size) -> Tensor");
   m.def("_upsample_backward(Tensor grad, SymInt[2] size) -> Tensor");
+  // The parts of the fusion that have weights; outputs are maps of the reference's size. Where it is not wanted, the
+  // gradient of `warped` has no image.
+  m.def(
+      "_queries(Tensor low_res, Tensor query_weight, Tensor query_bias, SymInt[2] size) "
+      "-> (Tensor upsampled, Tensor query)");
+  m.def(
+      "_queries_backward(Tensor grad_upsampled, Tensor grad_query, Tensor upsampled, Tensor query_weight) "
+      "-> (Tensor grad_sum, Tensor grad_query_weight, Tensor grad_query_bias)");
+  m.def(
+      "_keys_values(Tensor warped, Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias) "
+      "-> (Tensor key, Tensor value)");
+  m.def(
+      "_keys_values_backward(Tensor grad_key, Tensor grad_value, Tensor warped, Tensor key_weight, "
+      "Tensor value_weight, *, bool wants_warped) -> (Tensor grad_warped, Tensor grad_key_weight, "
+      "Tensor grad_key_bias, Tensor grad_value_weight, Tensor grad_value_bias)");
   m.def("resize_labels(Tensor logits, SymInt[2] size, *, bool align_corners=False) -> Tensor");
 
   // Autograd knows nothing of it, not even that `out` changes: call _creff_out (arseg_ext/_composite.py).

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "creff/params.h"
+#include "depthwise/params.h"
 #include "local_attention/params.h"
 #include "mv_warp/params.h"
 #include "resize_labels/params.h"
@@ -42,6 +43,9 @@ int main() {
   ARSEG_TRAIT(CreffTraits::Mma::kClasses);
   ARSEG_TRAIT(CreffTraits::Classify::kThreads);
   ARSEG_TRAIT(CreffTraits::Pack::kThreads);
+  ARSEG_TRAIT(DepthwiseTraits::kThreads);
+  ARSEG_TRAIT(DepthwiseTraits::kBlocksOfMultiprocessor);
+  ARSEG_TRAIT(DepthwiseTraits::kRows);
   ARSEG_TRAIT(WarpTraits::kThreads);
   ARSEG_TRAIT(WarpTraits::kSortedEntries);
   ARSEG_TRAIT(WarpTraits::kStrips);

@@ -39,11 +39,14 @@ def resident_threads(kernel: str) -> int:
     if name in ("depthwise_conv", "keys_and_values", "queries_and_upsampled"):
         depthwise = "CreffTraits::Depthwise::"
         return traits[f"{depthwise}kThreads"] * traits[f"{depthwise}kBlocksOfMultiprocessor"]
+    if name == "depthwise_backward":
+        return traits["DepthwiseTraits::kThreads"] * traits["DepthwiseTraits::kBlocksOfMultiprocessor"]
     families = {
         "attention_backward_simt": "AttentionTraits::Simt::backward_threads",
         "fallback_": "AttentionTraits::Fallback::kThreads",
         "classify": "CreffTraits::Classify::kThreads",
         "pack_": "CreffTraits::Pack::kThreads",
+        "depthwise_backward_sums": "DepthwiseTraits::kThreads",
         "resize_labels": "ResizeLabelsTraits::kThreads",
         "upsample_backward": "UpsampleTraits::kThreads",
     }

@@ -128,6 +128,13 @@ def samples(dtype: torch.dtype = torch.float32, *, grad: bool = True) -> list[Sa
         Sample("_upsample", (leaf(channels_last(low).clone()), [5, 7])),
         Sample("_upsample_backward", (copies[0], [3, 4])),
         Sample("_upsample_backward", (channels_last(copies[0]), [3, 4])),
+        Sample("_queries", (leaf(low.clone()), *(leaf(t.clone()) for t in parameters[:2]), [5, 7])),
+        Sample("_queries", (leaf(channels_last(low).clone()), *parameters[:2], [5, 7])),
+        Sample("_queries_backward", (copies[2], copies[3], copies[0], parameters[0])),
+        Sample("_queries_backward", (copies[2], copies[3], channels_last(copies[0]), parameters[0])),
+        Sample("_keys_values", (leaf(feature.clone()), *(leaf(t.clone()) for t in parameters[2:]))),
+        Sample("_keys_values_backward", (*copies[2:4], copies[0], *parameters[2::2]), {"wants_warped": True}),
+        Sample("_keys_values_backward", (*copies[2:4], copies[0], *parameters[2::2]), {"wants_warped": False}),
         Sample("_creff_out", (feature, low, motion, *parameters, feature.clone()), fused),
         Sample("_creff_into", (feature, low, motion, *parameters), {**fused, "out": feature.clone()}),
     ]

@@ -85,6 +85,17 @@ def hot_kernels() -> dict[str, Hot]:
         Loop("LDGSTS", 0),  # motion by whole pixels
     ]
     tile = (height, width)
+    threads, rows = traits["DepthwiseTraits::kThreads"], traits["DepthwiseTraits::kRows"]
+    columns = threads // lanes  # of 64 channels, two a thread
+    gradient = [
+        Loop("BAR", 1),  # chunks of channels
+        Loop("MUFU", 1),  # tiles
+        Loop("LDG", (rows + 2) / 3),
+        Loop("STG", 10 * 2 * lanes / threads),  # sums of the block's columns
+        Loop("(LDS.*){16}", columns // 16),
+        Loop("(LDS.*){4}", columns % 16 // 4),
+        Loop("LDS", columns % 4),
+    ]
     return {
         "fused_attention<{}, 7, false>": Hot(Way(fused, around=is_inf), tile, warps, 2.5),
         "fused_attention<{}, 7, true>": Hot(Way(fused, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5),  # no logits
@@ -95,11 +106,20 @@ def hot_kernels() -> dict[str, Hot]:
             )
             for values in (1, 2)  # for features, and for classes
         },
+        **{
+            f"depthwise_backward<{{}}, {kernel}>": Hot(Way(gradient), (rows, columns), columns, 2.5)
+            for kernel in ("1, true", "2, false", "2, true")  # queries; keys and values, the keyframe frozen or not
+        },
     }
 
 
 def named() -> dict[str, Hot]:
-    return {kernel.format(dtype): hot for kernel, hot in hot_kernels().items() for dtype in ("bfloat16", "half")}
+    types = ("bfloat16", "half")
+    return {
+        kernel.format(dtype): hot
+        for kernel, hot in hot_kernels().items()
+        for dtype in (*types, *(("float",) if kernel.startswith("depthwise") else ()))
+    }
 
 
 @functools.cache

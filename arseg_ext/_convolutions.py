@@ -1,0 +1,78 @@
+"""The parts of creff that have weights, and their gradients, made of torch's operators: what every device has.
+
+CUDA has kernels of its own for the gradients (csrc/depthwise), of the same contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arseg_ext import _checks
+from arseg_ext._layouts import in_layout_of
+
+
+def _convolved(map: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return in_layout_of(F.conv2d(map, weight, bias, padding=1, groups=map.shape[1]), map)
+
+
+def _gradients(grad: Tensor, map: Tensor, weight: Tensor, wants_map: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the map (undefined where it is not wanted), the weight and the bias of a convolution of `map`."""
+    wanted = [wants_map, True, True]
+    channels = map.shape[1]
+    return torch.ops.aten.convolution_backward(
+        grad, map, weight, [channels], [1, 1], [1, 1], [1, 1], False, [0, 0], channels, wanted
+    )
+
+
+def queries(low_res: Tensor, query_weight: Tensor, query_bias: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The map upsampled to `size`, and its queries: one operator, so that their gradient is one pass over the maps."""
+    upsampled = in_layout_of(torch.ops.arseg._upsample(low_res, size), low_res)
+    return upsampled, _convolved(upsampled, query_weight, query_bias)
+
+
+def queries_backward(
+    grad_upsampled: Tensor, grad_query: Tensor, upsampled: Tensor, query_weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the upsampled map, what reached it by itself included, of the weight and of the bias."""
+    like, weights = {"grad_query": grad_query, "grad_upsampled": grad_upsampled}, {"query_weight": query_weight}
+    _checks.depthwise("_queries_backward", "upsampled", upsampled, like, weights)
+    grad, of_weight, of_bias = _gradients(grad_query, upsampled, query_weight)
+    return in_layout_of(grad + grad_upsampled, upsampled), of_weight.contiguous(), of_bias
+
+
+def keys_values(
+    warped: Tensor, key_weight: Tensor, key_bias: Tensor, value_weight: Tensor, value_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    return _convolved(warped, key_weight, key_bias), _convolved(warped, value_weight, value_bias)
+
+
+def keys_values_backward(
+    grad_key: Tensor,
+    grad_value: Tensor,
+    warped: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    *,
+    wants_warped: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the warped map (without an image where it is not wanted), of weights and of biases."""
+    like, weights = {"grad_key": grad_key, "grad_value": grad_value}, {"key_weight": key_weight}
+    weights["value_weight"] = value_weight
+    _checks.depthwise("_keys_values_backward", "warped", warped, like, weights)
+    by_key, of_key_weight, of_key_bias = _gradients(grad_key, warped, key_weight, wants_warped)
+    by_value, of_value_weight, of_value_bias = _gradients(grad_value, warped, value_weight, wants_warped)
+    grad = in_layout_of(by_key + by_value, warped) if wants_warped else warped.new_empty((0, *warped.shape[1:]))
+    return grad, of_key_weight.contiguous(), of_key_bias, of_value_weight.contiguous(), of_value_bias
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "_queries": queries,
+    "_queries_backward": queries_backward,
+    "_keys_values": keys_values,
+    "_keys_values_backward": keys_values_backward,
+}
