@@ -72,7 +72,7 @@ class BackwardTile {
     const Map& neighbour;
     int64_t channels;
     A *transposed = nullptr, *rows = nullptr;  // rings of neighbours: [channel][x] and [x][channel]
-    A* centres = nullptr;                      // [row][channel][x]
+    A* centres = nullptr;                      // [row][block of kLanes x][channel][kLanes]
   };
 
   int64_t width() const { return params_.query.width(); }
@@ -84,7 +84,7 @@ class BackwardTile {
     for (Pair* pair : {&first_, &second_}) {
       A* row = pair->rows ? pair->rows + slot(y) * wide_ * pair->channels : staged_;
       load_row(pair->neighbour, tile_.n, y, left, wide_, row, pair->channels);
-      put_transposed(row, pair->channels, wide_, pair->transposed + slot(y) * pair->channels * wide_);
+      put_transposed(row, pair->channels, wide_, pair->transposed + slot(y) * pair->channels * wide_, 1, wide_);
     }
     if constexpr (around == Around::Key) {
       // A query outside the image takes nothing: 2^-inf is 0.
@@ -101,13 +101,15 @@ class BackwardTile {
         store(staged_ + i, load(staged_ + i) * broadcast(scale));
       }
     }
-    put_transposed(staged_, pair.channels, pixels_, pair.centres + j * pair.channels * pixels_);
+    put_transposed(staged_, pair.channels, pixels_, pair.centres + j * pair.channels * pixels_, pair.channels, kLanes);
   }
 
-  void put_transposed(const A* row, int64_t channels, int64_t pixels, A* to) {
-    for (int64_t x = 0; x < pixels; x += kLanes) {
+  // row [pixels][channels] -> channel c of pixel x at to[x * pixel_step + c * channel_step], kLanes pixels side by
+  // side.
+  void put_transposed(const A* row, int64_t channels, int64_t pixels, A* to, int64_t pixel_step, int64_t channel_step) {
+    for (int64_t x = 0; x < pixels; x += kLanes, to += kLanes * pixel_step) {
       for (int64_t c = 0; c < channels; c += kLanes) {
-        Microkernel::put_block(row + x * channels + c, channels, to + c * pixels + x, pixels);
+        Microkernel::put_block(row + x * channels + c, channels, to + c * channel_step, channel_step);
       }
     }
   }
@@ -125,7 +127,7 @@ class BackwardTile {
       logits_of_window_row<Microkernel>(
           width_, bottom - top + 1,
           pair.transposed + slot(y - params_.window.y_radius() + t) * pair.channels * wide_ + column, wide_,
-          pair.centres + top * pair.channels * pixels_ + column, pair.channels * pixels_, pixels_, pair.channels,
+          pair.centres + (top * pixels_ + column) * pair.channels, pair.channels * pixels_, kLanes, pair.channels,
           to + (top * keys_ + (t - top) * width_) * kLanes, (keys_ - width_) * kLanes);
     }
   }

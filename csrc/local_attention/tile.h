@@ -65,7 +65,7 @@ class AttentionTile {
       const int rows = static_cast<int>(std::min<int64_t>(kQueryRows, y_end - y));
       for (; next < y + rows + radius; next += Microkernel::kRowsPerSlot) add_keys_and_values(next);
       for (int j = 0; j < rows; ++j) {
-        put_transposed(loader_.queries(y + j, staged_), pixels_, queries_ + j * units_ * pixels_, pixels_);
+        put_transposed(loader_.queries(y + j, staged_), pixels_, queries_ + j * units_ * pixels_, units_, kLanes);
       }
       for (int64_t column = 0; column < pixels_ && x + column < params_.out.width(); column += kLanes) {
         attend(y, rows, column);
@@ -87,10 +87,12 @@ class AttentionTile {
   Unit* keys(int64_t ring_row) { return key_ring_ + ring_row % ring_ * units_ * wide_; }
   Unit* values(int64_t ring_row) { return value_ring_ + ring_row / Microkernel::kRowsPerSlot % slots_ * value_row_; }
 
-  void put_transposed(const A* row, int64_t pixels, Unit* to, int64_t stride) {
-    for (int64_t x = 0; x < pixels; x += kLanes) {
+  // row [pixels][channels_] -> unit u of pixel x at to[x * pixel_step + u * unit_step], kLanes pixels side by side.
+  void put_transposed(const A* row, int64_t pixels, Unit* to, int64_t pixel_step, int64_t unit_step) {
+    for (int64_t x = 0; x < pixels; x += kLanes, to += kLanes * pixel_step) {
       for (int64_t c = 0; c < channels_; c += Microkernel::kBlockChannels) {
-        Microkernel::put_block(row + x * channels_ + c, channels_, to + c / Microkernel::kPerUnit * stride + x, stride);
+        Microkernel::put_block(row + x * channels_ + c, channels_, to + c / Microkernel::kPerUnit * unit_step,
+                               unit_step);
       }
     }
   }
@@ -101,7 +103,7 @@ class AttentionTile {
     const bool finite = loader_.keys_and_values(y, staged_, values(row));
     suspect_ = suspect_ || !finite;
     for (int i = 0; i < Microkernel::kRowsPerSlot; ++i) {
-      put_transposed(staged_ + i * wide_ * channels_, wide_, keys(row + i), wide_);
+      put_transposed(staged_ + i * wide_ * channels_, wide_, keys(row + i), 1, wide_);
     }
   }
 
@@ -115,7 +117,7 @@ class AttentionTile {
       fetcher_.part_of(parts);
       const int top = std::max(0, t - height_ + 1), bottom = std::min(rows - 1, t);  // queries that see this key row
       logits_of_window_row<Microkernel>(width_, bottom - top + 1, keys(first + t) + column, wide_,
-                                        queries_ + top * units_ * pixels_ + column, units_ * pixels_, pixels_, units_,
+                                        queries_ + (top * pixels_ + column) * units_, units_ * pixels_, kLanes, units_,
                                         logits_ + (top * keys_ + (t - top) * width_) * kLanes,
                                         (keys_ - width_) * kLanes);
     }
@@ -227,7 +229,9 @@ class AttentionTile {
   int height_, width_, keys_;
   int64_t slots_, ring_, wide_;
   int64_t channels_, units_, value_channels_, value_row_;
-  Unit *key_ring_, *value_ring_, *queries_, *packed_ = nullptr, *edges_ = nullptr;
+  Unit *key_ring_, *value_ring_;
+  Unit* queries_;  // [row][block of kLanes pixels][unit][kLanes]: a block lies in one piece of the first-level cache
+  Unit *packed_ = nullptr, *edges_ = nullptr;
   A *staged_, *logits_, *factor_, *block_;
   int64_t n_ = 0, x_ = 0, y_begin_ = 0;
   Fetcher fetcher_;
