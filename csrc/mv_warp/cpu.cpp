@@ -2,7 +2,7 @@
 // the kernel of warp_rows.h.
 //
 // Backward, the taps of a row of pixels are worked out once, in double, and serve all channels. The gradient of the
-// flow runs in parallel over rows, the gradient of the feature over planes: each value is added up by one thread in
+// flow runs in parallel over rows, the gradient of the feature over channels: each value is added up by one thread in
 // one order, so the bits do not depend on the number of threads.
 
 #include <torch/csrc/stable/library.h>
@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "../common/dispatch.h"
@@ -123,41 +124,65 @@ std::array<int64_t, 4> strides_of(const Tensor& map) {
   return {map.stride(0), map.stride(1), map.stride(2), map.stride(3)};
 }
 
-// grad_feature: [N, C, H, W], strides in elements.
+// Adds `count` channels of a row of pixels to where its taps lie in `sums`, in whose pixels they lie together.
+template <int Most, typename A, typename T>
+void add_to_taps(const RowTaps<A>& taps, const T* row, int64_t channel_stride, int64_t pixel_stride, int64_t width,
+                 int64_t count, A* sums) {
+  const auto add = [&](auto channels) {
+    for (int64_t x = 0; x < width; ++x, row += pixel_stride) {
+      A value[Most];
+      for (int64_t c = 0; c < channels; ++c) value[c] = static_cast<A>(row[c * channel_stride]);
+      for (int i = 0; i < 4; ++i) {
+        if (taps.offset[i][x] < 0) continue;
+        A* sum = sums + taps.offset[i][x];
+        const A weight = taps.weight[i][x];
+        for (int64_t c = 0; c < channels; ++c) sum[c] += value[c] * weight;
+      }
+    }
+  };
+  count == Most ? add(std::integral_constant<int64_t, Most>{}) : add(count);
+}
+
+// grad_feature: [N, C, H, W], strides in elements. A task has some channels of an image, which share the taps of a row:
+// those of a cache line, added up in the gradient itself, where its channels lie together in the type that adds up and
+// there are such tasks for all threads; else a few, in scratch. The order of a sum, and so its bits, are the same.
 template <typename T, typename Source>
 void warp_backward_feature(const View4<const T>& grad, const Source& source, const Size& size, Grid grid,
                            T* grad_feature, const std::array<int64_t, 4>& stride) {
   using A = accumulator<T>;
-  constexpr int64_t kGroup = 4;  // planes that share the taps of a row
-  const int64_t groups = ceil_div(size.channels, kGroup);
-  const int64_t plane = size.height * size.width;
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(A)), kFew = 4;
+  const bool in_place = std::is_same_v<T, A> && stride[1] == 1 &&
+                        size.batch * ceil_div(size.channels, kLine) >= torch::stable::get_num_threads();
+  const int64_t group = in_place ? kLine : kFew;
+  const int64_t groups = ceil_div(size.channels, group);
   torch::stable::parallel_for(0, size.batch * groups, 1, [&](int64_t begin, int64_t end) {
     RowTaps<A> taps(size.width);
-    std::vector<A> sums(kGroup * plane);
+    std::vector<A> scratch(in_place ? 0 : kFew * size.height * size.width);
+    const int64_t row_step = in_place ? stride[2] : kFew * size.width, pixel_step = in_place ? stride[3] : kFew;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t n = task / groups;
-      const int64_t first = task % groups * kGroup;
-      const int64_t count = std::min(kGroup, size.channels - first);
-      std::fill(sums.begin(), sums.end(), A(0));
+      const int64_t first = task % groups * group;
+      const int64_t count = std::min(group, size.channels - first);
+      T* out = grad_feature + n * stride[0] + first * stride[1];
+      A* sums = in_place ? reinterpret_cast<A*>(out) : scratch.data();
       for (int64_t y = 0; y < size.height; ++y) {
-        taps.fill(source, size, grid, n, y, size.width, 1);
-        taps.drop_zero_weights();
-        for (int64_t c = 0; c < count; ++c) {
-          A* sum = sums.data() + c * plane;
-          const T* row = grad.at(n, first + c, y, 0);
-          for (int64_t x = 0; x < size.width; ++x) {
-            const A value = static_cast<A>(row[x * grad.stride[3]]);
-            for (int i = 0; i < 4; ++i) {
-              if (taps.offset[i][x] >= 0) sum[taps.offset[i][x]] += value * taps.weight[i][x];
-            }
-          }
-        }
+        for (int64_t x = 0; x < size.width; ++x) std::fill_n(sums + y * row_step + x * pixel_step, count, A(0));
       }
       for (int64_t y = 0; y < size.height; ++y) {
+        taps.fill(source, size, grid, n, y, row_step, pixel_step);
+        taps.drop_zero_weights();
+        const T* row = grad.at(n, first, y, 0);
+        if (in_place) {
+          add_to_taps<kLine>(taps, row, grad.stride[1], grad.stride[3], size.width, count, sums);
+        } else {
+          add_to_taps<kFew>(taps, row, grad.stride[1], grad.stride[3], size.width, count, sums);
+        }
+      }
+      for (int64_t y = 0; y < size.height && !in_place; ++y) {
         for (int64_t c = 0; c < count; ++c) {
-          T* out = grad_feature + n * stride[0] + (first + c) * stride[1] + y * stride[2];
-          const A* sum = sums.data() + c * plane + y * size.width;
-          for (int64_t x = 0; x < size.width; ++x) out[x * stride[3]] = static_cast<T>(sum[x]);
+          T* to = out + c * stride[1] + y * stride[2];
+          const A* sum = sums + y * row_step + c;
+          for (int64_t x = 0; x < size.width; ++x) to[x * stride[3]] = static_cast<T>(sum[x * pixel_step]);
         }
       }
     }
