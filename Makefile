@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
+.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check cpu-budget fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
 	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
@@ -51,6 +51,9 @@ mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn mu
 
 nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers, spills and instructions against their tables; load without CUDA
 	$(BIN)/python tests/package/check_nvcc.py
+
+cpu-budget: .venv/installed  ## instructions of the CPU kernels against their table, under qemu-user; BUDGET="avx2 --write"
+	$(BIN)/python tests/package/cpu_budget.py $(BUDGET)
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python -m video.fuzz --mutants $(or $(MUTANTS),5000)
