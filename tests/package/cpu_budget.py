@@ -114,7 +114,7 @@ def executed(log: Iterable[str]) -> int:
 
 
 def run(program: Path, target: Target, kernel: str, rows: int) -> int:
-    command = [*target.emulator, "-d", "in_asm,exec,nochain", "-D", "/dev/stdout", program]
+    command = [*target.emulator, "-d", "in_asm,exec,nochain", "-D", "/dev/stdout", str(program)]
     with subprocess.Popen(
         [*command, target.source, *kernel.split(), str(rows)], stdout=subprocess.PIPE, text=True, errors="replace"
     ) as process:
