@@ -94,7 +94,7 @@ class RayData:
                 fn_constructor_args=(self._make, self._device, self._threads),
                 batch_size=1,
                 batch_format="pyarrow",
-                compute=data.ActorPoolStrategy(size=self.slots, max_tasks_in_flight_per_actor=2),
+                compute=data.ActorPoolStrategy(size=self.slots, max_tasks_in_flight_per_actor=1),
                 num_cpus=self._threads,
                 num_gpus=self._gpus or None,
                 max_restarts=-1,
