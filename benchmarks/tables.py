@@ -16,7 +16,7 @@ from typing import Any
 from arseg_ext.profiler import results
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/kernels.md", "docs/cuda.md", "docs/reproduce.md")
+PAGES = ("README.md", "docs/kernels.md", "docs/cuda.md", "docs/reproduce.md", "docs/many-videos.md")
 FOLDER = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- measured: ([\w ]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 Rows = dict[str, dict[str, Any]]
@@ -229,6 +229,16 @@ def reproduced() -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
+def many_videos() -> str:
+    """A second of processor for each frame of 1,000 hours at 25 frames a second is 25,000 core-hours."""
+    ways = json.loads((FOLDER / "many_videos.json").read_text(encoding="utf-8"))["ways"]
+    lines = ["| | processor seconds a frame | core-hours for 1,000 hours | GB of output |", "| --- | --- | --- | --- |"]
+    for name, way in ways.items():
+        seconds = way["processor_seconds_a_frame"]
+        lines.append(f"| {name} | {seconds:.2f} | {25_000 * seconds:,.0f} | {way['bytes_a_frame'] * 0.09:,.0f} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "cpu table": cpu_table,
     "cpu warps": cpu_warps,
@@ -238,6 +248,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "gpu fusion": gpu_fusion,
     "budgets": budgets,
     "reproduced": reproduced,
+    "many videos": many_videos,
 }
 
 
