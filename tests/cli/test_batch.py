@@ -57,7 +57,7 @@ COMMANDS = ("segment", "eval", "adapt", "demo")
 def test_devices_that_are_not_there_are_a_sentence(arseg, weights, clip, command):
     code, _, err = arseg(*begun(command, weights, clip), "--device", "gpu")
     assert code == 2 and err.startswith(
-        "arseg: device: expected a device of torch, such as cpu, cuda or cuda:1, got 'gpu'"
+        "arseg: --device: expected a device of torch, such as cpu, cuda or cuda:1, got 'gpu'"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from arseg.cli import app as cli
-from arseg.cli.grammar import EXAMPLES, RENAMED, with_new_names
+from arseg.cli.grammar import EXAMPLES, RENAMED, with_new_names, with_options
 
 
 def commands(group=None, path=()):
@@ -93,3 +93,21 @@ def test_json_was_a_file_and_is_a_flag(command):
     for words in (["--json", "a.mp4"], ["a.mp4", "--json"], ["--json", "-o", "x.json"]):
         assert with_new_names(command, words, said.append) == words
     assert len(said) == 1
+
+
+def test_complaints_of_the_python_layer_name_options(arseg, video):
+    options = {"budget": "--budget", "mode": "--mode"}
+    for sentence, told in (
+        ("budget: expected 25%, got 'x'", "--budget: expected 25%, got 'x'"),
+        ("mode, logits: expected none of them", "--mode: expected none of them"),
+        ("clip.mp4: no such file", "clip.mp4: no such file"),
+        ("nothing with a colon", "nothing with a colon"),
+    ):
+        assert with_options(sentence, options) == told
+    for words, option in (
+        (("segment", video, "-o", "x.npz", "--budget", "0%"), "--budget"),
+        (("segment", video, "-o", "x.npz", "--start", "5", "--end", "3"), "--end"),
+        (("flops", "--model", "nosuch", "--height", "64", "--width", "64"), "--model"),
+    ):
+        code, out, err = arseg(*words)
+        assert code == 2 and out == "" and err.startswith(f"arseg: {option}: expected") and len(err.splitlines()) == 1

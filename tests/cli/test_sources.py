@@ -196,7 +196,7 @@ def test_which_stream(arseg, weights, two):
         code, out, err = arseg(*command)
         assert code == 0 and "has 2 video streams" in " ".join((out + err).split()) and "--stream N" in out + err
         code, out, err = arseg(*command, "--stream", 2)
-        assert (code, err) == (2, f"arseg: stream: {two} has video streams 0 to 1; got 2\n")
+        assert (code, err) == (2, f"arseg: --stream: {two} has video streams 0 to 1; got 2\n")
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_through_a_pipe(video):
         (["-o", "v", "--what", "motion"], "--what: expected some of records,keyframe,previous, got 'motion'"),
         (["-o", "v.csv"], "v.csv: expected .parquet, .npy, or a folder (no ending), got .csv"),
         (["-o", "-", "--compress"], "-: the standard output is a stream, which is not compressed"),
-        (["-o", "v", "--block", "5"], "block: expected 4, 8 or 16, got 5"),
+        (["-o", "v", "--block", "5"], "--block: expected 4, 8 or 16, got 5"),
         (["-o", "full"], "full: exists already and is not an empty folder"),
     ],
 )

@@ -12,7 +12,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["CONTEXT", "RENAMED", "ArsegCommand", "Renamed", "with_new_names"]
+from arseg.errors import InputError
+
+__all__ = ["CONTEXT", "RENAMED", "ArsegCommand", "Renamed", "with_new_names", "with_options"]
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 LAST = "0.3"
@@ -125,8 +127,37 @@ def with_new_names(command: str, words: Sequence[str], say: Callable[[str], obje
     return found
 
 
+def with_options(sentence: str, options: Mapping[str, str]) -> str:
+    """A sentence of the Python layer about arguments, about the options that they were given by.
+
+    Args:
+        options: by an argument's name, what the command line calls it, such as `--budget`.
+
+    Names before the first colon that are no options of the command are left out beside others that are.
+    """
+    names, colon, rest = sentence.partition(": ")
+    found = [options[name] for name in names.split(", ") if name in options]
+    return f"{', '.join(found)}: {rest}" if colon and found else sentence
+
+
 class ArsegCommand(TyperCommand):
-    """A command that knows its old names."""
+    """A command that knows its old names, and names its options where the Python layer complains of an argument."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            error.args = (with_options(str(error), self.option_names()), *error.args[1:])
+            raise
+
+    def option_names(self) -> dict[str, str]:
+        """By an argument's name in Python, and by the option's own words, the option."""
+        found = {}
+        for option in self.params:
+            long = next((word for word in option.opts if word.startswith("--")), None)
+            if long is not None:
+                found |= {str(option.name): long, long.removeprefix("--").replace("-", "_"): long}
+        return found
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         name = self.name or ""
