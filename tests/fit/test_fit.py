@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from arseg.errors import InputError
 from arseg.fit.config import config_of, read_fit_config
-from arseg.fit.measure import measure
+from arseg.fit.measure import _step_times, measure
 from arseg.fit.plan import open_plan
 from arseg.fit.run import network_to_adapt, run_plan, status_of
 from arseg.networks.registry import make_network
@@ -241,6 +241,16 @@ def test_a_dry_run_measures_real_steps_and_writes_nothing(settings, tmp_path):
     assert costs["hr"].seconds >= 3000 * costs["hr"].step["hr"]
     states = {"hr": 1, "ar": 2, "adapt": 1}
     assert all(costs[name].disk > 1e6 * count for name, count in states.items())
+
+
+def test_steps_are_told_apart_where_an_optimiser_takes_the_place_of_one_that_is_gone():
+    with _step_times() as times:
+        for count in (3, 2, 4):
+            optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+            for _ in range(count):
+                optimiser.step()
+            del optimiser  # and the next one may get its id
+    assert [len(own) for own in times] == [2, 1, 3]
 
 
 def test_adaptation_goes_on_from_the_fusion_that_there_is(whole, settings, drive, tmp_path):

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -119,7 +120,7 @@ def _tried(plan: Plan) -> Iterator[tuple[str, _Trial]]:
             before = RUN[phase.name](Stage(plan, phase, before, results, record, _silent))
             finished(before)
         disk = sum(path.stat().st_size for path in phase.folder.rglob("*") if path.is_file())
-        yield phase.name, _Trial(time.monotonic() - begun, list(steps.values()), _peak(plan.config.device), disk)
+        yield phase.name, _Trial(time.monotonic() - begun, steps, _peak(plan.config.device), disk)
         results[phase.name] = before
 
 
@@ -236,17 +237,20 @@ def _frames(video: Path) -> int:
 
 
 @contextmanager
-def _step_times() -> Iterator[dict[int, list[float]]]:
-    """Seconds between the steps of each optimiser that is at work in the block, by its id."""
-    times: dict[int, list[float]] = {}
-    last: dict[int, float] = {}
+def _step_times() -> Iterator[list[list[float]]]:
+    """Seconds between the steps of each optimiser that is at work in the block, in their order."""
+    times: list[list[float]] = []
+    # By the optimiser and not by its id, which the next one may get when this one is gone; weakly, as it holds memory.
+    seen: WeakKeyDictionary[torch.optim.Optimizer, tuple[list[float], float]] = WeakKeyDictionary()
 
     def stepped(optimiser: torch.optim.Optimizer, *_: Any) -> None:
-        now, own = time.monotonic(), id(optimiser)
-        times.setdefault(own, [])
-        if own in last:
-            times[own].append(now - last[own])
-        last[own] = now
+        now = time.monotonic()
+        if optimiser in seen:
+            own, last = seen[optimiser]
+            own.append(now - last)
+        else:
+            times.append(own := [])
+        seen[optimiser] = own, now
 
     handle = register_optimizer_step_post_hook(stepped)
     try:
