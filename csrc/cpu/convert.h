@@ -124,17 +124,59 @@ ARSEG_INLINE void store_as(T* to, Vec<float> value) {
   __builtin_memcpy(to, &bits, sizeof bits);
 }
 
-// The first `count` lanes alone, less than a vector; the others are 0.
+// Up to four 16-bit values, as they lie in memory.
+template <typename T>
+ARSEG_INLINE uint64_t first_words(const T* from, int64_t count) {
+  uint64_t bits = 0;
+  if (count >= 4) {
+    __builtin_memcpy(&bits, from, sizeof bits);
+    return bits;
+  }
+  if (count > 0) bits = from[0].bits;
+  if (count > 1) bits |= static_cast<uint64_t>(from[1].bits) << 16;
+  if (count > 2) bits |= static_cast<uint64_t>(from[2].bits) << 32;
+  return bits;
+}
+
+#if ARSEG_VECTOR_BYTES == 32
+// From place 8 - count on: a mask of the first `count` lanes of 32 bits.
+alignas(64) constexpr int32_t kFirstLanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+#endif
+
+// The first `count` lanes alone, less than a vector; the others are 0. Nothing goes through memory: a vector read from
+// values that were just written one by one waits for them.
 template <typename A, typename T>
 ARSEG_INLINE Vec<A> load_some(const T* from, int64_t count) {
 #if ARSEG_VECTOR_BYTES == 64
   const auto lanes = static_cast<__mmask16>((1u << count) - 1);
-  if constexpr (std::is_same_v<T, float>) return bit_cast<Vec<A>>(_mm512_maskz_loadu_ps(lanes, from));
-  if constexpr (sizeof(T) == 2) return widen(T{}, bit_cast<HalfBits>(_mm256_maskz_loadu_epi16(lanes, from)));
+  if constexpr (sizeof(T) == 2) {
+    return widen(T{}, bit_cast<HalfBits>(_mm256_maskz_loadu_epi16(lanes, from)));
+  } else if constexpr (sizeof(T) == 4) {
+    return bit_cast<Vec<A>>(_mm512_maskz_loadu_ps(lanes, from));
+  } else {
+    return bit_cast<Vec<A>>(_mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), from));
+  }
+#elif ARSEG_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 2) {
+    const uint64_t low = first_words(from, count), high = first_words(from + 4, count - 4);
+    return widen(T{}, bit_cast<HalfBits>(_mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low))));
+  } else {
+    const auto lanes = load_bytes<__m256i>(kFirstLanes + 8 - count * static_cast<int64_t>(sizeof(T) / 4));
+    if constexpr (sizeof(T) == 4) {
+      return bit_cast<Vec<A>>(_mm256_maskload_ps(from, lanes));
+    } else {
+      return bit_cast<Vec<A>>(_mm256_maskload_pd(from, lanes));
+    }
+  }
+#else
+  if constexpr (sizeof(T) == 2) {
+    return widen(T{}, bit_cast<HalfBits>(first_words(from, count)));
+  } else {
+    Vec<A> value{};
+    for (int i = 0; i < kLanes<A> - 1; ++i) value[i] = i < count ? from[i] : A(0);
+    return value;
+  }
 #endif
-  alignas(64) T buffer[kLanes<A>] = {};
-  for (int64_t i = 0; i < count; ++i) buffer[i] = from[i];
-  return load_as(buffer, A{});
 }
 
 template <typename T, typename V>

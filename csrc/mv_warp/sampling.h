@@ -289,7 +289,12 @@ ARSEG_NOINLINE void sample_pixels(const Taps<A>& taps, int64_t count, int64_t ch
 #pragma GCC unroll 4
     for (; c < whole; c += lanes) store(to + c, sample<A>(from, weight, c));
     if (c < channels) {
-      store(to + c, sample_some<A>(from, weight, c, channels - c));
+      if (whole) {  // the last vector anew, from where it is whole: what it shares with the one before is the same
+        store(to + channels - lanes, sample<A>(from, weight, channels - lanes));
+        for (int64_t over = channels; over < stride; ++over) to[over] = A(0);
+      } else {
+        store(to + c, sample_some<A>(from, weight, c, channels - c));
+      }
       c += lanes;
     }
     for (; c < stride; c += lanes) store(to + c, Vec<A>{});
