@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,21 @@ def test_costs_are_those_that_flops_counts(tiny):
     assert (found.of("warp"), found.of("lr")) == (0, counted["lr"])
     assert (found.of("ar"), found.of("ensemble")) == (counted["ar"], counted["low"])
     assert costs_of(engine, (48, 64), ("warp",), "hr") == Costs(1.0, {"warp": 0.0})
+    assert all(p.device.type == "cpu" for p in tiny.parameters())
+
+
+def test_costs_of_a_network_that_looks_into_its_layers(tiny):
+    """Which are not what they were where shapes alone are counted: then it is counted as it is."""
+
+    class Looking(type(tiny.high)):
+        def features(self, image):
+            assert next(m for m in self.modules() if isinstance(m, torch.nn.BatchNorm2d)).weight.shape
+            return super().features(image)
+
+    looking = copy.deepcopy(tiny)
+    looking.high.__class__ = looking.low.__class__ = Looking
+    counted = costs_of(VideoSegmenter(looking, height=48)._engine, (48, 64), ("warp", "ar"), "gmacs")
+    assert counted == costs_of(VideoSegmenter(tiny, height=48)._engine, (48, 64), ("warp", "ar"), "gmacs")
 
 
 def test_measured_costs(tiny):

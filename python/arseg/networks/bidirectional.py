@@ -46,12 +46,12 @@ def moved_logits(
 
     Returns `[N, num_classes, h, w]` and float32 `[N, 1, h, w]`.
     """
-    logits, picture = (x.expand(len(motion), -1, -1, -1).contiguous() for x in (logits, picture))
     shown = torch.cat([picture, torch.ones_like(picture)], 1)
-    moved, shown = (warp(x, motion, block, frame_size) for x in (logits, shown))
+    # In the layout that the network left them in; a warp of channels that lie together is faster.
+    moved, shown = (warp(torch.cat([x] * len(motion)), motion, block, frame_size) for x in (logits, shown))
     inside = shown[:, 1:]
     error = F.avg_pool2d((luma - shown[:, :1]).abs(), 3, 1, 1, count_include_pad=False)
-    return moved + (1 - inside).to(moved.dtype) * logits, torch.exp(-error / tau) * inside + LEAST
+    return torch.addcmul(moved, (1 - inside).to(moved.dtype), logits), torch.exp(-error / tau) * inside + LEAST
 
 
 def bidirectional_logits(
@@ -85,13 +85,11 @@ def bidirectional_logits(
             keyframe one frame away.
     """
     sides = (before, luma_before, to_before, distance), (after, luma_after, to_after, left)
-    totals, weights = [], []
+    found, weights = [], []
     for logits, picture, motion, frames in sides:
         moved, weight = moved_logits(logits, picture, motion, luma, block=block, frame_size=frame_size, tau=tau)
-        weight = weight / frames.view(-1, 1, 1, 1).to(torch.float32)
-        totals.append(weight.to(moved.dtype) * moved)
-        weights.append(weight)
-    total, weight = totals[0] + totals[1], weights[0] + weights[1]
-    if own is not None:
-        total, weight = total + own_weight * own, weight + own_weight
-    return total / weight.to(total.dtype)
+        found.append(moved)
+        weights.append(weight / frames.view(-1, 1, 1, 1).to(torch.float32))
+    weight = weights[0] + weights[1]
+    mean = torch.lerp(*found, (weights[1] / weight).to(after.dtype))
+    return mean if own is None else torch.lerp(mean, own, (own_weight / (weight + own_weight)).to(mean.dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
@@ -43,12 +42,12 @@ def _counted(net: Executor, height: int, width: int) -> Mapping[str, float]:
     if isinstance(net, ExportedNet):
         return net.gmacs((height, width))
     assert isinstance(net, ARSegNet)
-    from arseg.networks.compute import gmacs  # its counter imports much
+    from arseg.networks.compute import gmacs, shapes_alone  # its counter imports much
 
     try:
-        return gmacs(copy.deepcopy(net).to("meta"), height, width)  # shapes alone
-    except (RuntimeError, NotImplementedError, TypeError, ValueError):
-        return gmacs(net, height, width)  # a network of others that needs values
+        return gmacs(shapes_alone(net), height, width)
+    except Exception:
+        return gmacs(net, height, width)  # a network of others that needs values, or looks into its layers
 
 
 def _measured(engine: Engine, size: tuple[int, int], ways: Collection[Way]) -> Costs:
