@@ -69,32 +69,51 @@ def flat(rows: Mapping[str, Row]) -> dict[str, Row]:
     return {name: {**row, "slowest": row["compute"]} if row["late"] else row for name, row in rows.items()}
 
 
+def drawn(results: Path) -> dict[str, list[dict[str, list[list[float]]]]]:
+    """The points of the plot: by network, of its three panels each family's [across, up]."""
+    found = {}
+    for name, streams in read(results).items():
+        mean = clips(streams)
+        panels = (
+            (streams.get("val", {}), "compute", "miou"),
+            (mean, "compute", "agreement"),
+            (flat(mean), "slowest", "agreement"),
+        )
+        found[name] = [
+            {family: [[row[across], row[up]] for row in points] for family, points in families(rows).items()}
+            for rows, across, up in panels
+        ]
+    return found
+
+
+TITLES = ("mIoU %, CamVid val", "agreement with HR %, road clips", "agreement with HR %, road clips")
+
+
 def draw(results: Path, out: Path) -> None:
-    """Quality against compute, by truth and by agreement, and against the slowest frame; a column for each network."""
+    """Quality against compute, by truth and by agreement, and against the slowest frame; a column for each network.
+
+    The PNG carries its points in the text chunk `data`.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL.PngImagePlugin import PngInfo
 
-    found = read(results)
+    found = drawn(results)
+    chunks = PngInfo()
+    chunks.add_text("data", json.dumps(found), zip=True)
     style = {"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(style):
         size = 3.3 * len(found) + 0.4, 8.4
         figure, panels = pyplot.subplots(3, len(found), figsize=size, layout="constrained", squeeze=False)
-        for column, (name, streams) in enumerate(found.items()):
-            mean = clips(streams)
-            shown = (
-                (streams.get("val", {}), "compute", "miou", "mIoU %, CamVid val"),
-                (mean, "compute", "agreement", "agreement with HR %, road clips"),
-                (flat(mean), "slowest", "agreement", "agreement with HR %, road clips"),
-            )
-            for row, (rows, across, up, title) in enumerate(shown):
+        for column, (name, shown) in enumerate(found.items()):
+            for row, lines in enumerate(shown):
                 axes = panels[row, column]
-                lines = families(rows)
-                floor = lowest([point[up] for points in lines.values() for point in points])
+                floor = lowest([y for points in lines.values() for _, y in points])
                 for family, points in lines.items():
                     colour, marker = CURVES[family]
-                    xs, ys = [point[across] for point in points], [point[up] for point in points]
+                    xs, ys = zip(*points, strict=True)
                     line = "-" if len(points) > 1 and family != "both sides and branch" else ""
                     axes.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.2, label=family)
                     for x, y in zip(xs, ys, strict=True):
@@ -106,14 +125,14 @@ def draw(results: Path, out: Path) -> None:
                 axes.set_xticks([1 / 12, 1 / 6, 1 / 4, 1 / 3, 1], ["1/12", "1/6", "1/4", "1/3", "1"], minor=False)
                 axes.minorticks_off()
                 axes.grid(alpha=0.25)
-                axes.set_xlabel("compute of the mean frame" if across == "compute" else "compute of the slowest frame")
+                axes.set_xlabel(f"compute of the {'slowest' if row == 2 else 'mean'} frame")
                 if column == 0:
-                    axes.set_ylabel(title)
+                    axes.set_ylabel(TITLES[row])
             panels[0, column].set_title(NETWORKS[name])
         handles = {label: h for axes in panels.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=110, facecolor="white", metadata={"Software": None})
+        figure.savefig(out, dpi=110, facecolor="white", pil_kwargs={"pnginfo": chunks})
         pyplot.close(figure)
 
 

@@ -13,10 +13,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import frontier_plot
+import tables_runs
+import tables_video
+
 from arseg_ext.profiler import results
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/kernels.md", "docs/cuda.md", "docs/reproduce.md", "docs/many-videos.md")
+PAGES = (
+    "README.md",
+    "docs/cuda.md",
+    "docs/export.md",
+    "docs/howto/vectors.md",
+    "docs/kernels.md",
+    "docs/many-videos.md",
+    "docs/motion.md",
+    "docs/notes/frontier.md",
+    "docs/performance.md",
+    "docs/reproduce.md",
+)
 FOLDER = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- measured: ([\w ]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 Rows = dict[str, dict[str, Any]]
@@ -239,6 +254,10 @@ def many_videos() -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
+def frontier_tables() -> str:
+    return "\n" + frontier_plot.table(FOLDER)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "cpu table": cpu_table,
     "cpu warps": cpu_warps,
@@ -249,6 +268,9 @@ FIGURES: dict[str, Callable[[], str]] = {
     "budgets": budgets,
     "reproduced": reproduced,
     "many videos": many_videos,
+    "frontier tables": frontier_tables,
+    **tables_video.FIGURES,
+    **tables_runs.FIGURES,
 }
 
 

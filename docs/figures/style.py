@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 FOLDER = Path(__file__).resolve().parents[1] / "operators" / "figures"
 BLUE, ORANGE, GREEN, RED, GREY = "#2a6fb0", "#e07b26", "#3a8f4d", "#c23b3b", "#8a8f98"
@@ -31,14 +32,18 @@ plt.rcParams.update(
 )
 
 
-def save(figure: Figure, name: str, folder: Path = FOLDER) -> Path:
-    """A PNG of at most 256 colours, without a date."""
+def save(figure: Figure, name: str, folder: Path = FOLDER, *, data: str | None = None) -> Path:
+    """A PNG of at most 256 colours, without a date; the text chunk `data` has what it was drawn from."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None}, facecolor="white")
     plt.close(figure)
     path = folder / f"{name}.png"
     folder.mkdir(parents=True, exist_ok=True)
-    Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    chunks = PngInfo()
+    if data is not None:
+        chunks.add_text("data", data, zip=True)
+    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True, pnginfo=chunks)
     return path
 
 

@@ -1,0 +1,71 @@
+"""Plots show what is in benchmarks/results: the PNG says what it was drawn from."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import frontier_plot
+import pytest
+
+pytest.importorskip("matplotlib", reason="figures want the extra `plot`")
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ROOT / "docs" / "figures"
+
+
+@pytest.fixture(scope="module")
+def performance() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("figures_performance", FIGURES / "performance.py")
+    module = importlib.util.module_from_spec(specification)
+    path = list(sys.path)
+    specification.loader.exec_module(module)
+    sys.path[:] = path
+    return module
+
+
+def data_of(path: Path):
+    with Image.open(path) as image:
+        return json.loads(image.text["data"])
+
+
+def test_plots_are_drawn_from_the_results(performance):
+    for name, (data, _) in performance.PLOTS.items():
+        drawn = data_of(FIGURES / "performance" / f"{name}.png")
+        assert drawn == json.loads(json.dumps(data())), f"{name} is old: run python docs/figures/performance.py"
+    assert {path.stem for path in (FIGURES / "performance").iterdir()} == set(performance.PLOTS)
+
+
+def test_the_frontier_is_drawn_from_the_results():
+    drawn = frontier_plot.drawn(ROOT / "benchmarks" / "results")
+    assert data_of(FIGURES / "frontier.png") == json.loads(json.dumps(drawn)), "run benchmarks/frontier.py --draw"
+    assert {name: len(panels) for name, panels in drawn.items()} == dict.fromkeys(frontier_plot.NETWORKS, 3)
+
+
+def test_a_result_that_changed_is_seen(performance, monkeypatch):
+    changed = copy.deepcopy(performance.load("memory_flat.json"))
+    changed["resident_mib"]["1000"] += 0.1
+    monkeypatch.setattr(performance, "load", lambda name: changed)
+    data, _ = performance.PLOTS["memory"]
+    assert data_of(FIGURES / "performance" / "memory.png") != json.loads(json.dumps(data()))
+
+
+def test_a_plot_keeps_what_it_was_drawn_from(performance, tmp_path):
+    (path,) = performance.draw(["memory"], tmp_path)
+    assert data_of(path) == performance.memory_data()
+    with pytest.raises(SystemExit, match="no plot speed: there are cpu, card"):
+        performance.draw(["speed"], tmp_path)
+
+
+def test_the_page_shows_every_plot(performance):
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\(figures/performance/(\w+)\.png\)", page) == [
+        "cpu", "card", "call", "pipeline", "export", "vectors", "memory"
+    ]  # fmt: skip
+    assert set(performance.PLOTS) == set(re.findall(r"performance/(\w+)\.png", page))
