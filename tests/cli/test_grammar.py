@@ -28,8 +28,8 @@ def test_options_mean_one_thing(path):
         for option in parameter.opts:
             if option in short:
                 assert short[option] in parameter.opts, option
-        if parameter.opts[0] == "--output":
-            assert "-o" in parameter.opts
+        for letter, long in short.items():
+            assert long not in parameter.opts or letter in parameter.opts, f"{long} has no {letter} here"
         assert not parameter.opts[0].startswith("--video")
         if "--json" in parameter.opts:
             assert parameter.is_flag, "--json prints JSON; a file for figures is --figures"

@@ -12,6 +12,7 @@ from arseg.errors import InputError
 
 from .inputs import report_line
 from .options import NETWORK_HELP, Arithmetic, Figures, Json, stream_option
+from .values import colour_of, numbers_of
 
 
 def adapt(
@@ -119,7 +120,7 @@ def adapt(
 
     files = [video_file(video) for video in videos or []]
     _refuse_paths(files, output, figures)
-    size = None if crop is None else _numbers(crop, "x", 2, "--crop", "height and width such as 256x384")
+    size = None if crop is None else numbers_of(crop, "x", 2, "--crop", "height and width such as 256x384")
 
     from json import dumps
 
@@ -136,7 +137,7 @@ def adapt(
     flags |= {"weights": None if teacher is None else str(teacher), "features": features, "classifier": classifier}
     flags |= {"scale": scale, "window": window, "steps": steps, "batch": batch, "height": height, "lr": rate}
     flags |= {"crop": None if size is None else [int(side) for side in size]}
-    flags |= {"gop": gop, "held_out": held_out, "mean": _rgb(mean, "--mean"), "std": _rgb(std, "--std")}
+    flags |= {"gop": gop, "held_out": held_out, "mean": colour_of(mean, "--mean"), "std": colour_of(std, "--std")}
     flags |= {"cache_gb": cache, "precision": precision, "device": device, "seed": seed, "transcode": transcode}
     flags |= {"stream": stream, "licence": licence}
     given = config_of(config, flags, report_line)
@@ -181,20 +182,6 @@ def adapt(
     if figures is not None:
         typer.echo(figures)
     typer.echo(output)
-
-
-def _numbers(text: str, between: str, count: int, option: str, wanted: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(part) for part in text.lower().split(between))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise InputError(f"{option}: expected {wanted}, got {text!r}")
-    return numbers
-
-
-def _rgb(text: str | None, option: str) -> tuple[float, ...] | None:
-    return None if text is None else _numbers(text, ",", 3, option, "three numbers such as 0.485,0.456,0.406")
 
 
 def _refuse_paths(videos: list[Path], output: Path, figures: Path | None) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .options import Gop, OutputVideo, Stream, Timeout, Video
+from .options import Gop, OutputVideo, Stream, Timeout, Video, X264Preset
 
 
 def encode(
@@ -16,7 +16,7 @@ def encode(
     output: OutputVideo,
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality; lower is better.", min=0, max=51)] = 18,
-    preset: Annotated[str, typer.Option("--x264-preset", help="x264's preset.")] = "veryfast",
+    preset: X264Preset = "veryfast",
     stream: Stream = None,
     timeout: Timeout = 10.0,
 ) -> None:

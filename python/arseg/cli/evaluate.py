@@ -12,7 +12,19 @@ import typer
 from arseg.errors import InputError
 
 from .inputs import data_of, labelled_passes, modes_of, network_of, report_line
-from .options import Camvid, Data, Device, Figures, Gop, Json, ScoredModel, SegmenterBatch, SegmenterPrecision, Workers
+from .options import (
+    Camvid,
+    Data,
+    Device,
+    Figures,
+    Gop,
+    Json,
+    NetworkHeight,
+    ScoredModel,
+    SegmenterBatch,
+    SegmenterPrecision,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from arseg.data.opened import OpenData
@@ -46,14 +58,7 @@ def evaluate(
     gop: Gop = 12,
     crf: Annotated[float, typer.Option(help="x264's quality of the encoded run.", min=0, max=51)] = 23,
     modes: Annotated[str, typer.Option(help="Ways to segment; of stills hr and lr.")] = MODES,
-    height: Annotated[
-        int | None,
-        typer.Option(
-            help="Resize frames to this height for the network.",
-            min=16,
-            show_default="the height that the network was trained for",
-        ),
-    ] = None,
+    height: NetworkHeight = None,
     void: Annotated[
         Literal["count", "ignore"] | None,
         typer.Option(help="CamVid's Void in the means.", show_default="count, where the network predicts it"),

@@ -9,7 +9,7 @@ import typer
 
 from arseg.errors import InputError
 
-from .options import Arithmetic, Device, ScoredModel, SegmenterWeights
+from .options import Device, Precision, ScoredModel, SegmenterWeights
 
 
 def export(
@@ -39,7 +39,7 @@ def export(
         str,
         typer.Option(help="aoti, packages of AOTInductor; onnx, the branches as ONNX; program, of torch.export."),
     ] = "aoti",
-    precision: Annotated[Arithmetic, typer.Option(help="Arithmetic of the network.")] = "float32",
+    precision: Precision = "float32",
     device: Device = "cpu",
 ) -> None:
     """Export a network for `arseg segment`, C++ and ONNX Runtime: keyframe branch, low-resolution branch, fusion."""
@@ -49,12 +49,13 @@ def export(
     from arseg.export.make import export_network
 
     from .inputs import report_line
+    from .values import size_of
 
     FORMATS[format]
     check_device(device)
     net, branch = _network(weights, model)
     net = net.to(device)
-    sizes = [_size(text) for text in size or []] + _sizes_of(videos or [], height or net.input_height)
+    sizes = [size_of(text) for text in size or []] + _sizes_of(videos or [], height or net.input_height)
     if not sizes:
         sizes = [_usual(height or net.input_height or USUAL_HEIGHT)]
     if not branch:
@@ -84,15 +85,6 @@ def _network(weights: Path | None, model: str | None) -> tuple[Any, bool]:
             f"{weights}: the low-resolution network alone; convert it together with the keyframes' (--fused)"
         )
     return (network, True) if isinstance(network, ARSegNet) else (around(network), False)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    if not (
-        x and (height + width).isascii() and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 16
-    ):
-        raise InputError(f"--size: expected height and width of 16 pixels or more, such as 576x1024, got {text!r}")
-    return int(height), int(width)
 
 
 def _sizes_of(videos: list[str], height: int | None) -> list[tuple[int, int]]:

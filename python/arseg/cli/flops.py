@@ -19,6 +19,8 @@ def flops(
     model: Annotated[
         str | None,
         typer.Option(
+            "--model",
+            "-m",
             help=NETWORK_HELP,
             show_default="the paper's networks, as its table",
         ),

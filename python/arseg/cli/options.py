@@ -25,6 +25,24 @@ Timeout = Annotated[
     float, typer.Option(help="Seconds without data after which a URL or a device counts as broken off.", min=0.1)
 ]
 Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
+StartTime = Annotated[
+    str | None,
+    typer.Option("--start", help="From this time on: seconds, or 1:30, 0:01:30.5.", show_default="the beginning"),
+]
+EndTime = Annotated[str | None, typer.Option("--end", help="Up to this time.", show_default="the end")]
+Every = Annotated[int, typer.Option(help="One of so many frames.", min=1)]
+Limit = Annotated[
+    int | None, typer.Option("--frames", help="Stop after so many frames; live sources have no other end.", min=1)
+]
+Transcode = Annotated[
+    bool, typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use.")
+]
+OnError = Annotated[
+    Literal["raise", "resync"],
+    typer.Option(
+        help="At damage of a file: stop and write nothing, or go on at the next keyframe and say what was lost."
+    ),
+]
 
 # --- results ---
 
@@ -44,6 +62,15 @@ OutputVideo = Annotated[
     typer.Option("--output", "-o", help="The H.264 file to write; its ending names the container.", parser=result_path),
 ]
 
+X264Preset = Annotated[str, typer.Option("--x264-preset", help="x264's preset.")]
+Opacity = Annotated[
+    float | None,
+    typer.Option(help="Of the colours in overlays, in a report at first.", min=0, max=1, show_default="0.55"),
+]
+Palette = Annotated[
+    str | None,
+    typer.Option(help="camvid, cityscapes, voc, or a JSON file [[R,G,B], …].", show_default="the network's"),
+]
 PlayerHeight = Annotated[
     int | None, typer.Option(help="Of the video in a report, pixels at most.", min=16, max=2160, show_default="720")
 ]
@@ -56,6 +83,8 @@ PlayerLimit = Annotated[
     ),
 ]
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what happens, as `logging` has it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 Figures = Annotated[
     Path | None, typer.Option("--figures", help="Also write the figures here, as JSON.", show_default=False)
@@ -86,6 +115,26 @@ SegmenterWeights = Annotated[
         help="Made by `arseg train ar`, `arseg adapt` or `arseg convert` with --fused; a folder of `arseg export`; or "
         "a name of the zoo: lite0.",
         show_default="those of the package",
+    ),
+]
+_TRAINED_HEIGHT = "the height that the network was trained for"
+SegmenterHeight = Annotated[
+    str | None,
+    typer.Option(
+        help="Resize frames to this height for the network; 'video': leave them as they are.",
+        show_default=_TRAINED_HEIGHT,
+    ),
+]
+NetworkHeight = Annotated[
+    int | None,
+    typer.Option(help="Resize frames to this height for the network.", min=16, max=4320, show_default=_TRAINED_HEIGHT),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="Compute of the mean frame: 2gmacs, 40ms, or 25% of the network on every frame. It says how often there "
+        "are keyframes.",
+        show_default=False,
     ),
 ]
 Arithmetic = Literal["float32", "bfloat16"]
@@ -162,6 +211,7 @@ TrainedModel = Annotated[
     str | None,
     typer.Option(
         "--model",
+        "-m",
         help="The default recipe: the network to train, such as timm:mobilenetv3_small_050 (pretrained=true after a ? "
         "fetches its weights), torchvision:NAME, module.py:function, or a .safetensors file.",
         show_default="the package's own",

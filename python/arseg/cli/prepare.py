@@ -10,7 +10,7 @@ import typer
 from arseg.errors import InputError
 
 from .inputs import data_of, distances_of, report_line, sequences_of
-from .options import Camvid, Cityscapes, Data, Workers, stream_option
+from .options import Camvid, Cityscapes, Data, Workers, X264Preset, stream_option
 
 
 def prepare(
@@ -45,7 +45,7 @@ def prepare(
     crf: Annotated[
         float | None, typer.Option(help="x264's quality in place of a bitrate.", min=0, max=51, show_default=False)
     ] = None,
-    preset: Annotated[str, typer.Option("--x264-preset", help="x264's preset.")] = "medium",
+    preset: X264Preset = "medium",
     workers: Workers = 1,
     stream: Annotated[
         int | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Gop, SegmenterWeights, Stream, Timeout, Video, result_path
+from .options import Gop, NetworkHeight, SegmenterWeights, Stream, Timeout, Video, result_path
 
 
 def profile(
@@ -32,15 +32,7 @@ def profile(
         ),
     ] = None,
     weights: SegmenterWeights = None,
-    height: Annotated[
-        int | None,
-        typer.Option(
-            help="Height of the frames as the network sees them.",
-            min=16,
-            max=4320,
-            show_default="the height that the network was trained for",
-        ),
-    ] = None,
+    height: NetworkHeight = None,
     gop: Gop = 12,
     stream: Stream = None,
     timeout: Timeout = 10.0,

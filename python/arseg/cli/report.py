@@ -10,14 +10,22 @@ import typer
 from arseg.errors import InputError
 
 from .options import (
+    Budget,
     Device,
+    EndTime,
+    Every,
     Gop,
+    Opacity,
+    Palette,
     PlayerHeight,
     PlayerLimit,
+    Quiet,
     ScoredModel,
     SegmenterBatch,
+    SegmenterHeight,
     SegmenterPrecision,
     SegmenterWeights,
+    StartTime,
     Stream,
     Timeout,
     Video,
@@ -45,26 +53,13 @@ def report(
     weights: SegmenterWeights = None,
     model: ScoredModel = None,
     gop: Gop = 12,
-    height: Annotated[
-        str | None,
-        typer.Option(
-            help="Resize frames to this height for the network; 'video': leave them as they are.",
-            show_default="the height that the network was trained for",
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Compute of the mean frame: 2gmacs, 40ms, or 25%.", show_default=False)
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="From this time on: seconds, or 1:30, 0:01:30.5.", show_default="the beginning")
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this time.", show_default="the end")] = None,
-    every: Annotated[int, typer.Option(help="One of so many frames.", min=1)] = 1,
-    opacity: Annotated[float, typer.Option(help="Of the colours, at first.", min=0, max=1)] = 0.55,
-    palette: Annotated[
-        str | None,
-        typer.Option(help="camvid, cityscapes, voc, or a JSON file [[R,G,B], …].", show_default="the network's"),
-    ] = None,
+    height: SegmenterHeight = None,
+    budget: Budget = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    every: Every = 1,
+    opacity: Opacity = None,
+    palette: Palette = None,
     player_height: PlayerHeight = None,
     player_limit: PlayerLimit = None,
     precision: SegmenterPrecision = None,
@@ -72,7 +67,7 @@ def report(
     batch: SegmenterBatch = None,
     timeout: Timeout = 10.0,
     stream: Stream = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """A page to look at a segmented video: a player with a slider, a timeline, the classes; one file, no network."""
     from arseg.video.names import default_stem
@@ -109,20 +104,19 @@ def report(
     from arseg.segment.html_report.earlier import report_of
     from arseg.terminal import err_console, say
 
-    from .segment import palette_of
+    from .values import palette_of
 
     console = err_console()
     console.quiet = quiet
-    players = {"player_height": player_height, "player_limit": player_limit}
+    looks = {"opacity": opacity, "player_height": player_height, "player_limit": player_limit}
     count = report_of(
         video,
         labels,
         table,
         target,
         colours=None if palette is None else lambda classes: palette_of(palette, classes),
-        opacity=opacity,
         stream=stream,
         say=lambda sentence: say(console, sentence),
-        **{name: value for name, value in players.items() if value is not None},
+        **{name: value for name, value in looks.items() if value is not None},
     )
     typer.echo(f"{target}: {count} frames")

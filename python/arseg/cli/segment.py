@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,18 +11,31 @@ from arseg.errors import ArsegError, InputError
 from arseg.segment.modes import Mode
 
 from .options import (
+    Budget,
     Device,
+    EndTime,
+    Every,
     Gop,
+    Limit,
+    OnError,
+    Opacity,
+    Palette,
     PlayerHeight,
     PlayerLimit,
+    Quiet,
     ScoredModel,
     SegmenterBatch,
+    SegmenterHeight,
     SegmenterPrecision,
     SegmenterWeights,
+    StartTime,
     Stream,
     Timeout,
+    Transcode,
+    Verbose,
 )
 from .startup import kept
+from .values import height_of, palette_of, time_of
 
 
 def segment(
@@ -52,13 +64,7 @@ def segment(
     weights: SegmenterWeights = None,
     model: ScoredModel = None,
     gop: Gop = 12,
-    height: Annotated[
-        str | None,
-        typer.Option(
-            help="Resize frames to this height for the network; 'video': leave them as they are.",
-            show_default="the height that the network was trained for",
-        ),
-    ] = None,
+    height: SegmenterHeight = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -77,14 +83,7 @@ def segment(
             "result moved by the vectors; keep, the keyframe's result as it is.",
         ),
     ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Compute of the mean frame: 2gmacs, 40ms, or 25% of the network on every frame. It says how often "
-            "there are keyframes.",
-            show_default=False,
-        ),
-    ] = None,
+    budget: Budget = None,
     slowest: Annotated[
         str | None,
         typer.Option(
@@ -108,21 +107,12 @@ def segment(
     low_latency: Annotated[
         bool, typer.Option("--low-latency", help="Each result comes before the next frame is read (--batch 1).")
     ] = False,
-    start: Annotated[
-        str | None, typer.Option(help="From this time on: seconds, or 1:30, 0:01:30.5.", show_default="the beginning")
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this time.", show_default="the end")] = None,
-    every: Annotated[int, typer.Option(help="One of so many frames.", min=1)] = 1,
-    frames: Annotated[
-        int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
-    ] = None,
-    opacity: Annotated[
-        float | None, typer.Option(help="Of the colours in overlays.", min=0, max=1, show_default="0.55")
-    ] = None,
-    palette: Annotated[
-        str | None,
-        typer.Option(help="camvid, cityscapes, voc, or a JSON file [[R,G,B], …].", show_default="the network's"),
-    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    every: Every = 1,
+    frames: Limit = None,
+    opacity: Opacity = None,
+    palette: Palette = None,
     classes: Annotated[
         str | None, typer.Option(help="Of logits and probabilities: names or ids, a,b,c.", show_default="all")
     ] = None,
@@ -160,23 +150,15 @@ def segment(
             show_default=False,
         ),
     ] = None,
-    transcode: Annotated[
-        bool,
-        typer.Option(help="Find motion vectors by encoding again, while reading, where the video has none to use."),
-    ] = True,
-    on_error: Annotated[
-        Literal["raise", "resync"],
-        typer.Option(
-            help="At damage of a file: stop and write nothing, or go on at the next keyframe and say what was lost."
-        ),
-    ] = "raise",
+    transcode: Transcode = True,
+    on_error: OnError = "raise",
     reconnect: Annotated[
         int, typer.Option(help="How often in a row to connect again to a network stream or camera.", min=0)
     ] = 5,
     timeout: Timeout = 10.0,
     stream: Stream = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what happens, as `logging` has it.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Segment videos or pictures: overlays, label maps, masks, scores, tables, any of them together."""
     with kept():
@@ -196,7 +178,7 @@ def segment(
             logging.getLogger("arseg").setLevel(logging.ERROR)
         sources = sources_of(inputs)
         wanted = list(output or [])
-        selection = Selection(_time(start, "--start") or 0.0, _time(end, "--end"), every, frames)
+        selection = Selection(time_of(start, "--start") or 0.0, time_of(end, "--end"), every, frames)
         settings = {"opacity": opacity, "classes": classes and classes.split(","), "orientation": orientation}
         settings |= {"audio": audio, "player_height": player_height, "player_limit": player_limit}
         given = {name: value for name, value in settings.items() if value is not None}
@@ -210,7 +192,7 @@ def segment(
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
         if low_latency and (ray is not None or (workers or 1) > 1):
             raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
-        made: dict[str, Any] = {"gop": gop, "height": _height(height), "scale": scale, "mode": mode}
+        made: dict[str, Any] = {"gop": gop, "height": height_of(height), "scale": scale, "mode": mode}
         made |= {"precision": precision}
         made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
         made["logits"] = any(out.needs_logits for out in outputs[0])
@@ -317,52 +299,3 @@ def _by_files(jobs: list[Any], runner: Any, console: Any) -> bool:
 def _tell(job: Any, count: int) -> None:
     for out in job.outputs():
         typer.echo(f"{out.target}: {count} frames")
-
-
-def _time(text: str | None, option: str) -> float | None:
-    from arseg.segment.selection import seconds
-
-    try:
-        return None if text is None else seconds(text)
-    except InputError as error:
-        raise InputError(f"{option}: {error}") from None
-
-
-def palette_of(text: str, count: int) -> Any:
-    """Colours for `count` classes and for other ids, uint8 `[K, 3]`, by name or from a JSON file."""
-    import json
-
-    import numpy as np
-
-    from arseg.labels import CAMVID, CITYSCAPES, voc_palette
-
-    named = {"camvid": CAMVID.palette, "cityscapes": CITYSCAPES.palette}
-    colours: Any = named.get(text)
-    if text == "voc":
-        colours = np.array([*voc_palette(count), (0, 0, 0)], np.uint8)
-    elif colours is None:
-        try:
-            numbers = np.array(json.loads(Path(text).read_text()))
-            if numbers.ndim != 2 or numbers.shape[1] != 3 or numbers.dtype.kind != "i":
-                raise ValueError("expected [[R,G,B], …]")
-            if numbers.min() < 0 or numbers.max() > 255:
-                raise ValueError("expected numbers from 0 to 255")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"--palette: {text}: is no palette ({reason}); give camvid, cityscapes, voc or a JSON file"
-            ) from error
-        colours = np.concatenate([numbers, [[0, 0, 0]]]).astype(np.uint8)
-    if len(colours) < count:
-        raise InputError(f"--palette: {text}: expected {count} colours, as many as classes, got {len(colours) - 1}")
-    return colours
-
-
-def _height(text: str | None) -> int | Literal["video"] | None:
-    if text is None:
-        return None
-    if text == "video":
-        return "video"
-    if not (text.isascii() and text.isdigit()) or not 16 <= int(text) <= 4320:
-        raise InputError(f"--height: expected 16 to 4320 pixels, or 'video', got {text!r}")
-    return int(text)

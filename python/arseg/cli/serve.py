@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Gop, SegmenterBatch, SegmenterPrecision, SegmenterWeights
+from arseg.errors import InputError
+
+from .options import (
+    Budget,
+    Device,
+    Gop,
+    SegmenterBatch,
+    SegmenterHeight,
+    SegmenterPrecision,
+    SegmenterWeights,
+    Verbose,
+)
 
 
 def serve(
@@ -22,16 +33,8 @@ def serve(
     ] = False,
     weights: SegmenterWeights = None,
     gop: Gop = 12,
-    height: Annotated[
-        str | None,
-        typer.Option(
-            help="Resize frames to this height for the network; 'video': leave them as they are.",
-            show_default="the height that the network was trained for",
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Compute of the mean frame: 2gmacs, 40ms, or 25%.", show_default=False)
-    ] = None,
+    height: SegmenterHeight = None,
+    budget: Budget = None,
     precision: SegmenterPrecision = None,
     device: Device = "cpu",
     batch: SegmenterBatch = None,
@@ -49,16 +52,15 @@ def serve(
         Path | None,
         typer.Option(help="Where videos and results are kept.", show_default="the system's for temporary files"),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what happens, as `logging` has it.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Serve a page to try it, and videos that programs send; extra `serve`."""
     import logging
 
-    from arseg.errors import InputError
     from arseg.serve.limits import Limits
     from arseg.serve.server import serve as run
 
-    from .segment import _height
+    from .values import height_of
 
     if folder is not None and not folder.is_dir():
         raise InputError(f"--folder: {folder} is no folder; make it first")
@@ -68,7 +70,7 @@ def serve(
     settings = {
         "model": None if weights is None else str(weights),
         "gop": gop,
-        "height": _height(height),
+        "height": height_of(height),
         "budget": budget,
         "precision": precision,
         "device": device,

@@ -50,7 +50,9 @@ def train_ar(
     teacher: Annotated[Path, typer.Option(help="Weights of phase 1.")] = Path("runs/hr/hr.safetensors"),
     model: Annotated[
         str | None,
-        typer.Option(help="The teacher's network, where its weights name code of yours.", show_default=False),
+        typer.Option(
+            "--model", "-m", help="The teacher's network, where its weights name code of yours.", show_default=False
+        ),
     ] = None,
     preset: ArPreset = None,
     output: RunFolder = Path("runs/ar"),

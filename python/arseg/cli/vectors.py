@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from arseg.errors import InputError
 
-from .options import Gop, Stream, Timeout, Video
+from .options import Gop, Limit, OnError, Stream, Timeout, Transcode, Video
 
 
 def vectors(
@@ -32,19 +32,10 @@ def vectors(
     images: Annotated[bool, typer.Option("--images", help="The frames' pictures, too: RGB, as coded.")] = False,
     block: Annotated[int, typer.Option(help="Pixels a cell of the fields: 4, 8 or 16.")] = 4,
     gop: Gop = 48,
-    frames: Annotated[
-        int | None, typer.Option(help="Stop after so many frames; live sources have no other end.", min=1)
-    ] = None,
+    frames: Limit = None,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller .npz, which takes longer.")] = False,
-    transcode: Annotated[
-        bool, typer.Option(help="Find vectors by encoding again, while reading, where the video has none to use.")
-    ] = True,
-    on_error: Annotated[
-        Literal["raise", "resync"],
-        typer.Option(
-            help="At damage of a file: stop and write nothing, or go on at the next keyframe and say what was lost."
-        ),
-    ] = "raise",
+    transcode: Transcode = True,
+    on_error: OnError = "raise",
     stream: Stream = None,
     timeout: Timeout = 10.0,
 ) -> None:
