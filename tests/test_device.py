@@ -29,14 +29,17 @@ def test_why_there_is_no_cuda_is_a_sentence(monkeypatch, version, error, words):
     monkeypatch.setattr(torch.cuda, "init", init)
     with pytest.raises(InputError) as caught:
         check_device("cuda")
-    assert str(caught.value) == f"device: {words}; use device='cpu'"
+    assert str(caught.value) == f"device: {words}; take cpu"
 
 
 def test_a_device_too_many_is_a_sentence(monkeypatch):
     monkeypatch.setattr("arseg.device.build_config", lambda: {"with_cuda": True})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match=r"^device: there are 1 CUDA devices here, counted from 0, got cuda:3$"):
+    with pytest.raises(
+        InputError,
+        match=r"^device: there are 1 CUDA devices here, counted from 0, got cuda:3; take one of them, or cpu$",
+    ):
         check_device("cuda:3")
 
 

@@ -8,19 +8,25 @@ from arseg.errors import InputError
 from arseg_ext import build_config
 
 
-def check_device(name: str | torch.device) -> None:
-    """Raises `InputError` where the operators cannot run on that device."""
+def device_of(name: str | torch.device) -> torch.device:
+    """The device of that name; raises `InputError` where torch knows none."""
     try:
-        device = torch.device(name)
+        return torch.device(name)
     except RuntimeError:
         raise InputError(f"device: expected a device of torch, such as cpu, cuda or cuda:1, got {name!r}") from None
+
+
+def check_device(name: str | torch.device) -> None:
+    """Raises `InputError` where the operators cannot run on that device."""
+    device = device_of(name)
     if device.type != "cpu" and not (device.type == "cuda" and build_config()["with_cuda"]):
-        raise InputError(f"device: the operators of this build run on the CPU, got {device}; use device='cpu'")
+        raise InputError(f"device: the operators of this build run on the CPU, got {device}; take cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {no_cuda()}, got {device}; use device='cpu'")
+        raise InputError(f"device: {no_cuda()}, got {device}; take cpu")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
         raise InputError(
-            f"device: there are {torch.cuda.device_count()} CUDA devices here, counted from 0, got {device}"
+            f"device: there are {count} CUDA devices here, counted from 0, got {device}; take one of them, or cpu"
         )
 
 

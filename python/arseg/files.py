@@ -90,8 +90,12 @@ def check_writable(path: Path) -> None:
     folder = target.parent
     if is_special(target) and os.access(target, os.W_OK):
         return
-    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{path}: cannot be written; give the name of a file in a folder that exists and is yours")
+    if target.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    if not folder.is_dir():
+        raise InputError(f"{path}: cannot be written: there is no folder {folder}, make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: cannot be written: you may not write to the folder {folder}; give another name")
 
 
 def part_of(path: Path) -> Path:
@@ -117,10 +121,12 @@ class PartFile:
 
     Raises:
         BusyError: another run writes it.
+        InputError: no file can come to be there.
         OSError: it cannot be written.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
+        check_writable(path)
         self.target = target_of(path)
         self.path = part_of(self.target)
         self._lock: int | None = _lock(self.path, wait=wait, name=path)[0]
@@ -183,8 +189,8 @@ def save_png(path: Path, picture: np.ndarray) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to work in, whose files move into `path` when the block has ended well.
 
-    `path` does not exist yet or is empty; it may be a mount point, a link to a folder, or ".". Raises `InputError`
-    where it is anything else, or where another run is writing there.
+    `path` does not exist yet (nor need the folders above it) or is empty; it may be a mount point, a link to a folder,
+    or ".". Raises `InputError` where it is anything else, or where another run is writing there.
     """
 
     def refuse(names: list[str]) -> None:
@@ -196,13 +202,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def filling(path: Path, refuse: Callable[[list[str]], object], *, parents: bool = False) -> Iterator[Path]:
+def filling(path: Path, refuse: Callable[[list[str]], object]) -> Iterator[Path]:
     """`new_folder` for a folder that may hold something.
 
     Args:
-        path: the folder; made at the end where it does not exist.
+        path: the folder; made at the end where it does not exist, those above it at once.
         refuse: called with the names of what is there; raises where it may not be.
-        parents: make the folders above it, too.
     """
     lock: int | None = None
     work = record = path
@@ -219,7 +224,7 @@ def filling(path: Path, refuse: Callable[[list[str]], object], *, parents: bool 
                 work, record = folder / _WORK, folder / _RECORD
                 if not record.exists():
                     refuse(_names(folder))
-            elif parents:
+            else:
                 folder.parent.mkdir(parents=True, exist_ok=True)
             lock = _begin(folder, work, record, path)
         except OSError as error:

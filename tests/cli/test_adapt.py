@@ -158,6 +158,9 @@ def test_not_a_video(arseg):
     ("text", "sentence"),
     [
         ("stepz = 3", "c.toml: unknown key 'stepz'; did you mean steps?"),
+        ('crop = "64x"', "c.toml: crop: expected height and width such as 256x384, got '64x'"),
+        ('mean = "1,2"', "c.toml: mean: expected three numbers such as 0.485,0.456,0.406, got '1,2'"),
+        ("cache = -1", "c.toml: cache_gb: expected a number above 0, got -1"),
         ("crop = 3", "c.toml: crop: expected a list of 2 numbers, such as [1, 2], got 3"),
         ("steps = ", "c.toml: not a TOML file"),
         ("steps = 2", "--model: expected one, or model in a file of --config; give one of them"),

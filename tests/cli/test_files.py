@@ -168,7 +168,7 @@ def test_a_folder_that_may_hold_something(here: Path) -> None:
         if "mine" in names:
             raise InputError(f"out: has {names}")
 
-    with filling(Path("a/out"), refuse, parents=True) as work:
+    with filling(Path("a/out"), refuse) as work:
         (work / "x").write_bytes(b"1")
     with filling(Path("a/out"), refuse) as work:
         (work / "x").write_bytes(b"2")
@@ -179,8 +179,21 @@ def test_a_folder_that_may_hold_something(here: Path) -> None:
     Path("file").touch()
     with pytest.raises(InputError, match="file: exists already and is not a folder"), new_folder(Path("file")):
         pass
-    with pytest.raises(InputError, match=r"no/labels: cannot be written \(No such file"), new_folder(Path("no/labels")):
+    with pytest.raises(InputError, match=r"file/labels: cannot be written"), new_folder(Path("file/labels")):
         pass
+
+
+@pytest.mark.parametrize(
+    "name", ["no/a.npz", "no/a.csv", "no/a.jsonl", "no/a.html", "no/a.mp4", "label-video:no/a.mkv"]
+)
+def test_the_folder_of_a_file_has_to_be_there(arseg, weights, video, name):
+    """A folder that is written is made with those above it, and a file's folder is not."""
+    code, _, err = arseg("segment", video, "-w", weights, "-o", name)
+    assert code == 2 and "cannot be written: there is no folder no, make it first" in err and len(err.splitlines()) == 1
+    assert not Path("no").exists()
+    if name == "no/a.npz":
+        code, out, _ = arseg("segment", video, "-w", weights, "-o", "no/labels", "--frames", "2")
+        assert (code, out, len(os.listdir("no/labels"))) == (0, "no/labels: 2 frames\n", 2)
 
 
 def test_files_follow_links_and_the_umask(here: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -100,6 +103,7 @@ def test_complaints_of_the_python_layer_name_options(arseg, video):
     for sentence, told in (
         ("budget: expected 25%, got 'x'", "--budget: expected 25%, got 'x'"),
         ("mode, logits: expected none of them", "--mode: expected none of them"),
+        ("crop: expected a size", "crop: expected a size"),
         ("clip.mp4: no such file", "clip.mp4: no such file"),
         ("nothing with a colon", "nothing with a colon"),
     ):
@@ -108,6 +112,36 @@ def test_complaints_of_the_python_layer_name_options(arseg, video):
         (("segment", video, "-o", "x.npz", "--budget", "0%"), "--budget"),
         (("segment", video, "-o", "x.npz", "--start", "5", "--end", "3"), "--end"),
         (("flops", "--model", "nosuch", "--height", "64", "--width", "64"), "--model"),
+        (("segment", video, "-o", "x.npz", "--live", "0"), "--live"),
+        (("segment", video, "-o", "x.npz", "--budget", "25%", "--mode", "hr"), "--mode"),
+        (("segment", video, "-o", "x.npz", "--live", "1gmacs", "--budget", "2ms"), "--budget, --live"),
+        (("segment", video, "-o", "x.npz", "--device", "quda"), "--device"),
+        (("adapt", video, "-o", "a.safetensors", "-m", "lite0", "--crop", "64.5x3"), "--crop"),
+        (("adapt", video, "-o", "a.safetensors", "-m", "lite0", "--mean", "1,2"), "--mean"),
+        (("adapt", video, "-o", "a.safetensors", "-m", "lite0", "--cache", "-1"), "--cache"),
+        (
+            ("train", "hr", "--camvid", ".", "--steps", "1", "--seed", "1", "--batch", "1", "--device", "quda"),
+            "--device",
+        ),
     ):
         code, out, err = arseg(*words)
         assert code == 2 and out == "" and err.startswith(f"arseg: {option}: expected") and len(err.splitlines()) == 1
+
+
+def test_only_options_that_were_given_are_named(arseg, video):
+    """A config file says what it says."""
+    Path("c.toml").write_text('crop = "64x"\n')
+    code, _, err = arseg("adapt", video, "-m", "lite0", "-o", "a.safetensors", "--config", "c.toml")
+    assert (code, err) == (2, "arseg: c.toml: crop: expected height and width such as 256x384, got '64x'\n")
+
+
+def test_a_start_after_the_end(arseg, video, weights, tmp_path):
+    for words in (("-o", "o.csv"), ("-o", "o.csv", "--resume"), ("-o", "o.csv", "--workers", "2")):
+        code, out, err = arseg("segment", video, "-w", weights, "--start", "5", *words)
+        assert (code, out, err) == (2, "", f"arseg: --start: expected a time before the end of {video}, got 5 s\n")
+        assert [path.name for path in tmp_path.iterdir()] == []
+    shutil.copy(video, "other.mp4")
+    for more in ((), ("--workers", "2")):
+        code, out, err = arseg("segment", video, "other.mp4", "-w", weights, "--start", "5", "-o", "{stem}.csv", *more)
+        assert code == 2 and out == "" and len(err.splitlines()) == 2
+        assert all(line.startswith("arseg: --start: expected a time before the end of ") for line in err.splitlines())

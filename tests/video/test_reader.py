@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.video_clips import busy_scene, luma, pan, psnr, write_av
 
+from arseg.errors import InputError
 from arseg.video import VideoFrame, VideoReader, encode
 from arseg.video.motion import BlockField
 
@@ -162,6 +163,9 @@ def test_closing_ends_an_iteration(tmp_path: Path) -> None:
     next(frames)
     reader.close()
     assert list(frames) == []
+    for use in (lambda: list(reader), lambda: reader[2], lambda: next(reader.seek(0)), lambda: reader.frames_at([0.0])):
+        with pytest.raises(InputError, match=r"pan\.mp4: the reader is closed; open the video again"):
+            use()
 
 
 def test_constant_rate_timestamps(tmp_path: Path) -> None:

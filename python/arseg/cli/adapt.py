@@ -12,7 +12,6 @@ from arseg.errors import InputError
 
 from .inputs import report_line
 from .options import NETWORK_HELP, Arithmetic, Figures, Json, stream_option
-from .values import colour_of, numbers_of
 
 
 def adapt(
@@ -87,9 +86,9 @@ def adapt(
     ] = None,
     mean: Annotated[str | None, typer.Option(help="R,G,B of the normalisation.", show_default="the model's")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B of the normalisation.", show_default="the model's")] = None,
-    cache: Annotated[
+    cache_gb: Annotated[
         float | None,
-        typer.Option(help="Gigabytes of decoded frames to keep in the run's folder.", show_default="4"),
+        typer.Option("--cache", help="Gigabytes of decoded frames to keep in the run's folder.", show_default="4"),
     ] = None,
     precision: Annotated[
         Arithmetic | None, typer.Option(help="Arithmetic of the network.", show_default="float32")
@@ -120,7 +119,6 @@ def adapt(
 
     files = [video_file(video) for video in videos or []]
     _refuse_paths(files, output, figures)
-    size = None if crop is None else numbers_of(crop, "x", 2, "--crop", "height and width such as 256x384")
 
     from json import dumps
 
@@ -136,9 +134,8 @@ def adapt(
     flags: dict[str, Any] = {"videos": [str(file) for file in files] or None, "model": model}
     flags |= {"weights": None if teacher is None else str(teacher), "features": features, "classifier": classifier}
     flags |= {"scale": scale, "window": window, "steps": steps, "batch": batch, "height": height, "lr": rate}
-    flags |= {"crop": None if size is None else [int(side) for side in size]}
-    flags |= {"gop": gop, "held_out": held_out, "mean": colour_of(mean, "--mean"), "std": colour_of(std, "--std")}
-    flags |= {"cache_gb": cache, "precision": precision, "device": device, "seed": seed, "transcode": transcode}
+    flags |= {"crop": crop, "gop": gop, "held_out": held_out, "mean": mean, "std": std}
+    flags |= {"cache_gb": cache_gb, "precision": precision, "device": device, "seed": seed, "transcode": transcode}
     flags |= {"stream": stream, "licence": licence}
     given = config_of(config, flags, report_line)
     assert given.model is not None

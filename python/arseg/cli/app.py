@@ -144,6 +144,13 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 2))
 
 
+def _sentence(error: Exception) -> str:
+    """What is said; of the system's errors without their number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
+
+
 def _run() -> None:
     try:
         with exit_on_signals():
@@ -152,7 +159,7 @@ def _run() -> None:
     except BrokenPipeError:  # whoever read the results has enough
         sys.exit(1)
     except (ArsegError, OSError, ImportError) as error:  # ImportError: what is not installed or built says so
-        print(f"arseg: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"arseg: {' '.join(_sentence(error).split())}", file=sys.stderr)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         from arseg.memory import is_out_of_memory

@@ -6,6 +6,7 @@ The words are in docs/command-line.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from typer.core import TyperCommand
 
 from arseg.errors import InputError
 
-__all__ = ["CONTEXT", "RENAMED", "ArsegCommand", "Renamed", "with_new_names", "with_options"]
+__all__ = ["CONTEXT", "RENAMED", "ArsegCommand", "Renamed", "named", "with_new_names", "with_options"]
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 LAST = "0.3"
@@ -140,22 +141,34 @@ def with_options(sentence: str, options: Mapping[str, str]) -> str:
     return f"{', '.join(found)}: {rest}" if colon and found else sentence
 
 
+_GIVEN: ContextVar[Mapping[str, str]] = ContextVar("options that the user gave, by the argument's name")
+
+
+def named(sentence: str) -> str:
+    """`with_options` for the command that runs: what it says itself of one of several inputs."""
+    return with_options(sentence, _GIVEN.get({}))
+
+
 class ArsegCommand(TyperCommand):
     """A command that knows its old names, and names its options where the Python layer complains of an argument."""
 
     def invoke(self, ctx: Any) -> Any:
+        before = _GIVEN.set(self.option_names(ctx))
         try:
             return super().invoke(ctx)
         except InputError as error:
-            error.args = (with_options(str(error), self.option_names()), *error.args[1:])
+            error.args = (named(str(error)), *error.args[1:])
             raise
+        finally:
+            _GIVEN.reset(before)
 
-    def option_names(self) -> dict[str, str]:
-        """By an argument's name in Python, and by the option's own words, the option."""
-        found = {}
+    def option_names(self, ctx: Any) -> dict[str, str]:
+        """By an argument's name in Python, and by the option's own words, each option that the user gave."""
+        found: dict[str, str] = {}
         for option in self.params:
             long = next((word for word in option.opts if word.startswith("--")), None)
-            if long is not None:
+            source = ctx.get_parameter_source(option.name)
+            if long is not None and source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
                 found |= {str(option.name): long, long.removeprefix("--").replace("-", "_"): long}
         return found
 

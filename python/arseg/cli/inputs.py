@@ -37,7 +37,7 @@ def recipe_of(
     recipe = RECIPES[phase][name].recipe_for(data, height, prepared)
     recipe = changed(recipe, from_file, str(config), report_line)
     recipe = changed(recipe, read_settings(settings or []), "--set", report_line)
-    return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "options")
+    return name, changed(recipe, {key: value for key, value in flags.items() if value is not None}, "")
 
 
 def run_recipe(phase: str, given: dict[str, Any], device: str, source: str | None = None, **inputs: Any) -> None:

@@ -10,6 +10,7 @@ import typer
 from arseg.errors import ArsegError, InputError
 from arseg.segment.modes import Mode
 
+from .grammar import named
 from .options import (
     Budget,
     Device,
@@ -192,10 +193,16 @@ def segment(
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
         if low_latency and (ray is not None or (workers or 1) > 1):
             raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
+        scores = [out.target for out in outputs[0] if out.needs_logits]
+        if scores and not budget is slowest is policy is None:
+            raise InputError(
+                f"{scores[0]}: scores are of the method itself, not of what --budget, --live or --policy choose; leave "
+                "one of them out"
+            )
         made: dict[str, Any] = {"gop": gop, "height": height_of(height), "scale": scale, "mode": mode}
         made |= {"precision": precision}
         made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
-        made["logits"] = any(out.needs_logits for out in outputs[0])
+        made["logits"] = bool(scores)
         if ray is not None and weights is not None and weights.exists():
             weights = weights.absolute()
         make = partial(open_segmenter, weights=weights, model=model, settings=made)
@@ -260,7 +267,7 @@ def _one_by_one(jobs: list[Any], segmenter: Any, runner: Any, console: Any) -> b
         except (ArsegError, OSError) as error:
             if len(jobs) == 1:
                 raise
-            typer.echo(f"arseg: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"arseg: {' '.join(named(str(error)).split())}", err=True)
             failed = True
             continue
         _tell(job, count)
@@ -289,7 +296,7 @@ def _by_files(jobs: list[Any], runner: Any, console: Any) -> bool:
             if done.failed is not None:
                 if done.failed.ours:
                     raise done.failed.error()
-                typer.echo(f"arseg: {' '.join(done.failed.sentence.split())}", err=True)
+                typer.echo(f"arseg: {' '.join(named(done.failed.sentence).split())}", err=True)
                 failed = True
                 continue
             _tell(done.job, done.frames)

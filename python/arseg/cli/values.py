@@ -67,19 +67,3 @@ def size_of(text: str) -> tuple[int, int]:
     ):
         raise InputError(f"--size: expected height and width of 16 pixels or more, such as 576x1024, got {text!r}")
     return int(height), int(width)
-
-
-def numbers_of(text: str, between: str, count: int, option: str, wanted: str) -> tuple[float, ...]:
-    """So many numbers with the letter `between` between them; `wanted`: what a complaint says was expected."""
-    try:
-        numbers = tuple(float(part) for part in text.lower().split(between))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise InputError(f"{option}: expected {wanted}, got {text!r}")
-    return numbers
-
-
-def colour_of(text: str | None, option: str) -> tuple[float, ...] | None:
-    """A number for each of R, G and B."""
-    return None if text is None else numbers_of(text, ",", 3, option, "three numbers such as 0.485,0.456,0.406")

@@ -92,7 +92,7 @@ def results(out: Path) -> Iterator[Path]:
         if foreign and "table.json" not in names:
             raise InputError(f"{out}: has a {foreign[0]} that is not an earlier demo's; name another folder with -o")
 
-    with filling(out, refuse, parents=True) as part:
+    with filling(out, refuse) as part:
         yield part
         made = {entry.name for entry in part.iterdir()}
     for name in set(OUTPUTS) - made:

@@ -174,6 +174,10 @@ def segment_file(
                     progress.update(task, advance=1, keyframes=keyframes, saved=saved(count, keyframes))
                     if keyframes == count == segmenter.gop + 1 > 2 and remarkable:
                         say(console, _all_keyframes(video, count))
+            if count == 0 and chosen.start > 0:
+                if journal is not None:
+                    journal.remove()
+                raise InputError(f"start: expected a time before the end of {shown(video)}, got {chosen.start:g} s")
         except BaseException as error:
             if again and not partial and isinstance(error, VideoError):
                 error.args = (f"{error}; nothing was written",)
@@ -305,10 +309,10 @@ def _check_names(video: StrPath, outputs: Sequence[Output]) -> None:
     for folder in (out.target for out in outputs if out.is_folder):
         within = os.path.join(os.path.realpath(folder), "")
         for out, target in zip(outputs, targets, strict=True):
-            if target.startswith(within) and not os.path.isdir(within):
+            if target.startswith(within):
                 raise InputError(
-                    f"{out.target}: lies in {folder}, which is there when all is done; make it first, or give a name "
-                    "beside it"
+                    f"{out.target}: lies in {folder}, another output, which has to be new or empty; give a name beside "
+                    "it"
                 )
 
 

@@ -101,10 +101,11 @@ class VideoSegmenter:
     ):
         self._steering = Steering.of(budget, slowest, policy)
         self.asked = {"budget": budget, "slowest": slowest, "policy": getattr(policy, "__qualname__", policy)}
-        if self._steering is not None and (mode is not None or logits):
+        beside = [name for name, given in (("mode", mode is not None), ("logits", logits)) if given]
+        if self._steering is not None and beside:
             raise InputError(
-                "mode, logits: expected none of them beside a budget, a bound or a policy, which say what is made of "
-                "each frame; leave them out"
+                f"{', '.join(beside)}: expected no such thing beside a budget, a bound or a policy, which say what is "
+                "made of each frame; leave it out"
             )
         mode = mode or "ar"
         if mode not in MODES:

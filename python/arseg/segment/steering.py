@@ -40,7 +40,7 @@ class Steering:
             return None
         amounts = [
             None if given is None else Amount.parse(given, name)
-            for name, given in (("budget", budget), ("slowest (--live)", slowest))
+            for name, given in (("budget", budget), ("slowest", slowest))
         ]
         units = {amount.unit for amount in amounts if amount is not None}
         if len(units) > 1:

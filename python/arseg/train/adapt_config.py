@@ -58,12 +58,38 @@ def config_of(path: Path | None, flags: Mapping[str, Any], report: Callable[[str
     """
     config = AdaptConfig()
     if path is not None:
-        config = changed(config, _read(path), str(path), report)
-    config = changed(config, {name: value for name, value in flags.items() if value is not None}, "options", report)
+        config = changed(config, _parsed(_read(path), f"{path}: "), str(path), report)
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = changed(config, _parsed(given, ""), "", report)
     for name, option in (("model", "--model"), ("videos", "VIDEO…")):
         if not getattr(config, name):
             raise InputError(f"{option}: expected one, or {name} in a file of --config; give one of them")
     return config
+
+
+_WORDS: Mapping[str, tuple[str, type, int, str]] = {
+    "crop": ("x", int, 2, "height and width such as 256x384"),
+    "mean": (",", float, 3, "three numbers such as 0.485,0.456,0.406"),
+    "std": (",", float, 3, "three numbers such as 0.229,0.224,0.225"),
+}
+"""Settings that may be words, as on the command line: what stands between the numbers, of which kind they are, how many
+there are, and what is expected."""
+
+
+def _parsed(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`settings` with lists of numbers in place of such words, and `cache_gb` for `cache`, the option's name."""
+    found = {"cache_gb" if key == "cache" else key: value for key, value in settings.items()}
+    for key, (between, kind, count, expected) in _WORDS.items():
+        text = found.get(key)
+        if not isinstance(text, str):
+            continue
+        try:
+            found[key] = [kind(part) for part in text.lower().split(between)]
+        except ValueError:
+            found[key] = []
+        if len(found[key]) != count:
+            raise InputError(f"{where}{key}: expected {expected}, got {text!r}")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg.device import device_of
 from arseg.errors import InputError
 from arseg.extras import loaded
 
@@ -42,7 +43,7 @@ def processes(device: str = "cpu") -> Iterator[torch.device]:
 
     `device` "cuda" becomes this process's own card. gloo connects CPUs, nccl CUDA devices.
     """
-    chosen = torch.device(device)
+    chosen = device_of(device)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device: torch finds no CUDA device here, got {device}; use cpu")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:

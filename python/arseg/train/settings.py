@@ -101,7 +101,7 @@ def changed(
     """The recipe with `settings` in place of its own.
 
     Args:
-        where: the beginning of messages, such as the name of a file.
+        where: the beginning of messages, such as the name of a file; empty: they begin with the setting.
         report: is given a line for each setting that stands under a name of version 0.1.
 
     Raises `InputError` for a key that the recipe does not have (it names the nearest one) and for a value of another
@@ -109,18 +109,19 @@ def changed(
     """
     names = [field.name for field in fields(recipe)]  # type: ignore[arg-type]
     types = _types(recipe)
+    before = f"{where}: " if where else ""
     taken = {}
     for given, value in settings.items():
         (key,) = with_new_names({given: None}, names)
         if key != given:
             if key in settings:
-                raise InputError(f"{where}: {given} is {key} now; give {key} alone")
-            report(f"{where}: {given} is {key} now; the old name goes in version 0.3")
+                raise InputError(f"{before}{given} is {key} now; give {key} alone")
+            report(f"{before}{given} is {key} now; the old name goes in version 0.3")
         if key not in names:
             near = get_close_matches(key, names, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
-            raise InputError(f"{where}: unknown key {key!r}; {hint}")
-        taken[key] = _fitting(value, types[key], f"{where}: {given}")
+            raise InputError(f"{before}unknown key {key!r}; {hint}")
+        taken[key] = _fitting(value, types[key], f"{before}{given}")
     return replace(recipe, **taken)  # type: ignore[type-var]
 
 
@@ -142,17 +143,17 @@ def _fitting(value: Any, kind: Any, what: str) -> Any:
         first = error.errors()[0]
         expected, got = _expected(first["type"], first.get("ctx", {}), kind), first["input"]
         if expected is None:
-            expected, got = _listed(kind), value
+            expected, got = _listed(kind) or first["msg"].removeprefix("Input should be "), value
         raise InputError(f"{what}: expected {expected}, got {got!r}") from None
 
 
-def _listed(kind: Any) -> str:
-    """What the type of a tuple, or of one or None, expects: as a list, with an example in TOML."""
+def _listed(kind: Any) -> str | None:
+    """What the type of a tuple, or of one or None, expects: as a list, with an example in TOML; None: another type."""
     parts = next(
         (typing.get_args(one) for one in (kind, *typing.get_args(kind)) if typing.get_origin(one) is tuple), None
     )
     if parts is None:
-        return "a value of another type"
+        return None
     count = "" if Ellipsis in parts else f"{len(parts)} "
     example = '["a", "b"]' if parts[0] is str else "[1, 2]"
     return f"a list of {count}{'names' if parts[0] is str else 'numbers'}, such as {example}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from av.codec.context import Flags, Flags2
 
+from arseg.errors import InputError
 from arseg.files import StrPath
 
 from .decoding import Decoding
@@ -52,6 +53,7 @@ class Connector:
         self._tolerant = tolerant
         self._options = options
         self._open: list[Source] = []
+        self._closed = False
         self.transcoding: str | None = None
 
     def connect(self, builder: FieldBuilder) -> Connection:
@@ -78,6 +80,8 @@ class Connector:
 
     def open(self) -> Source:
         """Open the source and set up its decoder."""
+        if self._closed:
+            raise InputError(f"{self._name}: the reader is closed; open the video again, with another VideoReader")
         source = open_source(self._path, **self._options)
         self._open.append(source)
         try:
@@ -98,7 +102,8 @@ class Connector:
         return source in self._open
 
     def close(self) -> None:
-        """Close all that is open."""
+        """Close all that is open, and open nothing any more."""
+        self._closed = True
         while self._open:
             self._open.pop().container.close()
 

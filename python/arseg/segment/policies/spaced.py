@@ -99,7 +99,7 @@ class Spaced:
             least = max(between, costs.of("lr"))
             if self._slowest.value <= least:
                 raise InputError(
-                    f"slowest (--live): expected more than {self._slowest.of(least)}, as frames without a keyframe "
+                    f"slowest: expected more than {self._slowest.of(least)}, as frames without a keyframe "
                     f"cost, got {self._slowest}"
                 )
             self.spread = math.ceil(costs.key / (self._slowest.value - between))
