@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cut_networks import Branch, lines
+from helpers.streets import pictures
 from helpers.tiny_transformers import save_segformer
 from torch import nn
 
@@ -16,7 +17,6 @@ from arseg.acceleration import AcceleratedNet, split
 from arseg.acceleration.cut_network import logits_of
 from arseg.acceleration.network_source import network_from
 from arseg.acceleration.opened import around
-from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.preprocess import network_input
 from arseg.video import encode
@@ -40,7 +40,7 @@ FAMILIES = [
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=64).frames(3)), path, rate=15)
+    encode(pictures(3, size=(64, 96)), path, rate=15)
     return path
 
 

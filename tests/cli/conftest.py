@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.streets import pictures
 
 from arseg.cli import app as cli
-from arseg.data.street import StreetScene
 from arseg.networks.arseg_net import ARSegNet
 from arseg.video import encode
 from arseg.weights.build import build
@@ -30,7 +30,7 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def video(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("video") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(14)), path, rate=15)
+    encode(pictures(14), path, rate=15)
     return path
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from helpers.dataset_trees import run_tree
 from helpers.reference_weights import Samples, state_dict
+from helpers.streets import pictures
 from PIL import Image
 
 from arseg.acceleration import split
-from arseg.data.street import StreetScene
 from arseg.labels import CAMVID, CITYSCAPES
 from arseg.video import encode
 
@@ -25,7 +25,7 @@ def test_published_weights_segment_a_video(arseg, tmp_path):
     )
     assert (code, err) == (0, "")
     assert out == "both.safetensors: cityscapes-bise18, both networks, for frames at 0.5x, 348 tensors\n"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(3)), tmp_path / "street.mp4", rate=15)
+    encode(pictures(3), tmp_path / "street.mp4", rate=15)
     code, _, _ = arseg("segment", "street.mp4", "--weights", "both.safetensors", "-o", "labels", "--height", 72)
     assert code == 0
     with Image.open(tmp_path / "labels" / "000002.png") as picture:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree, save
 from helpers.own_data import own_folder
+from helpers.streets import pictures
 from helpers.tiny_transformers import save_segformer
 from PIL import Image
 
 from arseg.data.camvid import PALETTE
-from arseg.data.street import StreetScene
 from arseg.networks.arseg_net import ARSegNet
 from arseg.video import encode
 from arseg.weights.build import build
@@ -128,7 +128,7 @@ def test_a_broken_video_is_a_sentence(arseg, root, tmp_path):
     ):
         (tmp_path / "videos" / "0001TP.mp4").write_bytes(content)
         assert sentence in fault(arseg("prepare", "-o", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(10)), tmp_path / "whole.mp4", rate=15)
+    encode(pictures(10), tmp_path / "whole.mp4", rate=15)
     whole = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "videos" / "0001TP.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     assert "0001TP.mp4" in fault(arseg("prepare", "-o", "p", "--camvid", root, "--sequences", "videos", "-d", "1-3"))
@@ -136,7 +136,7 @@ def test_a_broken_video_is_a_sentence(arseg, root, tmp_path):
 
 def test_a_video_that_is_too_short_is_named(arseg, root, tmp_path):
     (tmp_path / "videos").mkdir()
-    images = (image for image, _ in StreetScene(2, width=96, height=72).frames(1))
+    images = pictures(1)
     encode(images, tmp_path / "videos" / "0001TP.mp4", rate=15)
     arguments = ["--camvid", root, "--sequences", "videos", "-d", "1-3", "--gop", 4]
     said = fault(arseg("prepare", "-o", "p", *arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import typing
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,40 @@ def test_a_start_after_the_end(arseg, video, weights, tmp_path):
         code, out, err = arseg("segment", video, "other.mp4", "-w", weights, "--start", "5", "-o", "{stem}.csv", *more)
         assert code == 2 and out == "" and len(err.splitlines()) == 2
         assert all(line.startswith("arseg: --start: expected a time before the end of ") for line in err.splitlines())
+
+
+NEEDED = {
+    "encode": ("-o", "e.mp4"),
+    "vectors": ("-o", "vec"),
+    "adapt": ("-o", "a.safetensors"),
+    "street": ("-o", "s.mp4"),
+}
+NEEDED |= {"prepare": ("-o", "p"), "export": ("-o", "e"), "convert": ("-o", "c.safetensors"), "manual": ("-o", "man")}
+INPUTS = {"segment": 1, "report": 1, "encode": 1, "vectors": 1, "inspect": 1, "profile": 1, "convert": 1, "check": 1}
+
+
+def with_values():
+    """Options whose values are numbers or one of a few words, which the parser looks at."""
+    functions = {(name,): one for name, one in cli.COMMANDS.items()}
+    functions |= {("data", name): one for name, one in cli.DATA_COMMANDS.items()}
+    functions |= {("train", name): one for name, one in cli.TRAIN_COMMANDS.items()}
+    assert functions.keys() == COMMANDS.keys()
+    for path, command in COMMANDS.items():
+        kinds = typing.get_type_hints(functions[path])
+        for option in command.params:
+            kind = kinds.get(option.name)
+            parts = {kind, *typing.get_args(kind)}
+            if option.opts[0].startswith("--") and (
+                parts & {int, float} or any(typing.get_origin(part) is typing.Literal for part in parts)
+            ):
+                yield pytest.param(path, option.opts[0], id=f"{' '.join(path)} {option.opts[0]}")
+
+
+@pytest.mark.parametrize(("path", "option"), [*with_values()])
+def test_a_wrong_value_names_its_option(path, option):
+    """That such an error is one line and exit code 2, `test_help_and_faults` shows of each command."""
+    words = [*("clip.mp4",) * INPUTS.get(path[-1], 0), *NEEDED.get(path[-1], ()), f"{option}=no-such"]
+    with pytest.raises(Exception) as caught:
+        COMMANDS[path].main(words, standalone_mode=False)
+    said = caught.value.format_message()
+    assert caught.value.exit_code == 2 and f"'{option}'" in said.replace("' / ", "'") and "\n" not in said

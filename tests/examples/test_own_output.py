@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.streets import pictures
 
 from arseg import VideoSegmenter
-from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.files import replacing
 from arseg.labels import CAMVID
@@ -49,7 +49,7 @@ def segmenter() -> VideoSegmenter:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(6)), path, rate=15)
+    encode(pictures(6), path, rate=15)
     return path
 
 

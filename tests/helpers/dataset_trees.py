@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from helpers import streets
 from PIL import Image
 
 from arseg.data.camvid import PALETTE
 from arseg.data.cityscapes import LABEL_IDS
-from arseg.data.street import StreetScene
 
 # Ids of the street (CamVid's) -> Cityscapes' label ids.
 _AS_CITYSCAPES = np.array([LABEL_IDS[i] for i in (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 18)], np.uint8)
 
 
 def street(count: int, seed: int = 1, size: tuple[int, int] = (72, 96)) -> list[tuple[np.ndarray, np.ndarray]]:
-    return list(StreetScene(seed, width=size[1], height=size[0], rate=10.0).frames(count, start=20))
+    return streets.street(count, seed, size=size, rate=10.0, start=20)
 
 
 def save(array: np.ndarray, path: Path) -> None:

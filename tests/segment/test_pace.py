@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers.streets import pictures
 from helpers.tiny_segmenter import tiny_segmenter
 from rich.console import Console
 
-from arseg.data.street import StreetScene
 from arseg.segment import pace as module
 from arseg.segment.outputs import output_for
 from arseg.segment.pace import BEHIND, EveryGroup, Pace
@@ -102,7 +102,7 @@ def test_a_source_that_comes_back_is_not_behind():
 @pytest.mark.parametrize("settings", [{}], ids=str)
 def test_of_a_stream(tmp_path, monkeypatch, settings):
     clip = tmp_path / "street.mp4"
-    frames = (image for image, _ in StreetScene(2, width=96, height=72).frames(150))
+    frames = pictures(150)
     encode(frames, clip, rate=RATE, gop=150)
     camera, found = Camera(), {}
     monkeypatch.setattr(module.Pace.__init__, "__defaults__", (lambda: camera.now,))

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers.streets import pictures
 from helpers.tiny_segmenter import Dying, tiny_segmenter
 
-from arseg.data.street import StreetScene
 from arseg.errors import ArsegError
 from arseg.segment import run
 from arseg.segment.outputs import output_for
@@ -48,7 +48,7 @@ def cluster():
 def test_a_worker_of_two_is_killed(cluster, tmp_path, monkeypatch):
     clip, marks = tmp_path / "street.mp4", tmp_path / "marks"
     marks.mkdir()
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(FRAMES)), clip, rate=15, gop=5)
+    encode(pictures(FRAMES), clip, rate=15, gop=5)
     monkeypatch.setattr(groups, "LEAST", 10)
 
     def one_dies(*arguments):

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.streets import pictures
 from PIL import Image
 
 from arseg import VideoSegmenter
-from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
@@ -31,7 +31,7 @@ def net() -> ARSegNet:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=94, height=70).frames(9)), path, rate=15)
+    encode(pictures(9, size=(70, 94)), path, rate=15)
     return path
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.streets import pictures
 from PIL import Image
 
 from arseg import VideoSegmenter
@@ -47,7 +48,7 @@ def tiny() -> ARSegNet:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(FRAMES)), path, rate=15, gop=5)
+    encode(pictures(FRAMES), path, rate=15, gop=5)
     return path
 
 

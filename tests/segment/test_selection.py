@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.streets import pictures
 from PIL import Image
 
 from arseg import VideoSegmenter
-from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
@@ -34,7 +34,7 @@ def segmenter() -> VideoSegmenter:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(30)), path, rate=RATE, gop=6)
+    encode(pictures(30), path, rate=RATE, gop=6)
     return path
 
 

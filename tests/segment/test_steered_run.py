@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.streets import pictures
 from helpers.tiny_segmenter import tiny_segmenter
 from PIL import Image
 
-from arseg.data.street import StreetScene
 from arseg.errors import InputError
 from arseg.segment.outputs import output_for
 from arseg.segment.run import segment_file
@@ -29,7 +29,7 @@ STEERED = [{"budget": "20%"}, {"budget": "60%", "policy": "ar"}, {"budget": "12%
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(FRAMES)), path, rate=RATE, gop=23)
+    encode(pictures(FRAMES), path, rate=RATE, gop=23)
     return path
 
 

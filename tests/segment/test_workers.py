@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.streets import pictures
 from helpers.tiny_segmenter import Dying, tiny_segmenter
 from helpers.told import that_tells_of_frame
 from PIL import Image
@@ -37,7 +38,7 @@ LABELS = FILES[1:]
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(FRAMES)), path, rate=15, gop=5)
+    encode(pictures(FRAMES), path, rate=15, gop=5)
     return path
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.streets import pictures
 
 from arseg import VideoSegmenter
-from arseg.data.street import StreetScene
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.pyramid import PyramidNet
@@ -28,5 +28,5 @@ def segmenter() -> VideoSegmenter:
 @pytest.fixture(scope="session")
 def street(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(COUNT)), path, rate=RATE)
+    encode(pictures(COUNT), path, rate=RATE)
     return path

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from av.audio.frame import AudioFrame
+from helpers.streets import pictures
 from PIL import Image
 
 from arseg import VideoSegmenter
-from arseg.data.street import StreetScene
 from arseg.errors import ArsegError, InputError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
@@ -44,7 +44,7 @@ def segmenter() -> VideoSegmenter:
 @pytest.fixture(scope="module")
 def street(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    encode((image for image, _ in StreetScene(2, width=96, height=72).frames(COUNT)), path, rate=RATE)
+    encode(pictures(COUNT), path, rate=RATE)
     return path
 
 
