@@ -11,19 +11,21 @@ namespace arseg::gpu {
 // 8b + 2t and the next.
 using ClassLogits = float[CreffTraits::Mma::kClasses / 8][4];
 
-// Where the weights of lane `lane` lie: of block b, channels 32 * part and the 31 after it.
+// Where the weights of lane `lane` lie: of a block of classes, channels 32 * part and the 31 after it. part: of all
+// channels' chunks.
 ARSEG_DEVICE int classifier_place(int block, int part, int lane) {
-  return (block * (CreffTraits::Mma::kChannels / 32) + part) * 32 + lane;
+  constexpr int kParts = CreffTraits::Mma::kChannels / 32, kBlocks = CreffTraits::Mma::kClasses / 8;
+  return ((part / kParts * kBlocks + block) * kParts + part % kParts) * 32 + lane;
 }
 
-// A block a block of classes; a thread a vector of weights, and one in four a bias.
+// A block a block of classes and a chunk of channels; a thread a vector of weights, and one in four a bias.
 template <typename T>
 __global__ void __launch_bounds__(CreffTraits::Pack::kThreads)
     pack_classifier_operands(PackClassifierOperandsParams<T> p) {
   constexpr int kParts = CreffTraits::Mma::kChannels / 32;
   const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   if (thread >= 32 * kParts) return;
-  const int part = thread / 32, k = 8 * block + lane / 4;
+  const int part = static_cast<int>(blockIdx.y) * kParts + thread / 32, k = 8 * block + lane / 4;
   for (int i = 0; i < 8; ++i) {  // two steps of 16 channels, two registers, two values
     const int c = 32 * part + i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2 + i % 2;
     const bool own = k < p.classes && c < p.channels;
@@ -36,23 +38,23 @@ __global__ void __launch_bounds__(CreffTraits::Pack::kThreads)
 template <typename T>
 void launch_pack_classifier_operands(const PackClassifierOperandsParams<T>& p, void* stream) {
   static_assert(CreffTraits::Mma::kChannels <= CreffTraits::Pack::kThreads);
-  ARSEG_LAUNCH(pack_classifier_operands<T>, dim3(CreffTraits::Mma::kClasses / 8), dim3(CreffTraits::Pack::kThreads), 0,
-               stream, p);
+  const dim3 grid(CreffTraits::Mma::kClasses / 8, static_cast<unsigned>(p.chunks));
+  ARSEG_LAUNCH(pack_classifier_operands<T>, grid, dim3(CreffTraits::Pack::kThreads), 0, stream, p);
 }
 
-// logits += pixels x classifier^T. pixels: 16 of them as left operands, of 16 channels each.
+// logits += pixels x classifier^T over one chunk. pixels: 16 of them as left operands, of 16 channels each.
 template <typename T, int STEPS>
-ARSEG_DEVICE void add_class_logits(const FusedClassifier<T>& a, const uint32_t (&pixels)[STEPS][4],
+ARSEG_DEVICE void add_class_logits(const FusedClassifier<T>& a, int chunk, const uint32_t (&pixels)[STEPS][4],
                                    ClassLogits& logits) {
   static_assert(STEPS * 16 == CreffTraits::Mma::kChannels);
   const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
-  const uint4* weights = reinterpret_cast<const uint4*>(a.weights);
+  const uint4* weights = reinterpret_cast<const uint4*>(a.weights) + classifier_place(0, chunk * (STEPS / 2), lane);
   ARSEG_UNROLL
   for (int block = 0; block < CreffTraits::Mma::kClasses / 8; ++block) {
     if (8 * block >= a.classes) break;
     ARSEG_UNROLL
     for (int part = 0; part < STEPS / 2; ++part) {
-      const uint4 four = weights[classifier_place(block, part, lane)];
+      const uint4 four = weights[classifier_place(block, part, 0)];
       mma_m16n8k16<T>(logits[block], pixels[2 * part], four.x, four.y);
       mma_m16n8k16<T>(logits[block], pixels[2 * part + 1], four.z, four.w);
     }

@@ -88,6 +88,9 @@ class Fusion {
         if (gpu::can_use_fused(params<T>(reference_.map), static_cast<int>(classes))) {
           return classify_fused<T>(classifier, bias, to, to_labels);
         }
+        if (gpu::can_use_patches(params<T>(reference_.map), static_cast<int>(classes))) {
+          return classify_in_chunks<T>(classifier, bias, to, to_labels);
+        }
       }
       classify_unfused<T>(classifier, bias, to, to_labels);
     });
@@ -95,11 +98,13 @@ class Fusion {
   }
 
  private:
-  template <typename T>
-  void classify_fused(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
+  // run(classifier): with its weights as tensor cores take them.
+  template <typename T, typename F>
+  void with_classifier(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels, F&& run) const {
     using Traits = gpu::CreffTraits::Mma;
     const int classes = static_cast<int>(classifier.size(0));
-    Tensor weights = scratch({Traits::kClasses * Traits::kChannels}, dtype_);
+    const int chunks = static_cast<int>(ceil_div(channels_, Traits::kChannels));
+    Tensor weights = scratch({chunks * Traits::kClasses * Traits::kChannels}, dtype_);
     Tensor biases = scratch({Traits::kClasses}, accumulator_dtype(dtype_));
     gpu::launch_pack_classifier_operands<T>({data_of<T>(classifier),
                                              data_of<T>(bias),
@@ -107,13 +112,33 @@ class Fusion {
                                              bias.stride(0),
                                              classes,
                                              static_cast<int>(classifier.size(1)),
+                                             chunks,
                                              mutable_data_of<T>(weights),
                                              mutable_data_of<float>(biases)},
                                             device_.stream());
-    const gpu::FusedClassifier<T> of{data_of<T>(weights), data_of<float>(biases), classes, logits, labels};
+    run(gpu::FusedClassifier<T>{data_of<T>(weights), data_of<float>(biases), classes, logits, labels});
+  }
+
+  template <typename T>
+  void classify_fused(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
     const gpu::FusionParams<T> a = params<T>(reference_.map);  // no features come out
-    with_scratch<T>(a, fused_channels(true),
-                    [&](const gpu::FusionScratch<T>& maps) { gpu::launch_fused<T>(a, maps, &of, device_.stream()); });
+    with_classifier<T>(classifier, bias, logits, labels, [&](const gpu::FusedClassifier<T>& of) {
+      with_scratch<T>(a, fused_channels(true),
+                      [&](const gpu::FusionScratch<T>& maps) { gpu::launch_fused<T>(a, maps, &of, device_.stream()); });
+    });
+  }
+
+  // Of more channels than a tile of the fused attention holds.
+  template <typename T>
+  void classify_in_chunks(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
+    constexpr int kClasses = gpu::CreffTraits::Mma::kClasses;
+    const gpu::FusionParams<T> a = params<T>(reference_.map);  // no features come out
+    Tensor low_res = scratch({a.batch * a.low_height * a.low_width * kClasses}, accumulator_dtype(dtype_));
+    with_classifier<T>(classifier, bias, logits, labels, [&](const gpu::FusedClassifier<T>& of) {
+      with_scratch<T>(a, {a.channels, kClasses, a.channels}, [&](const gpu::FusionScratch<T>& maps) {
+        gpu::launch_classes<T>(a, maps, mutable_data_of<float>(low_res), of, device_.stream());
+      });
+    });
   }
 
   template <typename T>

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "../local_attention/mma.cuh"
+#include "classes_mma.cuh"
 #include "classifier_mma.cuh"
 #include "depthwise.cuh"
 #include "keys_values_mma.cuh"
@@ -107,16 +108,8 @@ ARSEG_DEVICE void load_low_res_logits(const FusedClassifier<T>& classifier, cons
   for (int block = 0; block < F::kClasses / 8; ++block) {
     logits[block][0] = logits[block][1] = logits[block][2] = logits[block][3] = 0.0f;
   }
-  add_class_logits<T>(classifier, pixels, logits);
+  add_class_logits<T>(classifier, 0, pixels, logits);
 }
-
-// Maps of the size of `reference`, made by launch_keys_and_values_mma: of CreffTraits::Mma::kChannels, the values in
-// the order of value_channel; or of classes, kClasses of them.
-template <typename T>
-struct KeysAndValues {
-  const T* key;
-  const T* value;
-};
 
 // CLASSIFY: values are classes, and logits or labels go where the classifier says; else features go to a.out.
 template <typename T, int WINDOW, bool CLASSIFY>
@@ -141,7 +134,7 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
     uint4* low_res = queries;  // later there are the queries
     const LowResPatch<F::kUpHeight, F::kUpWidth> patch(a, y0, x0);
     const bool fits = patch.vectors() <= F::kQueryVectors;
-    if (fits) patch.template copy<F::kThreads>(a, n, low_res);
+    if (fits) patch.template copy<F::kThreads>(a, n, 0, low_res);
     cp_async_commit();
     copy_chunk<P>(s, maps.key, kChannels, 0, n, at.tile_y, at.tile_x, keys);
     cp_async_commit();
@@ -214,9 +207,7 @@ void launch_fused_attention(const FusionParams<T>& a, const KeysAndValues<T>& ma
 // Whether the attention makes its own queries: on tensor cores, with all channels of a tile in shared memory.
 template <typename T>
 bool can_use_fused(const FusionParams<T>& a, int classes) {
-  return is_half_type<T> && a.window_height == a.window_width && a.window_height <= AttentionTraits::kMaxTiledWindow &&
-         a.channels <= CreffTraits::Mma::kChannels && classes <= CreffTraits::Mma::kClasses &&
-         a.height <= CreffTraits::Mma::kTileHeight * kMaxGridRows && a.batch <= kMaxGridRows;
+  return can_use_patches(a, classes) && a.channels <= CreffTraits::Mma::kChannels;
 }
 
 // scratch: key and value alone. classifier: null, for features into a.out.

@@ -9,9 +9,9 @@
 
 namespace arseg::gpu {
 
-// What comes out for values: channels, channels in the order of value_channel, or what a classifier makes of them. With
-// the last two, maps of keys have CreffTraits::Mma::kChannels.
-enum class Values { Plain, Permuted, Classes };
+// What comes out for values: channels, channels in the order of value_channel, or what a classifier makes of them, of
+// CreffTraits::Mma::kChannels at most or of any number.
+enum class Values { Plain, Permuted, Classes, ClassesOfChunks };
 
 struct WarpedTile : CreffTraits::Depthwise {
   static constexpr int kPixels = kHalo * kHalo, kTileVectors = kPixels * kVectors;
@@ -117,48 +117,59 @@ ARSEG_DEVICE void warp_tile(const FusionParams<T>& a, int64_t n, int y0, int x0,
   cp_async_commit();
 }
 
-// Projects the values of a tile to classes and writes them. A warp takes rows of its own, in their place in shared
-// memory.
+// Adds to the logits of row y of a tile what a chunk of its values gives. A warp takes rows of its own.
 template <typename T>
-ARSEG_DEVICE void store_projected(const FusionParams<T>& a, const FusedClassifier<T>& classifier, int64_t n, int y0,
-                                  int x0, uint4* values, T* to) {
+ARSEG_DEVICE void add_row_logits(const FusedClassifier<T>& classifier, int chunk, int y, const uint4* values,
+                                 ClassLogits& logits) {
   using P = WarpedTile;
-  constexpr int kClassVectors = CreffTraits::Mma::kClasses / 8, kSteps = CreffTraits::Mma::kChannels / 16;
-  const int thread = optimization_barrier(static_cast<int>(threadIdx.x)), lane = thread % 32;
-  ARSEG_NO_UNROLL
-  for (int y = thread / 32; y < P::kTile; y += P::kThreads / 32) {
-    uint32_t pixels[kSteps][4];
-    ARSEG_UNROLL
-    for (int step = 0; step < kSteps; ++step) {
-      ldmatrix_x4<false>(pixels[step], values + tile_place<P::kTile>(y, lane % 16, 2 * step + lane / 16));
-    }
-    ClassLogits logits = {};
-    add_class_logits<T>(classifier, pixels, logits);
-    __syncwarp();  // all lanes have read the row
-    ARSEG_UNROLL
-    for (int block = 0; block < kClassVectors; ++block) {
-      ARSEG_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        uint4* vector = values + tile_place<P::kTile>(y, lane / 4 + 8 * half, block);
-        reinterpret_cast<uint32_t*>(vector)[lane % 4] = pack<T>(logits[block][2 * half], logits[block][2 * half + 1]);
-      }
-    }
-    __syncwarp();  // all lanes have written it
+  constexpr int kSteps = CreffTraits::Mma::kChannels / 16;
+  const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
+  uint32_t pixels[kSteps][4];
+  ARSEG_UNROLL
+  for (int step = 0; step < kSteps; ++step) {
+    ldmatrix_x4<false>(pixels[step], values + tile_place<P::kTile>(y, lane % 16, 2 * step + lane / 16));
+  }
+  add_class_logits<T>(classifier, chunk, pixels, logits);
+}
+
+// Writes them as values, by way of the row's place in shared memory.
+template <typename T>
+ARSEG_DEVICE void store_row_logits(const FusionParams<T>& a, int64_t n, int y0, int x0, int y,
+                                   const ClassLogits& logits, uint4* values, T* to) {
+  using P = WarpedTile;
+  constexpr int kClassVectors = CreffTraits::Mma::kClasses / 8;
+  const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
+  __syncwarp();  // all lanes have read the row
+  ARSEG_UNROLL
+  for (int block = 0; block < kClassVectors; ++block) {
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
-      const int x = lane / kClassVectors + 8 * half, c = lane % kClassVectors;
-      if (!a.in_bounds(y0 + y, x0 + x)) continue;
-      T* pixel = to + a.pixel(n, y0 + y, x0 + x) * CreffTraits::Mma::kClasses;
-      *reinterpret_cast<uint4*>(pixel + 8 * c) = values[tile_place<P::kTile>(y, x, c)];
+      uint4* vector = values + tile_place<P::kTile>(y, lane / 4 + 8 * half, block);
+      reinterpret_cast<uint32_t*>(vector)[lane % 4] = pack<T>(logits[block][2 * half], logits[block][2 * half + 1]);
     }
   }
+  __syncwarp();  // all lanes have written it
+  ARSEG_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const int x = lane / kClassVectors + 8 * half, c = lane % kClassVectors;
+    if (!a.in_bounds(y0 + y, x0 + x)) continue;
+    T* pixel = to + a.pixel(n, y0 + y, x0 + x) * CreffTraits::Mma::kClasses;
+    *reinterpret_cast<uint4*>(pixel + 8 * c) = values[tile_place<P::kTile>(y, x, c)];
+  }
+}
+
+ARSEG_HD constexpr int blocks_of_keys_and_values(Values values) {
+  using Traits = CreffTraits::Depthwise;
+  return values == Values::ClassesOfChunks ? Traits::kBlocksWithSums : Traits::kBlocksOfMultiprocessor;
 }
 
 // pitch: channels of the keys, and of the values but classes; those past the reference's are 0.
 template <typename T, Values VALUES>
-__global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits::Depthwise::kBlocksOfMultiprocessor)
+__global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, blocks_of_keys_and_values(VALUES))
     keys_and_values(FusionParams<T> a, T* key, T* value, int pitch, FusedClassifier<T> classifier) {
   using P = WarpedTile;
+  constexpr bool kClasses = VALUES == Values::Classes || VALUES == Values::ClassesOfChunks;
+  constexpr int kWarps = P::kThreads / 32, kOwnRows = P::kTile / kWarps;
   ARSEG_SHARED(shared);
   uint4* tile = reinterpret_cast<uint4*>(shared);
   uint4* values = tile + P::kTileVectors;
@@ -167,6 +178,7 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits:
   for (int64_t n = blockIdx.z; n < a.batch; n += gridDim.z) {
     for (int y0 = static_cast<int>(blockIdx.y) * P::kTile; y0 < a.height;
          y0 += static_cast<int>(gridDim.y) * P::kTile) {
+      [[maybe_unused]] ClassLogits logits[kOwnRows] = {};  // of this warp's rows, summed up over chunks
       for (int start = 0; start < pitch; start += P::kVectors * 8) {
         // Where pixels come from is not needed any more when there are values.
         warp_tile(a, n, y0 - 1, x0 - 1, start, reinterpret_cast<WarpedPixel*>(values), tile);
@@ -199,12 +211,27 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits:
           for (int y = 0; y < P::kTile; y += kRows) {
             if (y0 + first_y + y >= a.height) break;
             *reinterpret_cast<uint4*>(key + to + y * line) = tile[tile_place<P::kHalo>(first_y + y, x, c)];
-            if constexpr (VALUES != Values::Classes) {
+            if constexpr (!kClasses) {
               *reinterpret_cast<uint4*>(value + to + y * line) = values[tile_place<P::kTile>(first_y + y, x, c)];
             }
           }
         }
-        if constexpr (VALUES == Values::Classes) store_projected(a, classifier, n, y0, x0, values, value);
+        if constexpr (VALUES == Values::Classes) {
+          ARSEG_NO_UNROLL
+          for (int y = warp; y < P::kTile; y += kWarps) {
+            ClassLogits of_row = {};
+            add_row_logits(classifier, 0, y, values, of_row);
+            store_row_logits(a, n, y0, x0, y, of_row, values, value);
+          }
+        }
+        if constexpr (VALUES == Values::ClassesOfChunks) {
+          ARSEG_UNROLL
+          for (int i = 0; i < kOwnRows; ++i) {
+            const int y = warp + i * kWarps;
+            add_row_logits(classifier, start / (P::kVectors * 8), y, values, logits[i]);
+            if (start + P::kVectors * 8 >= pitch) store_row_logits(a, n, y0, x0, y, logits[i], values, value);
+          }
+        }
         __syncthreads();  // the next pass overwrites the tile
       }
     }

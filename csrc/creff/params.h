@@ -38,6 +38,7 @@ struct CreffTraits {
   // Keys and values, or queries and the upsampled map: tiles of pixels, with a border of one for the convolution.
   struct Depthwise {
     static constexpr int kTile = 16, kHalo = kTile + 2, kThreads = 256, kBlocksOfMultiprocessor = 3;
+    static constexpr int kBlocksWithSums = 2;  // where logits stay in registers from one chunk of channels to the next
     // A pixel lies in shared memory as eight vectors of channels. Threads that share a pixel take two of them each, so
     // that what places the pixel is worked out four times, not eight.
     static constexpr int kVectors = 8, kVectorsOfThread = 2, kThreadsOfPixel = kVectors / kVectorsOfThread;
@@ -115,7 +116,7 @@ struct ClassifyParams {
 };
 
 // Maps for what the kernels hand on. Where the attention makes its own queries, keys and values have
-// CreffTraits::Mma::kChannels; with a classifier, values have kClasses.
+// CreffTraits::Mma::kChannels; with a classifier on tensor cores, values have kClasses.
 template <typename T>
 struct FusionScratch {
   T* key;        // [N, H, W, C]
@@ -156,8 +157,8 @@ struct PackClassifierParams {
   accumulator<T>* to;  // [padded_channels, padded_classes]
 };
 
-// A classifier behind the fused kernels, of at most CreffTraits::Mma::kClasses. Values are projected to classes before
-// they are summed up, and the upsampled map of a tile as well.
+// A classifier behind kernels on tensor cores, of at most CreffTraits::Mma::kClasses. Values are projected to classes
+// before they are summed up; so is the upsampled map of a tile, or, with more channels, the low-resolution map.
 template <typename T>
 struct FusedClassifier {
   const T* weights;     // as right operands, see classifier_place
@@ -173,7 +174,8 @@ struct PackClassifierOperandsParams {
   const T* bias;        // [K]
   int64_t stride[2], bias_stride;
   int classes, channels;
-  T* weights;     // [CreffTraits::Mma::kClasses, CreffTraits::Mma::kChannels], see classifier_place
+  int chunks;     // of CreffTraits::Mma::kChannels
+  T* weights;     // [chunks, CreffTraits::Mma::kClasses, CreffTraits::Mma::kChannels], see classifier_place
   float* biases;  // [CreffTraits::Mma::kClasses]
 };
 

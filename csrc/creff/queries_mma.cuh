@@ -5,9 +5,11 @@
 #include "depthwise.cuh"
 #include "depthwise_mma.cuh"
 #include "params.h"
+#include "upsample_tile.cuh"
 
 namespace arseg::gpu {
 
+// upsampled: may be null.
 template <typename T>
 __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits::Depthwise::kBlocksOfMultiprocessor)
     queries_and_upsampled(FusionParams<T> a, T* query, T* upsampled) {
@@ -20,9 +22,19 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits:
   for (int64_t n = blockIdx.z; n < a.batch; n += gridDim.z) {
     for (int y0 = static_cast<int>(blockIdx.y) * P::kTile; y0 < a.height;
          y0 += static_cast<int>(gridDim.y) * P::kTile) {
+      const LowResPatch<P::kHalo, P::kHalo> patch(a, y0 - 1, x0 - 1);
+      const bool fits = patch.vectors() <= P::kTile * P::kTile * P::kVectors;
       for (int start = 0; start < a.channels; start += P::kVectors * 8) {
-        sample_tile<UpsampledLowRes<T>, P::kThreads>(a, n, y0 - 1, x0 - 1, P::kHalo, P::kHalo, start, tile,
-                                                     tile_place<P::kHalo>);
+        if (fits) {
+          patch.template copy<P::kThreads>(a, n, start, queries);  // where the queries come later
+          cp_async_commit();
+          cp_async_wait<0>();
+          __syncthreads();
+          patch.template upsample<P::kThreads>(a, y0 - 1, x0 - 1, queries, tile);
+        } else {  // upsampled little, or not at all
+          sample_tile<UpsampledLowRes<T>, P::kThreads>(a, n, y0 - 1, x0 - 1, P::kHalo, P::kHalo, start, tile,
+                                                       tile_place<P::kHalo>);
+        }
         const DiagonalFilter<T> filter[1] = {{a.query_weights, a.channels, start + 8 * warp}};
         __syncthreads();
         convolve_rows<P::kHalo, P::kTile>(tile, warp, filter, [&](int y, int, const float (&sums)[4]) {
@@ -33,14 +45,21 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, CreffTraits:
           }
         });
         __syncthreads();
-        const int c = thread % P::kVectors;
-        ARSEG_NO_UNROLL
-        for (int i = thread / P::kVectors; i < P::kTile * P::kTile; i += P::kThreads / P::kVectors) {
-          const int y = i / P::kTile, x = i % P::kTile;
-          if (!a.in_bounds(y0 + y, x0 + x) || start + 8 * c >= a.channels) continue;
-          const int64_t to = a.pixel(n, y0 + y, x0 + x) * a.channels + start + 8 * c;
-          *reinterpret_cast<uint4*>(query + to) = queries[tile_place<P::kTile>(y, x, c)];
-          *reinterpret_cast<uint4*>(upsampled + to) = tile[tile_place<P::kHalo>(y + 1, x + 1, c)];
+        constexpr int kRows = P::kThreads / P::kVectors / P::kTile;  // that all threads write at a time
+        const int c = thread % P::kVectors, x = thread / P::kVectors % P::kTile;
+        const int first_y = thread / P::kVectors / P::kTile;
+        if (x0 + x < a.width && start + 8 * c < a.channels) {
+          const int64_t line = static_cast<int64_t>(a.width) * a.channels;
+          const int64_t to = a.pixel(n, y0 + first_y, x0 + x) * a.channels + start + 8 * c;
+          ARSEG_UNROLL
+          for (int y = 0; y < P::kTile; y += kRows) {
+            if (y0 + first_y + y >= a.height) break;
+            *reinterpret_cast<uint4*>(query + to + y * line) = queries[tile_place<P::kTile>(first_y + y, x, c)];
+            if (upsampled) {
+              *reinterpret_cast<uint4*>(upsampled + to + y * line) =
+                  tile[tile_place<P::kHalo>(first_y + y + 1, x + 1, c)];
+            }
+          }
         }
         __syncthreads();  // the next pass overwrites both
       }

@@ -25,17 +25,17 @@ struct LowResPatch {
 
   ARSEG_DEVICE int64_t vectors() const { return static_cast<int64_t>(height) * width * kVectors; }
 
-  // Begins to copy it, one pixel after another.
+  // Begins to copy channels [start, start + 64) of it, one pixel after another; 0 past the channels.
   template <int THREADS, typename T>
-  ARSEG_DEVICE void copy(const FusionParams<T>& a, int64_t n, uint4* to) const {
+  ARSEG_DEVICE void copy(const FusionParams<T>& a, int64_t n, int start, uint4* to) const {
     const int lane = static_cast<int>(threadIdx.x) % 32, c = lane % kVectors;
     ARSEG_NO_UNROLL
     for (int y = static_cast<int>(threadIdx.x) / 32; y < height; y += THREADS / 32) {
       const int64_t row = (n * a.low_height + top + y) * a.low_width + left;
       ARSEG_NO_UNROLL
       for (int x = lane / kVectors; x < width; x += 32 / kVectors) {
-        cp_async16(to + (y * width + x) * kVectors + c, a.low_res + ((row + x) * a.channels + 8 * c),
-                   8 * c < a.channels);
+        cp_async16(to + (y * width + x) * kVectors + c, a.low_res + ((row + x) * a.channels + start + 8 * c),
+                   start + 8 * c < a.channels);
       }
     }
   }

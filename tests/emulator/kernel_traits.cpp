@@ -37,6 +37,7 @@ int main() {
   ARSEG_TRAIT(CreffTraits::Depthwise::kThreads);
   ARSEG_TRAIT(CreffTraits::Depthwise::kThreadsOfPixel);
   ARSEG_TRAIT(CreffTraits::Depthwise::kBlocksOfMultiprocessor);
+  ARSEG_TRAIT(CreffTraits::Depthwise::kBlocksWithSums);
   ARSEG_TRAIT(CreffTraits::Depthwise::kShared);
   ARSEG_TRAIT(CreffTraits::Mma::kThreads);
   ARSEG_TRAIT(CreffTraits::Mma::kChannels);

@@ -29,7 +29,7 @@ def resident_threads(kernel: str) -> int:
     traits = kernel_traits()
     name, *arguments = re.split(r"[<>, ]+", kernel)
     if name.startswith(("attention_", "fused_attention")) and not name.endswith("simt"):
-        window = int(arguments[1 if name == "fused_attention" else 2])
+        window = int(arguments[2 if name.endswith("_mma") else 1])
         return (
             traits["AttentionTraits::Mma::kThreads"]
             * traits[f"AttentionTraits::Mma::blocks_of_multiprocessor({window})"]
@@ -38,7 +38,8 @@ def resident_threads(kernel: str) -> int:
         return traits[f"AttentionTraits::Simt::forward_threads({arguments[0]})"]
     if name in ("depthwise_conv", "keys_and_values", "queries_and_upsampled"):
         depthwise = "CreffTraits::Depthwise::"
-        return traits[f"{depthwise}kThreads"] * traits[f"{depthwise}kBlocksOfMultiprocessor"]
+        blocks = "kBlocksWithSums" if "(Values)3" in kernel else "kBlocksOfMultiprocessor"
+        return traits[f"{depthwise}kThreads"] * traits[f"{depthwise}{blocks}"]
     if name == "depthwise_backward":
         return traits["DepthwiseTraits::kThreads"] * traits["DepthwiseTraits::kBlocksOfMultiprocessor"]
     families = {

@@ -120,3 +120,34 @@ def test_fusion(emulated):
     assert counts["barriers"] == 5 * BLOCKS + 4 * tiles + 8 * tiles * side // 2
     assert counts["shared_bytes"] == 78_848  # of 101,376; two such blocks fit the 164 KB of an A100
     assert counts["ldmatrix_conflicts"] == 0
+
+
+def test_classes_of_many_channels(emulated):
+    """Values are classes before they are summed up: the keys alone pass through in chunks."""
+    channels, classes = 2 * CHUNK, 19
+    reference, low_res = (
+        maps(channels)[0],
+        channels_last(randn(1, channels, HEIGHT // 2, WIDTH // 2, dtype=torch.bfloat16)),
+    )
+    parameters = [*creff_parameters(channels, torch.bfloat16, scale=0.2)]
+    parameters += [randn(classes, channels, seed=8, dtype=torch.bfloat16), randn(classes, seed=9, dtype=torch.bfloat16)]
+    options = {"window": [7, 7], "block": 8, "frame_size": [HEIGHT, WIDTH], "grid": "aligned", "outside": "zero"}
+    counters()
+    emulated.creff_labels(reference, low_res, vectors(1, HEIGHT // 8, WIDTH // 8, 2), *parameters, **options)
+    counts = counters()
+    eights, sixteens = key_blocks(7)
+    side, padded = TRAITS["CreffTraits::Depthwise::kTile"], TRAITS["CreffTraits::Mma::kClasses"]
+    tiles = -(-HEIGHT // side) * -(-WIDTH // side)
+    chunks = channels // CHUNK
+    convolutions = 5 * 3 * chunks * tiles * 8 * side  # of eight channels, for a row of 16 pixels
+    rows = (
+        tiles * side + HEIGHT * WIDTH // 4 // 16
+    )  # of 16 pixels that are projected: of values, and of the low-resolution map
+    projected = rows * channels // 16 * -(-classes // 8)
+    assert counts["mma"] == WARPS * (eights * channels // 16 + sixteens * padded // 8) + convolutions + projected
+    low_res_blocks = -(-HEIGHT * WIDTH // 4 // (16 * TRAITS["CreffTraits::Classify::kThreads"] // 32))
+    assert counts["blocks"] == BLOCKS + 2 * tiles + low_res_blocks + 3 + padded // 8 * chunks  # and what is packed
+    assert counts["copy_bytes"] >= halo_bytes(7, channels) + halo_bytes(7, padded)
+    assert counts["shared_bytes"] == 78_848
+    assert counts["ldmatrix_conflicts"] == 0
+    assert counts["atomics"] == 0

@@ -20,7 +20,14 @@ from helpers.op_samples import (
 from arseg_ext import oracle
 
 # N, C, H, W, low-resolution H, W: two tiles and a rest, the low-resolution map larger than the map, one pixel of it.
-SIZES = ((1, 8, 11, 19, 6, 9), (2, 5, 5, 18, 5, 18), (1, 40, 9, 7, 12, 9), (1, 64, 10, 17, 5, 8), (1, 72, 3, 5, 1, 1))
+SIZES = (
+    (1, 8, 11, 19, 6, 9),
+    (2, 5, 5, 18, 5, 18),
+    (1, 40, 9, 7, 12, 9),
+    (1, 64, 10, 17, 5, 8),
+    (1, 72, 3, 5, 1, 1),
+    (1, 136, 9, 18, 5, 8),
+)
 DTYPES = list(TOLERANCE)
 
 
@@ -82,12 +89,12 @@ def test_logits_and_labels(emulated, dtype, classes):
         assert float((expected.amax(1) - chosen).max()) <= 16 * TOLERANCE[dtype] * most, size
 
 
-@pytest.mark.parametrize(("classes", "window"), [(5, 3), (12, 7), (70, 7)])
+@pytest.mark.parametrize(("classes", "window", "channels"), [(5, 3, 16), (12, 7, 16), (70, 7, 16), (19, 7, 72)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_labels_of_what_is_not_finite(emulated, dtype, classes, window):
+def test_labels_of_what_is_not_finite(emulated, dtype, classes, window, channels):
     """The first NaN, and no class whose bias is -Inf, on each of the kernels that choose."""
-    maps, motion, parameters, field = inputs((1, 16, 9, 18, 5, 9), dtype, False)
-    weight = randn(classes, 16, seed=8, dtype=dtype, scale=0.3)
+    maps, motion, parameters, field = inputs((1, channels, 9, 18, 5, 9), dtype, False)
+    weight = randn(classes, channels, seed=8, dtype=dtype, scale=0.3)
     options = {"window": (window, window), "grid": "aligned", "outside": "zero", **field}
 
     def labels(bias):
@@ -111,11 +118,12 @@ def test_labels_of_what_is_not_finite(emulated, dtype, classes, window):
     assert torch.equal(logits.isnan(), asks[:, None].expand_as(logits)) and (found[asks] == 0).all()
 
 
+@pytest.mark.parametrize("channels", [8, 72])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_upsampling_counts_every_tap(emulated, dtype):
+def test_upsampling_counts_every_tap(emulated, dtype, channels):
     """0 times Inf is NaN, as in torch's interpolate, in the residual and in the queries."""
     for low in ((5, 9), (9, 17), (3, 17)):
-        maps, motion, parameters, field = inputs((1, 8, 9, 17, *low), dtype, False)
+        maps, motion, parameters, field = inputs((1, channels, 9, 17, *low), dtype, False)
         options = {"window": (3, 3), "grid": "aligned", "outside": "zero", **field}
         for value in (float("inf"), float("-inf"), float("nan")):
             low_res = maps[1].clone()

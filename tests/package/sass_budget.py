@@ -2,9 +2,9 @@
 
 `python tests/package/sass_budget.py FILE...` counts in cubins and objects, and predicts the time of each kernel on the
 H200 that docs/cuda.md measures; `make nvcc-check` holds what it finds to the table. Counted is what one warp issues for
-a tile of 64 channels in the middle of the image: window 7, 16-bit types, a low-resolution map of half the size, motion
-by fractions of pixels, all classes; static instructions times the trips below, which follow from the traits of
-csrc/*/params.h. docs/cuda.md says how well that predicts.
+a tile of 64 channels (of the kernels for any number of them: of each 64) in the middle of the image: window 7, 16-bit
+types, a low-resolution map of half the size, motion by fractions of pixels, all classes; static instructions times the
+trips below, which follow from the traits of csrc/*/params.h. docs/cuda.md says how well that predicts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from package.sass import Loop, Way, count, functions  # noqa: E402
 
 TABLE = HERE / "instruction_budgets.csv"
 SLACK = 0.03  # that another ptxas may take more
-HEIGHT, WIDTH = 720, 960
+SIZE = (64, 720, 960)
+MANY_CHANNELS = (768, 256, 512)
 ARCHITECTURE, PROCESSORS, MHZ = "sm_90", 132, 1980  # of an H200
 
 
@@ -36,9 +37,12 @@ class Hot:
     tile: tuple[int, int]
     warps: int
     issue: float
+    size: tuple[int, int, int] = SIZE  # of the map whose time is predicted: channels, height, width
+    channels: int = 64  # that are counted
 
     def microseconds(self, instructions: float) -> float:
-        tiles = -(-HEIGHT // self.tile[0]) * -(-WIDTH // self.tile[1])
+        channels, height, width = self.size
+        tiles = -(-height // self.tile[0]) * -(-width // self.tile[1]) * channels / self.channels
         return instructions * self.warps * tiles / (PROCESSORS * MHZ * self.issue)
 
 
@@ -77,12 +81,31 @@ def hot_kernels() -> dict[str, Hot]:
         Loop("LDGSTS", 0, within="HMMA"),  # there is one chunk of keys, and one of values
         copies,
     ]
+    chunks = MANY_CHANNELS[0] // 64
+    classes = [
+        Loop("HMMA", chunks),
+        slow,
+        Loop("LDGSTS.*LDGSTS", (height + 6) / warps * (chunks - 1) / chunks, within="HMMA"),  # two are on their way
+        copies,
+    ]
     maps = [
         Loop("BAR", 1),
         Loop("HMMA", side / warps),  # rows that are projected to classes
         Loop(r"LDG\.E\.[SU]16", -(-((side + 2) ** 2) // lanes) / warps),
         Loop(r"LDG\.E\.128", (side + 2) ** 2 * vectors / lanes / warps),
         Loop("LDGSTS", 0),  # motion by whole pixels
+    ]
+    border = (side + 2) / 2 + 1.5  # rows or columns of the low-resolution map
+    of_threads = (side + 2) * vectors / (lanes * warps)
+    queries = [
+        Loop("BAR", 1),
+        Loop(r"LDG\.E\.128", 0),  # a low-resolution map too large for shared memory
+        Loop("BRA.*LDGSTS", border / warps),
+        Loop("LDGSTS", -(-border * vectors // lanes)),
+        Loop("LDS.*F2FP", (border - 1) * of_threads),
+        Loop("LDS", border / (border - 1)),
+        Loop("F2FP", (side + 2) / (border - 1)),
+        Loop("STS", 0),  # outside the image
     ]
     tile = (height, width)
     threads, rows = traits["DepthwiseTraits::kThreads"], traits["DepthwiseTraits::kRows"]
@@ -106,6 +129,16 @@ def hot_kernels() -> dict[str, Hot]:
             )
             for values in (1, 2)  # for features, and for classes
         },
+        **{
+            f"keys_and_values<{{}}, (Values){values}>": Hot(
+                Way(maps, through=r"LDG\.E\.[US]16"), (side, side), warps, 2.9, MANY_CHANNELS
+            )
+            for values in (0, 3)
+        },
+        "queries_and_upsampled<{}>": Hot(Way(queries), (side, side), warps, 2.5, MANY_CHANNELS),
+        "attention_of_classes<{}, 7>": Hot(
+            Way(classes, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5, MANY_CHANNELS, MANY_CHANNELS[0]
+        ),
         **{
             f"depthwise_backward<{{}}, {kernel}>": Hot(Way(gradient), (rows, columns), columns, 2.5)
             for kernel in ("1, true", "2, false", "2, true")  # queries; keys and values, the keyframe frozen or not

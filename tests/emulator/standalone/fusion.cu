@@ -1,4 +1,5 @@
 #include "case.h"
+#include "creff/classes_mma.cuh"
 #include "creff/forward_mma.cuh"
 #include "creff/unfused.cuh"
 #include "motion.h"
@@ -101,7 +102,9 @@ void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::Fused
 template <typename T>
 void run_classified_fused(const FusionCase& of, Inputs<T>& inputs, T* logits, uint8_t* labels) {
   using Traits = gpu::CreffTraits::Mma;
-  const Memory weights(Traits::kClasses * Traits::kChannels * static_cast<int64_t>(sizeof(T)));
+  const Size& s = of.size;
+  const int chunks = static_cast<int>(arseg::ceil_div(s.c, Traits::kChannels));
+  const Memory weights(chunks * Traits::kClasses * Traits::kChannels * static_cast<int64_t>(sizeof(T)));
   const Memory biases(Traits::kClasses * static_cast<int64_t>(sizeof(float)));
   auto* to = reinterpret_cast<T*>(weights.data());
   auto* to_biases = reinterpret_cast<float*>(biases.data());
@@ -112,12 +115,17 @@ void run_classified_fused(const FusionCase& of, Inputs<T>& inputs, T* logits, ui
                                            {stride[1], stride[2]},
                                            inputs.bias.map.stride[1],
                                            classes,
-                                           static_cast<int>(of.size.c),
+                                           static_cast<int>(s.c),
+                                           chunks,
                                            to,
                                            to_biases},
                                           nullptr);
   const gpu::FusedClassifier<T> classifier{to, to_biases, classes, logits, labels};
-  run_fused<T>(of, inputs, nullptr, &classifier);
+  if (chunks == 1) return run_fused<T>(of, inputs, nullptr, &classifier);
+  const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, Traits::kClasses, s.h, s.w), query(s.n, s.c, s.h, s.w);
+  const DeviceMap<float> low_res(s.n, Traits::kClasses, of.low_height, of.low_width);
+  gpu::launch_classes<T>(params_of(of, inputs, static_cast<T*>(nullptr)),
+                         {key.data(), value.data(), query.data(), nullptr}, low_res.data(), classifier, nullptr);
 }
 
 template <typename T>
@@ -232,6 +240,17 @@ void with_own_queries() {
   }
 }
 
+void classes_of_many_channels() {
+  const FusionCase cases[] = {{{1, 72, 9, 18}, 4, 7, 7, 19, false, false},
+                              {{2, 200, 17, 16}, 3, 3, 3, 32, true, true},
+                              {{1, 136, 5, 17}, 9, 20, 9, 5, false, true}};
+  for (const FusionCase& of : cases) {
+    fusion_case<gpu::Half>(of, true, Result::Logits);
+    fusion_case<gpu::BFloat16>(of, true, Result::Labels);
+  }
+}
+
+const Registration kClasses("creff", "classes of many channels", &classes_of_many_channels);
 const Registration kPair("creff", "in a pair of kernels", &unfused);
 const Registration kFused("creff", "with queries of its own", &with_own_queries);
 
