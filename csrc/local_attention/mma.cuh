@@ -211,17 +211,19 @@ ARSEG_DEVICE void add_products(const PatchPosition<P>& at, const typename P::Row
   }
 }
 
-// sums = weights x values over the keys, for N vectors of channels of a chunk, from vector `first` on.
-template <typename P, typename T, int N>
-ARSEG_DEVICE void weighted_sum(const PatchPosition<P>& at, const typename P::Weights& weights, const uint4* values,
-                               int first, float (&sums)[N][4]) {
+// sums = weights x values over the keys, for N vectors of channels of a chunk, from vector `first` on. operand(r, a):
+// the weights of row r of the keys, as a left operand.
+template <typename P, typename T, int N, typename Operand>
+ARSEG_DEVICE void weighted_sum_of(const PatchPosition<P>& at, Operand&& operand, const uint4* values, int first,
+                                  float (&sums)[N][4]) {
   const int x = at.patch_x + min(at.lane % 16, P::kSpan - 1);
   const int place = P::place(at.patch_y, x, at.lane / 16);
   ARSEG_UNROLL
   for (int c = 0; c < N; ++c) sums[c][0] = sums[c][1] = sums[c][2] = sums[c][3] = 0.0f;
   ARSEG_UNROLL
   for (int r = 0; r < P::kKeyRows; ++r) {
-    const uint32_t a[4] = {weights[2 * r][0], weights[2 * r][1], weights[2 * r + 1][0], weights[2 * r + 1][1]};
+    uint32_t a[4];
+    operand(r, a);
     ARSEG_UNROLL
     for (int c = 0; c < N; c += 2) {
       uint32_t b[4];
@@ -230,6 +232,20 @@ ARSEG_DEVICE void weighted_sum(const PatchPosition<P>& at, const typename P::Wei
       mma_m16n8k16<T>(sums[c + 1], a, b[2], b[3]);
     }
   }
+}
+
+template <typename P>
+ARSEG_DEVICE void row_operand(const typename P::Weights& weights, int r, uint32_t (&a)[4]) {
+  a[0] = weights[2 * r][0];
+  a[1] = weights[2 * r][1];
+  a[2] = weights[2 * r + 1][0];
+  a[3] = weights[2 * r + 1][1];
+}
+
+template <typename P, typename T, int N>
+ARSEG_DEVICE void weighted_sum(const PatchPosition<P>& at, const typename P::Weights& weights, const uint4* values,
+                               int first, float (&sums)[N][4]) {
+  weighted_sum_of<P, T>(at, [&](int r, uint32_t (&a)[4]) { row_operand<P>(weights, r, a); }, values, first, sums);
 }
 
 // The same by a slow, exact loop over the keys in each row's window. A patch multiplies weights of 0 with the values of

@@ -81,6 +81,13 @@ def hot_kernels() -> dict[str, Hot]:
         Loop("LDGSTS", 0, within="HMMA"),  # there is one chunk of keys, and one of values
         copies,
     ]
+    halo = (height + 6) * (width + 6)
+    gradients = [
+        Loop("HMMA", 1),
+        Loop("LDGSTS", 0, within="HMMA"),
+        copies,
+        Loop("LDG.*STS", halo / (lanes * warps)),  # what the queries around bring along
+    ]
     chunks = MANY_CHANNELS[0] // 64
     classes = [
         Loop("HMMA", chunks),
@@ -123,6 +130,10 @@ def hot_kernels() -> dict[str, Hot]:
         "fused_attention<{}, 7, false>": Hot(Way(fused, around=is_inf), tile, warps, 2.5),
         "fused_attention<{}, 7, true>": Hot(Way(fused, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5),  # no logits
         "attention_forward_mma<{}, 64, 7>": Hot(Way(attention, around=is_inf), tile, warps, 2.5),
+        **{
+            f"attention_backward_mma<{{}}, 64, 7, {keys}>": Hot(Way(gradients, around=is_inf), tile, warps, 2.5)
+            for keys in ("false", "true")  # of queries; of keys and values
+        },
         **{
             f"keys_and_values<{{}}, (Values){values}>": Hot(
                 Way(maps, through=r"LDG\.E\.[US]16"), (side, side), warps, 2.9
