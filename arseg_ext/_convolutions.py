@@ -14,19 +14,32 @@ from torch import Tensor
 
 from arseg_ext import _checks
 from arseg_ext._layouts import in_layout_of
+from arseg_ext._torch_private import convolves
+
+
+def _computed_in(map: Tensor) -> torch.dtype:
+    """The dtype of a convolution of `map`: float32 where a processor has no instructions for its half type, for which
+    torch then convolves one channel after the other, 100 times as long."""
+    if map.device.type == "cpu" and map.dtype in (torch.bfloat16, torch.float16) and not convolves(map.dtype):
+        return torch.float32
+    return map.dtype
 
 
 def _convolved(map: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return in_layout_of(F.conv2d(map, weight, bias, padding=1, groups=map.shape[1]), map)
+    dtype = _computed_in(map)
+    out = F.conv2d(map.to(dtype), weight.to(dtype), bias.to(dtype), padding=1, groups=map.shape[1])
+    return in_layout_of(out.to(map.dtype), map)
 
 
 def _gradients(grad: Tensor, map: Tensor, weight: Tensor, wants_map: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Of the map (undefined where it is not wanted), the weight and the bias of a convolution of `map`."""
     wanted = [wants_map, True, True]
-    channels = map.shape[1]
-    return torch.ops.aten.convolution_backward(
-        grad, map, weight, [channels], [1, 1], [1, 1], [1, 1], False, [0, 0], channels, wanted
+    channels, dtype = map.shape[1], _computed_in(map)
+    of_map, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        *(each.to(dtype) for each in (grad, map, weight)),
+        *([channels], [1, 1], [1, 1], [1, 1], False, [0, 0], channels, wanted),
     )
+    return of_map.to(map.dtype) if wants_map else of_map, of_weight.to(map.dtype), of_bias.to(map.dtype)
 
 
 def queries(low_res: Tensor, query_weight: Tensor, query_bias: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,15 @@ def single_level() -> Any:
         _level_functions.set_single_level_autograd_function_allowed(before)
 
 
+def convolves(dtype: torch.dtype) -> bool:
+    """Whether torch's convolutions on the CPU have kernels for bfloat16 or float16; False where it does not say."""
+    name = "_is_mkldnn_bf16_supported" if dtype == torch.bfloat16 else "_is_mkldnn_fp16_supported"
+    try:
+        return bool(getattr(torch.ops.mkldnn, name)())
+    except (AttributeError, RuntimeError):
+        return False
+
+
 def keep_compiled_graphs() -> None:
     """Lets compiled code run its backward several times on one graph; where a torch has no such setting, it may."""
     with contextlib.suppress(ImportError):
