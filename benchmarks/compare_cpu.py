@@ -1,6 +1,6 @@
 """The CPU kernels against torch.compile, in turn in one process: rows of the profiler that docs/kernels.md reports.
 
-    python benchmarks/compare_cpu.py [NAME ...] [--rounds 15] [--out results.json] [--list]
+    python benchmarks/compare_cpu.py [NAME ...] [--rounds 15] [--out results.json] [--one-thread] [--list]
 
 Everything is channels_last, on as many threads as torch has. Unless --plain-allocator is given, the script starts
 itself again with an allocator that keeps its pages (MALLOC_MMAP_MAX_=0): fresh pages for every result would cost both
@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from arseg_ext.profiler import measure, results, table, timing
 from arseg_ext.profiler.measure import Case
@@ -71,6 +73,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, help="JSON; rows that are there already are kept or replaced")
     parser.add_argument("--plain-allocator", action="store_true")
+    parser.add_argument(
+        "--one-thread", action="store_true", help="one thread, in processor time: for a machine with other work on it"
+    )
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     wanted = chosen(arguments.names)
@@ -79,7 +84,9 @@ def main() -> None:
         return
     if not arguments.plain_allocator and any(os.environ.get(k) != v for k, v in results.ALLOCATOR.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **results.ALLOCATOR})
-    timer = timing.timer_for("cpu")
+    if arguments.one_thread:
+        torch.set_num_threads(1)
+    timer = timing.CpuTimer(processor_time=arguments.one_thread)
     report = results.new(results.facts(["cpu"]))
     ceilings = measure.ceilings_of(timer, [case.problem.dtype for case, _ in wanted])
     report["ceilings"]["cpu"] = measure.described(ceilings)
