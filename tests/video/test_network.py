@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.server
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import traceback
 from collections.abc import Iterator
@@ -45,7 +48,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @contextmanager
-def server(clips: dict[str, bytes]) -> Iterator[str]:
+def server(clips: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """`/full/NAME` serves a clip, `/hang/NAME` two thirds of it and then nothing, `/close/NAME` breaks off there.
 
     `/404` and the like answer that, `/silent` nothing at all, `/page` a web page. Gives HOST:PORT.
@@ -86,6 +89,8 @@ def server(clips: dict[str, bytes]) -> Iterator[str]:
 
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     serving.daemon_threads = True
+    if tls is not None:
+        serving.socket = tls.wrap_socket(serving.socket, server_side=True)
     thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -271,3 +276,26 @@ def test_a_file_waits_for_nobody(tmp_path: Path, clips: dict[str, bytes]) -> Non
         assert len(list(reader)) == 20
     with pytest.raises(VideoError, match="does not exist"):
         VideoReader(tmp_path / "b.mkv", timeout=1e-6)
+
+
+def test_https(clips: dict[str, bytes], tmp_path: Path) -> None:
+    """A server with a certificate of its own, which FFmpeg takes as browsers would not."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    new = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem"
+    subprocess.run(new.split(), cwd=tmp_path, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    (tmp_path / "a.mp4").write_bytes(clips["a.mp4"])
+    with server(clips, tls) as host:
+        try:
+            with VideoReader(url(host, "/full/a.mp4", "https"), timeout=10) as reader:
+                found = [frame.image for frame in reader]
+        except NotAVideoError as error:  # this FFmpeg was built without TLS, and says so
+            assert "protocol" in str(error).lower() and not any(secret in str(error) for secret in SECRETS)
+            pytest.skip(str(error))
+        with pytest.raises(VideoError, match="404") as caught:
+            VideoReader(url(host, "/404", "https"), timeout=10)
+    assert not any(secret in str(caught.value) for secret in SECRETS)
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        assert len(found) == 20 and all(np.array_equal(a, b.image) for a, b in zip(found, reader, strict=True))
