@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -123,6 +124,21 @@ def test_aotinductor_packages(clip, tmp_path, monkeypatch):
     assert (labels(net, clip, mode="warp") != labels(tmp_path / "net", clip, mode="warp")).mean() < 1e-3
     with pytest.raises(InputError, match="there is no no-such-compiler"):
         export_network(net, tmp_path / "other", [SIZE], format="aoti")
+
+
+@pytest.mark.slow  # compiles
+def test_aotinductor_fusion(clip, tmp_path, monkeypatch):
+    """The fusion as a package; the other parts are programs, whose packages `test_aotinductor_packages` makes."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ to compile with")
+    mixed = {**FORMATS._entries, "program, aoti": dataclasses.replace(FORMATS["program"], fusion="aoti")}
+    monkeypatch.setattr(FORMATS, "_entries", mixed)
+    net = make("default")
+    made = export_network(net, tmp_path / "net", [SIZE], format="program, aoti")
+    formats = {name: part.format for name, part in made.sizes[0].parts.items()}
+    assert formats.pop("fusion") == "aoti" and set(formats.values()) == {"program, aoti"}
+    expected, found = labels(net, clip), labels(tmp_path / "net", clip)
+    assert (expected != found).mean() < 1e-3 and not np.array_equal(expected, labels(net, clip, mode="keep"))
 
 
 def changed(folder, tmp_path, change):
