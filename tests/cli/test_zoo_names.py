@@ -23,7 +23,7 @@ def test_a_name_is_taken(arseg, tiny, video):
     for number, arguments in enumerate(
         (
             ("segment", video, "--weights", "tiny", "-o", "labels"),
-            ("profile", video, "--weights", "tiny", "--frames", 1),
+            ("profile", video, "--weights", "tiny", "--frames", 1, "--", "mv_warp"),
             ("flops", "--model", "tiny", "--height", 72, "--width", 96),
         )
     ):
