@@ -82,6 +82,7 @@ docs-serve: .venv/built  ## the site while it is written, at http://127.0.0.1:80
 figures: .venv/built  ## draws the figures of docs/operators and docs/performance.md again; the same bytes where the libraries are the pinned ones
 	$(BIN)/python docs/figures/draw.py
 	$(BIN)/python docs/figures/performance.py
+	$(BIN)/python docs/figures/motion.py
 
 # With the Python and torch that are there; nothing is installed.
 gpu-check:  ## all that needs a GPU: build, tests, compute-sanitizer, benchmarks; at most 8 minutes (docs/cuda.md)

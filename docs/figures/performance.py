@@ -1,4 +1,4 @@
-"""Draws the plots of docs/performance.md from benchmarks/results: python docs/figures/performance.py [NAME ...]
+"""Draws plots of the pages from benchmarks/results: python docs/figures/performance.py [NAME ...]
 
 Each plot has one function that takes its data from the results, and one that draws them. The PNG carries the data
 that it was drawn from (the text chunk `data`), so that a test sees a result that changed without its plot.
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where this file
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import numpy as np
+import tables
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from style import BLUE, GREEN, GREY, ORANGE, RED, plt, save
@@ -199,6 +200,69 @@ def draw_memory(data: Data) -> Figure:
     return figure
 
 
+PUBLISHED_ROWS = {
+    "every frame": "HR",
+    "every frame at 0.5×": "branch alone",
+    "AR-Seg at 0.5×, every 12th": "AR, L = 12",
+    "last keyframe moved, every 3rd": "warp, L = 3",
+    "both keyframes moved, every 12th": "both sides, L = 12",
+}
+
+
+def reproduced_data() -> Data:
+    """mIoU of the paper's networks, as published and as trained here."""
+    found: Data = {}
+    for network, title in (("pspnet18", "PSPNet18"), ("bisenet18", "BiSeNet18")):
+        rows = tables.frontier(network)
+        for place, (text, name) in enumerate(PUBLISHED_ROWS.items()):
+            group = {"here, val at 480×360": rows[name]["miou"]}
+            if place < len(tables.PUBLISHED[network]):
+                group["published, test at 960×720"] = tables.PUBLISHED[network][place]
+            found[f"{title}: {text}"] = group
+    return found
+
+
+def draw_reproduced(data: Data) -> Figure:
+    figure, axes = plt.subplots(figsize=(7.4, 4.4), layout="constrained")
+    bars(axes, data, (BLUE, GREY))
+    axes.set_xscale("linear")
+    axes.set_xlim(50, 75)
+    axes.set_xlabel("mIoU %, CamVid, 12 classes (the axis begins at 50)")
+    axes.set_title("The paper's table, and rows that it does not have")
+    return figure
+
+
+WAYS = {
+    "lr": "branch, every frame at 0.5×",
+    "warp": "keyframe's labels moved",
+    "ar before": "AR-Seg before training",
+    "ar after": "AR-Seg after",
+}
+
+
+def adapted_data() -> Data:
+    """Share of the pixels that have the network's own label, by distance to the keyframe."""
+    return {
+        name: {text: row["agreement"][way]["pixel_accuracy"] for way, text in WAYS.items()}
+        for name, row in load("accelerate.json").items()
+    }
+
+
+def draw_adapted(data: Data) -> Figure:
+    figure, panels = plt.subplots(1, len(data), figsize=(7.4, 3.2), layout="constrained", sharey=True)
+    for axes, (name, ways) in zip(panels, data.items(), strict=True):
+        for (text, shares), colour in zip(ways.items(), (GREY, ORANGE, "#7fb2e5", BLUE), strict=True):
+            axes.plot(range(len(shares)), shares, "o-", ms=3, color=colour, label=text)
+        axes.set_title(name)
+        axes.set_xlabel("frames from the keyframe")
+        axes.grid(alpha=0.25)
+    panels[0].set_ylabel("pixels that agree, %")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+    )
+    return figure
+
+
 PLOTS: dict[str, tuple[Callable[[], Data], Callable[[Data], Figure]]] = {
     "cpu": (cpu_data, draw_cpu),
     "card": (card_data, draw_card),
@@ -207,6 +271,8 @@ PLOTS: dict[str, tuple[Callable[[], Data], Callable[[Data], Figure]]] = {
     "vectors": (vectors_data, draw_vectors),
     "call": (call_data, draw_call),
     "memory": (memory_data, draw_memory),
+    "reproduced": (reproduced_data, draw_reproduced),
+    "adapted": (adapted_data, draw_adapted),
 }
 """By name: the data of a plot, and what draws it."""
 

@@ -48,7 +48,8 @@ class VideoSegmenter:
 
     Args:
         model: an `ARSegNet` (`arseg.accelerate` makes one of any network), the path of its weights, a folder of
-            `arseg export`, a name in the zoo (`arseg.zoo`), or None for the default weights that the package ships.
+            `arseg export`, a name in the zoo (`arseg.zoo`), or None for the default weights that the package ships
+            (trained on CamVid, whose distribution is for non-commercial use; so are the zoo's).
         gop: a keyframe at least every `gop` frames; the stream's own keyframes always are keyframes.
         height: resize frames to this height for the network (the result keeps the video's size); "video": as they are;
             None: to the height that the network was trained for, if its weights say one.
