@@ -27,8 +27,8 @@ PAGES = (
     "docs/howto/vectors.md",
     "docs/kernels.md",
     "docs/many-videos.md",
-    "docs/motion.md",
     "docs/notes/frontier.md",
+    "docs/notes/motion-fields.md",
     "docs/performance.md",
     "docs/reproduce.md",
 )

@@ -1,14 +1,16 @@
 """The code in README and docs runs as it stands, in a folder with small files of the names that it uses.
 
-Python blocks run whole, but for adaptation, which is cut to two steps. Of shell blocks, `arseg` commands that neither
-train nor fetch weights run; the others' arguments, presets and settings are checked as the command line would. In
-docs/howto all of them run, training with two steps.
+Python blocks run whole, shell blocks command by command; training is cut to two steps. What cannot run here says so
+above its block, `<!-- not run: REASON -->`, and NOT_RUN lists it: there, arguments, presets and settings are checked as
+the command line would. `python tests/helpers/doc_blocks.py` counts.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from helpers import doc_blocks as blocks
 from helpers.dataset_trees import camvid_tree, run_tree
 from helpers.own_data import own_folder, roads_tree
 from helpers.reference_weights import Samples, state_dict
@@ -37,12 +40,40 @@ from arseg.video import encode
 from arseg.weights.convert import convert
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "python").rglob("*.md")])
-RUN = ("convert", "doctor", "encode", "flops", "inspect", "segment", "street")
-"""Commands that are run; the others train, or want the data sets."""
-HOWTO = (*RUN, "adapt", "data", "eval", "fit", "info", "train", "vectors")
-"""Those that are run of the pages in docs/howto."""
-NOT_OURS = ("curl", "git", "pip", "python")
+PAGES = blocks.PAGES
+LEFT_OUT = {
+    "pip": "changes this environment",
+    "make": "its targets are looked up; they are what the tests are started by",
+    "serve": "runs until it is ended: tests/serve",
+}
+"""Programs, and commands of ours, that are not run in any block."""
+NOT_RUN = {
+    "docs/cuda.md": ["needs a GPU", "minutes"],
+    "docs/data.md": ["wants what howto/my-labels.md trains"],
+    "docs/emulator.md": ["minutes"],
+    "docs/export.md": ["minutes of a compiler"],
+    "docs/hevc.md": ["fetches and builds"],
+    "docs/many-videos.md": ["needs the extra `ray`", "an hour"],
+    "docs/notes/frontier.md": ["hours"],
+    "docs/notes/keyframe-trust.md": ["hours", "hours"],
+    "docs/notes/residual-training.md": ["hours", "hours"],
+    "docs/notes/training-studies.md": ["hours"],
+    "docs/profile-a-kernel.md": [
+        "needs a GPU",
+        "minutes",
+        "minutes",
+        "minutes",
+        "needs nvcc",
+        "needs a GPU",
+        "needs a GPU",
+    ],
+    "docs/reproduce.md": ["hours"],
+    "docs/serve.md": ["until it is ended", "needs the server"],
+    "docs/training.md": ["hours", "hours", "hours", "hours", "needs four GPUs", "hours"],
+    "docs/troubleshooting.md": ["installs"],
+    "docs/zoo.md": ["hours"],
+}
+"""Blocks that are not run, by page: how their reasons begin. Add one only where nothing smaller could run."""
 
 
 def commands(text: str) -> list[list[str]]:
@@ -67,28 +98,57 @@ def check_recipe(phase: str, options: dict) -> None:
     recipe_of(phase, options["preset"], options["config"], options["settings"], **flags)
 
 
+def check(words: list[str]) -> list[str]:
+    """The command's name, where it is one of ours and the command line would take its arguments."""
+    if words[0] == "torchrun":
+        words = ["arseg", *words[words.index("arseg.cli") + 1 :]]
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
+    if words[0] == "python" and words[1].endswith(".py") and words[1] != "my_program.py":
+        assert (ROOT / words[1]).is_file(), words
+    if words[0] != "arseg":
+        return []
+    names, command, rest = found(words[1:])
+    assert names, f"no such command: {words}"
+    if "…" not in rest:
+        options = command.make_context(names[-1], list(rest)).params  # refuses what the command line would
+        if names[0] == "train":
+            check_recipe(names[1], options)
+    return names
+
+
+def fetches(words: list[str]) -> bool:
+    """Whether a network of torchvision is asked for with its pretrained weights, which are fetched."""
+    return "adapt" in words and any(word.startswith("torchvision:") and "num_classes" not in word for word in words)
+
+
+def run_ours(words: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code, f"{words} ends with {end.value.code}"
+
+
+def run_python(words: list[str], settings: dict[str, str]) -> None:
+    done = subprocess.run([sys.executable, *words[1:]], env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words} ends with {done.returncode}: {done.stderr}"
+
+
 def run_shell(example: Example) -> None:
+    marked = blocks.MARK.search(example.document.text[: example.start].rstrip()) is not None
     for words in commands(example.parsed):
+        settings = {}
         while re.match(r"[A-Z_0-9]+=", words[0]):
-            words = words[1:]
-        if words[0] == "torchrun":
-            words = ["arseg", *words[words.index("arseg.cli") + 1 :]]
-        if words[0] == "make":
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
-        elif words[0] != "arseg":
-            assert words[0] in NOT_OURS, f"what is {words}?"
+            name, _, settings[name] = words.pop(0).partition("=")
+        names = check(words)
+        if marked or fetches(words) or (names[0] if names else words[0]) in LEFT_OUT:
+            continue
+        assert names or words[0] == "python", f"{words[0]}: neither run, nor in LEFT_OUT, nor marked"
+        if names:
+            run_ours(words)
         else:
-            names, command, rest = found(words[1:])
-            assert names, f"no such command: {words}"
-            options = command.make_context(names[-1], list(rest)).params  # refuses what the command line would
-            if names[0] == "train":
-                check_recipe(names[1], options)
-            if names[0] in (HOWTO if Path(example.path).parent.name == "howto" else RUN):
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(sys, "argv", words)
-                    with pytest.raises(SystemExit) as end:
-                        cli.main()
-                assert not end.value.code, f"{words} ends with {end.value.code}"
+            run_python(words, settings)
 
 
 def keep_settings(example: Example) -> None:
@@ -133,6 +193,19 @@ def folder(tmp_path_factory) -> Path:
         place / "fast.safetensors"
     )
     save_segformer(place / "my_segformer")
+    (place / "my_program.py").write_text(
+        "import torch\nfrom arseg_ext import ops\n\nx = torch.ones(1, 8, 6, 8)\n"
+        "ops.local_attention(x, x, x, window=3)\n"
+    )
+    exported = place / "exported" / "576x1024"
+    exported.mkdir(parents=True)
+    torch.onnx.export(
+        torch.nn.Conv2d(3, 4, 3, stride=32),
+        (torch.zeros(1, 3, 576, 1024),),
+        exported / "keyframe.onnx",
+        input_names=["image"],
+        dynamo=False,
+    )
     (place / "my_package").mkdir()
     (place / "my_package" / "nets.py").write_text(
         "import torch\n\ndef make_net():\n    return torch.nn.Conv2d(3, 5, 3)\n"
@@ -142,9 +215,11 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_code_blocks_run(page, folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
+def test_code_blocks_run(page, folder, tmp_path, monkeypatch):
+    for entry in folder.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)  # what a page writes is its own
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     for module in (adapt, ar, hr, low):
         monkeypatch.setattr(module, "Schedule", lambda steps, *more, **named: Schedule(min(steps, 2), *more, **named))
     if page.name == "hevc.md":
@@ -153,6 +228,32 @@ def test_code_blocks_run(page, folder, monkeypatch):
     for example in document.examples():
         keep_module(example)
         example.evaluate()
+
+
+def test_every_block_runs_or_says_why_not():
+    found = blocks.all_blocks()
+    assert {block.kind for block in found} <= {*blocks.RUN, *blocks.SHOWN}
+    marked: dict[str, list[str]] = {}
+    for block in found:
+        if block.reason is not None:
+            assert block.kind == "sh", f"{block.page}:{block.line}: only commands may be left out"
+            marked.setdefault(block.page, []).append(block.reason)
+    assert list(marked) == list(NOT_RUN)
+    for page, reasons in marked.items():
+        assert len(reasons) == len(NOT_RUN[page]), page
+        assert all(reason.startswith(start) for reason, start in zip(reasons, NOT_RUN[page], strict=True)), page
+    places = {word for reasons in marked.values() for reason in reasons for word in re.findall(r"tests/\w+", reason)}
+    assert len(places) > 5 and all((ROOT / place).is_dir() for place in places)
+
+
+def test_blocks_of_all_kinds_are_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "- item\n\n  ```sh\n  make test\n  ```\n\ntext\n\n    indented\n\n<!-- not run: slow -->\n```sh\nls\n```\n"
+    )
+    assert [(block.kind, block.reason) for block in blocks.blocks_of(page)] == [
+        ("sh", None), ("indented", None), ("sh", "slow")
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
