@@ -29,9 +29,10 @@ def no_range(name: str) -> contextlib.AbstractContextManager[Any]:
 
 
 class CpuTimer:
-    """The clock; `processor_time`: what all threads of this process were at work for, which other processes hardly change.
+    """The clock.
 
-    It is the time of a call where torch has one thread.
+    `processor_time`: what all threads of this process were at work for, which other processes hardly change. It is the
+    time of a call where torch has one thread.
     """
 
     def __init__(self, device: str | torch.device = "cpu", ranges: Range = no_range, processor_time: bool = False):

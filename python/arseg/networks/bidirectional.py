@@ -91,5 +91,5 @@ def bidirectional_logits(
         found.append(moved)
         weights.append(weight / frames.view(-1, 1, 1, 1).to(torch.float32))
     weight = weights[0] + weights[1]
-    mean = torch.lerp(*found, (weights[1] / weight).to(after.dtype))
+    mean = torch.lerp(found[0], found[1], (weights[1] / weight).to(after.dtype))
     return mean if own is None else torch.lerp(mean, own, (own_weight / (weight + own_weight)).to(mean.dtype))
