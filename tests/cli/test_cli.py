@@ -227,6 +227,9 @@ def test_targets_need_names_of_their_own(arseg, weights, video):
         code, _, err = arseg("segment", video, "-o", "l", "-o", "l/frames.csv", "--weights", weights)
         assert code == 2 and "l/frames.csv: lies in l, another output, which has to be new or empty" in only_line(err)
         Path("l").mkdir(exist_ok=True)
+    Path("l").rmdir()
+    code, _, err = arseg("segment", video, "-o", "l", "-o", "l/o.mp4", "--weights", weights)
+    assert code == 2 and "l/o.mp4: lies in l, which is there when all is done; make it first" in only_line(err)
 
 
 @pytest.mark.parametrize("height", ["12", "tall", "9999"])

@@ -309,10 +309,17 @@ def _check_names(video: StrPath, outputs: Sequence[Output]) -> None:
     for folder in (out.target for out in outputs if out.is_folder):
         within = os.path.join(os.path.realpath(folder), "")
         for out, target in zip(outputs, targets, strict=True):
-            if target.startswith(within):
+            if not target.startswith(within):
+                continue
+            if out.last:
                 raise InputError(
                     f"{out.target}: lies in {folder}, another output, which has to be new or empty; give a name beside "
                     "it"
+                )
+            if not os.path.isdir(within):
+                raise InputError(
+                    f"{out.target}: lies in {folder}, which is there when all is done; make it first, or give a name "
+                    "beside it"
                 )
 
 
