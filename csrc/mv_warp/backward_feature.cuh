@@ -321,13 +321,32 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
   }
 }
 
+// Calls run(c, step) for this thread's channels: those of WarpTraits::kVectorsOfSum vectors, the first from c on and
+// each `step` after the one before.
+template <typename T, typename F>
+ARSEG_DEVICE void for_channels(int channels, F&& run) {
+  const int step = static_cast<int>(blockDim.x) * kVector<T>;
+  for (int c = static_cast<int>(threadIdx.x) * kVector<T>; c < channels; c += WarpTraits::kVectorsOfSum * step)
+    run(c, step);
+}
+
+// Stores what for_channels gave; nothing past `channels`.
+template <typename T>
+ARSEG_DEVICE void store_vectors(T* to, int channels, int c, int step,
+                                const accumulator<T> (&values)[WarpTraits::kVectorsOfSum][kVector<T>]) {
+  ARSEG_UNROLL
+  for (int k = 0; k < WarpTraits::kVectorsOfSum; ++k) {
+    if (c + k * step < channels) store_vector(to + c + k * step, values[k]);
+  }
+}
+
 // Adds what the entry's pixel of the result gave, for the channels that for_channels calls with.
 template <typename T>
 ARSEG_DEVICE void add_tap(const T* grad, int channels, int c, int step, int32_t entry, accumulator<T> weight,
-                          accumulator<T> (&sums)[WarpTraits::kVectorsOfThread][kVector<T>]) {
+                          accumulator<T> (&sums)[WarpTraits::kVectorsOfSum][kVector<T>]) {
   const T* from = grad + static_cast<int64_t>(entry / 4) * channels + c;
   ARSEG_UNROLL
-  for (int k = 0; k < WarpTraits::kVectorsOfThread; ++k) {
+  for (int k = 0; k < WarpTraits::kVectorsOfSum; ++k) {
     if (c + k * step >= channels) continue;
     accumulator<T> values[kVector<T>];
     load_vector(from + k * step, values);
@@ -349,7 +368,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
       const Piece piece = longs.of_piece[n * longs.pieces + p];
       const int32_t* entries = longs.entries + n * 4 * plane + piece.first;
       for_channels<T>(a.channels, [&](int c, int step) {
-        A sums[WarpTraits::kVectorsOfThread][kVector<T>] = {};
+        A sums[WarpTraits::kVectorsOfSum][kVector<T>] = {};
         for (int32_t i = 0; i < piece.count; ++i) {
           count_step();
           add_tap(a.feature + n * a.feature_stride, a.channels, c, step, entries[i],
@@ -357,7 +376,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
         }
         A* to = partial + (n * longs.pieces + p) * a.channels + c;
         ARSEG_UNROLL
-        for (int k = 0; k < WarpTraits::kVectorsOfThread; ++k) {
+        for (int k = 0; k < WarpTraits::kVectorsOfSum; ++k) {
           if (c + k * step >= a.channels) continue;
           ARSEG_UNROLL
           for (int e = 0; e < kVector<T>; ++e) to[k * step + e] = sums[k][e];
@@ -380,7 +399,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
     const int64_t pixel = n * plane + static_cast<int64_t>(y) * width + x;
     const int32_t head = lists.heads[pixel];
     for_channels<T>(a.channels, [&](int c, int step) {
-      A sums[WarpTraits::kVectorsOfThread][kVector<T>] = {};
+      A sums[WarpTraits::kVectorsOfSum][kVector<T>] = {};
       if (head <= -2) {
         const Piece pieces = longs.of_list[n * longs.lists + (-2 - head)];
         const A* from = partial + (n * longs.pieces + pieces.first) * a.channels + c;
@@ -388,7 +407,7 @@ __global__ void __launch_bounds__(WarpTraits::kThreads)
         for (int32_t p = 0; p < pieces.count; ++p, from += a.channels) {
           count_step();
           ARSEG_UNROLL
-          for (int k = 0; k < WarpTraits::kVectorsOfThread; ++k) {
+          for (int k = 0; k < WarpTraits::kVectorsOfSum; ++k) {
             if (c + k * step >= a.channels) continue;
             ARSEG_UNROLL
             for (int e = 0; e < kVector<T>; ++e) sums[k][e] += from[k * step + e];
@@ -428,7 +447,7 @@ void launch_warp_backward(const WarpParams<T>& a, int32_t* words, accumulator<T>
   ARSEG_LAUNCH(link_taps<A>, one.grid, one.block, 0, stream, m, a.batch, lists, sums);
   const dim3 blocks(blocks_for(count, WarpTraits::kThreads, WarpTraits::kMaxListBlocks));
   ARSEG_LAUNCH(sort_taps, blocks, dim3(WarpTraits::kThreads), 0, stream, plane, count, lists, longs);
-  const PixelGrid g = pixel_grid<T>(a.batch, m.height, m.width, a.channels);
+  const PixelGrid g = pixel_grid<T, WarpTraits::kVectorsOfSum>(a.batch, m.height, m.width, a.channels);
   if (longs.lists > 0) {  // there may be some: these end at once where there are none
     const dim3 warps(32, WarpTraits::kThreads / 32);
     const unsigned images = blocks_for(a.batch, 1, kMaxGridRows);

@@ -51,9 +51,13 @@ struct WarpTraits {
   static constexpr int kMaxThreadsOfPixel = 32;  // a warp
   static constexpr int kVectorsOfThread = 2;     // of channels, at a time
   // Pixels of a block lie in up to four rows, whose taps share lines of the first-level cache.
-  static constexpr ARSEG_HD int tile_rows(int pixels) { return pixels >= 16 ? 4 : 1; }
+  static constexpr int kRows = 4;
+  static constexpr ARSEG_HD int tile_rows(int pixels) { return pixels >= 16 ? kRows : 1; }
+  // That a map should have before a warp works on more pixels than it can at a time.
+  static constexpr int kEnoughWarps = 8192;
 
   // The gradient of the feature.
+  static constexpr int kVectorsOfSum = 4;     // that a thread adds up at a time: what an entry costs is shared by them
   static constexpr int kSortedEntries = 128;  // of a list that one thread sorts; 2^7 for the runs of sort_list
   static constexpr int kStrips = 256;         // of an image, for the counting sort of longer lists
   static constexpr int kPieceEntries = 256;   // that are added up at a time

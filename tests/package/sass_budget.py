@@ -102,6 +102,9 @@ def hot_kernels() -> dict[str, Hot]:
         Loop(r"LDG\.E\.128", (side + 2) ** 2 * vectors / lanes / warps),
         Loop("LDGSTS", 0),  # motion by whole pixels
     ]
+    # 8 pixels of 64 channels at a time, 32 a warp; the turns are all that does not read motion.
+    warp = [Loop(r"LDG\.E\.[SU]16", 1), Loop("SHFL", 4), Loop("LDG", 1)]
+    gather = [Loop("F2FP", 1), Loop("(LDG.*){10}", 0), Loop("LDG", 4)]  # no long list; four taps a pixel
     border = (side + 2) / 2 + 1.5  # rows or columns of the low-resolution map
     of_threads = (side + 2) * vectors / (lanes * warps)
     queries = [
@@ -146,6 +149,8 @@ def hot_kernels() -> dict[str, Hot]:
             )
             for values in (0, 3)
         },
+        "warp_forward<{}>": Hot(Way(warp, through=r"LDG\.E\.[SU]16|F2FP"), (4, 64), warps, 2.5),
+        "gather_taps<{}>": Hot(Way(gather), (4, 32), warps, 2.5),  # of the gradient
         "queries_and_upsampled<{}>": Hot(Way(queries), (side, side), warps, 2.5, MANY_CHANNELS),
         "attention_of_classes<{}, 7>": Hot(
             Way(classes, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5, MANY_CHANNELS, MANY_CHANNELS[0]
