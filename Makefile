@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check cpu-budget fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
+.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check cpu-budget cpu-cycles fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
 	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
@@ -54,6 +54,9 @@ nvcc-check: .venv/installed  ## compile for sm_80, sm_90 and PTX; registers, spi
 
 cpu-budget: .venv/installed  ## instructions of the CPU kernels against their table, under qemu-user; BUDGET="avx2 --write"
 	$(BIN)/python tests/package/cpu_budget.py $(BUDGET)
+
+cpu-cycles: .venv/installed  ## cycles of the CPU kernels' hot loops on four processors against their table, by llvm-mca
+	$(BIN)/python tests/package/cpu_cycles.py $(CYCLES)
 
 fuzz: .venv/built  ## damaged streams under sanitizers; minutes, never part of the tests
 	tests/video/sanitized.sh $(BIN)/python -m video.fuzz --mutants $(or $(MUTANTS),5000)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import frontier_plot
+import tables_cpu
 import tables_runs
 import tables_video
 
@@ -263,6 +264,9 @@ FIGURES: dict[str, Callable[[], str]] = {
     "cpu warps": cpu_warps,
     "cpu speeds": cpu_speeds,
     "cpu attention": cpu_attention,
+    "cpu layouts": tables_cpu.cpu_layouts,
+    "cpu cycles": tables_cpu.cpu_cycles,
+    "cpu zen3": tables_cpu.cpu_zen3,
     "gpu table": gpu_table,
     "gpu fusion": gpu_fusion,
     "budgets": budgets,
