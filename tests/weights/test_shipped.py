@@ -26,6 +26,12 @@ def test_file_and_card():
 
 
 @pytest.mark.slow
+def test_terms_are_said_where_they_are_loaded(caplog):
+    with caplog.at_level("INFO", logger="arseg"):
+        load_checkpoint("lite0")
+    assert caplog.messages == ["lite0: CamVid is for non-commercial use"]
+
+
 def test_a_street_is_segmented(model, tmp_path):
     frames = list(StreetScene(90210).frames(12, start=50))
     encode((image for image, _ in frames), tmp_path / "street.mp4", rate=15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import pickle
 import stat
@@ -23,6 +24,8 @@ from arseg.files import StrPath, replacing
 from arseg.networks.state_dict import misfit
 
 from .build import build
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_WEIGHTS = zoo.SHIPPED / zoo.ZOO[zoo.DEFAULT].file
 """The weights that are taken where none are named; their model card lies beside them."""
@@ -200,7 +203,8 @@ def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | Non
             not make code run.
 
     An `ARSegNet` (kinds "ar" and "accelerated"), its high-resolution network ("hr"), or a `FusedNetwork` ("fused"). Its
-    attribute `label_set` says what its classes are and how its input is normalised.
+    attribute `label_set` says what its classes are and how its input is normalised. The licence that the file names is
+    logged (`logging`, level INFO; `arseg segment -v`).
 
     Raises `CheckpointError` where the file is missing, unreadable, or holds another network's weights.
     """
@@ -208,4 +212,6 @@ def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | Non
     with building(path):
         module = build(kind, config, model)
     load_into(module, state, path)
+    if licence := (config.get("made") or zoo.record_of(zoo.weights_file(path)) or {}).get("licence"):
+        _log.info("%s: %s", path, licence)
     return module.eval().to(memory_format=torch.channels_last)
