@@ -15,6 +15,7 @@ from typing import Any
 
 import frontier_plot
 import tables_cpu
+import tables_networks
 import tables_runs
 import tables_video
 
@@ -23,6 +24,7 @@ from arseg_ext.profiler import results
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     "README.md",
+    "docs/accelerate.md",
     "docs/cuda.md",
     "docs/export.md",
     "docs/howto/vectors.md",
@@ -32,6 +34,7 @@ PAGES = (
     "docs/notes/motion-fields.md",
     "docs/performance.md",
     "docs/reproduce.md",
+    "docs/zoo.md",
 )
 FOLDER = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- measured: ([\w ]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
@@ -273,6 +276,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "reproduced": reproduced,
     "many videos": many_videos,
     "frontier tables": frontier_tables,
+    **tables_networks.FIGURES,
     **tables_video.FIGURES,
     **tables_runs.FIGURES,
 }
