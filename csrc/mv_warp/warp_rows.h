@@ -67,7 +67,7 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
       }
     }
     for (; c < whole; c += lanes) store_as(to + c, sample<A>(from, weight, c));
-    if (c < channels && whole) {  // a whole vector that ends with the pixel; what it shares with the last one is the same
+    if (c < channels && whole) {  // a whole vector that ends with the pixel: what it shares with the last is the same
       store_as(to + channels - lanes, sample<A>(from, weight, channels - lanes));
     } else if (c < channels) {
       store_some(to + c, sample_some<A>(from, weight, c, channels - c), channels - c);
