@@ -83,6 +83,8 @@ def memory() -> str:
 
 RUNS = (
     ("cpu.json", "operators on the CPU", "compare_cpu.py"),
+    ("cpu-zen3.json", "the same on another processor", "compare_cpu.py"),
+    ("layouts_cpu.json", "their layouts and dtypes", "layouts_cpu.py"),
     ("call_overhead.json", "what a call costs", "call_overhead.py"),
     ("pipeline_cpu.json", "the paper's networks, decoding included", "pipeline_cpu.py"),
     ("compat_localattention.json", "beside the authors' localAttention", "compat_localattention.py"),

@@ -194,7 +194,7 @@ def segment(
         if low_latency and (ray is not None or (workers or 1) > 1):
             raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
         scores = [out.target for out in outputs[0] if out.needs_logits]
-        if scores and not budget is slowest is policy is None:
+        if scores and any(asked is not None for asked in (budget, slowest, policy)):
             raise InputError(
                 f"{scores[0]}: scores are of the method itself, not of what --budget, --live or --policy choose; leave "
                 "one of them out"

@@ -24,6 +24,7 @@ from arseg.files import StrPath, replacing
 from arseg.networks.state_dict import misfit
 
 from .build import build
+from .made import licence_of
 
 _log = logging.getLogger(__name__)
 
@@ -212,6 +213,6 @@ def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | Non
     with building(path):
         module = build(kind, config, model)
     load_into(module, state, path)
-    if licence := (config.get("made") or zoo.record_of(zoo.weights_file(path)) or {}).get("licence"):
+    if licence := licence_of(path, config):
         _log.info("%s: %s", path, licence)
     return module.eval().to(memory_format=torch.channels_last)
