@@ -129,6 +129,12 @@ def test_complaints_of_the_python_layer_name_options(arseg, video):
         assert code == 2 and out == "" and err.startswith(f"arseg: {option}: expected") and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--rate", "--bitrate"])
+def test_rates_are_positive(arseg, option):
+    code, _, err = arseg("prepare", "--camvid", ".", "-o", "p", option, "-1")
+    assert code == 2 and err.startswith(f"arseg: Invalid value for '{option}': ") and err.count("\n") == 1
+
+
 def test_only_options_that_were_given_are_named(arseg, video):
     """A config file says what it says."""
     Path("c.toml").write_text('crop = "64x"\n')

@@ -37,10 +37,11 @@ def prepare(
     ] = "11",
     gop: Annotated[int, typer.Option(help="Frames from keyframe to keyframe.", min=1)] = 12,
     rate: Annotated[
-        float | None, typer.Option(help="Frames a second.", show_default="30; Cityscapes 17; consecutive 15")
+        float | None,
+        typer.Option(help="Frames a second.", min=1, max=1000, show_default="30; Cityscapes 17; consecutive 15"),
     ] = None,
     bitrate: Annotated[
-        float | None, typer.Option(help="Mbit/s.", show_default="3; Cityscapes 5; none if --crf is given")
+        float | None, typer.Option(help="Mbit/s.", min=0.001, show_default="3; Cityscapes 5; none if --crf is given")
     ] = None,
     crf: Annotated[
         float | None, typer.Option(help="x264's quality in place of a bitrate.", min=0, max=51, show_default=False)
