@@ -17,8 +17,7 @@ from arseg.evaluate.flops import gmacs
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.weights.build import build
-from arseg.weights.files import CheckpointError, read_checkpoint, save_checkpoint
-from arseg.weights.made import licence_of
+from arseg.weights.files import CheckpointError, licence_of, read_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 3, "channels": 8, "wide": 8, "scale": 0.5, "window": 7}
 

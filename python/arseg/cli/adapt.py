@@ -129,7 +129,8 @@ def adapt(
     from arseg.train.adapt import adapt as train
     from arseg.train.adapt_config import config_of
     from arseg.train.adapt_report import table
-    from arseg.weights.made import how_made, licence_of
+    from arseg.weights.files import licence_of
+    from arseg.weights.made import how_made
 
     flags: dict[str, Any] = {"videos": [str(file) for file in files] or None, "model": model}
     flags |= {"weights": None if teacher is None else str(teacher), "features": features, "classifier": classifier}

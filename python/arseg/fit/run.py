@@ -16,8 +16,8 @@ from arseg.train.adapt import adapt
 from arseg.train.inputs import RunInputs
 from arseg.train.recipes import RECIPES
 from arseg.train.trust import PLAIN
-from arseg.weights.files import DEFAULT_WEIGHTS, load_state, read_config, save_checkpoint, weights_file
-from arseg.weights.made import how_made, licence_of
+from arseg.weights.files import DEFAULT_WEIGHTS, licence_of, load_state, read_config, save_checkpoint, weights_file
+from arseg.weights.made import how_made
 
 from .plan import FUSED, Phase, Plan, kind_of
 from .record import RunRecord

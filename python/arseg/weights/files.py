@@ -24,7 +24,6 @@ from arseg.files import StrPath, replacing
 from arseg.networks.state_dict import misfit
 
 from .build import build
-from .made import licence_of
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +155,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not found:
         raise InputError(f"{path}: expected a state dict, names and tensors, got {type(found).__name__}")
     return dict(found)
+
+
+def licence_of(path: str | Path, config: Mapping[str, Any] | None = None) -> str | None:
+    """What a weights file says of the terms of its use; None where it says nothing, or is none of ours.
+
+    `config`: that of the file, where it has been read.
+    """
+    try:
+        config = read_config(path)[1] if config is None else config
+        return (config.get("made") or zoo.record_of(weights_file(path)) or {}).get("licence")
+    except CheckpointError:
+        return None
 
 
 def load_state(network: nn.Module, path: str | Path) -> None:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,22 +64,6 @@ def how_made(
         "files": {role: f"{path.name} {zlib.crc32(path.read_bytes()):08x}" for role, path in files.items() if path},
     }
     return record
-
-
-def licence_of(weights: str | Path, config: Mapping[str, Any] | None = None) -> str | None:
-    """What a weights file says of the terms of its use; None where it says nothing, or is none of ours.
-
-    `config`: that of the file, where it has been read.
-    """
-    from arseg.zoo import record_of, weights_file
-
-    from .files import CheckpointError, read_config
-
-    try:
-        config = read_config(weights)[1] if config is None else config
-        return (config.get("made") or record_of(weights_file(weights)) or {}).get("licence")
-    except CheckpointError:
-        return None
 
 
 def data_record(data: OpenData) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from arseg.train.loop import train
 from arseg.train.losses import weighted_iou_loss
 from arseg.train.schedule import Schedule
 from arseg.train.workers import default_workers
-from arseg.weights.files import save_checkpoint
-from arseg.weights.made import how_made, licence_of
+from arseg.weights.files import licence_of, save_checkpoint
+from arseg.weights.made import how_made
 from arseg.zoo import weights_file
 
 from .for_data import (
