@@ -22,7 +22,18 @@ def test_whole_files(video, weights, arseg):
     assert err == shared[2] and err.startswith("arseg: c.mp4") and err.count("\n") == 1
     for name in "ab":
         assert Path(f"one/{name}.npz").read_bytes() == Path(f"two/{name}.npz").read_bytes()
-    assert sorted(os.listdir("two")) == ["a.npz", "b.npz"]
+    notes = ["a.npz.resume", "b.npz.resume"]
+    assert sorted(os.listdir("two")) == sorted(["a.npz", "b.npz", *notes]), "c.mp4 is left, so the next run needs them"
+    Path("c.mp4").unlink()
+    Path("c.mp4").symlink_to(video)
+    for workers in (("--workers", 2), ()):
+        changed = {name: os.stat(f"two/{name}.npz").st_mtime_ns for name in "ab"}
+        code, out, err = arseg("segment", *files, "-o", "two/{stem}.npz", *options, "--resume", *workers)
+        assert code == 0 and out.count(": 14 frames") == 3
+        if workers:
+            assert sorted(err.splitlines()) == [f"{name}.mp4: was finished by an earlier run" for name in "ab"]
+            assert changed == {name: os.stat(f"two/{name}.npz").st_mtime_ns for name in "ab"}
+        assert sorted(os.listdir("two")) == ["a.npz", "b.npz", "c.npz"]
 
 
 def test_what_is_refused(arseg):

@@ -29,7 +29,7 @@ from arseg.segment.finished import FinishedGroup
 from arseg.segment.journal import Journal
 from arseg.segment.outputs import output_for
 from arseg.segment.result import SegmentedFrame
-from arseg.segment.run import segment_file
+from arseg.segment.run import forget, segment_file
 from arseg.segment.written import Written
 from arseg.video import encode
 from arseg.video.picture_reader import PictureReader
@@ -205,3 +205,54 @@ def test_pictures_are_gone_on_with_as_they_were(tmp_path):
     shutil.copy(files[0], files[6])
     with pytest.raises(InputError, match="resume"):
         run(files)
+
+
+def test_a_finished_file_among_others_is_passed_over(clip, tmp_path):
+    """As long as it is what it was: with other outputs, or one that was changed since, it is made again."""
+
+    def run(*targets, frames=10):
+        segmenter, network, told = VideoSegmenter(tiny(), gop=5, batch=3), [], []
+        all_of = segmenter.segment_all
+        segmenter.segment_all = lambda *given, **options: network.append(1) or all_of(*given, **options)
+        outs = [output_for(str(tmp_path / target)) for target in targets]
+        done = {"frames": frames, "resume": True, "remember": True, "on_frame": lambda *so_far: told.append(so_far)}
+        assert segment_file(segmenter, clip, outs, **done) == 10 and told[-1] == (10, 2)
+        return bool(network), outs
+
+    assert run("a.npz", "masks/")[0]
+    assert (tmp_path / "a.npz.resume").stat().st_size < 4000, "no label maps are kept twice"
+    seen, outs = run("a.npz", "masks/")
+    assert not seen
+    assert run("a.npz")[0]
+    assert not run("a.npz")[0]
+    (tmp_path / "a.npz").write_bytes(b"mine")
+    assert run("a.npz")[0] and (tmp_path / "a.npz").stat().st_size > 100
+    with pytest.raises(InputError, match=r"made with .*frames 10 \(asked for 20\)"):
+        run("a.npz", frames=20)
+    forget(outs)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "masks"}
+
+
+@pytest.mark.parametrize("length", [1, 20])
+def test_a_note_that_was_torn_is_none(tmp_path, length):
+    """The kill came when it was written: nothing is taken for finished, and nothing of it for a record."""
+    journal = Journal(tmp_path / "j", {})
+    journal.add(group(0))
+
+    def stop(data):
+        with journal.path.open("r+b") as file:
+            file.seek(journal._file.tell())
+            file.write(data[:length])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal._file, "write", stop)
+        journal.finish(3, 1, [])
+    journal.close()
+    torn = Journal(tmp_path / "j", {})
+    assert torn.finished([]) is None and not torn.frames
+    torn.add(group(3))
+    torn.close()
+    after = Journal(tmp_path / "j", {})
+    assert after.groups == [3]
+    after.close()

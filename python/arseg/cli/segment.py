@@ -168,6 +168,7 @@ def segment(
 
         from arseg.segment.opened import open_segmenter
         from arseg.segment.outputs.chosen import kind_of, outputs_for
+        from arseg.segment.run import forget
         from arseg.segment.selection import Selection
         from arseg.segment.shards.files import FileJob
         from arseg.segment.sources import sources_of, targets_for
@@ -215,6 +216,7 @@ def segment(
             "selection": None if usual else selection,
             "partial": partial_results,
             "resume": resume,
+            "remember": resume and len(sources) > 1,
             "transcode": transcode,
             "on_error": on_error,
             "reconnect": reconnect,
@@ -236,6 +238,9 @@ def segment(
             failed = _one_by_one(jobs, segmenter, runner, console)
     if failed:
         raise typer.Exit(2)
+    if resume and len(jobs) > 1:
+        for job in jobs:
+            forget(job.outputs())
 
 
 def scale_remark(scale: float, trained: float) -> str:

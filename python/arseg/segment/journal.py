@@ -2,6 +2,9 @@
 
 A journal is a line of JSON (what it was made with), then records: a mark, length and CRC-32, and compressed label maps.
 A record that is not whole, as a kill or a power cut leaves the last one, is dropped with what follows it.
+
+Where there are several files to segment, a finished one has a second line of JSON in place of its records, until all
+are: how many frames it has, and the outputs as they were put in place. The next run passes over it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import os
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +52,7 @@ class Journal:
 
     Attributes:
         frames: numbers of those that are in finished groups.
+        done: what `finish` wrote, if the file is finished.
 
     Raises:
         InputError: it cannot be written, is no journal, or was made with other settings.
@@ -57,6 +62,7 @@ class Journal:
     def __init__(self, path: Path, made: Mapping[str, Any]) -> None:
         self.path = path
         self.frames: set[int] = set()
+        self.done: dict[str, Any] | None = None
         self._places: dict[int, int] = {}
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
@@ -86,6 +92,13 @@ class Journal:
             raise InputError(f"{self.path}: is no journal of a run to resume; move it away") from None
         refuse_other_settings(self.path, before, made)
         end = self._file.tell()
+        second = self._file.readline()
+        if second.startswith(b"{"):
+            with suppress(ValueError):  # killed when it was written: as if nothing had been done
+                self.done = json.loads(second)
+        self._file.seek(end)
+        if self.done is not None:
+            return
         while (group := self._read()) is not None:
             self._note(group, end)
             end = self._file.tell()
@@ -124,6 +137,29 @@ class Journal:
         self._places[group.key] = place
         self.frames.update(group.frames)
 
+    def finish(self, frames: int, keyframes: int, outputs: Sequence[Path]) -> None:
+        """Keeps of a file whose outputs are in place how many frames it has, and how to know them again."""
+        self._file.seek(0)
+        end = len(self._file.readline())
+        stamps = {str(path): _stamp(path) for path in outputs}
+        self._file.seek(end)
+        self._file.write(json.dumps({"frames": frames, "keyframes": keyframes, "outputs": stamps}).encode() + b"\n")
+        self._file.truncate()
+        self._file.flush()
+
+    def finished(self, outputs: Sequence[Path]) -> tuple[int, int] | None:
+        """Numbers of frames and keyframes, if the file is finished and all of `outputs` are as they were then.
+
+        If it is finished and they are not, it is forgotten.
+        """
+        if self.done is None:
+            return None
+        if self.done["outputs"] == {str(path): _stamp(path) for path in outputs}:
+            return self.done["frames"], self.done["keyframes"]
+        self.done = None
+        self._file.truncate()  # where the first line ends
+        return None
+
     def remove(self) -> None:
         """All is done: it is not needed any more."""
         self.path.unlink(missing_ok=True)
@@ -140,6 +176,15 @@ class Journal:
         if mark != _MARK or len(data) < length or zlib.crc32(data) != check:
             return None
         return FinishedGroup.from_bytes(data)
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """By which an output is known again: bytes and time of a file; of a folder, that it is there. None: it is not."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [] if path.is_dir() else [status.st_size, status.st_mtime_ns]
 
 
 def with_journal(

@@ -61,6 +61,7 @@ def segment_file(
     selection: Selection | None = None,
     partial: bool = False,
     resume: bool = False,
+    remember: bool = False,
     runner: Runner | None = None,
     on_frame: Callable[[int, int], object] = lambda count, keyframes: None,
     **options: Any,
@@ -85,6 +86,8 @@ def segment_file(
         partial: whether results of a file, too, are finished with what there is when something ends the run.
         resume: go on where an earlier run with the same settings was stopped or killed. Finished groups are kept in a
             journal beside the first output, `NAME.resume`, until all is done; what is written is the same to the bit.
+        remember: with `resume`, for one of several files: where it is finished, a note stays in place of the journal,
+            and the next run passes over it, as long as the outputs are as they were. `forget` removes it.
         runner: shares the video with other processes (`arseg.segment.shards`), from groups to groups of its frames;
             their segmenters are to be made as this one. What is written is the same to the bit, where torch has as many
             threads in each as here. None: this process segments it.
@@ -132,6 +135,14 @@ def segment_file(
         if resume:
             journal = Journal(journal_path(outputs), _made(segmenter, video, opened, chosen, options, again))
             stack.callback(journal.close)
+            targets = [out.target for out in outputs]
+            if (before := journal.finished(targets)) is not None:
+                say(console, f"{shown(video)}: was finished by an earlier run")
+                on_frame(*before)
+                return before[0]
+            if remember:
+                note = journal.finish  # after the outputs are in place, and before the journal is closed
+                stack.push(lambda kind, *_: note(count, keyframes, targets) if kind is ended is None else None)
             if journal.frames:
                 say(console, f"{journal.path}: {len(journal.frames)} frames are done already")
         if runner is not None and (why := why_not(segmenter, reader) if again else "it comes once") is not None:
@@ -185,7 +196,7 @@ def segment_file(
                 raise
             ended = error
     # All is in place: from here on nothing but words can be lost.
-    if journal is not None and ended is None:
+    if journal is not None and ended is None and not remember:
         journal.remove()
     _log.info("%s: %d frames, %d of them keyframes", shown(video), count, keyframes)
     with suppress(OSError):
@@ -273,6 +284,11 @@ def journal_path(outputs: Sequence[Output]) -> Path:
     """Beside the first output."""
     target = Path(os.path.abspath(outputs[0].target))
     return target.with_name(f"{target.name}.resume")
+
+
+def forget(outputs: Sequence[Output]) -> None:
+    """Removes what `segment_file(remember=True)` left beside these outputs."""
+    journal_path(outputs).unlink(missing_ok=True)
 
 
 def _made(
