@@ -75,6 +75,11 @@ def card_operators() -> str:
     return table(head, lines)
 
 
+def card_gradient() -> str:
+    row = card_row(load(CARD)["rows"], "creff backward 64x720x960 bf16")
+    return f"{row['ours']['us'] / 1e3:.1f} ms"
+
+
 def memory() -> str:
     resident = load("memory_flat.json")["resident_mib"]
     (first, *_, last) = resident.items()
@@ -131,6 +136,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "call addition": call_addition,
     "gpu targets": gpu_targets,
     "card operators": card_operators,
+    "card gradient": card_gradient,
     "memory": memory,
     "runs": runs,
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import frontier_plot
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="figures want the extra `plot`")
@@ -20,14 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 
 
-@pytest.fixture(scope="module")
-def performance() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("figures_performance", FIGURES / "performance.py")
+def module_of(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"figures_{name}", FIGURES / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     path = list(sys.path)
     specification.loader.exec_module(module)
     sys.path[:] = path
     return module
+
+
+@pytest.fixture(scope="module")
+def performance() -> ModuleType:
+    return module_of("performance")
 
 
 def data_of(path: Path):
@@ -40,6 +45,16 @@ def test_plots_are_drawn_from_the_results(performance):
         drawn = data_of(FIGURES / "performance" / f"{name}.png")
         assert drawn == json.loads(json.dumps(data())), f"{name} is old: run python docs/figures/performance.py"
     assert {path.stem for path in (FIGURES / "performance").iterdir()} == set(performance.PLOTS)
+
+
+@pytest.mark.slow
+def test_the_motion_picture_is_what_inspect_draws(tmp_path):
+    """Nearly: an encoder of another version chooses some vectors otherwise."""
+    motion = module_of("motion")
+    with Image.open(motion.draw(tmp_path / "motion.png")) as now, Image.open(motion.OUT) as kept:
+        assert now.size == kept.size
+        difference = np.abs(np.asarray(now.convert("RGB"), np.int16) - np.asarray(kept.convert("RGB"), np.int16))
+    assert (difference.max(-1) > 48).mean() < 0.02, "it is old: run python docs/figures/motion.py"
 
 
 def test_the_frontier_is_drawn_from_the_results():
