@@ -199,6 +199,20 @@ Set = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Over all processes.", show_default="the recipe's")]
+FusedSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With the fusion; of the default recipe's first stage, the branch alone: --set low_steps=N.",
+        show_default="the recipe's",
+    ),
+]
+FusedBatch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="With the fusion, over all processes; before it: --set low_batch=N.", show_default="the recipe's"
+    ),
+]
 Views = Annotated[int, typer.Option("--batch", help="Views of a step, seen in parts where memory runs out.", min=1)]
 Seed = Annotated[
     int | None, typer.Option(help="Of data order, augmentation and initial weights.", show_default="the recipe's, 0")

@@ -10,16 +10,16 @@ import typer
 from .inputs import run_recipe
 from .options import (
     PAPER_PRESETS,
-    Batch,
     Camvid,
     Config,
     Data,
+    FusedBatch,
+    FusedSteps,
     Licence,
     RunFolder,
     Seed,
     Set,
     Start,
-    Steps,
     TensorBoard,
     TrainingDevice,
     TrainingWorkers,
@@ -58,8 +58,8 @@ def train_ar(
     output: RunFolder = Path("runs/ar"),
     config: Config = None,
     settings: Set = None,
-    steps: Steps = None,
-    batch: Batch = None,
+    steps: FusedSteps = None,
+    batch: FusedBatch = None,
     scale: Annotated[
         float | None, typer.Option(help="Of the low-resolution frames.", show_default="the recipe's, 0.5")
     ] = None,
