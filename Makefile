@@ -65,12 +65,12 @@ lint: .venv/installed  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	find csrc tests/cpp tests/emulator tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc tests/cpp tests/emulator tests/ops docs/examples -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc tests/cpp tests/emulator tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
+	find csrc tests/cpp tests/emulator tests/ops docs/examples -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: .venv/built  ## timings; never part of the tests
 	$(BIN)/python -m pytest benchmarks -q --benchmark-only -o python_files="bench_*.py"

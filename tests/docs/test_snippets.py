@@ -51,7 +51,7 @@ NOT_RUN = {
     "docs/cuda.md": ["needs a GPU", "minutes"],
     "docs/data.md": ["wants what howto/my-labels.md trains"],
     "docs/emulator.md": ["minutes"],
-    "docs/export.md": ["minutes of a compiler"],
+    "docs/export.md": ["minutes of a compiler", "minutes of a compiler"],
     "docs/hevc.md": ["fetches and builds"],
     "docs/many-videos.md": ["needs the extra `ray`", "an hour"],
     "docs/notes/frontier.md": ["hours"],

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from helpers.network_kinds import make
 from helpers.other_networks import Plain
 from helpers.texture_clips import moving_texture
 
+import arseg_ext
 from arseg.acceleration.opened import around
 from arseg.acceleration.parts import split
 from arseg.errors import InputError
@@ -23,6 +29,7 @@ from arseg.labels import LabelSet
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import encode
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 96)
 """Of the clip's frames."""
 
@@ -139,6 +146,37 @@ def test_aotinductor_fusion(clip, tmp_path, monkeypatch):
     assert formats.pop("fusion") == "aoti" and set(formats.values()) == {"program, aoti"}
     expected, found = labels(net, clip), labels(tmp_path / "net", clip)
     assert (expected != found).mean() < 1e-3 and not np.array_equal(expected, labels(net, clip, mode="keep"))
+    runs_in_cpp(tmp_path, clip)
+
+
+def runs_in_cpp(tmp_path, clip):
+    """The example of docs/export.md gives what Python gives; without the operators' library one sentence."""
+    exported, calls = load_exported(tmp_path / "net"), []
+    run = exported._run
+
+    def seen(size, name, *inputs):
+        result = run(size, name, *inputs)
+        if name == "fusion":
+            calls.append((list(inputs), result))
+        return result
+
+    exported._run = seen
+    labels(exported, clip)
+    inputs, expected = calls[0]
+    torch.save(inputs, tmp_path / "inputs.pt")
+    page = (ROOT / "docs" / "export.md").read_text()
+    (build,) = (text for text in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "run_package.cpp" in text)
+    compiling = build.partition("./run_package")[0].replace("-o run_package", f"-o {tmp_path}/run_package")
+    folder = Path(sys.executable).parent
+    path = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", compiling], cwd=ROOT, env={**os.environ, **path}, check=True)
+    (library,) = Path(arseg_ext.__file__).parent.glob("_C.*so")
+    for operators, code in ((str(library), 0), ("", 1)):
+        words = [operators, "net/64x96/fusion.pt2", "inputs.pt", f"{code}.pt"]
+        done = subprocess.run(["./run_package", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+    assert torch.equal(torch.load(tmp_path / "0.pt"), expected) and not (tmp_path / "1.pt").exists()
+    assert done.stderr.startswith("run_package: ") and "arseg" in done.stderr
 
 
 def changed(folder, tmp_path, change):
