@@ -42,9 +42,7 @@ sanitize: .venv/installed  ## C++ tests with the address and undefined-behaviour
 
 emulate: .venv/installed  ## the CUDA kernels on the CPU, without Python: plain, ASan + UBSan, TSan
 	$(BIN)/python tests/emulator/emulator_build.py standalone-plain standalone-asan standalone-tsan
-	build/emulator/standalone-plain
-	build/emulator/standalone-asan
-	TSAN_OPTIONS=halt_on_error=1 build/emulator/standalone-tsan
+	printf '%s\n' tsan asan plain | TSAN_OPTIONS=halt_on_error=1 xargs -P 2 -I KIND sh -c build/emulator/standalone-KIND
 
 mutate: .venv/installed  ## every barrier of the CUDA kernels removed in turn must be noticed; minutes
 	PYTHONPATH=tests $(BIN)/python -m emulator.mutate
