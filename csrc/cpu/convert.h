@@ -33,14 +33,19 @@ ARSEG_INLINE WordBits words_of(HalfBits bits) {
 
 ARSEG_INLINE Vec<float> widen(BFloat16, HalfBits bits) { return bit_cast<Vec<float>>(words_of(bits) << 16); }
 
+// Rounded to bfloat16, to nearest, ties to even, in the high half of each word; the low one has what was lost.
+ARSEG_INLINE WordBits rounded_words(Vec<float> value) {
+  const WordBits bits = bit_cast<WordBits>(value);
+  const WordBits rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  const WordBits quiet_nan = WordBits{} + 0x7fc00000u;
+  return value == value ? rounded : quiet_nan;
+}
+
 ARSEG_INLINE HalfBits narrow(BFloat16, Vec<float> value) {
 #if ARSEG_BFLOAT16
   return bit_cast<HalfBits>(_mm512_cvtneps_pbh(bit_cast<__m512>(value)));
 #else
-  const WordBits bits = bit_cast<WordBits>(value);
-  const WordBits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
-  const WordBits quiet_nan = WordBits{} + 0x7fc0u;
-  return __builtin_convertvector(value == value ? rounded : quiet_nan, HalfBits);
+  return __builtin_convertvector(rounded_words(value) >> 16, HalfBits);
 #endif
 }
 
@@ -98,9 +103,7 @@ ARSEG_INLINE WordBits pairs_of(Vec<float> low, Vec<float> high) {
   const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(bit_cast<__m512>(high), bit_cast<__m512>(low));
   return bit_cast<WordBits>(_mm512_permutexvar_epi16(_mm512_load_si512(order), both));
 #else
-  const WordBits first = words_of(narrow(BFloat16{}, low));
-  const WordBits second = words_of(narrow(BFloat16{}, high));
-  return first | (second << 16);
+  return (rounded_words(low) >> 16) | (rounded_words(high) & 0xffff0000u);
 #endif
 }
 ARSEG_INLINE Vec<float> low_of(WordBits pairs) { return bit_cast<Vec<float>>(pairs << 16); }

@@ -188,19 +188,24 @@ inline void store_row(const Map& map, int64_t n, int64_t y, int64_t x, int64_t c
   }
 }
 
-constexpr int64_t kCopyPixels = 64;
+// Pixels of a row that are staged on the way between planes and pixels: as many as fit the second-level cache, since
+// each plane is another page, and pieces of it longer than a few lines are read and written faster.
+constexpr int64_t staged_pixels(int64_t channels) {
+  return std::clamp<int64_t>((int64_t{1} << 16) / round_up(channels, 16) / 64 * 64, 64, 1024);
+}
 
 inline int64_t copy_scratch(const CopyParams& params) {
-  return kCopyPixels * round_up(params.from.channels(), 16) * static_cast<int64_t>(sizeof(double));
+  const int64_t channels = params.from.channels();
+  return staged_pixels(channels) * round_up(channels, 16) * static_cast<int64_t>(sizeof(double));
 }
 
 template <typename A>
 void copy_rows(const CopyParams& params, int64_t first, int64_t last, A* staged) {
-  const int64_t stride = round_up(params.from.channels(), kLanes<A>);
+  const int64_t stride = round_up(params.from.channels(), kLanes<A>), pixels = staged_pixels(params.from.channels());
   for (int64_t row = first; row < last; ++row) {
     const int64_t n = row / params.from.height(), y = row % params.from.height();
-    for (int64_t x = 0; x < params.from.width(); x += kCopyPixels) {
-      const int64_t count = std::min(kCopyPixels, params.from.width() - x);
+    for (int64_t x = 0; x < params.from.width(); x += pixels) {
+      const int64_t count = std::min(pixels, params.from.width() - x);
       load_row(params.from, n, y, x, count, staged, stride);
       store_row(params.to, n, y, x, count, staged, stride);
     }

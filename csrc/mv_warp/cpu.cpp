@@ -241,8 +241,9 @@ Tensor warp(const Tensor& feature, const MotionParams& motion) {
   const int64_t rows = feature.size(0) * feature.size(2);
   if (rows * feature.size(3) == 0) return out;
   const CpuKernels& kernels = cpu_kernels();
-  // Pieces of some rows, so that threads that finish early find more.
-  const int64_t piece = std::max<int64_t>(1, std::min<int64_t>(16, rows / 8));
+  // Pieces of some rows, so that threads that finish early find more; a strip of many rows reads few of them twice.
+  const int64_t threads = static_cast<int64_t>(torch::stable::get_num_threads());
+  const int64_t piece = std::clamp<int64_t>(rows / (4 * threads), 1, 96);
   for_each_task(ceil_div(rows, piece), kernels.warp_scratch(params), [&](int64_t index, void* scratch) {
     kernels.warp(params, index * piece, std::min(rows, (index + 1) * piece), scratch);
   });

@@ -1,9 +1,25 @@
-// The warp on its own: a row of pixels at a time.
+// The warp on its own: strips of pixels, row by row. The rows that a strip reads stay in the second-level cache, where
+// whole rows of a large map do not, and so do those that are fetched ahead.
 #pragma once
 
 namespace arseg::ARSEG_TARGET {
 
-constexpr int64_t kWarpPixels = 64;
+// Of a strip.
+inline int64_t warp_pixels(const WarpParams& params) {
+  return params.out.stride[1] == 1 ? 64 : staged_pixels(params.out.channels());
+}
+
+// Of a pixel that does not lie beside the one before it, in a field of vectors at the edges of blocks alone: the lines
+// of its taps, which no fetching of rows ahead foresees. Two taps of a row lie in one piece.
+template <typename A>
+ARSEG_INLINE void fetch_jump(const Taps<A>& taps, int64_t i, int64_t pixel_bytes) {
+  if (taps.address[0][i] - taps.address[0][i - 1] == pixel_bytes) return;
+  for (int tap = 0; tap < 4; tap += 2) {
+    const char* at = reinterpret_cast<const char*>(taps.address[tap][i]);
+    for (int64_t line = 0; line < 2 * pixel_bytes; line += 64) __builtin_prefetch(at + line, 0, 3);
+  }
+}
+constexpr int64_t kPixelsAhead = 4;
 
 template <typename T>
 ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool streaming) {
@@ -20,7 +36,7 @@ ARSEG_INLINE void copy_pixel(const T* from, int64_t channels, T* to, bool stream
       store(reinterpret_cast<int8_t*>(target + i), value);
     }
   }
-  std::memcpy(target + i, source + i, bytes - i);
+  if (i < bytes) std::memcpy(target + i, source + i, bytes - i);
 }
 
 // Straight to a map with the same element and channels together.
@@ -29,9 +45,11 @@ ARSEG_NOINLINE void sample_to_map(const Taps<A>& taps, int64_t count, int64_t ch
                                   int64_t stride, bool streaming) {
   constexpr int lanes = kLanes<A>;
   const int64_t whole = channels / lanes * lanes;
+  const int64_t pixel_bytes = channels * static_cast<int64_t>(sizeof(T));
   for (int64_t i = 0; i < count; ++i, to += stride) {
     const T* first = reinterpret_cast<const T*>(taps.address[0][i]);
     fetch_ahead(first + ahead, channels);
+    if (i + kPixelsAhead < count) fetch_jump(taps, i + kPixelsAhead, pixel_bytes);
     if (on_a_pixel(taps, i)) {
       copy_pixel(first, channels, to, streaming);
       continue;
@@ -79,15 +97,15 @@ template <typename A, typename T>
 void warp_rows(const WarpParams& params, int64_t first, int64_t last, Arena& arena) {
   const Map& feature = params.feature;
   const int64_t channels = feature.channels(), width = feature.width();
-  const int64_t stride = round_up(channels, kLanes<A>);
-  Taps<A> taps(kWarpPixels, channels, arena);
-  A* staged = arena.take<A>(kWarpPixels * stride);
+  const int64_t stride = round_up(channels, kLanes<A>), pixels = warp_pixels(params);
+  Taps<A> taps(pixels, channels, arena);
+  A* staged = arena.take<A>(pixels * stride);
   taps.clear();
   const int64_t ahead = kRowsAhead * feature.stride[2];
-  for (int64_t row = first; row < last; ++row) {
-    const int64_t n = row / feature.height(), y = row % feature.height();
-    for (int64_t x = 0; x < width; x += kWarpPixels) {
-      const int64_t count = std::min(kWarpPixels, width - x);
+  for (int64_t x = 0; x < width; x += pixels) {
+    const int64_t count = std::min(pixels, width - x);
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t n = row / feature.height(), y = row % feature.height();
       motion_taps(params.motion, feature, n, y, x, count, taps);
       if (params.out.stride[1] == 1) {
         sample_to_map<A, T>(taps, count, channels, ahead, params.out.at<T>(n, 0, y, x), params.out.stride[3],
@@ -103,8 +121,8 @@ void warp_rows(const WarpParams& params, int64_t first, int64_t last, Arena& are
 
 inline int64_t warp_scratch(const WarpParams& params) {
   Arena measure;
-  Taps<double> taps(kWarpPixels, params.feature.channels(), measure);
-  measure.take<double>(kWarpPixels * round_up(params.feature.channels(), 16));
+  Taps<double> taps(warp_pixels(params), params.feature.channels(), measure);
+  measure.take<double>(warp_pixels(params) * round_up(params.feature.channels(), 16));
   return measure.used();
 }
 

@@ -139,6 +139,20 @@ def test_any_strides(layout, dtype):
     assert torch.equal(ops.mv_warp(layout(feature), layout(motion), **field), ops.mv_warp(feature, motion, **field))
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 5, 12, 1100), (1, 1030, 3, 150), (2, 3, 110, 70)], ids=["wide", "many channels", "high"]
+)
+def test_strips_and_pieces_of_rows_meet(shape):
+    """Strips, pieces of rows between planes and pixels, and pixels that are fetched because they jump."""
+    feature, flow = randn(*shape, dtype=torch.float32), 4 * randn(shape[0], *shape[2:], 2, seed=1, dtype=torch.float32)
+    flow[:, :, : shape[3] // 2] = 1.25
+    contiguous = ops.flow_warp(feature, flow)
+    torch.testing.assert_close(
+        contiguous.double(), oracle.flow_warp(feature.double(), flow.double()), rtol=1e-5, atol=1e-5
+    )
+    assert torch.equal(ops.flow_warp(channels_last(feature), flow), contiguous)
+
+
 def test_coordinates_keep_their_precision_on_wide_maps():
     # At x = 4000 a float16 position is off by up to 2 pixels, a bfloat16 one by 16.
     feature = torch.arange(4096, dtype=torch.float32).expand(1, 1, 1, 4096)
