@@ -38,13 +38,16 @@ def cpu_cycles() -> str:
 # The row's text, its name where {} is the dtype, the version beside ours, and what is asked for.
 ZEN3_ROWS = (
     ("`creff` 64×720×960", "creff 64x720x960 {}", "compiled", "6 · 8"),
+    ("`creff` 64×360×480", "creff 64x360x480 {}", "compiled", "5 · 7"),
     ("`creff` 256×90×120", "creff 256x90x120 {} frame_size=720x960", "compiled", "3.3"),
     ("`creff` 512×128×256", "creff 512x128x256 {} frame_size=1024x2048", "compiled", "4"),
     ("`local_attention` 64×720×960", "local_attention 64x720x960 {}", "compiled", "50 % of `torch.mm`"),
     ("`local_attention` 64×360×480", "local_attention 64x360x480 {}", "compiled", ""),
     ("`mv_warp` 64×720×960, against a copy", "mv_warp 64x720x960 {}", "copy", "0.95"),
     ("`flow_warp` 64×720×960, against a copy", "flow_warp 64x720x960 {}", "copy", "0.95"),
-    ("training step 64×360×480, gradient of the keyframe too", "creff 64x360x480 {} training", "compiled", ""),
+    ("`creff_labels` 64×720×960, against fusion and torch's head", "creff_labels 64x720x960 {}", "head", "1.5"),
+    ("training step 64×360×480", "creff 64x360x480 {} frozen=reference training", "compiled", "4"),
+    ("training step 64×360×480, gradient of the keyframe too", "creff 64x360x480 {} training", "compiled", "4"),
 )
 
 
