@@ -118,9 +118,25 @@ ARSEG_DEVICE float exp2_fast(float x) {
   return result;
 }
 
-// x, of which the compiler knows nothing any more: what is worked out from it is not kept in registers across a loop.
+// 1 / x, within one unit in the last place, of a number that is neither tiny nor huge; reciprocal_fast(0) = inf.
+ARSEG_DEVICE float reciprocal_fast(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+// The larger one; NaN where one of them is.
+ARSEG_DEVICE float max_or_nan(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
+// x, of which the compiler knows only that it is not negative: what is worked out from it is not kept in registers
+// across a loop.
 ARSEG_DEVICE int optimization_barrier(int x) {
   asm volatile("" : "+r"(x));
+  __builtin_assume(x >= 0);
   return x;
 }
 

@@ -65,9 +65,9 @@ class Fusion {
       const gpu::FusionParams<T> a = params<T>(buffer);
       if constexpr (gpu::is_half_type<T>) {
         if (gpu::can_use_fused(a, 0)) {
-          return with_scratch<T>(a, fused_channels(false), [&](const gpu::FusionScratch<T>& maps) {
-            gpu::launch_fused<T>(a, maps, nullptr, device_.stream());
-          });
+          return with_scratch<T>(
+              a, {gpu::CreffTraits::Mma::kChannels, gpu::CreffTraits::Mma::kChannels},
+              [&](const gpu::FusionScratch<T>& maps) { gpu::launch_fused<0, T>(a, maps, {}, device_.stream()); });
         }
       }
       unfused(a, true);
@@ -123,20 +123,24 @@ class Fusion {
   void classify_fused(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
     const gpu::FusionParams<T> a = params<T>(reference_.map);  // no features come out
     with_classifier<T>(classifier, bias, logits, labels, [&](const gpu::FusedClassifier<T>& of) {
-      with_scratch<T>(a, fused_channels(true),
-                      [&](const gpu::FusionScratch<T>& maps) { gpu::launch_fused<T>(a, maps, &of, device_.stream()); });
+      gpu::dispatch_classes(of.classes, [&](auto columns) {
+        with_scratch<T>(a, {gpu::CreffTraits::Mma::kChannels, columns}, [&](const gpu::FusionScratch<T>& maps) {
+          gpu::launch_fused<columns>(a, maps, of, device_.stream());
+        });
+      });
     });
   }
 
   // Of more channels than a tile of the fused attention holds.
   template <typename T>
   void classify_in_chunks(const Tensor& classifier, const Tensor& bias, T* logits, uint8_t* labels) {
-    constexpr int kClasses = gpu::CreffTraits::Mma::kClasses;
     const gpu::FusionParams<T> a = params<T>(reference_.map);  // no features come out
-    Tensor low_res = scratch({a.batch * a.low_height * a.low_width * kClasses}, accumulator_dtype(dtype_));
     with_classifier<T>(classifier, bias, logits, labels, [&](const gpu::FusedClassifier<T>& of) {
-      with_scratch<T>(a, {a.channels, kClasses, a.channels}, [&](const gpu::FusionScratch<T>& maps) {
-        gpu::launch_classes<T>(a, maps, mutable_data_of<float>(low_res), of, device_.stream());
+      gpu::dispatch_classes(of.classes, [&](auto columns) {
+        Tensor low_res = scratch({a.batch * a.low_height * a.low_width * columns}, accumulator_dtype(dtype_));
+        with_scratch<T>(a, {a.channels, columns, a.channels}, [&](const gpu::FusionScratch<T>& maps) {
+          gpu::launch_classes<columns>(a, maps, mutable_data_of<float>(low_res), of, device_.stream());
+        });
       });
     });
   }
@@ -210,12 +214,6 @@ class Fusion {
     a.value_weights = weights + 2 * kDepthwiseRows * channels_;
     a.out = const_cast<T*>(data_of<T>(out));
     return a;
-  }
-
-  // Of keys and values where the attention makes its own queries.
-  static std::vector<int64_t> fused_channels(bool classes) {
-    using Traits = gpu::CreffTraits::Mma;
-    return {Traits::kChannels, classes ? Traits::kClasses : Traits::kChannels};
   }
 
   // run(maps): with the first maps of a FusionScratch, of so many channels each.

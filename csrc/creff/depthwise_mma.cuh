@@ -26,16 +26,20 @@ struct DiagonalFilter {
 
   // weights: [10, channels]; 0 past `channels`, which is a multiple of 8.
   ARSEG_DEVICE DiagonalFilter(const float* weights, int channels, int first) {
-    const int lane = static_cast<int>(threadIdx.x) % 32, column = lane / 4, rows = lane % 4 * 2;
+    const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32, column = lane / 4, rows = lane % 4 * 2;
     const bool valid = first < channels, on_diagonal = valid && column / 2 * 2 == rows;
-    const float* from = weights + first;
+    const float* from = weights + (valid ? first : 0);
+    const float* own = from + column;  // read by all lanes: a predicate makes each address anew
     ARSEG_UNROLL
     for (int i = 0; i < 9; ++i) {
-      const float weight = on_diagonal ? from[static_cast<int64_t>(i) * channels + column] : 0.0f;
-      tap[i] = pack<T>(weight, 0.0f) << column % 2 * 16;
+      const float weight = *own;
+      tap[i] = on_diagonal ? pack<T>(weight, 0.0f) << column % 2 * 16 : 0u;
+      own += channels;
     }
-    ARSEG_UNROLL
-    for (int e = 0; e < 2; ++e) bias[e] = valid ? from[static_cast<int64_t>(9) * channels + rows + e] : 0.0f;
+    from += static_cast<int64_t>(9) * channels;
+    const float2 both = valid ? *reinterpret_cast<const float2*>(from + rows) : make_float2(0.0f, 0.0f);
+    bias[0] = both.x;
+    bias[1] = both.y;
   }
 };
 
@@ -46,7 +50,7 @@ template <int WIDTH, int ROWS, typename T, int FILTERS, typename Emit>
 ARSEG_DEVICE void convolve_rows(const uint4* tile, int c, const DiagonalFilter<T> (&filters)[FILTERS], Emit&& emit) {
   static_assert(ROWS % 2 == 0);
   constexpr int kRow = WIDTH * CreffTraits::Depthwise::kVectors;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
   // The first two taps of a row, and the last ones of two rows: operands as ldmatrix leaves them, so that none is
   // moved.
   const uint4* left = tile + tile_place<WIDTH>(0, lane % 16 + lane / 16, c);

@@ -19,8 +19,6 @@ namespace arseg::gpu {
 template <int WINDOW>
 struct FusedTile : Patch<CreffTraits::Mma::kChannels, WINDOW> {
   using P = Patch<CreffTraits::Mma::kChannels, WINDOW>;
-  static constexpr int kClasses = CreffTraits::Mma::kClasses;
-  using ClassPatch = Patch<kClasses, WINDOW>;  // of values that are classes
   static_assert(P::kVectors == CreffTraits::Depthwise::kVectors);
   // Where values come later there are, before, the upsampled tile and the queries.
   static constexpr int kUpHeight = P::kTileHeight + 2, kUpWidth = P::kTileWidth + 2;
@@ -94,31 +92,34 @@ ARSEG_DEVICE void store_fused(const FusionParams<T>& a, const AttentionShape& s,
   }
 }
 
-// What the classifier makes of the upsampled map at the patch's own pixels.
-template <typename F, typename T>
+// What the classifier makes of the upsampled map at the patch's own pixels, and the bias: in transposed order.
+template <typename F, int CLASSES, typename T>
 ARSEG_DEVICE void load_low_res_logits(const FusedClassifier<T>& classifier, const PatchPosition<typename F::P>& at,
-                                      const uint4* upsampled, ClassLogits& logits) {
+                                      const uint4* upsampled, ClassLogits<CLASSES> (&logits)[1]) {
   const int half = at.lane / 8 % 2, x = at.patch_x + at.lane % 8;
-  typename F::Rows pixels;
+  float2 biases[CLASSES / 8];
+  load_biases<CLASSES>(classifier, at.quad_lane, biases);
   ARSEG_UNROLL
-  for (int step = 0; step < F::kSteps; ++step) {
-    ldmatrix_x4<false>(pixels[step], upsampled + F::up_place(at.patch_y + half + 1, x + 1, 2 * step + at.lane / 16));
+  for (int block = 0; block < CLASSES / 8; ++block) {
+    logits[0][block][0] = logits[0][block][2] = biases[block].x;
+    logits[0][block][1] = logits[0][block][3] = biases[block].y;
   }
-  ARSEG_UNROLL
-  for (int block = 0; block < F::kClasses / 8; ++block) {
-    logits[block][0] = logits[block][1] = logits[block][2] = logits[block][3] = 0.0f;
-  }
-  add_class_logits<T>(classifier, 0, pixels, logits);
+  const int first = F::up_place(at.patch_y + half + 1, x + 1, at.lane / 16);
+  const auto load = [&](int, int part, uint32_t (&pixels)[2][4]) {
+    ldmatrix_x4<false>(pixels[0], upsampled + (first ^ 4 * part));
+    ldmatrix_x4<false>(pixels[1], upsampled + (first ^ (4 * part + 2)));
+  };
+  add_class_logits<T, CLASSES, ClassOrder::Transposed>(classifier, 0, logits, load);
 }
 
-// CLASSIFY: values are classes, and logits or labels go where the classifier says; else features go to a.out.
-template <typename T, int WINDOW, bool CLASSIFY>
+// CLASSES: values are so many classes, and logits or labels go where the classifier says; 0: features go to a.out.
+template <typename T, int WINDOW, int CLASSES>
 __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::blocks_of_multiprocessor(WINDOW))
     fused_attention(FusionParams<T> a, AttentionShape s, KeysAndValues<T> maps, FusedClassifier<T> classifier) {
   using F = FusedTile<WINDOW>;
   using P = typename F::P;
-  using V = std::conditional_t<CLASSIFY, typename F::ClassPatch, P>;  // of values
-  constexpr int kChannels = CreffTraits::Mma::kChannels, kValueChannels = CLASSIFY ? F::kClasses : kChannels;
+  constexpr int kChannels = CreffTraits::Mma::kChannels, kValueChannels = CLASSES ? CLASSES : kChannels;
+  using V = Patch<kValueChannels, WINDOW>;  // of values
   ARSEG_SHARED(shared);
   uint4* keys = reinterpret_cast<uint4*>(shared);
   uint4* values = keys + P::kChunkVectors;
@@ -126,7 +127,7 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
   const int64_t n = blockIdx.z;
   const auto here = [&] { return PatchPosition<P>(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x)); };
   // Of the upsampled map, which values take the place of, what the result needs in the end.
-  std::conditional_t<CLASSIFY, ClassLogits, Residual<F>> residual;
+  std::conditional_t<(CLASSES > 0), ClassLogits<kValueChannels>[1], Residual<F>> residual;
   typename P::Rows rows;
   {
     const auto at = here();
@@ -148,8 +149,8 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
   }
   __syncthreads();
   make_queries<F>(a, upsampled, queries);
-  if constexpr (CLASSIFY) {
-    load_low_res_logits<F>(classifier, here(), upsampled, residual);
+  if constexpr (CLASSES > 0) {
+    load_low_res_logits<F, CLASSES>(classifier, here(), upsampled, residual);
   } else {
     load_residual<F>(here(), upsampled, residual);
   }
@@ -168,38 +169,38 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
   Softmax<P> softmax;
   typename P::Weights weights;
   softmax.template run<T, WINDOW>(s, here(), kLog2E, products, weights);
-  const float factor[2] = {1.0f / softmax.row_sum[0], 1.0f / softmax.row_sum[1]};
+  const float factor[2] = {reciprocal_fast(softmax.row_sum[0]), reciprocal_fast(softmax.row_sum[1])};
   cp_async_wait<0>();
   __syncthreads();
   const PatchPosition<V> at(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x));
   typename V::Sums sums;
   weighted_sum<V, T>(at, weights, values, 0, sums);
-  if (__any_sync(kAllLanes, !all_finite<V>(sums, at.inside(s, 0), at.inside(s, 1)))) {
+  const bool inside[2] = {at.inside(s, 0), at.inside(s, 1)};
+  if (__any_sync(kAllLanes, !all_finite<V>(sums, inside[0], inside[1]))) {
     weighted_sum_in_window<V, T, WINDOW>(at, weights, values, sums);
   }
-  if constexpr (CLASSIFY) {
+  if constexpr (CLASSES > 0) {
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
       ARSEG_UNROLL
       for (int block = 0; block < V::kVectors; ++block) {
         ARSEG_UNROLL
-        for (int i = 2 * half; i < 2 * half + 2; ++i) residual[block][i] += sums[block][i] * factor[half];
+        for (int i = 2 * half; i < 2 * half + 2; ++i) residual[0][block][i] += sums[block][i] * factor[half];
       }
-      const bool inside = at.inside(s, half);
-      store_classes<T>(classifier, inside ? s.pixel(n, at.y(half), at.x()) : 0, inside, half, at.quad_lane, residual);
     }
+    store_classes<CLASSES>(classifier, s.pixel(n, at.y(0), at.x()), s.width, inside, at.quad_lane, residual[0]);
   } else {
     store_fused<F>(a, s, at, sums, factor, residual);
   }
 }
 
-template <typename T, int WINDOW, bool CLASSIFY>
+template <typename T, int WINDOW, int CLASSES>
 void launch_fused_attention(const FusionParams<T>& a, const KeysAndValues<T>& maps,
                             const FusedClassifier<T>& classifier, void* stream) {
   using F = FusedTile<WINDOW>;
   const AttentionShape shape{a.batch,    a.height,        a.width,        a.channels,
                              a.channels, a.window_height, a.window_width, a.masked};
-  const auto kernel = fused_attention<T, WINDOW, CLASSIFY>;
+  const auto kernel = fused_attention<T, WINDOW, CLASSES>;
   ARSEG_LAUNCH(kernel, patch_grid<typename F::P>(shape), dim3(F::kThreads), F::kSharedBytes, stream, a, shape, maps,
                classifier);
 }
@@ -210,25 +211,17 @@ bool can_use_fused(const FusionParams<T>& a, int classes) {
   return can_use_patches(a, classes) && a.channels <= CreffTraits::Mma::kChannels;
 }
 
-// scratch: key and value alone. classifier: null, for features into a.out.
-template <typename T>
-void launch_fused(const FusionParams<T>& a, const FusionScratch<T>& scratch, const FusedClassifier<T>* classifier,
+// scratch: key and value alone. CLASSES: 0 for features into a.out, without a classifier.
+template <int CLASSES, typename T>
+void launch_fused(const FusionParams<T>& a, const FusionScratch<T>& scratch, const FusedClassifier<T>& classifier,
                   void* stream) {
   static_assert(is_half_type<T>);
   constexpr int kChannels = CreffTraits::Mma::kChannels;
   const KeysAndValues<T> maps{scratch.key, scratch.value};
-  if (classifier) {
-    launch_keys_and_values_mma<Values::Classes>(a, scratch.key, scratch.value, kChannels, *classifier, stream);
-  } else {
-    launch_keys_and_values_mma<Values::Permuted>(a, scratch.key, scratch.value, kChannels, {}, stream);
-  }
-  dispatch_window(a.window_height, [&](auto window) {
-    if (classifier) {
-      launch_fused_attention<T, window, true>(a, maps, *classifier, stream);
-    } else {
-      launch_fused_attention<T, window, false>(a, maps, {}, stream);
-    }
-  });
+  constexpr Values kValues = CLASSES ? Values::Classes : Values::Permuted;
+  launch_keys_and_values_mma<kValues, CLASSES>(a, scratch.key, scratch.value, kChannels, classifier, stream);
+  dispatch_window(a.window_height,
+                  [&](auto window) { launch_fused_attention<T, window, CLASSES>(a, maps, classifier, stream); });
 }
 
 }  // namespace arseg::gpu

@@ -10,10 +10,11 @@
 namespace arseg::gpu {
 
 // What comes out for values: channels, channels in the order of value_channel, or what a classifier makes of them, of
-// CreffTraits::Mma::kChannels at most or of any number.
+// CreffTraits::Mma::kChannels at most or of any number, in transposed order.
 enum class Values { Plain, Permuted, Classes, ClassesOfChunks };
 
 struct WarpedTile : CreffTraits::Depthwise {
+  static constexpr int kWarps = kThreads / 32;
   static constexpr int kPixels = kHalo * kHalo, kTileVectors = kPixels * kVectors;
   static constexpr int kSharedBytes = (kTileVectors + kTile * kTile * kVectors) * 16;  // the tile, and values
 
@@ -117,44 +118,43 @@ ARSEG_DEVICE void warp_tile(const FusionParams<T>& a, int64_t n, int y0, int x0,
   cp_async_commit();
 }
 
-// Adds to the logits of row y of a tile what a chunk of its values gives. A warp takes rows of its own.
-template <typename T>
-ARSEG_DEVICE void add_row_logits(const FusedClassifier<T>& classifier, int chunk, int y, const uint4* values,
-                                 ClassLogits& logits) {
+// Adds to the logits of ROWS rows of a tile, from row `first` on and kWarps apart, what a chunk of their values gives.
+template <typename T, int CLASSES, int ROWS>
+ARSEG_DEVICE void add_row_logits(const FusedClassifier<T>& classifier, int chunk, int first, const uint4* values,
+                                 ClassLogits<CLASSES> (&logits)[ROWS]) {
   using P = WarpedTile;
-  constexpr int kSteps = CreffTraits::Mma::kChannels / 16;
   const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
-  uint32_t pixels[kSteps][4];
-  ARSEG_UNROLL
-  for (int step = 0; step < kSteps; ++step) {
-    ldmatrix_x4<false>(pixels[step], values + tile_place<P::kTile>(y, lane % 16, 2 * step + lane / 16));
-  }
-  add_class_logits<T>(classifier, chunk, pixels, logits);
+  const auto load = [&](int row, int part, uint32_t (&pixels)[2][4]) {
+    const int place = tile_place<P::kTile>(first + row * P::kWarps, lane % 16, lane / 16);
+    ldmatrix_x4<false>(pixels[0], values + (place ^ 4 * part));
+    ldmatrix_x4<false>(pixels[1], values + (place ^ (4 * part + 2)));
+  };
+  add_class_logits<T, CLASSES, ClassOrder::Straight>(classifier, chunk, logits, load);
 }
 
-// Writes them as values, by way of the row's place in shared memory.
-template <typename T>
-ARSEG_DEVICE void store_row_logits(const FusionParams<T>& a, int64_t n, int y0, int x0, int y,
-                                   const ClassLogits& logits, uint4* values, T* to) {
+// Writes them as values: a lane has a vector of each of its pixels.
+template <int CLASSES, int ROWS, typename T>
+ARSEG_DEVICE void store_row_logits(const FusionParams<T>& a, int64_t n, int y0, int x0,
+                                   const ClassLogits<CLASSES> (&logits)[ROWS], T* to) {
   using P = WarpedTile;
-  constexpr int kClassVectors = CreffTraits::Mma::kClasses / 8;
+  constexpr int kBlocks = CLASSES / 8;
+  struct alignas(4 * kBlocks) Vector {
+    uint32_t words[kBlocks];
+  };
   const int lane = optimization_barrier(static_cast<int>(threadIdx.x)) % 32;
-  __syncwarp();  // all lanes have read the row
   ARSEG_UNROLL
-  for (int block = 0; block < kClassVectors; ++block) {
+  for (int i = 0; i < ROWS; ++i) {
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
-      uint4* vector = values + tile_place<P::kTile>(y, lane / 4 + 8 * half, block);
-      reinterpret_cast<uint32_t*>(vector)[lane % 4] = pack<T>(logits[block][2 * half], logits[block][2 * half + 1]);
+      const int y = y0 + i * P::kWarps, x = x0 + lane / 4 + 8 * half;
+      if (!a.in_bounds(y, x)) continue;
+      Vector vector;
+      ARSEG_UNROLL
+      for (int block = 0; block < kBlocks; ++block) {
+        vector.words[block] = pack<T>(logits[i][block][2 * half], logits[i][block][2 * half + 1]);
+      }
+      reinterpret_cast<Vector*>(to + a.pixel(n, y, x) * CLASSES)[lane % 4] = vector;
     }
-  }
-  __syncwarp();  // all lanes have written it
-  ARSEG_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    const int x = lane / kClassVectors + 8 * half, c = lane % kClassVectors;
-    if (!a.in_bounds(y0 + y, x0 + x)) continue;
-    T* pixel = to + a.pixel(n, y0 + y, x0 + x) * CreffTraits::Mma::kClasses;
-    *reinterpret_cast<uint4*>(pixel + 8 * c) = values[tile_place<P::kTile>(y, x, c)];
   }
 }
 
@@ -163,26 +163,27 @@ ARSEG_HD constexpr int blocks_of_keys_and_values(Values values) {
   return values == Values::ClassesOfChunks ? Traits::kBlocksWithSums : Traits::kBlocksOfMultiprocessor;
 }
 
-// pitch: channels of the keys, and of the values but classes; those past the reference's are 0.
-template <typename T, Values VALUES>
+// pitch: channels of the keys, and of the values but classes; those past the reference's are 0. CLASSES: of the values;
+// 0 where they are channels.
+template <typename T, Values VALUES, int CLASSES>
 __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, blocks_of_keys_and_values(VALUES))
     keys_and_values(FusionParams<T> a, T* key, T* value, int pitch, FusedClassifier<T> classifier) {
   using P = WarpedTile;
   constexpr bool kClasses = VALUES == Values::Classes || VALUES == Values::ClassesOfChunks;
-  constexpr int kWarps = P::kThreads / 32, kOwnRows = P::kTile / kWarps;
   ARSEG_SHARED(shared);
   uint4* tile = reinterpret_cast<uint4*>(shared);
   uint4* values = tile + P::kTileVectors;
   const int x0 = static_cast<int>(blockIdx.x) * P::kTile;
-  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, row = thread % 32 / 4, quad_lane = thread % 4;
   for (int64_t n = blockIdx.z; n < a.batch; n += gridDim.z) {
     for (int y0 = static_cast<int>(blockIdx.y) * P::kTile; y0 < a.height;
          y0 += static_cast<int>(gridDim.y) * P::kTile) {
-      [[maybe_unused]] ClassLogits logits[kOwnRows] = {};  // of this warp's rows, summed up over chunks
+      // Of the warp's rows, summed up over chunks.
+      [[maybe_unused]] ClassLogits<CLASSES ? CLASSES : 8> logits[P::kTile / P::kWarps] = {};
       for (int start = 0; start < pitch; start += P::kVectors * 8) {
         // Where pixels come from is not needed any more when there are values.
         warp_tile(a, n, y0 - 1, x0 - 1, start, reinterpret_cast<WarpedPixel*>(values), tile);
-        const int channel = start + 8 * warp;
+        const int thread = optimization_barrier(static_cast<int>(threadIdx.x));
+        const int warp = thread / 32, row = thread % 32 / 4, quad_lane = thread % 4, channel = start + 8 * warp;
         const DiagonalFilter<T> filters[2] = {{a.key_weights, a.channels, channel},
                                               {a.value_weights, a.channels, channel}};
         cp_async_wait<0>();
@@ -218,19 +219,15 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, blocks_of_ke
         }
         if constexpr (VALUES == Values::Classes) {
           ARSEG_NO_UNROLL
-          for (int y = warp; y < P::kTile; y += kWarps) {
-            ClassLogits of_row = {};
-            add_row_logits(classifier, 0, y, values, of_row);
-            store_row_logits(a, n, y0, x0, y, of_row, values, value);
+          for (int y = warp; y < P::kTile; y += P::kWarps) {  // one after the other: both take too many registers
+            ClassLogits<CLASSES> of_row[1] = {};
+            add_row_logits<T, CLASSES>(classifier, 0, y, values, of_row);
+            store_row_logits<CLASSES>(a, n, y0 + y, x0, of_row, value);
           }
         }
         if constexpr (VALUES == Values::ClassesOfChunks) {
-          ARSEG_UNROLL
-          for (int i = 0; i < kOwnRows; ++i) {
-            const int y = warp + i * kWarps;
-            add_row_logits(classifier, start / (P::kVectors * 8), y, values, logits[i]);
-            if (start + P::kVectors * 8 >= pitch) store_row_logits(a, n, y0, x0, y, logits[i], values, value);
-          }
+          add_row_logits<T, CLASSES>(classifier, start / (P::kVectors * 8), warp, values, logits);
+          if (start + P::kVectors * 8 >= pitch) store_row_logits<CLASSES>(a, n, y0 + warp, x0, logits, value);
         }
         __syncthreads();  // the next pass overwrites the tile
       }
@@ -238,13 +235,13 @@ __global__ void __launch_bounds__(CreffTraits::Depthwise::kThreads, blocks_of_ke
   }
 }
 
-template <Values VALUES, typename T>
+template <Values VALUES, int CLASSES = 0, typename T>
 void launch_keys_and_values_mma(const FusionParams<T>& a, T* key, T* value, int pitch,
                                 const FusedClassifier<T>& classifier, void* stream) {
   using P = WarpedTile;
   const dim3 grid(static_cast<unsigned>(ceil_div(a.width, P::kTile)), blocks_for(a.height, P::kTile, kMaxGridRows),
                   blocks_for(a.batch, 1, kMaxGridRows));
-  const auto kernel = keys_and_values<T, VALUES>;
+  const auto kernel = keys_and_values<T, VALUES, CLASSES>;
   ARSEG_LAUNCH(kernel, grid, dim3(P::kThreads), P::kSharedBytes, stream, a, key, value, pitch, classifier);
 }
 

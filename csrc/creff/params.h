@@ -48,7 +48,8 @@ struct CreffTraits {
   // Attention that makes its own queries, on the tiles of AttentionTraits::Mma.
   struct Mma : AttentionTraits::Mma {
     static constexpr int kChannels = kLargeChunk;  // that a tile has room for, and that its keys and values have
-    static constexpr int kClasses = 32;            // that are kept in registers
+    static constexpr int kClasses = 32;            // that are kept in registers, at most
+    static constexpr int kFewClasses = 16;         // half of the copies and products where that is enough
 
     // Values are in an order in which a lane sums up two whole vectors of channels, t and 4 + t of the fragments: the
     // channel in place 8c + 2t + e.
@@ -116,7 +117,7 @@ struct ClassifyParams {
 };
 
 // Maps for what the kernels hand on. Where the attention makes its own queries, keys and values have
-// CreffTraits::Mma::kChannels; with a classifier on tensor cores, values have kClasses.
+// CreffTraits::Mma::kChannels; with a classifier on tensor cores, values have kClasses or kFewClasses.
 template <typename T>
 struct FusionScratch {
   T* key;        // [N, H, W, C]
@@ -162,7 +163,7 @@ struct PackClassifierParams {
 template <typename T>
 struct FusedClassifier {
   const T* weights;     // as right operands, see classifier_place
-  const float* biases;  // [kClasses]
+  const float* biases;  // [kClasses]; -Inf past the classes
   int classes;
   T* logits;        // [N, H, W, K] or null
   uint8_t* labels;  // [N, H, W] or null
@@ -176,8 +177,16 @@ struct PackClassifierOperandsParams {
   int classes, channels;
   int chunks;     // of CreffTraits::Mma::kChannels
   T* weights;     // [chunks, CreffTraits::Mma::kClasses, CreffTraits::Mma::kChannels], see classifier_place
-  float* biases;  // [CreffTraits::Mma::kClasses]
+  float* biases;  // [CreffTraits::Mma::kClasses]; -Inf past the classes
 };
+
+// run(std::integral_constant<int, columns>{}): what kernels on tensor cores make of so many classes.
+template <typename F>
+void dispatch_classes(int classes, F&& run) {
+  using Traits = CreffTraits::Mma;
+  if (classes <= Traits::kFewClasses) return run(std::integral_constant<int, Traits::kFewClasses>{});
+  return run(std::integral_constant<int, Traits::kClasses>{});
+}
 
 }  // namespace gpu
 }  // namespace arseg

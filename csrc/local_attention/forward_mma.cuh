@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
       if (at.inside(s, half)) a.logsumexp[s.pixel(n, at.y(half), at.x())] = softmax.logsumexp(half);
     }
   }
-  const float upper = 1.0f / softmax.row_sum[0], lower = 1.0f / softmax.row_sum[1];
+  const float upper = reciprocal_fast(softmax.row_sum[0]), lower = reciprocal_fast(softmax.row_sum[1]);
   ARSEG_NO_UNROLL
   for (int chunk = count.keys; chunk < count.keys + count.values; ++chunk) {
     const auto at = here();

@@ -40,9 +40,11 @@ struct Patch : AttentionTraits::Mma {
   using Rows = uint32_t[kSteps][4];
   using Sums = float[kVectors][4];
 
-  // Where vector c of the chunk of halo pixel (y, x) lies. Eight pixels of a row get eight (with four vectors a pixel,
-  // four pairs of) different places.
-  ARSEG_DEVICE static int swizzled(int x, int c) { return c ^ (kVectors == 8 ? x & 7 : x >> 1 & 3); }
+  // Where vector c of the chunk of halo pixel (y, x) lies. Eight pixels of a row meet in no bank.
+  ARSEG_DEVICE static int swizzled(int x, int c) {
+    static_assert(kVectors == 8 || kVectors == 4 || kVectors == 2);
+    return c ^ (kVectors == 8 ? x & 7 : kVectors == 4 ? x >> 1 & 3 : x >> 2 & 1);
+  }
   ARSEG_DEVICE static int place(int y, int x, int c) { return (y * kHaloWidth + x) * kVectors + swizzled(x, c); }
 
   // Whether row r of the keys is in the window of row g (half 0) or g + 8 (half 1).

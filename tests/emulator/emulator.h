@@ -194,6 +194,13 @@ ARSEG_DEVICE float exp2_fast(float x) {
   return result < FLT_MIN ? 0.0f : result;
 }
 
+ARSEG_DEVICE float reciprocal_fast(float x) { return 1.0f / x; }
+
+ARSEG_DEVICE float max_or_nan(float a, float b) {
+  if (a != a || b != b) return NAN;
+  return a < b ? b : a;
+}
+
 ARSEG_DEVICE int optimization_barrier(int x) { return x; }
 
 ARSEG_DEVICE void count_step() { emulator::count_step(); }

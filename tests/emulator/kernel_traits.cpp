@@ -42,6 +42,7 @@ int main() {
   ARSEG_TRAIT(CreffTraits::Mma::kThreads);
   ARSEG_TRAIT(CreffTraits::Mma::kChannels);
   ARSEG_TRAIT(CreffTraits::Mma::kClasses);
+  ARSEG_TRAIT(CreffTraits::Mma::kFewClasses);
   ARSEG_TRAIT(CreffTraits::Classify::kThreads);
   ARSEG_TRAIT(CreffTraits::Pack::kThreads);
   ARSEG_TRAIT(DepthwiseTraits::kThreads);

@@ -274,7 +274,10 @@ bool run(std::string_view name, float* in, float* out) {
   if (name == "sound_conversions") {
     const float2 pair = gpu::unpack<gpu::Half>(gpu::pack<gpu::Half>(1.5f, -2.0f));
     return conversions_are_right<gpu::Half>() && conversions_are_right<gpu::BFloat16>() && pair.x == 1.5f &&
-           pair.y == -2.0f && gpu::exp2_fast(-INFINITY) == 0.0f && gpu::exp2_fast(3.0f) == 8.0f;
+           pair.y == -2.0f && gpu::exp2_fast(-INFINITY) == 0.0f && gpu::exp2_fast(3.0f) == 8.0f &&
+           gpu::reciprocal_fast(4.0f) == 0.25f && gpu::reciprocal_fast(0.0f) == INFINITY &&
+           gpu::max_or_nan(-INFINITY, -3.0f) == -3.0f && gpu::max_or_nan(2.0f, INFINITY) == INFINITY &&
+           std::isnan(gpu::max_or_nan(NAN, INFINITY)) && std::isnan(gpu::max_or_nan(1.0f, NAN));
   }
   if (name == "sound_counters") {
     uint64_t counts[9];

@@ -89,7 +89,10 @@ def test_logits_and_labels(emulated, dtype, classes):
         assert float((expected.amax(1) - chosen).max()) <= 16 * TOLERANCE[dtype] * most, size
 
 
-@pytest.mark.parametrize(("classes", "window", "channels"), [(5, 3, 16), (12, 7, 16), (70, 7, 16), (19, 7, 72)])
+@pytest.mark.parametrize(
+    ("classes", "window", "channels"),
+    [(5, 3, 16), (12, 7, 16), (19, 3, 16), (70, 7, 16), (12, 3, 72), (19, 7, 72)],
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_labels_of_what_is_not_finite(emulated, dtype, classes, window, channels):
     """The first NaN, and no class whose bias is -Inf, on each of the kernels that choose."""
@@ -116,6 +119,22 @@ def test_labels_of_what_is_not_finite(emulated, dtype, classes, window, channels
     up = F.interpolate(maps[1].float(), (9, 18), mode="bilinear", align_corners=True).isnan().any(1)
     asks = F.max_pool2d(up[:, None].float(), 3, 1, 1)[:, 0].bool()  # its query is NaN
     assert torch.equal(logits.isnan(), asks[:, None].expand_as(logits)) and (found[asks] == 0).all()
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(5, 16), (19, 16), (5, 72), (19, 72)])
+def test_labels_of_infinite_logits(emulated, classes, channels):
+    """Values that float16 cannot hold are Inf: so are all classes, and what is none, 0 times Inf, is not chosen."""
+    maps, motion, parameters, field = inputs((1, channels, 9, 18, 5, 9), torch.float16, False)
+    maps[0] = maps[0].abs() + 1
+    parameters = list(parameters)
+    parameters[4] = torch.full_like(parameters[4], 30000.0)  # of values
+    weight = randn(classes, channels, seed=8, dtype=torch.float16).abs() + 0.1
+    bias = randn(classes, seed=9, dtype=torch.float16)
+    arguments = (*maps, motion, *parameters, weight, bias)
+    options = {"window": (3, 3), "grid": "aligned", "outside": "masked", **field}
+    logits, found = emulated.creff_logits(*arguments, **options), emulated.creff_labels(*arguments, **options)
+    infinite = (logits == torch.inf).all(1)
+    assert infinite.any() and (found[infinite] == 0).all() and (found < classes).all()
 
 
 @pytest.mark.parametrize("channels", [8, 72])

@@ -58,6 +58,7 @@ def hot_kernels() -> dict[str, Hot]:
     warps, side = traits["AttentionTraits::Mma::kWarps"], traits["CreffTraits::Depthwise::kTile"]
     lanes, vectors = 32, 8
     is_inf = r"FSEL.*-INF"  # keys outside the image are not left out
+    others = r"STG\.E\.U16|FSETP\.GTU"  # logits, and labels of NaN
     slow = Loop(r"SHFL\.IDX", 0)  # what is not finite, key by key
     copies = Loop("LDGSTS.*LDGSTS", (height + 6) / warps)  # rows, unrolled
     # The low-resolution map's rows and columns that a tile and its border lie in, in the mean.
@@ -130,8 +131,11 @@ def hot_kernels() -> dict[str, Hot]:
         Loop("LDS", columns % 4),
     ]
     return {
-        "fused_attention<{}, 7, false>": Hot(Way(fused, around=is_inf), tile, warps, 2.5),
-        "fused_attention<{}, 7, true>": Hot(Way(fused, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5),  # no logits
+        "fused_attention<{}, 7, 0>": Hot(Way(fused, around=is_inf), tile, warps, 2.5),
+        **{
+            f"fused_attention<{{}}, 7, {classes}>": Hot(Way(fused, around=f"{is_inf}|{others}"), tile, warps, 2.5)
+            for classes in (16, 32)
+        },
         "attention_forward_mma<{}, 64, 7>": Hot(Way(attention, around=is_inf), tile, warps, 2.5),
         **{
             f"attention_backward_mma<{{}}, 64, 7, {keys}>": Hot(Way(gradients, around=is_inf), tile, warps, 2.5)
@@ -141,20 +145,23 @@ def hot_kernels() -> dict[str, Hot]:
             f"keys_and_values<{{}}, (Values){values}>": Hot(
                 Way(maps, through=r"LDG\.E\.[US]16"), (side, side), warps, 2.9
             )
-            for values in (1, 2)  # for features, and for classes
+            for values in ("1, 0", "2, 16", "2, 32")  # for features, and for classes
         },
         **{
             f"keys_and_values<{{}}, (Values){values}>": Hot(
                 Way(maps, through=r"LDG\.E\.[US]16"), (side, side), warps, 2.9, MANY_CHANNELS
             )
-            for values in (0, 3)
+            for values in ("0, 0", "3, 16", "3, 32")
         },
         "warp_forward<{}>": Hot(Way(warp, through=r"LDG\.E\.[SU]16|F2FP"), (4, 64), warps, 2.5),
         "gather_taps<{}>": Hot(Way(gather), (4, 32), warps, 2.5),  # of the gradient
         "queries_and_upsampled<{}>": Hot(Way(queries), (side, side), warps, 2.5, MANY_CHANNELS),
-        "attention_of_classes<{}, 7>": Hot(
-            Way(classes, around=f"{is_inf}|STG.E.U16"), tile, warps, 2.5, MANY_CHANNELS, MANY_CHANNELS[0]
-        ),
+        **{
+            f"attention_of_classes<{{}}, 7, {most}>": Hot(
+                Way(classes, around=f"{is_inf}|{others}"), tile, warps, 2.5, MANY_CHANNELS, MANY_CHANNELS[0]
+            )
+            for most in (16, 32)
+        },
         **{
             f"depthwise_backward<{{}}, {kernel}>": Hot(Way(gradient), (rows, columns), columns, 2.5)
             for kernel in ("1, true", "2, false", "2, true")  # queries; keys and values, the keyframe frozen or not

@@ -89,14 +89,14 @@ void run_unfused(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_resi
                          with_residual, nullptr);
 }
 
-// With queries made by the attention. classifier: null for features.
-template <typename T>
-void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::FusedClassifier<T>* classifier) {
-  using Traits = gpu::CreffTraits::Mma;
+// With queries made by the attention. CLASSES: 0 for features.
+template <int CLASSES, typename T>
+void run_fused(const FusionCase& of, Inputs<T>& inputs, T* out, const gpu::FusedClassifier<T>& classifier) {
+  constexpr int kChannels = gpu::CreffTraits::Mma::kChannels;
   const Size& s = of.size;
-  const DeviceMap<T> key(s.n, Traits::kChannels, s.h, s.w);
-  const DeviceMap<T> value(s.n, classifier ? Traits::kClasses : Traits::kChannels, s.h, s.w);
-  gpu::launch_fused<T>(params_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classifier, nullptr);
+  const DeviceMap<T> key(s.n, kChannels, s.h, s.w), value(s.n, CLASSES ? CLASSES : kChannels, s.h, s.w);
+  gpu::launch_fused<CLASSES>(params_of(of, inputs, out), {key.data(), value.data(), nullptr, nullptr}, classifier,
+                             nullptr);
 }
 
 template <typename T>
@@ -121,11 +121,14 @@ void run_classified_fused(const FusionCase& of, Inputs<T>& inputs, T* logits, ui
                                            to_biases},
                                           nullptr);
   const gpu::FusedClassifier<T> classifier{to, to_biases, classes, logits, labels};
-  if (chunks == 1) return run_fused<T>(of, inputs, nullptr, &classifier);
-  const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, Traits::kClasses, s.h, s.w), query(s.n, s.c, s.h, s.w);
-  const DeviceMap<float> low_res(s.n, Traits::kClasses, of.low_height, of.low_width);
-  gpu::launch_classes<T>(params_of(of, inputs, static_cast<T*>(nullptr)),
-                         {key.data(), value.data(), query.data(), nullptr}, low_res.data(), classifier, nullptr);
+  gpu::dispatch_classes(classes, [&](auto columns) {
+    if (chunks == 1) return run_fused<columns, T>(of, inputs, nullptr, classifier);
+    const DeviceMap<T> key(s.n, s.c, s.h, s.w), value(s.n, columns, s.h, s.w), query(s.n, s.c, s.h, s.w);
+    const DeviceMap<float> low_res(s.n, columns, of.low_height, of.low_width);
+    gpu::launch_classes<columns>(params_of(of, inputs, static_cast<T*>(nullptr)),
+                                 {key.data(), value.data(), query.data(), nullptr}, low_res.data(), classifier,
+                                 nullptr);
+  });
 }
 
 template <typename T>
@@ -184,7 +187,7 @@ void fusion_case(const FusionCase& of, bool fused, Result result) {
   if (result == Result::Features) {
     const DeviceMap<T> out(s.n, s.c, s.h, s.w);
     if constexpr (gpu::is_half_type<T>) {
-      if (fused) run_fused<T>(of, inputs, out.data(), nullptr);
+      if (fused) run_fused<0, T>(of, inputs, out.data(), {});
     }
     if (!fused) run_unfused<T>(of, inputs, out.data(), true);
     expect_close("features, " + what, out.read(), reference::sum(attended.out, upsampled), tolerance);
