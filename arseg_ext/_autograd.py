@@ -108,6 +108,10 @@ def _flow_warp_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return grad_feature, grad_flow
 
 
+def _without_tf32(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "allow_tf32"}
+
+
 def _save_attention(ctx: Any, args: list[Any], output: Any) -> None:
     logsumexp = output[1]
     ctx.mark_non_differentiable(logsumexp)
@@ -118,7 +122,8 @@ def _save_attention(ctx: Any, args: list[Any], output: Any) -> None:
 def _attention_backward(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Any, ...]:
     if grad is None:
         return None, None, None
-    return tuple(torch.ops.arseg._local_attention_backward(grad, *ctx.saved_tensors, **ctx.options))
+    options = _without_tf32(ctx.options)  # gradients are exact
+    return tuple(torch.ops.arseg._local_attention_backward(grad, *ctx.saved_tensors, **options))
 
 
 # Linear, so that each of the two is the other's gradient.
@@ -206,7 +211,7 @@ WITHOUT = ("creff_labels", "resize_labels")
 def _plain_local_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
     tensors = (query, key, value)
     wide = torch.promote_types(query.dtype, torch.float32)
-    out = oracle.local_attention(*(tensor.to(wide) for tensor in tensors), **options).to(query.dtype)
+    out = oracle.local_attention(*(tensor.to(wide) for tensor in tensors), **_without_tf32(options)).to(query.dtype)
     logsumexp = torch.ops.arseg._local_attention(*(tensor.detach() for tensor in tensors), **options)[1]
     return out, logsumexp
 

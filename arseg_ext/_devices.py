@@ -35,10 +35,14 @@ def _resize_labels(logits: Tensor, size: list[int], *, align_corners: bool = Fal
     return resized.argmax(1).to(torch.uint8)
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, allow_tf32: bool = False, **options: Any) -> Tensor:
+    return oracle.local_attention(query, key, value, **options)
+
+
 PLAIN: dict[str, Callable[..., Tensor]] = {
     "mv_warp": oracle.mv_warp,
     "flow_warp": oracle.flow_warp,
-    "local_attention": oracle.local_attention,
+    "local_attention": _attention,
     "creff": oracle.creff,
     "creff_logits": _with_classifier,
     "creff_labels": _labels,

@@ -75,14 +75,28 @@ def _per_pixel(query: Tensor) -> Tensor:
 
 
 def local_attention(
-    query: Tensor, key: Tensor, value: Tensor, *, window: Sequence[int], outside: str = "zero", scale: float = 1.0
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    window: Sequence[int],
+    outside: str = "zero",
+    scale: float = 1.0,
+    allow_tf32: bool = False,
 ) -> Tensor:
     _checks.attention("local_attention", query, key, value, window, outside)
     return _map(query, value.shape)
 
 
 def local_attention_forward(
-    query: Tensor, key: Tensor, value: Tensor, *, window: Sequence[int], outside: str, scale: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    window: Sequence[int],
+    outside: str,
+    scale: float,
+    allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
     out = local_attention(query, key, value, window=window, outside=outside, scale=scale)
     return out, _per_pixel(query)

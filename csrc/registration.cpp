@@ -27,10 +27,10 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
 
   m.def(
       "local_attention(Tensor query, Tensor key, Tensor value, *, int[2] window, str outside='zero', "
-      "float scale=1.0) -> Tensor");
+      "float scale=1.0, bool allow_tf32=False) -> Tensor");
   m.def(
-      "_local_attention(Tensor query, Tensor key, Tensor value, *, int[2] window, str outside, float scale) "
-      "-> (Tensor out, Tensor logsumexp)");
+      "_local_attention(Tensor query, Tensor key, Tensor value, *, int[2] window, str outside, float scale, "
+      "bool allow_tf32=False) -> (Tensor out, Tensor logsumexp)");
   m.def(
       "_local_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor logsumexp, *, "
       "int[2] window, str outside, float scale) -> (Tensor grad_query, Tensor grad_key, Tensor grad_value)");

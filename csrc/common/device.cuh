@@ -111,6 +111,15 @@ ARSEG_DEVICE void mma_m16n8k16(float (&sum)[4], const uint32_t (&a)[4], uint32_t
   }
 }
 
+// sum [16, 8] += a [16, 8] b [8, 8], of float32 whose last 13 bits are not looked at: TF32. In the fragments of
+// mma.sync.m16n8k8: sum as above; a is (g, t), (g+8, t), (g, t+4), (g+8, t+4); b is (t, g), (t+4, g).
+ARSEG_DEVICE void mma_m16n8k8_tf32(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 // 2^x; on the GPU within 2 units in the last place. exp2_fast(-inf) = 0.
 ARSEG_DEVICE float exp2_fast(float x) {
   float result;
@@ -206,6 +215,9 @@ using arseg::accumulator;
 
 template <typename T>
 constexpr bool is_half_type = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
+
+// x as mma_m16n8k8_tf32 sees it.
+ARSEG_DEVICE float cut_to_tf32(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
 
 // A sum, in float or double, as T.
 template <typename T, typename A>

@@ -131,11 +131,8 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
   const PatchPosition<V> at(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x));
   const uint4* values = buffer(chunks);
   typename V::Sums logits;
-  weighted_sum<V, T>(at, weights, values, 0, logits);
+  sum_values<V, T, WINDOW>(s, at, weights, values, logits);
   const bool inside[2] = {at.inside(s, 0), at.inside(s, 1)};
-  if (__any_sync(kAllLanes, !all_finite<V>(logits, inside[0], inside[1]))) {
-    weighted_sum_in_window<V, T, WINDOW>(at, weights, values, logits);
-  }
   float2 biases[V::kVectors];
   load_biases<CLASSES>(classifier, at.quad_lane, biases);
   ARSEG_UNROLL

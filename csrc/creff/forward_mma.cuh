@@ -174,12 +174,9 @@ __global__ void __launch_bounds__(CreffTraits::Mma::kThreads, CreffTraits::Mma::
   __syncthreads();
   const PatchPosition<V> at(n, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x));
   typename V::Sums sums;
-  weighted_sum<V, T>(at, weights, values, 0, sums);
-  const bool inside[2] = {at.inside(s, 0), at.inside(s, 1)};
-  if (__any_sync(kAllLanes, !all_finite<V>(sums, inside[0], inside[1]))) {
-    weighted_sum_in_window<V, T, WINDOW>(at, weights, values, sums);
-  }
+  sum_values<V, T, WINDOW>(s, at, weights, values, sums);
   if constexpr (CLASSES > 0) {
+    const bool inside[2] = {at.inside(s, 0), at.inside(s, 1)};
     ARSEG_UNROLL
     for (int half = 0; half < 2; ++half) {
       ARSEG_UNROLL

@@ -51,12 +51,13 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
 }
 
 Tensor local_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::vector<int64_t> window,
-                       std::string outside, double scale) {
+                       std::string outside, double scale, bool /*allow_tf32*/) {
   return attend(query, key, value, window, outside, scale, nullptr);
 }
 
 std::tuple<Tensor, Tensor> local_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
-                                                   std::vector<int64_t> window, std::string outside, double scale) {
+                                                   std::vector<int64_t> window, std::string outside, double scale,
+                                                   bool /*allow_tf32*/) {
   check_attention("local_attention", query, key, value);
   Tensor logsumexp = pixel_map(query);
   Tensor out = attend(query, key, value, window, outside, scale, &logsumexp);

@@ -37,7 +37,7 @@ gpu::AttentionShape shape_of(const char* op, const Tensor& query, int64_t channe
 
 // `logsumexp` may be null.
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const std::vector<int64_t>& window,
-              const std::string& outside, double scale, Tensor* logsumexp) {
+              const std::string& outside, double scale, bool allow_tf32, Tensor* logsumexp) {
   constexpr const char* op = "local_attention";
   check_attention(op, query, key, value);
   const Window sides = parse_window(op, window);
@@ -55,25 +55,27 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
   dispatch_device(query.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     using A = gpu::accumulator<T>;
-    gpu::launch_attention<T>({shape_of(op, query, channels, value_channels, sides, mode), static_cast<A>(scale),
-                              data_of<T>(queries), data_of<T>(keys), data_of<T>(values), nullptr,
-                              mutable_data_of<T>(buffer), logsumexp ? mutable_data_of<A>(*logsumexp) : nullptr},
-                             device.stream());
+    gpu::launch_attention<T>(
+        {shape_of(op, query, channels, value_channels, sides, mode), static_cast<A>(scale), data_of<T>(queries),
+         data_of<T>(keys), data_of<T>(values), nullptr, mutable_data_of<T>(buffer),
+         logsumexp ? mutable_data_of<A>(*logsumexp) : nullptr, allow_tf32},
+        device.stream());
   });
   finish_result(out, buffer);
   return out;
 }
 
 Tensor local_attention(const Tensor& query, const Tensor& key, const Tensor& value, std::vector<int64_t> window,
-                       std::string outside, double scale) {
-  return attend(query, key, value, window, outside, scale, nullptr);
+                       std::string outside, double scale, bool allow_tf32) {
+  return attend(query, key, value, window, outside, scale, allow_tf32, nullptr);
 }
 
 std::tuple<Tensor, Tensor> local_attention_forward(const Tensor& query, const Tensor& key, const Tensor& value,
-                                                   std::vector<int64_t> window, std::string outside, double scale) {
+                                                   std::vector<int64_t> window, std::string outside, double scale,
+                                                   bool allow_tf32) {
   check_attention("local_attention", query, key, value);
   Tensor logsumexp = pixel_map(query);
-  Tensor out = attend(query, key, value, window, outside, scale, &logsumexp);
+  Tensor out = attend(query, key, value, window, outside, scale, allow_tf32, &logsumexp);
   return {out, logsumexp};
 }
 

@@ -1,7 +1,8 @@
-// Attention forward for float16 and bfloat16, on the patches of mma.cuh.
+// Attention forward for float16 and bfloat16, and for float32 as TF32, on the patches of mma.cuh.
 #pragma once
 
 #include "mma.cuh"
+#include "tf32.cuh"
 
 namespace arseg::gpu {
 
@@ -12,6 +13,7 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
                                   AttentionTraits::Mma::blocks_of_multiprocessor(WINDOW))
     attention_forward_mma(AttentionParams<T> a, Chunks count) {
   using P = Patch<CHUNK, WINDOW>;
+  constexpr int kChannels = P::template kChannels<T>;
   ARSEG_SHARED(shared);
   uint4* buffers = reinterpret_cast<uint4*>(shared);
   const AttentionShape& s = a.shape;
@@ -24,9 +26,9 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
       const auto at = here();
       uint4* to = buffers + chunk % 2 * P::kChunkVectors;
       if (chunk < count.keys) {
-        copy_chunk<P>(s, a.key, s.channels, chunk * CHUNK, n, at.tile_y, at.tile_x, to);
+        copy_chunk<P>(s, a.key, s.channels, chunk * kChannels, n, at.tile_y, at.tile_x, to);
       } else {
-        copy_chunk<P>(s, a.value, s.value_channels, (chunk - count.keys) * CHUNK, n, at.tile_y, at.tile_x, to);
+        copy_chunk<P>(s, a.value, s.value_channels, (chunk - count.keys) * kChannels, n, at.tile_y, at.tile_x, to);
       }
     }
     cp_async_commit();
@@ -38,7 +40,7 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
   ARSEG_NO_UNROLL
   for (int chunk = 0; chunk < count.keys; ++chunk) {
     typename P::Rows rows;
-    load_rows(s, here(), a.query, s.channels, chunk * CHUNK, rows);
+    load_rows(s, here(), a.query, s.channels, chunk * kChannels, rows);
     cp_async_wait<1>();
     __syncthreads();
     add_products<P, T>(here(), rows, buffers + chunk % 2 * P::kChunkVectors, products);
@@ -47,7 +49,7 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
   }
   const auto at = here();
   Softmax<P> softmax;
-  typename P::Weights weights;
+  WeightsOf<P, T> weights;
   softmax.template run<T, WINDOW>(s, at, a.scale * kLog2E, products, weights);
   if (a.logsumexp && at.quad_lane == 0) {
     ARSEG_UNROLL
@@ -62,12 +64,9 @@ __global__ void __launch_bounds__(AttentionTraits::Mma::kThreads,
     const uint4* values = buffers + chunk % 2 * P::kChunkVectors;
     cp_async_wait<1>();
     __syncthreads();
-    typename P::Sums sums;
-    weighted_sum<P, T>(at, weights, values, 0, sums);
-    if (__any_sync(kAllLanes, !all_finite<P>(sums, at.inside(s, 0), at.inside(s, 1)))) {
-      weighted_sum_in_window<P, T, WINDOW>(at, weights, values, sums);
-    }
-    store_rows<P>(s, at, sums, upper, lower, a.residual, a.out, s.value_channels, (chunk - count.keys) * CHUNK);
+    std::conditional_t<is_half_type<T>, typename P::Sums, Tf32Sums> sums;
+    sum_values<P, T, WINDOW>(s, at, weights, values, sums);
+    store_rows<P>(s, at, sums, upper, lower, a.residual, a.out, s.value_channels, (chunk - count.keys) * kChannels);
     if (chunk + 2 < count.keys + count.values) __syncthreads();
     fetch(chunk + 2);
   }
@@ -78,7 +77,7 @@ void launch_forward_mma(const AttentionParams<T>& a, void* stream) {
   using P = Patch<CHUNK, WINDOW>;
   const auto kernel = attention_forward_mma<T, CHUNK, WINDOW>;
   ARSEG_LAUNCH(kernel, patch_grid<P>(a.shape), dim3(P::kThreads), 2 * P::kChunkBytes, stream, a,
-               Chunks::of<CHUNK>(a.shape));
+               Chunks::of<P::template kChannels<T>>(a.shape));
 }
 
 }  // namespace arseg::gpu

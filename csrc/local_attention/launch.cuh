@@ -36,7 +36,13 @@ void launch_attention(const AttentionParams<T>& a, void* stream) {
     }
   } else if constexpr (std::is_same_v<T, float>) {
     if (is_tiled<T>(a.shape)) {
-      return dispatch_window(a.shape.window_height, [&](auto window) { launch_forward_simt<window>(a, stream); });
+      return dispatch_window(a.shape.window_height, [&](auto window) {
+        if (a.allow_tf32) {
+          launch_forward_mma<T, AttentionTraits::Mma::kLargeChunk, window>(a, stream);
+        } else {
+          launch_forward_simt<window>(a, stream);
+        }
+      });
     }
   }
   launch_fallback_forward(a, stream);

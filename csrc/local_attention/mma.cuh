@@ -7,8 +7,9 @@
 // constant beside one place of the lane, and which keys are in a window four booleans of the lane: instructions, not
 // products, are what these kernels wait for.
 //
-// Channels come in chunks. A chunk of the other map's tile lies in shared memory as vectors of 8 values, placed so that
-// the eight rows of one ldmatrix never meet in a bank.
+// Channels come in chunks. A chunk of the other map's tile lies in shared memory as vectors of 16 bytes, placed so that
+// the eight rows of one ldmatrix never meet in a bank: 8 values of 16 bits, or 4 of float32 for TF32 (tf32.cuh), of
+// which one product takes half as many.
 #pragma once
 
 #include "../common/device.cuh"
@@ -16,7 +17,8 @@
 
 namespace arseg::gpu {
 
-// CHUNK: channels a chunk, kSmallChunk or kLargeChunk. WINDOW: side of the window, at most kMaxTiledWindow.
+// CHUNK: channels a chunk, of 16-bit types; half of them of float32. WINDOW: side of the window, at most
+// kMaxTiledWindow.
 template <int CHUNK, int WINDOW>
 struct Patch : AttentionTraits::Mma {
   static constexpr int kRadius = WINDOW / 2;
@@ -39,6 +41,10 @@ struct Patch : AttentionTraits::Mma {
   // 16 rows of CHUNK channels: as a left operand, and as a sum.
   using Rows = uint32_t[kSteps][4];
   using Sums = float[kVectors][4];
+
+  // Channels of T in a chunk.
+  template <typename T>
+  static constexpr int kChannels = kVectors * kVector<T>;
 
   // Where vector c of the chunk of halo pixel (y, x) lies. Eight pixels of a row meet in no bank.
   ARSEG_DEVICE static int swizzled(int x, int c) {
@@ -112,7 +118,8 @@ struct KeyColumns {
   }
 };
 
-// Begins to copy channels [start, start + CHUNK) of the halo to shared memory; 0 outside the image and past `channels`.
+// Begins to copy the channels of a chunk, from `start` on, of the halo to shared memory; 0 outside the image and past
+// `channels`.
 template <typename P, typename T>
 ARSEG_DEVICE void copy_chunk(const AttentionShape& shape, const T* map, int channels, int start, int64_t n, int tile_y,
                              int tile_x, uint4* to) {
@@ -121,12 +128,12 @@ ARSEG_DEVICE void copy_chunk(const AttentionShape& shape, const T* map, int chan
   const int thread = optimization_barrier(static_cast<int>(threadIdx.x));
   const int lane = thread % 32, c = lane % P::kVectors, first = lane / P::kVectors;
   const int top = tile_y - P::kRadius, left = tile_x - P::kRadius + first;
-  const bool own = start + 8 * c < channels;
+  const bool own = start + kVector<T> * c < channels;
   ARSEG_NO_UNROLL
   for (int y = thread / 32; y < P::kHaloHeight; y += P::kWarps) {
     const bool row = own && static_cast<unsigned>(top + y) < static_cast<unsigned>(shape.height);
     // Where it is outside of the map it is not read.
-    const T* from = map + (shape.pixel(n, top + y, left) * channels + start + 8 * c);
+    const T* from = map + (shape.pixel(n, top + y, left) * channels + start + kVector<T> * c);
     uint4* line = to + y * P::kHaloWidth * P::kVectors;
     ARSEG_UNROLL
     for (int j = 0; j < kTimes; ++j) {
@@ -179,7 +186,8 @@ ARSEG_DEVICE void load_rows(const AttentionShape& shape, const PatchPosition<P>&
     for (int step = 0; step < P::kSteps; ++step) {
       ARSEG_UNROLL
       for (int right = 0; right < 2; ++right) {
-        const int channel = start + 16 * step + 8 * right + 2 * at.quad_lane;
+        const int vector = start + kVector<T> * (2 * step + right);
+        const int channel = vector + at.quad_lane * (4 / static_cast<int>(sizeof(T)));
         const bool valid = inside && channel < channels;
         rows[step][2 * right + half] = valid ? *reinterpret_cast<const uint32_t*>(from + channel) : 0u;
       }
@@ -207,8 +215,13 @@ ARSEG_DEVICE void add_products(const PatchPosition<P>& at, const typename P::Row
     for (int r = 0; r < P::kKeyRows; ++r) {
       uint32_t b[4];
       ldmatrix_x4<false>(b, column + r * P::kHaloWidth * P::kVectors);
-      mma_m16n8k16<T>(products[2 * r], rows[step], b[0], b[1]);
-      mma_m16n8k16<T>(products[2 * r + 1], rows[step], b[2], b[3]);
+      if constexpr (is_half_type<T>) {
+        mma_m16n8k16<T>(products[2 * r], rows[step], b[0], b[1]);
+        mma_m16n8k16<T>(products[2 * r + 1], rows[step], b[2], b[3]);
+      } else {
+        mma_m16n8k8_tf32(products[2 * r], rows[step], b[0], b[1]);
+        mma_m16n8k8_tf32(products[2 * r + 1], rows[step], b[2], b[3]);
+      }
     }
   }
 }
@@ -285,17 +298,31 @@ ARSEG_DEVICE void weighted_sum_in_window(const PatchPosition<P>& at, const typen
   }
 }
 
-template <typename P>
-ARSEG_DEVICE bool all_finite(const typename P::Sums& sums, bool upper, bool lower) {
+template <int N>
+ARSEG_DEVICE bool all_finite(const float (&sums)[N][4], bool upper, bool lower) {
   // Inf - Inf and 0 * NaN are NaN; of a sum of zeros nothing but zero comes.
   float upper_zero = 0.0f, lower_zero = 0.0f;
   ARSEG_UNROLL
-  for (int c = 0; c < P::kVectors; ++c) {
+  for (int c = 0; c < N; ++c) {
     upper_zero += 0.0f * sums[c][0] + 0.0f * sums[c][1];
     lower_zero += 0.0f * sums[c][2] + 0.0f * sums[c][3];
   }
   return (!upper || upper_zero == 0.0f) && (!lower || lower_zero == 0.0f);
 }
+
+// sums = weights x values of a chunk; where one is not finite, of the keys in each row's window alone.
+template <typename P, typename T, int WINDOW, typename Weights, int N>
+ARSEG_DEVICE void sum_values(const AttentionShape& shape, const PatchPosition<P>& at, const Weights& weights,
+                             const uint4* values, float (&sums)[N][4]) {
+  weighted_sum<P, T>(at, weights, values, 0, sums);
+  if (__any_sync(kAllLanes, !all_finite(sums, at.inside(shape, 0), at.inside(shape, 1)))) {
+    weighted_sum_in_window<P, T, WINDOW>(at, weights, values, sums);
+  }
+}
+
+// Weights of T in the places of Products, as operands take them: pairs of 16 bits, or TF32.
+template <typename P, typename T>
+using WeightsOf = std::conditional_t<is_half_type<T>, typename P::Weights, typename P::Products>;
 
 // Products become logits in base 2, and then weights, not yet divided by their sum.
 template <typename P>
@@ -303,10 +330,10 @@ struct Softmax {
   float row_max[2];  // of the logits, in base 2
   float row_sum[2];  // of the weights
 
-  // scale: of the logits, times log2(e).
+  // scale: of the logits, times log2(e). Weights of float32 may take the place of the products.
   template <typename T, int WINDOW>
   ARSEG_DEVICE void run(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
-                        typename P::Products& products, typename P::Weights& weights) {
+                        typename P::Products& products, WeightsOf<P, T>& weights) {
     if constexpr (WINDOW <= 8) {
       run_folded<T, WINDOW>(shape, at, scale, products, weights);
     } else {
@@ -317,10 +344,17 @@ struct Softmax {
   ARSEG_DEVICE float logsumexp(int half) const { return row_max[half] * kLn2 + logf(row_sum[half]); }
 
  private:
+  // Their sum is that of what the products take.
+  template <typename T>
+  ARSEG_DEVICE static float weight_of(float logit) {
+    const float weight = exp2_fast(logit);
+    return is_half_type<T> ? weight : cut_to_tf32(weight);
+  }
+
   // A window of at most 8 holds key column c of a row, or c + 8, and never both: both blocks of a row become one.
   template <typename T, int WINDOW>
   ARSEG_DEVICE void run_folded(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
-                               typename P::Products& products, typename P::Weights& weights) {
+                               typename P::Products& products, WeightsOf<P, T>& weights) {
     const KeyColumns<P, WINDOW> columns(shape, at, false);
     const bool in[2] = {columns.in[0][0] || columns.in[1][0], columns.in[0][1] || columns.in[1][1]};
     if (shape.masked) leave_out_outside(shape, at, products);
@@ -355,15 +389,23 @@ struct Softmax {
     for (int r = 0; r < P::kKeyRows; ++r) {
       ARSEG_UNROLL
       for (int half = 0; half < 2; ++half) {
-        weights[2 * r][half] = weights[2 * r + 1][half] = 0;
-        if (!P::row_in_window(r, half)) continue;
-        const float first = exp2_fast(products[2 * r][2 * half] * scale - row_max[half]);
-        const float second = exp2_fast(products[2 * r][2 * half + 1] * scale - row_max[half]);
-        if (in[0]) row_sum[half] += first;
-        if (in[1]) row_sum[half] += second;
-        const uint32_t both = pack<T>(first, second);
-        weights[2 * r][half] = both & mask[0];
-        weights[2 * r + 1][half] = both & mask[1];
+        float both[2] = {};
+        const bool any = P::row_in_window(r, half);
+        ARSEG_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          if (any) both[e] = weight_of<T>(products[2 * r][2 * half + e] * scale - row_max[half]);
+          if (any && in[e]) row_sum[half] += both[e];
+        }
+        if constexpr (is_half_type<T>) {
+          const uint32_t pair = any ? pack<T>(both[0], both[1]) : 0u;
+          weights[2 * r][half] = pair & mask[0];
+          weights[2 * r + 1][half] = pair & mask[1];
+        } else {
+          ARSEG_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            weights[2 * r + i / 2][2 * half + i % 2] = any && columns.in[i / 2][i % 2] ? both[i % 2] : 0.0f;
+          }
+        }
       }
     }
     finish_sum();
@@ -371,7 +413,7 @@ struct Softmax {
 
   template <typename T, int WINDOW>
   ARSEG_DEVICE void run_whole(const AttentionShape& shape, const PatchPosition<P>& at, float scale,
-                              typename P::Products& products, typename P::Weights& weights) {
+                              typename P::Products& products, WeightsOf<P, T>& weights) {
     const KeyColumns<P, WINDOW> columns(shape, at, shape.masked);
     row_max[0] = row_max[1] = -INFINITY;
     ARSEG_UNROLL
@@ -389,12 +431,16 @@ struct Softmax {
     for (int n = 0; n < P::kColumns; ++n) {
       ARSEG_UNROLL
       for (int half = 0; half < 2; ++half) {
-        weights[n][half] = 0;
-        if (!P::row_in_window(n / 2, half)) continue;
-        const float first = exp2_fast(products[n][2 * half] - row_max[half]);
-        const float second = exp2_fast(products[n][2 * half + 1] - row_max[half]);
+        const bool any = P::row_in_window(n / 2, half);
+        const float first = any ? weight_of<T>(products[n][2 * half] - row_max[half]) : 0.0f;
+        const float second = any ? weight_of<T>(products[n][2 * half + 1] - row_max[half]) : 0.0f;
         row_sum[half] += first + second;
-        weights[n][half] = pack<T>(first, second);
+        if constexpr (is_half_type<T>) {
+          weights[n][half] = pack<T>(first, second);
+        } else {
+          weights[n][2 * half] = first;
+          weights[n][2 * half + 1] = second;
+        }
       }
     }
     finish_sum();

@@ -111,6 +111,7 @@ struct AttentionParams {
   const T* residual;          // [N, H, W, Cv], added to the result; null: nothing is
   T* out;                     // [N, H, W, Cv]
   accumulator<T>* logsumexp;  // [N, H, W]; null: not wanted
+  bool allow_tf32 = false;    // products of float32 may be TF32
 };
 
 template <typename T>

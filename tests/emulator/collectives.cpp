@@ -1,4 +1,5 @@
 // What the lanes of a warp do together.
+#include <bit>
 #include <cstring>
 
 #include "block.h"
@@ -175,6 +176,29 @@ void mma_m16n8k16(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool 
       for (int part = 0; part < 2; ++part) {
         to.sum[2 * part] = sums[g + 8 * part][t];
         to.sum[2 * part + 1] = sums[g + 8 * part][t + 1];
+      }
+    }
+  });
+}
+
+void mma_m16n8k8_tf32(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, Site site) {
+  Worker& worker = Worker::of_this_thread();
+  ProductArguments mine{sum, a, {b0, b1}};
+  worker.meet(kAllLanes, Operation::MultiplyAdd, &mine, site, [&](void** arguments) {
+    ++worker.counts.mma;
+    const auto value = [](uint32_t word) { return std::bit_cast<float>(word & 0xffffe000u); };
+    float left[16][8], right[8][8];
+    for (int lane = 0; lane < kWarp; ++lane) {
+      const auto& from = *static_cast<ProductArguments*>(arguments[lane]);
+      const int g = lane / 4, t = lane % 4;
+      for (int part = 0; part < 4; ++part) left[g + 8 * (part % 2)][t + 4 * (part / 2)] = value(from.a[part]);
+      for (int part = 0; part < 2; ++part) right[t + 4 * part][g] = value(from.b[part]);
+    }
+    for (int lane = 0; lane < kWarp; ++lane) {
+      const auto& to = *static_cast<ProductArguments*>(arguments[lane]);
+      const int g = lane / 4, t = 2 * (lane % 4);
+      for (int i = 0; i < 4; ++i) {
+        for (int k = 0; k < 8; ++k) to.sum[i] += left[g + 8 * (i / 2)][k] * right[k][t + i % 2];
       }
     }
   });

@@ -189,6 +189,11 @@ ARSEG_DEVICE void mma_m16n8k16(float (&sum)[4], const uint32_t (&a)[4], uint32_t
   emulator::mma_m16n8k16(sum, a, b0, b1, std::is_same_v<T, BFloat16>, site);
 }
 
+ARSEG_DEVICE void mma_m16n8k8_tf32(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                   emulator::Site site = std::source_location::current()) {
+  emulator::mma_m16n8k8_tf32(sum, a, b0, b1, site);
+}
+
 ARSEG_DEVICE float exp2_fast(float x) {
   const float result = std::exp2(x);
   return result < FLT_MIN ? 0.0f : result;

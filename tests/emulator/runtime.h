@@ -56,6 +56,7 @@ uint32_t ballot(uint32_t mask, bool predicate, Site site);
 // `row` holds this lane's 16 bytes, read already; `address` is where they were.
 void ldmatrix_x4(uint32_t* to, bool transposed, const void* row, const void* address, Site site);
 void mma_m16n8k16(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, bool bfloat16, Site site);
+void mma_m16n8k8_tf32(float* sum, const uint32_t* a, uint32_t b0, uint32_t b1, Site site);
 
 struct Copy {
   void* shared;

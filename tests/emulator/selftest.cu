@@ -70,6 +70,25 @@ __global__ void sound_product(float* out) {
   to[65] = sum[3];
 }
 
+// The same as TF32, of [16, 8] and [8, 8]: 1 + 2^-10 is kept, and 2^-11 is lost.
+__global__ void sound_tf32(float* out) {
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  const auto left = [](int row, int k) { return static_cast<float>((8 * row + k) % 23 - 11) * (1.0f + 0x1.8p-10f); };
+  const auto right = [](int k, int column) { return static_cast<float>((8 * k + column) % 19 - 9) + 0x1p-8f; };
+  uint32_t a[4], b[2];
+  for (int i = 0; i < 4; ++i) a[i] = __float_as_uint(left(g + 8 * (i % 2), t + 4 * (i / 2)));
+  for (int i = 0; i < 2; ++i) b[i] = __float_as_uint(right(t + 4 * i, g));
+  float sum[4] = {1, 2, 3, 4};
+  gpu::mma_m16n8k8_tf32(sum, a, b[0], b[1]);
+  for (int i = 0; i < 4; ++i) {
+    float expected = static_cast<float>(i + 1);
+    for (int k = 0; k < 8; ++k) {
+      expected += gpu::cut_to_tf32(left(g + 8 * (i / 2), k)) * gpu::cut_to_tf32(right(k, 2 * t + i % 2));
+    }
+    out[4 * lane + i] = sum[i] - expected;
+  }
+}
+
 __global__ void sound_atomics(float* out) {
   auto* count = reinterpret_cast<int*>(out);
   atomicAdd(count, 1);
@@ -271,6 +290,12 @@ bool run(std::string_view name, float* in, float* out) {
     return true;
   }
   if (name == "sound_product") return product_is_right<gpu::Half>(out) && product_is_right<gpu::BFloat16>(out);
+  if (name == "sound_tf32") {
+    ARSEG_LAUNCH(sound_tf32, dim3(1), dim3(32), 0, nullptr, out);
+    bool right = gpu::cut_to_tf32(1.0f + 0x1p-11f) == 1.0f && gpu::cut_to_tf32(-1.0f - 0x1p-10f) == -1.0f - 0x1p-10f;
+    for (int i = 0; i < 128; ++i) right = right && std::fabs(out[i]) <= 1e-4f;
+    return right;
+  }
   if (name == "sound_conversions") {
     const float2 pair = gpu::unpack<gpu::Half>(gpu::pack<gpu::Half>(1.5f, -2.0f));
     return conversions_are_right<gpu::Half>() && conversions_are_right<gpu::BFloat16>() && pair.x == 1.5f &&

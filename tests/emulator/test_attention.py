@@ -15,15 +15,17 @@ SIZES = ((1, 8, 8, 19, 35), (2, 40, 24, 5, 21), (1, 64, 64, 5, 18), (1, 72, 136,
 SMALL = ((1, 8, 8, 9, 13), (2, 5, 3, 6, 7), (1, 40, 72, 3, 5))
 GRADIENT_TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 
+UNIT = 2.0**-10  # of TF32, beside 1
+
 
 def inputs(n, c, cv, h, w, dtype):
     query = randn(n, c, h, w, seed=1, dtype=dtype, scale=2 / c**0.5)
     return query, randn(n, c, h, w, seed=2, dtype=dtype), randn(n, cv, h, w, seed=3, dtype=dtype)
 
 
-def run(emulated, maps, window, outside, scale=0.7):
+def run(emulated, maps, window, outside, scale=0.7, tf32=False):
     sides = [window, window] if isinstance(window, int) else list(window)
-    return emulated._local_attention(*maps, window=sides, outside=outside, scale=scale)
+    return emulated._local_attention(*maps, window=sides, outside=outside, scale=scale, allow_tf32=tf32)
 
 
 def expected_of(maps, window, outside, scale=0.7):
@@ -50,6 +52,32 @@ def test_forward_and_backward(emulated, dtype, window):
                 assert relative <= GRADIENT_TOLERANCE[dtype], (outside, size)
 
 
+@pytest.mark.parametrize("window", [3, 7, 9], ids=str)
+def test_tf32(emulated, window):
+    for i, size in enumerate(SIZES):
+        outside = OUTSIDES[i % 2]
+        maps = [channels_last(tensor) for tensor in inputs(*size, torch.float32)]
+        expected = expected_of(maps, window, outside)[1]
+        exact, tf32 = (run(emulated, maps, window, outside, tf32=allowed) for allowed in (False, True))
+        assert error(tf32[0], expected) <= 6 * UNIT, size
+        # Beside maps that are cut before, the weights alone are cut, each by less than a unit.
+        cut = [(tensor.view(torch.int32) & -(1 << 13)).view(torch.float32) for tensor in maps]
+        out, logsumexp = run(emulated, cut, window, outside)
+        assert error(tf32[0], out) <= 2 * UNIT and error(tf32[1], logsumexp) <= 1.1 * UNIT, size
+        assert error(tf32[0], expected) > 10 * error(exact[0], expected), size  # tensor cores have made it
+        whole = emulated.local_attention(*maps, window=[window] * 2, outside=outside, scale=0.7, allow_tf32=True)
+        assert torch.equal(whole, tf32[0])
+
+
+@pytest.mark.parametrize("window", [11, (3, 7)], ids=str)
+def test_tf32_is_an_allowance(emulated, window):
+    maps = inputs(2, 5, 3, 6, 7, torch.float32)
+    for exact, tf32 in zip(
+        *(run(emulated, maps, window, "zero", tf32=allowed) for allowed in (False, True)), strict=True
+    ):
+        assert torch.equal(exact, tf32)
+
+
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_any_strides_and_no_pixels(emulated, dtype):
     maps = inputs(2, 8, 16, 6, 11, dtype)
@@ -62,20 +90,24 @@ def test_any_strides_and_no_pixels(emulated, dtype):
 
 
 @pytest.mark.parametrize("window", [3, 7], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_nan_stays_within_the_window(emulated, dtype, window):
+@pytest.mark.parametrize(
+    ("dtype", "tf32"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)], ids=str
+)
+def test_nan_stays_within_the_window(emulated, dtype, tf32, window):
     y, x, reach = 7, 14, window // 2
     for place in range(3):
         for outside in OUTSIDES:
             maps = [channels_last(tensor) for tensor in inputs(1, 72, 72, 12, 27, dtype)]
-            clean = run(emulated, maps, window, outside)[0]
+            clean = run(emulated, maps, window, outside, tf32=tf32)[0]
             maps[place][0, 1, y, x] = float("nan")
-            out = run(emulated, maps, window, outside)[0]
+            out = run(emulated, maps, window, outside, tf32=tf32)[0]
             touched = torch.zeros(1, 1, 12, 27, dtype=torch.bool)
             around = 0 if place == 0 else reach
             touched[..., y - around : y + around + 1, x - around : x + around + 1] = True
             assert out.isnan().any(1, keepdim=True).equal(touched)
-            assert torch.equal(out[~touched.expand_as(out)], clean[~touched.expand_as(out)])
+            out, clean = (each[~touched.expand_as(each)] for each in (out, clean))
+            # Beside a NaN the values of a patch are not cut.
+            assert error(out, clean) <= 2 * UNIT if tf32 else torch.equal(out, clean)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)

@@ -103,6 +103,24 @@ def test_shared_memory_of_attention_in_float32(emulated, window):
     assert counts["atomics"] == 0
 
 
+@pytest.mark.parametrize("window", [3, 7, 9])
+def test_tf32(emulated, window):
+    """Chunks of 32 channels, of as many bytes as 64 of 16 bits; a product has half of the channels, or of the keys."""
+    channels = 64
+    inputs = [tensor.float() for tensor in maps(channels)]
+    options = {"window": [window, window], "outside": "zero", "scale": 0.1, "allow_tf32": True}
+    eights, sixteens = key_blocks(window)
+    counters()
+    emulated.local_attention(*inputs, **options)
+    counts = counters()
+    logits = WARPS * eights * channels // 8
+    assert counts["mma"] == logits + WARPS * sixteens * 2 * channels // 8
+    assert counts["ldmatrix"] == logits // 2  # of keys alone
+    assert counts["shared_bytes"] == chunk_bytes(window, CHUNK)
+    assert counts["copy_bytes"] == 2 * 2 * halo_bytes(window, channels)
+    assert counts["ldmatrix_conflicts"] == counts["atomics"] == 0
+
+
 def test_fusion(emulated):
     reference, low_res = maps(64)[0], channels_last(randn(1, 64, HEIGHT // 2, WIDTH // 2, dtype=torch.bfloat16))
     parameters = creff_parameters(64, torch.bfloat16, scale=0.2)

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from emulator.emulator_build import KINDS, build
 
-SOUND = ("sound", "sound_exit", "sound_copies", "sound_product", "sound_conversions", "sound_counters", "thrown")
+SOUND = (
+    "sound",
+    "sound_exit",
+    "sound_copies",
+    "sound_product",
+    "sound_tf32",
+    "sound_conversions",
+    "sound_counters",
+    "thrown",
+)
 WRONG, EMULATOR, SANITIZER = 9, 86, 66
 # Each fault and who notices it, however the threads are scheduled.
 FAULTS = {

@@ -55,6 +55,20 @@ __global__ void mma_m16n8k16_kernel(const uint16_t* a, const uint16_t* b, float*
   for (int i = 0; i < 4; ++i) sum[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fragment[i];
 }
 
+// The same of a [16, 8], b [8, 8] and sum [16, 8].
+__global__ void mma_m16n8k8_tf32_kernel(const uint32_t* a, const uint32_t* b, float* sum) {
+  a += blockIdx.x * 128;
+  b += blockIdx.x * 64;
+  sum += blockIdx.x * 128;
+  const int g = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
+  uint32_t left[4];
+  for (int i = 0; i < 4; ++i) left[i] = a[(g + i % 2 * 8) * 8 + t + i / 2 * 4];
+  float fragment[4];
+  for (int i = 0; i < 4; ++i) fragment[i] = sum[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
+  gpu::mma_m16n8k8_tf32(fragment, left, b[t * 8 + g], b[(t + 4) * 8 + g]);
+  for (int i = 0; i < 4; ++i) sum[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = fragment[i];
+}
+
 // in [32, 8]: the rows of four matrices, laid into shared memory at the slots of `slot`, five rows apart. to [32, 4].
 template <bool Transposed>
 __global__ void ldmatrix_x4_kernel(const uint16_t* in, const int* slot, uint32_t* to) {
@@ -90,6 +104,18 @@ __global__ void cp_async16_kernel(const uint4* in, const uint8_t* valid, uint4* 
 
 __global__ void exp2_fast_kernel(const float* in, float* to, int count) {
   if (this_index() < count) to[this_index()] = gpu::exp2_fast(in[this_index()]);
+}
+
+__global__ void reciprocal_fast_kernel(const float* in, float* to, int count) {
+  if (this_index() < count) to[this_index()] = gpu::reciprocal_fast(in[this_index()]);
+}
+
+__global__ void cut_to_tf32_kernel(const float* in, float* to, int count) {
+  if (this_index() < count) to[this_index()] = gpu::cut_to_tf32(in[this_index()]);
+}
+
+__global__ void max_or_nan_kernel(const float* in, float* to, int count) {
+  if (this_index() < count) to[this_index()] = gpu::max_or_nan(in[2 * this_index()], in[2 * this_index() + 1]);
 }
 
 template <typename T>
@@ -160,4 +186,19 @@ ARSEG_TEST cp_async16(const uint4* in, const uint8_t* valid, uint4* to) {
 }
 ARSEG_TEST exp2_fast(const float* in, float* to, int count) {
   return run([=] { ARSEG_LAUNCH(exp2_fast_kernel, blocks_for(count), dim3(kThreads), 0, nullptr, in, to, count); });
+}
+ARSEG_TEST mma_m16n8k8_tf32(const uint32_t* a, const uint32_t* b, float* sum, int count) {
+  return run([=] {
+    ARSEG_LAUNCH(mma_m16n8k8_tf32_kernel, dim3(static_cast<unsigned>(count)), dim3(kLanes), 0, nullptr, a, b, sum);
+  });
+}
+ARSEG_TEST reciprocal_fast(const float* in, float* to, int count) {
+  return run(
+      [=] { ARSEG_LAUNCH(reciprocal_fast_kernel, blocks_for(count), dim3(kThreads), 0, nullptr, in, to, count); });
+}
+ARSEG_TEST cut_to_tf32(const float* in, float* to, int count) {
+  return run([=] { ARSEG_LAUNCH(cut_to_tf32_kernel, blocks_for(count), dim3(kThreads), 0, nullptr, in, to, count); });
+}
+ARSEG_TEST max_or_nan(const float* in, float* to, int count) {
+  return run([=] { ARSEG_LAUNCH(max_or_nan_kernel, blocks_for(count), dim3(kThreads), 0, nullptr, in, to, count); });
 }

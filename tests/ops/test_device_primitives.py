@@ -160,6 +160,47 @@ def test_mma_m16n8k16_carries_infinities_and_nan(primitives, dtype):
     assert np.count_nonzero(got) == 16
 
 
+def cut(values: np.ndarray) -> np.ndarray:
+    """As TF32: the last 13 bits of float32 are 0."""
+    return (np.asarray(values, np.float32).view(np.uint32) & 0xFFFFE000).view(np.float32)
+
+
+def test_mma_m16n8k8_tf32(primitives):
+    a, b, got = random(7, 16, 8), random(7, 8, 8, seed=1), random(7, 16, 8, seed=2)
+    a[0, 3, 5], a[0, 9, 0], b[0] = np.inf, np.nan, np.abs(b[0]) + 1
+    start, left, right = got.astype(np.float64), cut(a).astype(np.float64), cut(b).astype(np.float64)
+    primitives("mma_m16n8k8_tf32", a, b, got, 7)
+    with np.errstate(invalid="ignore"):
+        expected, allowed = start + left @ right, 9 * 2.0**-23 * (np.abs(start) + np.abs(left) @ np.abs(right))
+    finite = np.isfinite(expected)
+    assert (np.abs(got - expected)[finite] <= allowed[finite]).all() and finite.sum() == finite.size - 16
+    assert (got[0, 3] == np.inf).all() and np.isnan(got[0, 9]).all()
+
+
+def test_cut_to_tf32(primitives):
+    given = np.concatenate([awkward(), random(500, seed=6)])
+    got = np.zeros_like(given)
+    primitives("cut_to_tf32", given, got, given.size)
+    numbers = ~np.isnan(given)
+    assert np.array_equal(got[numbers], cut(given)[numbers]) and np.isnan(got[~numbers]).all()
+
+
+def test_reciprocal_fast(primitives):
+    given = np.concatenate([np.geomspace(2.0**-20, 2.0**20, 40001), [0.0, np.nan]]).astype(np.float32)
+    got = np.zeros_like(given)
+    primitives("reciprocal_fast", given, got, given.size)
+    exact = 1 / given[:-2].astype(np.float64)
+    assert (np.abs(got[:-2] - exact) <= 2.0**-23 * exact).all()  # one unit in the last place
+    assert got[-2] == np.inf and np.isnan(got[-1])
+
+
+def test_max_or_nan(primitives):
+    given = np.array([1, 2, -np.inf, -3, np.nan, np.inf, 7, np.nan, np.nan, np.nan, -np.inf, -np.inf], np.float32)
+    got = np.zeros(6, np.float32)
+    primitives("max_or_nan", given, got, 6)
+    assert np.array_equal(got, np.array([2, -3, np.nan, np.nan, np.nan, -np.inf], np.float32), equal_nan=True)
+
+
 @pytest.mark.parametrize("slots", ["in order", "anywhere"])
 @pytest.mark.parametrize("kind", ["plain", "transposed"])
 def test_ldmatrix_x4(primitives, kind, slots):

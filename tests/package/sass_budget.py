@@ -82,6 +82,14 @@ def hot_kernels() -> dict[str, Hot]:
         Loop("LDGSTS", 0, within="HMMA"),  # there is one chunk of keys, and one of values
         copies,
     ]
+    tf32 = [  # chunks of 32 channels: two are on their way, two more are fetched as keys are done with
+        Loop("LDSM", 2),
+        Loop("HMMA", 2),
+        slow,
+        Loop("LDGSTS.*LDGSTS", (height + 6) / warps, within="LDSM"),
+        Loop("LDGSTS", 0, within="HMMA"),
+        copies,
+    ]
     halo = (height + 6) * (width + 6)
     gradients = [
         Loop("HMMA", 1),
@@ -137,6 +145,7 @@ def hot_kernels() -> dict[str, Hot]:
             for classes in (16, 32)
         },
         "attention_forward_mma<{}, 64, 7>": Hot(Way(attention, around=is_inf), tile, warps, 2.5),
+        "attention_forward_mma<float, 64, 7>": Hot(Way(tf32, around=is_inf), tile, warps, 2.5),
         **{
             f"attention_backward_mma<{{}}, 64, 7, {keys}>": Hot(Way(gradients, around=is_inf), tile, warps, 2.5)
             for keys in ("false", "true")  # of queries; of keys and values

@@ -31,10 +31,12 @@ gpu::AttentionShape shape_of(const AttentionCase& of) {
 }
 
 template <typename T>
-void attention_case(const AttentionCase& of) {
+void attention_case(const AttentionCase& of, bool tf32 = false) {
   using A = gpu::accumulator<T>;
-  const std::string what = std::string(name_of<T>()) + ", " + std::to_string(of.channels) + " channels, window " +
-                           std::to_string(of.window_height) + " x " + std::to_string(of.window_width);
+  const double tolerance = tf32 ? kTolerance<gpu::Half> : kTolerance<T>;
+  const std::string what = std::string(tf32 ? "TF32" : name_of<T>()) + ", " + std::to_string(of.channels) +
+                           " channels, window " + std::to_string(of.window_height) + " x " +
+                           std::to_string(of.window_width);
   const Window window{of.window_height, of.window_width};
   const Outside outside = of.masked ? Outside::Masked : Outside::Zero;
   constexpr double kScale = 0.7;
@@ -46,14 +48,17 @@ void attention_case(const AttentionCase& of) {
   const DeviceMap<A> logsumexp(of.n, 1, of.h, of.w);
   const T* added = of.residual ? residual.data() : nullptr;
   gpu::launch_attention<T>({shape_of(of), static_cast<A>(kScale), query.data(), key.data(), value.data(), added,
-                            out.data(), of.residual ? nullptr : logsumexp.data()},
+                            out.data(), of.residual ? nullptr : logsumexp.data(), tf32},
                            nullptr);
   const auto expected = reference::attention(query.read(), key.read(), value.read(), window, outside, kScale);
   expect_close("attention, " + what, out.read(),
-               of.residual ? reference::sum(expected.out, residual.read()) : expected.out, kTolerance<T>);
+               of.residual ? reference::sum(expected.out, residual.read()) : expected.out, tolerance);
   if (of.residual) return;
   expect_close("log of the sum, " + what, logsumexp.read(), expected.logsumexp,
-               std::is_same_v<T, double> ? 1e-12 : 1e-4);
+               std::is_same_v<T, double> ? 1e-12
+               : tf32                    ? tolerance
+                                         : 1e-4);
+  if (tf32) return;  // a matter of the forward alone
 
   const DeviceMap<T> grad(reference::random_array(of.n, of.value_channels, of.h, of.w, 5));
   const DeviceMap<A> delta(of.n, 1, of.h, of.w);
@@ -84,6 +89,10 @@ void tensor_cores() {
     attention_case<gpu::Half>(each);
     attention_case<gpu::BFloat16>(each);
   }
+}
+
+void tf32() {
+  for (const AttentionCase& each : kCases) attention_case<float>(each, true);
 }
 
 void other_types() {
@@ -123,6 +132,7 @@ void few_blocks() {
 }
 
 const Registration kSixteenBits("local_attention", "16-bit types", &tensor_cores);
+const Registration kTf32("local_attention", "TF32", &tf32);
 const Registration kOtherTypes("local_attention", "float and double", &other_types);
 const Registration kFewBlocks("local_attention", "few blocks", &few_blocks);
 
