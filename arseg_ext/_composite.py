@@ -46,6 +46,7 @@ def _fused(
     frame_size: Sequence[int] | None,
     grid: str,
     outside: str,
+    allow_tf32: bool = False,
 ) -> Tensor:
     query_weight, query_bias, key_weight, key_bias, value_weight, value_bias = parameters
     ops = torch.ops.arseg
@@ -55,7 +56,8 @@ def _fused(
         warped = ops.mv_warp(reference, motion, block=block, frame_size=frame_size, grid=grid)
     upsampled, query = ops._queries(low_res, query_weight, query_bias, (reference.shape[2], reference.shape[3]))
     key, value = ops._keys_values(warped, key_weight, key_bias, value_weight, value_bias)
-    return upsampled + ops.local_attention(query, key, value, window=window, outside=outside)
+    tf32 = {"allow_tf32": True} if allow_tf32 else {}
+    return upsampled + ops.local_attention(query, key, value, window=window, outside=outside, **tf32)
 
 
 def creff(reference: Tensor, low_res: Tensor, motion: Tensor, *parameters: Tensor, **options: Any) -> Tensor:
@@ -82,6 +84,7 @@ def check_creff(
     frame_size: Sequence[int] | None,
     grid: str,
     outside: str,
+    allow_tf32: bool = False,
     op: str = "creff",
 ) -> None:
     """Checks of creff beyond those of its parts."""
@@ -238,7 +241,7 @@ def check_classified(
 _WRITE = (
     "(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, Tensor key_weight, "
     "Tensor key_bias, Tensor value_weight, Tensor value_bias, Tensor(a!) out, *, int[2] window, int? block, "
-    "SymInt[]? frame_size, str grid, str outside) -> ()"
+    "SymInt[]? frame_size, str grid, str outside, bool allow_tf32=False) -> ()"
 )
 
 

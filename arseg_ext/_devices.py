@@ -35,17 +35,22 @@ def _resize_labels(logits: Tensor, size: list[int], *, align_corners: bool = Fal
     return resized.argmax(1).to(torch.uint8)
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, allow_tf32: bool = False, **options: Any) -> Tensor:
-    return oracle.local_attention(query, key, value, **options)
+def _exact(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Without the allowance of TF32, of which torch's own products take no notice here."""
+
+    def run(*args: Tensor, allow_tf32: bool = False, **options: Any) -> Tensor:
+        return function(*args, **options)
+
+    return run
 
 
 PLAIN: dict[str, Callable[..., Tensor]] = {
     "mv_warp": oracle.mv_warp,
     "flow_warp": oracle.flow_warp,
-    "local_attention": _attention,
-    "creff": oracle.creff,
-    "creff_logits": _with_classifier,
-    "creff_labels": _labels,
+    "local_attention": _exact(oracle.local_attention),
+    "creff": _exact(oracle.creff),
+    "creff_logits": _exact(_with_classifier),
+    "creff_labels": _exact(_labels),
     "resize_labels": _resize_labels,
 }
 

@@ -82,15 +82,16 @@ def _with_names(options: dict[str, Any], grid: Any = _GRID, outside: Any = _OUTS
     return True
 
 
-def _allows_tf32(query: Any) -> bool:
-    """Whether torch's own switch lets matrix products of this map be TF32."""
-    if not isinstance(query, Tensor) or not query.is_cuda or query.dtype != torch.float32:
-        return False
+def _tf32(map: Any) -> dict[str, Any]:
+    """The option that allows TF32, where torch's own switch lets matrix products of this map be that."""
+    if not isinstance(map, Tensor) or not map.is_cuda or map.dtype != torch.float32:
+        return {}
     matmul = torch.backends.cuda.matmul
     try:
-        return bool(matmul.allow_tf32)
+        allowed = matmul.allow_tf32
     except RuntimeError:  # it was set by its newer name
-        return bool(matmul.fp32_precision == "tf32")
+        allowed = matmul.fp32_precision == "tf32"
+    return {"allow_tf32": True} if allowed else {}
 
 
 def _quick(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor | None:
@@ -214,9 +215,8 @@ def local_attention(
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
-    options: dict[str, Any] = {"window": window}
-    tf32 = {"allow_tf32": True} if _allows_tf32(query) else {}
-    options.update(tf32)
+    tf32 = _tf32(query)
+    options: dict[str, Any] = {"window": window, **tf32}
     if type(scale) is float and (type(window) is int or _is_plain(window)) and _with_names(options, outside=outside):
         if scale != 1:
             options["scale"] = scale
@@ -230,9 +230,11 @@ def local_attention(
     return torch.ops.arseg.local_attention(query, key, value, window=window, outside=outside, scale=scale, **tf32)
 
 
-def _plain_options(window: Any, block: Any, frame_size: Any, grid: Any, outside: Any) -> dict[str, Any] | None:
+def _plain_options(
+    reference: Any, window: Any, block: Any, frame_size: Any, grid: Any, outside: Any
+) -> dict[str, Any] | None:
     """creff's options as the operator takes them, or None where they are not plain values of Python."""
-    options: dict[str, Any] = {}
+    options = _tf32(reference)
     if block is not None or frame_size is not None:
         if type(block) is not int or not _is_plain(frame_size):
             return None
@@ -246,6 +248,7 @@ def _plain_options(window: Any, block: Any, frame_size: Any, grid: Any, outside:
 
 def _creff_options(
     op: str,
+    reference: Any,
     window: int | Sequence[int],
     block: int | None,
     frame_size: Sequence[int] | None,
@@ -258,6 +261,7 @@ def _creff_options(
         "frame_size": None if frame_size is None else _checks.frame_sides(op, frame_size),
         "grid": grid,
         "outside": outside,
+        **_tf32(reference),
     }
 
 
@@ -292,7 +296,7 @@ def creff(
             dense flow [N, H, W, 2] in feature pixels (see `flow_warp`).
         query_weight, key_weight, value_weight: [C, 1, 3, 3].
         query_bias, key_bias, value_bias: [C].
-        window, outside: see `local_attention`.
+        window, outside: see `local_attention`, whose TF32 holds for the attention here, too.
         block, frame_size, grid: see `mv_warp`.
         out: where to put the result, [N, C, H, W] in its dtype; without gradients. A stream that hands in the same map
             for every frame spares the fresh pages of a new one. It may not be a leaf that requires a gradient, nor
@@ -308,13 +312,13 @@ def creff(
         TypeError, ValueError: an argument has the wrong type, shape, dtype, device or value.
     """
     args = (reference, low_res, motion, query_weight, query_bias, key_weight, key_bias, value_weight, value_bias)
-    plain = _plain_options(window, block, frame_size, grid, outside) if out is None else None
+    plain = _plain_options(reference, window, block, frame_size, grid, outside) if out is None else None
     if plain is not None:
         quick = _quick("creff", args, plain)
         if quick is not None:
             return quick
     parameters = args[3:]
-    options = _creff_options("creff", window, block, frame_size, grid, outside)
+    options = _creff_options("creff", reference, window, block, frame_size, grid, outside)
     if out is not None:
         return _composite.creff_out(reference, low_res, motion, parameters, out, **options)
     _composite.check_creff(reference, low_res, motion, _composite.named(parameters), **options)
@@ -370,12 +374,12 @@ def creff_logits(
         classifier_weight,
         classifier_bias,
     )
-    plain = _plain_options(window, block, frame_size, grid, outside)
+    plain = _plain_options(reference, window, block, frame_size, grid, outside)
     if plain is not None:
         quick = _quick("creff_logits", args, plain)
         if quick is not None:
             return quick
-    options = _creff_options("creff_logits", window, block, frame_size, grid, outside)
+    options = _creff_options("creff_logits", reference, window, block, frame_size, grid, outside)
     _composite.check_classified("creff_logits", reference, low_res, motion, args[3:9], args[9:], options)
     return torch.ops.arseg.creff_logits(*args, **options)
 
@@ -424,12 +428,12 @@ def creff_labels(
         classifier_weight,
         classifier_bias,
     )
-    plain = _plain_options(window, block, frame_size, grid, outside)
+    plain = _plain_options(reference, window, block, frame_size, grid, outside)
     if plain is not None:
         quick = _quick("creff_labels", args, plain)
         if quick is not None:
             return quick
-    options = _creff_options("creff_labels", window, block, frame_size, grid, outside)
+    options = _creff_options("creff_labels", reference, window, block, frame_size, grid, outside)
     _composite.check_classified("creff_labels", reference, low_res, motion, args[3:9], args[9:], options)
     return torch.ops.arseg.creff_labels(*args, **options)
 

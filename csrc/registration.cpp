@@ -38,13 +38,14 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def(
       "creff(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
       "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window=7, "
-      "int? block=None, SymInt[]? frame_size=None, str grid='aligned', str outside='zero') -> Tensor");
+      "int? block=None, SymInt[]? frame_size=None, str grid='aligned', str outside='zero', bool allow_tf32=False) "
+      "-> Tensor");
   for (const char* name : {"creff_logits", "creff_labels"}) {
     m.def((std::string(name) +
            "(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
            "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, Tensor classifier_weight, "
            "Tensor classifier_bias, *, int[2] window=7, int? block=None, SymInt[]? frame_size=None, "
-           "str grid='aligned', str outside='zero') -> Tensor")
+           "str grid='aligned', str outside='zero', bool allow_tf32=False) -> Tensor")
               .c_str());
   }
   // Bilinear, align_corners=True.
@@ -71,5 +72,5 @@ ARSEG_LIBRARY(ARSEG_NAMESPACE, m) {
   m.def(
       "_creff_into(Tensor reference, Tensor low_res, Tensor motion, Tensor query_weight, Tensor query_bias, "
       "Tensor key_weight, Tensor key_bias, Tensor value_weight, Tensor value_bias, *, int[2] window, int? block, "
-      "SymInt[]? frame_size, str grid, str outside, Tensor(a!) out) -> ()");
+      "SymInt[]? frame_size, str grid, str outside, bool allow_tf32=False, Tensor(a!) out) -> ()");
 }

@@ -31,13 +31,14 @@ struct FusionOptions {
   std::vector<int64_t> frame_size;
   Grid grid;
   Outside outside;
+  bool allow_tf32;
 };
 
 // The checks of every argument, in the order of arseg_ext/_composite.py.
 inline FusionOptions checked_fusion(const char* op, const FusionInputs& in, const std::vector<int64_t>& window,
                                     const std::optional<int64_t>& block,
                                     const std::optional<std::vector<int64_t>>& frame_size, const std::string& grid,
-                                    const std::string& outside) {
+                                    const std::string& outside, bool allow_tf32) {
   check_map(op, "reference", in.reference);
   check_map(op, "low_res", in.low_res);
   check_same_device(op, "low_res", in.low_res, "reference", in.reference);
@@ -60,6 +61,7 @@ inline FusionOptions checked_fusion(const char* op, const FusionInputs& in, cons
   check_parameter("value_weight", in.value.weight, {channels, 1, 3, 3});
   check_parameter("value_bias", in.value.bias, {channels});
   FusionOptions options;
+  options.allow_tf32 = allow_tf32;
   options.window = parse_window(op, window);
   options.outside = parse_outside(op, outside);
   options.dense = is_floating(in.motion.scalar_type());

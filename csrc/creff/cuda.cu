@@ -21,6 +21,7 @@ class Fusion {
         dtype_(in.reference.scalar_type()),
         window_(options.window),
         outside_(options.outside),
+        allow_tf32_(options.allow_tf32),
         channels_(padded_channels(in.reference.size(1), dtype_)),
         batch_(in.reference.size(0)),
         reference_(dense_images(in.reference, channels_)),
@@ -234,7 +235,7 @@ class Fusion {
   template <typename T>
   void unfused(const gpu::FusionParams<T>& a, bool with_residual) const {
     with_scratch<T>(a, {a.channels, a.channels, a.channels, a.channels}, [&](const gpu::FusionScratch<T>& maps) {
-      gpu::launch_unfused<T>(a, maps, with_residual, device_.stream());
+      gpu::launch_unfused<T>(a, maps, with_residual, allow_tf32_, device_.stream());
     });
   }
 
@@ -242,6 +243,7 @@ class Fusion {
   ScalarType dtype_;
   Window window_;
   Outside outside_;
+  bool allow_tf32_;
   int64_t channels_;  // padded to whole vectors
   int64_t batch_;
   Images reference_;

@@ -50,10 +50,10 @@ struct CreffOperators {
   static Tensor creff(const Tensor& reference, const Tensor& low_res, const Tensor& motion, const Tensor& query_weight,
                       const Tensor& query_bias, const Tensor& key_weight, const Tensor& key_bias,
                       const Tensor& value_weight, const Tensor& value_bias, Ints window, Block block,
-                      FrameSize frame_size, std::string grid, std::string outside) {
+                      FrameSize frame_size, std::string grid, std::string outside, bool allow_tf32) {
     const FusionInputs inputs{
         reference, low_res, motion, {query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}};
-    const FusionOptions options = checked_fusion("creff", inputs, window, block, frame_size, grid, outside);
+    const FusionOptions options = checked_fusion("creff", inputs, window, block, frame_size, grid, outside, allow_tf32);
     Tensor out = empty_like_map(reference);
     Fusion("creff", inputs, options).features(out);
     return out;
@@ -62,10 +62,11 @@ struct CreffOperators {
   static void creff_into(const Tensor& reference, const Tensor& low_res, const Tensor& motion,
                          const Tensor& query_weight, const Tensor& query_bias, const Tensor& key_weight,
                          const Tensor& key_bias, const Tensor& value_weight, const Tensor& value_bias, Ints window,
-                         Block block, FrameSize frame_size, std::string grid, std::string outside, Tensor out) {
+                         Block block, FrameSize frame_size, std::string grid, std::string outside, bool allow_tf32,
+                         Tensor out) {
     const FusionInputs inputs{
         reference, low_res, motion, {query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}};
-    const FusionOptions options = checked_fusion("creff", inputs, window, block, frame_size, grid, outside);
+    const FusionOptions options = checked_fusion("creff", inputs, window, block, frame_size, grid, outside, allow_tf32);
     check_fusion_out(reference, out);
     Fusion("creff", inputs, options).features(out);
   }
@@ -75,11 +76,11 @@ struct CreffOperators {
                            const Tensor& query_weight, const Tensor& query_bias, const Tensor& key_weight,
                            const Tensor& key_bias, const Tensor& value_weight, const Tensor& value_bias,
                            const Tensor& classifier_weight, const Tensor& classifier_bias, Ints window, Block block,
-                           FrameSize frame_size, std::string grid, std::string outside) {
+                           FrameSize frame_size, std::string grid, std::string outside, bool allow_tf32) {
     constexpr const char* op = labels ? "creff_labels" : "creff_logits";
     const FusionInputs inputs{
         reference, low_res, motion, {query_weight, query_bias}, {key_weight, key_bias}, {value_weight, value_bias}};
-    const FusionOptions options = checked_fusion(op, inputs, window, block, frame_size, grid, outside);
+    const FusionOptions options = checked_fusion(op, inputs, window, block, frame_size, grid, outside, allow_tf32);
     check_fusion_classifier(op, reference, classifier_weight, classifier_bias, labels);
     const Tensor classifier =
         classifier_weight.dim() == 2 ? classifier_weight : torch::stable::flatten(classifier_weight, 1, 3);

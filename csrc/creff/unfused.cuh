@@ -27,8 +27,10 @@ void launch_queries(const FusionParams<T>& a, T* query, T* upsampled, void* stre
 }
 
 // with_residual: the upsampled map is added, as the fusion has it; without, the weighted sum of values is all.
+// allow_tf32: for the attention of float32; convolutions and warping are exact.
 template <typename T>
-void launch_unfused(const FusionParams<T>& a, const FusionScratch<T>& scratch, bool with_residual, void* stream) {
+void launch_unfused(const FusionParams<T>& a, const FusionScratch<T>& scratch, bool with_residual, bool allow_tf32,
+                    void* stream) {
   launch_keys_and_values(a, scratch.key, scratch.value, stream);
   launch_queries(a, scratch.query, scratch.upsampled, stream);
   launch_attention<T>({{a.batch, a.height, a.width, a.channels, a.channels, a.window_height, a.window_width, a.masked},
@@ -38,7 +40,8 @@ void launch_unfused(const FusionParams<T>& a, const FusionScratch<T>& scratch, b
                        scratch.value,
                        with_residual ? scratch.upsampled : nullptr,
                        a.out,
-                       nullptr},
+                       nullptr,
+                       allow_tf32},
                       stream);
 }
 

@@ -59,6 +59,30 @@ def test_features(emulated, dtype, window):
             assert error(out, expected) <= 8 * TOLERANCE[dtype], (size, dense, grid, outside)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_tf32(emulated, dtype):
+    """Of the attention of float32, as attention by itself has it; nothing else takes notice."""
+    for i, size in enumerate(SIZES[:4]):
+        maps, motion, parameters, field = inputs(size, dtype, bool(i % 2))
+        classifier = randn(12, size[1], seed=8, dtype=dtype, scale=0.3), randn(12, seed=9, dtype=dtype)
+        expected = expected_of(maps, motion, parameters, field, window=(7, 7))
+        for op, more in ((emulated.creff, ()), (emulated.creff_logits, classifier)):
+            exact, tf32 = (
+                op(*maps, motion, *parameters, *more, window=[7, 7], **field, allow_tf32=allowed)
+                for allowed in (False, True)
+            )
+            if dtype == torch.float32:
+                difference = error(tf32, exact)
+                assert 2.0**-16 < difference <= 6 * 2.0**-10, (size, op)  # units of TF32
+                assert more or error(exact, expected) < difference / 10, size
+            else:
+                assert torch.equal(tf32, exact)
+        into = torch.empty_like(maps[0])
+        options = {"window": [7, 7], "block": None, "frame_size": None, "grid": "aligned", "outside": "zero", **field}
+        emulated._creff_into(*maps, motion, *parameters, **options, allow_tf32=True, out=into)
+        assert torch.equal(into, emulated.creff(*maps, motion, *parameters, window=[7, 7], **field, allow_tf32=True))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_into_a_given_map(emulated, dtype):
     maps, motion, parameters, field = inputs(SIZES[0], dtype, False)

@@ -1,7 +1,5 @@
 """Values of local_attention and creff against the reference."""
 
-import functools
-
 import pytest
 import torch
 from helpers.op_samples import (
@@ -19,8 +17,6 @@ from helpers.op_samples import (
     transposed,
     vectors,
 )
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from arseg_ext import ops, oracle
 
@@ -45,65 +41,6 @@ def test_meets_the_reference(window, outside):
             expected = oracle.local_attention(*doubles, window=window, outside=outside, scale=0.7)
             assert out.dtype == dtype and out.is_contiguous()
             assert error(out, expected) <= TOLERANCE[dtype], (dtype, size)
-
-
-@pytest.fixture
-def matmul():
-    """torch's switch, set back afterwards, under the older name and the newer one."""
-    switch = torch.backends.cuda.matmul
-    yield switch
-    if hasattr(switch, "fp32_precision"):
-        switch.fp32_precision = "none"
-    switch.allow_tf32 = False
-
-
-class Seen(TorchDispatchMode):
-    """Whether the operator was told that TF32 is allowed, call by call."""
-
-    def __init__(self):
-        super().__init__()
-        self.allowed = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if "local_attention" in str(func):
-            self.allowed.append((kwargs or {}).get("allow_tf32", False))
-        return func(*args, **(kwargs or {}))
-
-
-def test_tf32_follows_the_switch_of_torch(matmul):
-    def allowed(dtype, device):
-        with FakeTensorMode(allow_non_fake_inputs=True), Seen() as seen:
-            maps = [torch.empty(1, 4, 5, 5, dtype=dtype, device=device) for _ in range(3)]
-            ops.local_attention(*maps, window=3)
-            ops.local_attention(*maps, window=(3, 5), outside="masked", scale=2)
-        return seen.allowed
-
-    assert allowed(torch.float32, "cuda") == [False, False]  # torch's default
-    matmul.allow_tf32 = True
-    assert allowed(torch.float32, "cuda") == [True, True]
-    assert allowed(torch.bfloat16, "cuda") == allowed(torch.float32, "cpu") == [False, False]
-    matmul.allow_tf32 = False
-    if hasattr(matmul, "fp32_precision"):
-        matmul.fp32_precision = "tf32"
-        assert allowed(torch.float32, "cuda") == [True, True]
-        matmul.fp32_precision = "ieee"
-        assert allowed(torch.float32, "cuda") == [False, False]
-
-
-def test_where_there_is_no_tf32_allowing_it_changes_nothing():
-    maps = [tensor.requires_grad_() for tensor in qkv((1, 3, 5, 6), torch.float32)]
-    attend = functools.partial(torch.ops.arseg.local_attention, window=[3, 3])
-    torch.library.opcheck(attend.func.default, tuple(maps), {"window": [3, 3], "allow_tf32": True})
-    out, exact = attend(*maps, allow_tf32=True), attend(*maps)
-    assert torch.equal(out, exact)
-    for got, expected in zip(*(torch.autograd.grad(each.sum(), maps) for each in (out, exact)), strict=True):
-        assert torch.equal(got, expected)
-    query, key, value = (tensor.detach() for tensor in maps)
-    tangents = [
-        torch.func.jvp(lambda q, allowed=allowed: attend(q, key, value, allow_tf32=allowed), (query,), (query,))[1]
-        for allowed in (False, True)
-    ]
-    assert torch.equal(*tangents)
 
 
 def test_zero_keys_outside_stay_in_the_softmax():

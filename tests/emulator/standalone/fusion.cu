@@ -86,7 +86,7 @@ void run_unfused(const FusionCase& of, Inputs<T>& inputs, T* out, bool with_resi
   const DeviceMap<T> query(s.n, s.c, s.h, s.w), key(s.n, s.c, s.h, s.w), value(s.n, s.c, s.h, s.w);
   const DeviceMap<T> upsampled(s.n, s.c, s.h, s.w);
   gpu::launch_unfused<T>(params_of(of, inputs, out), {key.data(), value.data(), query.data(), upsampled.data()},
-                         with_residual, nullptr);
+                         with_residual, false, nullptr);
 }
 
 // With queries made by the attention. CLASSES: 0 for features.
