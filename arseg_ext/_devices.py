@@ -36,7 +36,7 @@ def _resize_labels(logits: Tensor, size: list[int], *, align_corners: bool = Fal
 
 
 def _exact(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Without the allowance of TF32, of which torch's own products take no notice here."""
+    """Takes the allowance of TF32, too, which torch's own products look up by themselves."""
 
     def run(*args: Tensor, allow_tf32: bool = False, **options: Any) -> Tensor:
         return function(*args, **options)

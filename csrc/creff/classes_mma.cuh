@@ -3,6 +3,7 @@
 // values from keys_values_mma.cuh; the low-resolution map is projected where it is small.
 #pragma once
 
+#include "../local_attention/forward_softmax.cuh"
 #include "../local_attention/mma.cuh"
 #include "classifier_mma.cuh"
 #include "keys_values_mma.cuh"

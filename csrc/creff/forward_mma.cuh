@@ -7,6 +7,7 @@
 // (on patches of 4x4) where two kernels took 401.
 #pragma once
 
+#include "../local_attention/forward_softmax.cuh"
 #include "../local_attention/mma.cuh"
 #include "classes_mma.cuh"
 #include "classifier_mma.cuh"

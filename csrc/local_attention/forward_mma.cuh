@@ -1,6 +1,7 @@
 // Attention forward for float16 and bfloat16, and for float32 as TF32, on the patches of mma.cuh.
 #pragma once
 
+#include "forward_softmax.cuh"
 #include "mma.cuh"
 #include "tf32.cuh"
 
