@@ -170,6 +170,14 @@ def with_b_frames(tmp_path_factory):
     return write_av(tmp_path_factory.mktemp("b") / "b.mp4", busy_scene(26, (96, 128)), b_frames=2, gop=60)
 
 
+@pytest.fixture(scope="module")
+def with_i_frames(tmp_path_factory):
+    """26 frames with an I frame before a group is over."""
+    path = tmp_path_factory.mktemp("i") / "i.mp4"
+    encode(busy_scene(26, (96, 128)), path, gop=6)
+    return path
+
+
 def agreement(results, whole):
     return np.mean([np.mean(a.labels == b.labels) for a, b in zip(results, whole, strict=True)])
 
@@ -216,6 +224,26 @@ def test_batches_do_not_matter(policy, moving, tiny):
     alone = labels(1)
     for batch in (3, 30):
         assert np.mean([np.mean(a != b) for a, b in zip(alone, labels(batch), strict=True)]) < 1e-3
+
+
+@pytest.mark.slow
+def test_frames_without_a_later_keyframe_have_their_own_result_too(moving, with_i_frames, tiny, monkeypatch):
+    """Before a cut, and at the end; an I frame that shows the same is a later keyframe."""
+    segmenter = VideoSegmenter(tiny, gop=12, policy="ensemble", height="video")
+    seen = {"beside": [], "between": []}
+    for name, found in seen.items():
+        work = getattr(segmenter._engine, name)
+
+        def noted(frames, *rest, work=work, found=found, **how):
+            found.extend(frame.index for frame in frames)
+            return work(frames, *rest, **how)
+
+        monkeypatch.setattr(segmenter._engine, name, noted)
+    assert len(list(segmenter.stream(moving))) == 26  # the last is 2 from its keyframe: no keyframe of its own
+    assert seen == {"beside": [25], "between": [*range(1, 12), *range(13, 24)]}
+    seen["beside"].clear(), seen["between"].clear()
+    assert len(list(segmenter.stream(with_i_frames))) == 26
+    assert seen == {"beside": [25], "between": [index for index in range(24) if index % 6]}
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.bidirectional import bidirectional_logits, moved_logits, pixel_luma
+from arseg.networks.bidirectional import bidirectional_logits, moved_logits, one_sided_logits, pixel_luma
 from arseg.networks.executor import Executor
 from arseg.networks.fusion import enlarged
 from arseg.networks.prepared import prepared
@@ -123,6 +123,20 @@ class Engine:
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
         inputs = self._pixels(frames), motion, distance, *key.tensors()
         (labels,) = self._call(self._after, frames, block, *inputs)
+        return self._fetched(labels)
+
+    @torch.inference_mode()
+    def beside(self, frames: Sequence[VideoFrame], key: Keyframe, own_weight: Tensor) -> Labels:
+        """Frames with no keyframe after them: that before, warped, and their own result at low resolution.
+
+        Args:
+            own_weight: what the latter counts beside a keyframe one frame away.
+        """
+        assert key.luma is not None
+        motion, block = self._fields(frames)
+        distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
+        inputs = self._pixels(frames), motion, distance, key.key_logits, key.luma, key.reference, own_weight
+        (labels,) = self._call(self._beside, frames, block, *inputs)
         return self._fetched(labels)
 
     @torch.inference_mode()
@@ -256,6 +270,13 @@ class Engine:
         net = self._net()
         own = self._own(net, self._image(pixels, size), reference)
         return (self._labelled(net, self._both(size, block, pixels, *sides, own=own, own_weight=weight), size),)
+
+    def _beside(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
+        motion, distance, logits, picture, reference, weight = inputs
+        net = self._net()
+        own = self._own(net, self._image(pixels, size), reference)
+        seen = logits, motion, distance, pixel_luma(pixels, logits.shape[2:]), picture
+        return (self._labelled(net, one_sided_logits(*seen, own, weight, block=block, frame_size=size), size),)
 
     def _both(
         self,

@@ -188,8 +188,6 @@ class VideoSegmenter:
             return "--live: its keyframes' work is spread over groups"
         if self._steering.unit == "ms":
             return "--budget in ms: is measured anew in each run; give gmacs or %"
-        if "ensemble" in self._steering.ways:
-            return "--policy ensemble: learns from all keyframes before"
         return None
 
     def new_policy(self) -> Policy | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import HELD, Batches, Done, gathered, windows
-from .engine import Keyframe
+from .batches import HELD, Batches, Done, Work, gathered, windows
+from .engine import Keyframe, Labels
 from .modes import TWO_SIDED, Way
 from .policies import Policy
 
 if TYPE_CHECKING:
     from arseg.video import BlockField, VideoFrame
 
-OWN_WEIGHTS = (0.0, 0.03, 0.1, 0.3)
-"""What a frame's own result may count beside a keyframe one frame away; the stream says which."""
+OWN_WEIGHTS = (0.0, 0.03, 0.1)
+"""What a frame's own result may count beside a keyframe one frame away; the group's own keyframes say which."""
 
-REMEMBERED = 0.8
-"""What the tests of earlier keyframes count at each new one."""
+UNTESTED = 1
+"""Place of the weight where there is no later keyframe to test it by."""
 
 
 @dataclass
@@ -37,7 +38,6 @@ class Steered(Batches):
 
     policy: Policy | None = None
     wanted: Callable[[VideoFrame], bool] = lambda frame: True
-    _scores: Tensor | None = field(default=None, init=False)
     _passed: VideoFrame | None = field(default=None, init=False)  # the last keyframe, where the network has not seen it
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
@@ -52,7 +52,12 @@ class Steered(Batches):
     def _way(self, frame: VideoFrame) -> Way:
         assert self.policy is not None
         way = self.policy.way(frame)
-        return "warp" if way in TWO_SIDED else way  # where there is no later keyframe
+        return "warp" if way == "bidirectional" else way  # where there is no later keyframe
+
+    def _work(self, key: Keyframe, way: Way) -> Work[Labels]:
+        if way == "ensemble":
+            return partial(self.engine.beside, key=key, own_weight=key.key_logits.new_tensor(OWN_WEIGHTS[UNTESTED]))
+        return super()._work(key, way)
 
     def _between(self, window: list[VideoFrame], ended: bool) -> Iterator[Done]:
         """Frames after a keyframe, and at their end mostly the next one; `ended`: they are the last."""
@@ -60,6 +65,10 @@ class Steered(Batches):
         *frames, last = window
         if ended and not last.keyframe and last.motion is not None and self.policy.closes(last):
             last = replace(last, keyframe=True, distance=0, motion=None, link=last.motion)
+        if frames and last.keyframe:
+            from arseg.video.across import joined
+
+            last = joined(frames[-1], last)
         if not frames or last.link is None:
             yield from self._wanted_groups([*frames, last])
             return
@@ -119,14 +128,13 @@ class Steered(Batches):
             self._passed = None
 
     def _own_weight(self, last: VideoFrame, before: Keyframe, key: Keyframe, length: int) -> Tensor | None:
-        """What frames' own results count: as would have told the last keyframes best; None: nothing.
+        """What frames' own results count: as would have told the later keyframe best; None: nothing.
 
-        A GPU is waited for here, once for each keyframe: where they count nothing, no frame has its own result made.
+        Of two keyframes alone: so it is the same wherever in the stream a run begins. A GPU is waited for here, once
+        for each keyframe: where they count nothing, no frame has its own result made.
         """
         weights = torch.tensor(OWN_WEIGHTS, device=key.key_logits.device)
-        found = self.engine.own_agreement(last, before, key, length, weights)
-        self._scores = found if self._scores is None else REMEMBERED * self._scores + (1 - REMEMBERED) * found
-        best = int(self._scores.argmax())
+        best = int(self.engine.own_agreement(last, before, key, length, weights).argmax())
         return weights[best] if OWN_WEIGHTS[best] else None
 
 

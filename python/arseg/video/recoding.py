@@ -28,14 +28,14 @@ def recoded(frames: Iterable[Decoded], *, gop: int, rate: Fraction) -> Iterator[
     (x264's lookahead), nothing is written to disk. A new size starts a new stream with an I frame.
     """
     waiting: deque[Decoded] = deque()
-    link: _Link | None = None
+    link: VectorFinder | None = None
     index = 0
     for decoded in _progressive(frames):
         if link is None or link.size != (decoded.frame.width, decoded.frame.height):
             for vectors in link.finish() if link is not None else ():
                 yield _joined(waiting.popleft(), vectors, index)
                 index += 1
-            link = _Link(decoded.frame, gop, rate)
+            link = VectorFinder(decoded.frame, gop, rate)
         waiting.append(decoded)
         for vectors in link.push(decoded.frame):
             yield _joined(waiting.popleft(), vectors, index)
@@ -71,7 +71,7 @@ def _joined(source: Decoded, vectors: av.VideoFrame, index: int) -> Decoded:
     )
 
 
-class _Link:
+class VectorFinder:
     """An encoder and the decoder that reads its vectors."""
 
     def __init__(self, frame: av.VideoFrame, gop: int, rate: Fraction) -> None:
