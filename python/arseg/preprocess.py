@@ -37,7 +37,7 @@ def normalise(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) ->
     count, _, height, width = image.shape
     # A whole row at a time: torch is slow where its innermost loop has three turns.
     shift, scale = (x.repeat(width) for x in _constants(tuple(mean), tuple(std), image.device))
-    rows = ((image.permute(0, 2, 3, 1).reshape(count, height, width * 3) - shift) / scale).contiguous()
+    rows = (image.permute(0, 2, 3, 1).reshape(count, height, width * 3) - shift).div_(scale).contiguous()
     # By way of one dimension, so that the stride of the first is what it is for several images: for one it could be
     # any, and torch took some for another layout.
     return rows.flatten().view(count, height, width, 3).permute(0, 3, 1, 2)

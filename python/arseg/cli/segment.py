@@ -166,6 +166,7 @@ def segment(
         import logging
         from functools import partial
 
+        from arseg.memory import keep_pages
         from arseg.segment.opened import open_segmenter
         from arseg.segment.outputs.chosen import kind_of, outputs_for
         from arseg.segment.run import forget
@@ -207,6 +208,7 @@ def segment(
         if ray is not None and weights is not None and weights.exists():
             weights = weights.absolute()
         make = partial(open_segmenter, weights=weights, model=model, settings=made)
+        keep_pages()
         segmenter = make(device)
         usual = start is end is None and every == 1
         how: dict[str, Any] = {

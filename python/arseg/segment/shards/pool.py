@@ -18,6 +18,7 @@ import torch
 
 from arseg.errors import ArsegError
 from arseg.interruptions import SIGNALS, exit_on_signals
+from arseg.memory import keep_pages
 
 from .jobs import TRIES, Failed, Job, Told, gave_up
 from .worker import MakeSegmenter, Worker, device_of
@@ -195,6 +196,7 @@ def _work(connection: Connection, make: MakeSegmenter, device: str, threads: int
     with exit_on_signals():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         torch.set_num_threads(threads)
+        keep_pages()
         worker = Worker(make, device)
         queue: Queue[Any] = Queue(2)  # the next results are made while these are sent
         threading.Thread(target=_send, args=(connection, queue), daemon=True).start()
