@@ -90,3 +90,7 @@ def sharding_schemas() -> tuple[dict[Any, Any], Any]:
     from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
 
     return DTensor._op_dispatcher.sharding_propagator.op_to_schema_info, RuntimeSchemaInfo
+
+
+# oneDNN's convolution with an activation as it writes, as torch's compiler calls it; None in a torch without it.
+mkldnn_convolution: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)

@@ -15,12 +15,14 @@ from torch.nn.utils import prune
 from arseg.errors import InputError
 from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
+from arseg.networks.conv_activation import ConvActivation
 from arseg.networks.prepared import prepared
 from arseg.preprocess import network_inputs, normalise, shrunk, shrunk_bytes
 from arseg.segment.graphs import CudaGraphs, StandIn
 from arseg.segment.modes import MODES
 from arseg.segment.segmenter import Group, VideoSegmenter
 from arseg.video import VideoReader
+from arseg_ext._torch_private import mkldnn_convolution
 
 CPU = torch.device("cpu")
 
@@ -139,6 +141,8 @@ def test_batch_norm_is_folded_where_that_changes_nothing(tiny):
     with torch.inference_mode():
         ready = prepared(tiny, IMAGE, torch.float32)
         assert norms(tiny) > 0 == norms(ready)
+        fused = any(isinstance(module, ConvActivation) for module in ready.modules())
+        assert fused == (mkldnn_convolution is not None) and type(ready.classifier) is nn.Conv2d
         torch.testing.assert_close(ready.keyframe(IMAGE), tiny.keyframe(IMAGE), atol=1e-3, rtol=1e-3)
         late = ARSegNet(Late(), channels=8).eval()
         assert prepared(late, IMAGE, torch.float32) is None  # as it is: no copy would be faster

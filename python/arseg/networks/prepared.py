@@ -11,6 +11,7 @@ from torch import Tensor
 from arseg.memory import is_out_of_memory
 
 from .arseg_net import ARSegNet
+from .conv_activation import fuse_activations
 from .folding import NORMS, fold_batch_norm
 
 TRIED = 256
@@ -19,13 +20,19 @@ TRIED = 256
 FOLDED = 0.05
 """How far, of its largest value, folding may move a feature: TF32 rounds, and a wrong fold is off by about 1."""
 
+BRANCHES = ("keyframe", "low_res")
+"""What is tried of a network."""
+
+ROUNDED = 1e-4
+"""The same of convolutions with their activations, where nothing but the order of sums is another."""
+
 
 @torch.inference_mode()
 def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype) -> ARSegNet | None:
     """A copy of `net` for inference in `kind`, channels last; None where it cannot run so.
 
-    Batch normalisation is folded where that leaves the features what they are, and else stays. On the CPU there is
-    nothing else to gain in float32: where nothing is folded, None.
+    Batch normalisation is folded where that leaves the features what they are, and else stays. In float32 on the CPU
+    convolutions then apply the activations after them (`conv_activation`); where nothing is folded, None.
 
     Args:
         image: `[1, 3, H, W]` normalised RGB, to try it on.
@@ -40,6 +47,8 @@ def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype) -> ARSegNet | None
             _unless_out_of_memory(error)
             return None
     ready = ready.to(kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if kind == torch.float32 and image.device.type == "cpu":
+        return _with_activations(ready, image[..., :TRIED, :TRIED])
     if kind != torch.float32:
         try:
             ready.classifier(ready.keyframe(image))
@@ -55,16 +64,30 @@ def _folded(net: ARSegNet, image: Tensor) -> ARSegNet | None:
         return None
     try:
         folded = fold_batch_norm(net, partly=True)
-        same = all(_alike(getattr(net, name), getattr(folded, name), image) for name in ("keyframe", "low_res"))
+        same = all(_alike(getattr(net, name), getattr(folded, name), image, FOLDED) for name in BRANCHES)
     except Exception as error:
         _unless_out_of_memory(error)
         return None
     return folded if same else None
 
 
-def _alike(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], image: Tensor) -> bool:
+def _with_activations(ready: ARSegNet, image: Tensor) -> ARSegNet:
+    """`ready`, or a copy whose convolutions apply the activations after them, where that leaves its features."""
+    image = image.contiguous(memory_format=torch.channels_last)
+    try:
+        found = copy.deepcopy(ready)
+        for network in (found.high, found.low):
+            fuse_activations(network, leave=[found.classifier])
+        same = all(_alike(getattr(ready, name), getattr(found, name), image, ROUNDED) for name in BRANCHES)
+    except Exception as error:
+        _unless_out_of_memory(error)
+        return ready
+    return found if same else ready
+
+
+def _alike(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], image: Tensor, far: float) -> bool:
     expected, found = one(image), other(image)
-    return bool((expected - found).abs().max() <= FOLDED * expected.abs().max())
+    return bool((expected - found).abs().max() <= far * expected.abs().max())
 
 
 def _unless_out_of_memory(error: Exception) -> None:
