@@ -92,6 +92,7 @@ RUNS = (
     ("layouts_cpu.json", "their layouts and dtypes", "layouts_cpu.py"),
     ("call_overhead.json", "what a call costs", "call_overhead.py"),
     ("pipeline_cpu.json", "the paper's networks, decoding included", "pipeline_cpu.py"),
+    ("segment_cpu.json", "`arseg segment` beside its parts", "segment_cpu.py"),
     ("compat_localattention.json", "beside the authors' localAttention", "compat_localattention.py"),
     ("folding_cpu.json", "batch normalisation folded", "folding_cpu.py"),
     ("export.json", "exported networks", "export_cpu.py"),

@@ -155,6 +155,60 @@ def pipeline_missed() -> str:
     return f"Above the target, of {len(over)}: {', '.join(missed)}" if missed else "All meet the target"
 
 
+WAYS = (
+    ("network, a frame of a group of 12", "network"),
+    ("the same, HR everywhere", "network, HR everywhere"),
+    ("PyAV: decoding to RGB", "decoding"),
+    ("decoding with vectors", "decoding with vectors"),
+    ("preprocessing", "preprocessing"),
+    ("`resize_labels`", "resize_labels"),
+    ("colours", "colours"),
+    ("PyAV: encoding", "encoding"),
+    ("`arseg segment` in whole", "whole"),
+    ("the same, decoding and network in threads of their own", "whole, overlapped"),
+)
+"""Of segment_cpu.json: the row's text, and its name."""
+
+SHARES = (
+    ("whole, of what the three allow that share the cores: processor", "whole / shared, processor", "whole"),
+    ("whole, of what the longest of the three allows: clock", "whole / longest, clock", ""),
+    ("HR everywhere ÷ AR: network alone, processor", "HR / AR, network, processor", ""),
+    ("with preprocessing and labels, processor", "HR / AR, processor", "compute"),
+    ("with decoding, too, processor", "HR / AR, with decoding, processor", "compute"),
+    ("with decoding, too, clock", "HR / AR, with decoding, clock", "compute"),
+)
+WHOLE_AIM, COMPUTE_AIM = 0.9, 0.93
+
+
+def segment_ways() -> str:
+    """Milliseconds a frame of the parts and the whole, by the processor and by the clock."""
+    found, kinds = load("segment_cpu.json")["rows"], ("processor", "clock")
+    rows = []
+    for text, name in WAYS:
+        times = (row["ms a frame"][name][kind] for row in found.values() for kind in kinds)
+        rows.append([text, *(_spread(one, 1) for one in times)])
+    return table(["", *(f"{threads}, {kind} ms" for threads in found for kind in kinds)], rows)
+
+
+def segment_shares() -> str:
+    found = load("segment_cpu.json")
+    aims = {"whole": f"{WHOLE_AIM}", "compute": f"{COMPUTE_AIM * found['gmacs']['HR / AR']:.2f}", "": ""}
+    rows = [
+        [text, *(_spread(row["shares"][name], 2) for row in found["rows"].values()), aims[aim]]
+        for text, name, aim in SHARES
+    ]
+    return table(["", *found["rows"], "target"], rows)
+
+
+def segment_compute() -> str:
+    found = load("segment_cpu.json")["gmacs"]
+    return f"{found['HR / AR']:.2f} ({found['hr']:.2f} GMACs, and {found['ar']:.2f} of a frame between keyframes)"
+
+
+def _spread(found: dict[str, float], digits: int) -> str:
+    return f"{found['median']:.{digits}f} ({found['low']:.{digits}f}–{found['high']:.{digits}f})"
+
+
 VECTORS_AIMS = {"refs1": 1.15, "refs3": 1.6, "default": 1.6}
 """Times of plain decoding for the field to the keyframe: where vectors are exact, and where they are inferred."""
 
@@ -192,4 +246,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "exports": exports,
     "pipeline": pipeline,
     "precision": precision,
+    "segment ways": segment_ways,
+    "segment shares": segment_shares,
+    "segment compute": segment_compute,
 }
