@@ -15,7 +15,7 @@ constexpr int64_t kRowsAhead = 3;
 // their way, and a whole row at once would wait for them.
 class Fetcher {
  public:
-  void clear() { count_ = lines_ = next_ = 0; }
+  void clear() { count_ = lines_ = next_ = share_ = 0; }
 
   // `pixels` of a row whose channels lie together; of another map, or outside the image, nothing.
   void add(const Map& map, int64_t n, int64_t y, int64_t x, int64_t pixels) {
@@ -28,9 +28,10 @@ class Fetcher {
     lines_ += runs_[count_ - 1].lines;
   }
 
-  // The next of `parts` equal parts.
-  ARSEG_INLINE void part_of(int64_t parts) {
-    for (int64_t left = (lines_ + parts - 1) / parts; left > 0 && next_ < count_;) {
+  // From here on step() fetches one of `parts` equal parts.
+  void divide(int64_t parts) { share_ = (lines_ + parts - 1) / parts; }
+  ARSEG_INLINE void step() {
+    for (int64_t left = share_; left > 0 && next_ < count_;) {
       Run& run = runs_[next_];
       const int64_t lines = std::min(left, run.lines);
       for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(run.at + 64 * i, 0, 2);
@@ -49,7 +50,7 @@ class Fetcher {
   };
   Run runs_[kMost];
   int count_ = 0, next_ = 0;
-  int64_t lines_ = 0;
+  int64_t lines_ = 0, share_ = 0;
 };
 
 // `channels` values of one pixel from contiguous memory; the rest of `stride` becomes 0.

@@ -47,12 +47,12 @@ ARSEG_NOINLINE void convolve(Rows3<A> rows, const Depthwise<A>& weights, int64_t
   }
 }
 
-// Two convolutions of the same rows.
+// Two convolutions of the same rows; pixels of the second lie `second_step` apart.
 template <typename A>
 ARSEG_NOINLINE void convolve_both(Rows3<A> rows, const Depthwise<A>& first, const Depthwise<A>& second, int64_t count,
-                                  A* to_first, A* to_second) {
+                                  A* to_first, A* to_second, int64_t second_step) {
   const Depthwise<A> own_first = first, own_second = second;
-  for (int64_t i = 0; i < count; ++i, rows.next(), to_first += rows.step, to_second += rows.step) {
+  for (int64_t i = 0; i < count; ++i, rows.next(), to_first += rows.step, to_second += second_step) {
     Vec<A> a = own_first.bias, b = own_second.bias;
 #pragma GCC unroll 9
     for (int tap = 0; tap < 9; ++tap) {
@@ -66,9 +66,10 @@ ARSEG_NOINLINE void convolve_both(Rows3<A> rows, const Depthwise<A>& first, cons
   }
 }
 
-// to [count][classes] = from [count][channels] times the classifier.
+// to [count][to_stride], `classes` of them = from [count][channels] times the classifier.
 template <typename A>
-void classify(const A* from, int64_t count, int64_t channels, const A* classifier, int64_t classes, A* to) {
+void classify(const A* from, int64_t count, int64_t channels, const A* classifier, int64_t classes, A* to,
+              int64_t to_stride) {
   constexpr int lanes = kLanes<A>;
   constexpr int pixels = 8;
   for (int64_t i = 0; i < count; i += pixels) {
@@ -82,7 +83,7 @@ void classify(const A* from, int64_t count, int64_t channels, const A* classifie
 #pragma GCC unroll 8
         for (int p = 0; p < pixels; ++p) sums[p] = broadcast(pixel[p][c]) * weight + sums[p];
       }
-      for (int p = 0; p < pixels && i + p < count; ++p) store(to + (i + p) * classes + k, sums[p]);
+      for (int p = 0; p < pixels && i + p < count; ++p) store(to + (i + p) * to_stride + k, sums[p]);
     }
   }
 }
@@ -152,9 +153,10 @@ class FusionRows {
   }
 
   // All pixels but those of the span become 0.
-  void clear_around(A* row, const Span& span, int64_t count) const {
-    std::memset(row, 0, span.first * channels_ * sizeof(A));
-    std::memset(row + span.last * channels_, 0, (count - span.last) * channels_ * sizeof(A));
+  void clear_around(A* row, const Span& span, int64_t count) const { clear_around(row, span, count, channels_); }
+  static void clear_around(A* row, const Span& span, int64_t count, int64_t stride) {
+    std::memset(row, 0, span.first * stride * sizeof(A));
+    std::memset(row + span.last * stride, 0, (count - span.last) * stride * sizeof(A));
   }
 
  private:
@@ -193,6 +195,7 @@ class FusionKvLoader {
   int64_t wide() const { return wide_; }
   int64_t channels() const { return channels_; }
   int64_t value_channels() const { return classes_ ? classes_ : channels_; }
+  int64_t value_stride() const { return spread_pixels<A>(value_channels()); }
 
   void start(int64_t n, int64_t x, int64_t y_begin, int64_t) {
     rows_.start(n, x);
@@ -204,17 +207,19 @@ class FusionKvLoader {
     for (; next_warped_ <= y + 1; ++next_warped_) rows_.warp(next_warped_, warped(next_warped_));
     const auto span = rows_.inside(y, rows_.left_key(), rows_.needed());
     A* unclassified = classes_ ? unclassified_ : values;
+    const int64_t step = classes_ ? channels_ : value_stride();
     rows_.clear_around(keys, span, wide_);
-    rows_.clear_around(unclassified, span, wide_);
+    rows_.clear_around(unclassified, span, wide_, step);
     const Rows3<A> rows{{warped(y - 1), warped(y), warped(y + 1)}, channels_};
     for (int64_t c = 0; c < channels_ && !span.empty(); c += kLanes<A>) {
       const int64_t at = span.first * channels_ + c;
       convolve_both(rows.from(at), Depthwise<A>(params_.key_weights, channels_, c),
                     Depthwise<A>(params_.value_weights, channels_, c), span.last - span.first, keys + at,
-                    unclassified + at);
+                    unclassified + span.first * step + c, step);
     }
     if (classes_) {
-      classify(unclassified, rows_.needed(), channels_, static_cast<const A*>(params_.classifier), classes_, values);
+      classify(unclassified, rows_.needed(), channels_, static_cast<const A*>(params_.classifier), classes_, values,
+               value_stride());
     }
     return true;
   }

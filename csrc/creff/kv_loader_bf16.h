@@ -143,6 +143,7 @@ class FusionKvLoader<Bf16Microkernel> {
   int64_t wide() const { return wide_; }
   int64_t channels() const { return channels_; }
   int64_t value_channels() const { return classes_ ? classes_ : channels_; }
+  int64_t value_stride() const { return value_channels(); }
 
   void start(int64_t n, int64_t x, int64_t y_begin, int64_t) {
     rows_.start(n, x);
@@ -239,7 +240,7 @@ class FusionKvLoader<Bf16Microkernel> {
         const WordBits pairs = load(unclassified_ + i);
         store(unpacked_ + i, half ? high_of(pairs) : low_of(pairs));
       }
-      classify(unpacked_, wide_, channels_, classifier, classes_, logits_ + half * wide_ * classes_);
+      classify(unpacked_, wide_, channels_, classifier, classes_, logits_ + half * wide_ * classes_, classes_);
     }
     pack_rows(logits_, logits_ + wide_ * classes_, wide_ * classes_, values);
   }

@@ -195,7 +195,7 @@ class BackwardTile {
         rows[dy] = pair.rows + (slot(y - params_.window.y_radius() + dy) * wide_ + column + p) * pair.channels;
       }
       const SumTarget<A, A> target{factor + p, nullptr, 0, block_ + p * pair.channels, pair.channels, false};
-      weighted_sum_of_window<Microkernel>(width_, rows, height_, pair.channels, weights + p, target);
+      weighted_sum_of_window<Microkernel>(width_, rows, height_, pair.channels, pair.channels, weights + p, target);
     }
     store_row(out, tile_.n, y, tile_.x + column, count, block_, pair.channels);
   }

@@ -14,13 +14,15 @@ class MapKvLoader {
         pixels_(pixels),
         wide_(round_up(pixels + params.window.width - 1, Microkernel::kLanes)),
         channels_(round_up(params.query.channels(), Microkernel::kBlockChannels)),
-        value_channels_(round_up(params.value.channels(), Microkernel::kLanes)) {
+        value_channels_(round_up(params.value.channels(), Microkernel::kLanes)),
+        value_stride_(spread_pixels<typename Microkernel::Unit>(value_channels_)) {
     if (Microkernel::kRowsPerSlot > 1) value_rows_ = arena.take<A>(2 * wide_ * value_channels_);
   }
 
   int64_t wide() const { return wide_; }  // pixels of a row of keys, with the neighbours on both sides
   int64_t channels() const { return channels_; }
   int64_t value_channels() const { return value_channels_; }
+  int64_t value_stride() const { return value_stride_; }  // from a pixel's values to the next one's
 
   void start(int64_t n, int64_t x, int64_t, int64_t) {
     n_ = n;
@@ -35,7 +37,7 @@ class MapKvLoader {
       load_row(params_.key, n_, y + row, left, wide_, keys + row * wide_ * channels_, channels_);
     }
     if constexpr (Microkernel::kRowsPerSlot == 1) {
-      load_row(params_.value, n_, y, left, wide_, values, value_channels_);
+      load_row(params_.value, n_, y, left, wide_, values, value_stride_);
       return true;
     } else {
       A* second = value_rows_ + wide_ * value_channels_;
@@ -78,7 +80,7 @@ class MapKvLoader {
 
  private:
   const MapAttentionParams& params_;
-  int64_t pixels_, wide_, channels_, value_channels_;
+  int64_t pixels_, wide_, channels_, value_channels_, value_stride_;
   A* value_rows_ = nullptr;
   int64_t n_ = 0, x_ = 0;
 };

@@ -4,8 +4,9 @@
 namespace arseg::ARSEG_TARGET {
 
 // Rows of queries that share each key they load.
-constexpr int kQueryRows = kRegisters >= 32 ? 3 : 2;
-// Offsets in x that are summed at once: kQueryRows * kMaxOffsets sums, their queries and a key fit the registers.
+constexpr int kQueryRows = 3;
+// Offsets in x that are summed at once: kQueryRows * kMaxOffsets sums, their queries and a key fill the registers. With
+// fewer than nine sums a product would wait for the one before it.
 constexpr int kMaxOffsets = kRegisters >= 32 ? 9 : 4;
 
 // logits[j][d][lane] = sum over units of query(row j, x) * key(x + d), for kLanes pixels, Rows rows of queries and
@@ -84,16 +85,20 @@ void logits_of_rows(int rows, const typename Microkernel::Unit* keys, int64_t ke
   }
 }
 
-// All `width` offsets of a row of keys, in as few groups of at most kMaxOffsets as will do.
+constexpr int offset_groups(int width) { return (width + kMaxOffsets - 1) / kMaxOffsets; }
+
+// All `width` offsets of a row of keys, in as few groups of at most kMaxOffsets as will do; `fetcher` may be null.
 template <typename Microkernel>
 void logits_of_window_row(int width, int rows, const typename Microkernel::Unit* keys, int64_t key_stride,
                           const typename Microkernel::Unit* queries, int64_t query_row, int64_t query_stride,
-                          int64_t units, typename Microkernel::Scalar* logits, int64_t logits_row) {
-  const int groups = (width + kMaxOffsets - 1) / kMaxOffsets;
+                          int64_t units, typename Microkernel::Scalar* logits, int64_t logits_row,
+                          Fetcher* fetcher = nullptr) {
+  const int groups = offset_groups(width);
   for (int g = 0, first = 0; g < groups; ++g) {
     const int offsets = (width - first + groups - g - 1) / (groups - g);
     const auto* from = keys + first;
     auto* to = logits + first * Microkernel::kLanes;
+    if (fetcher) fetcher->step();
     switch (offsets) {
 #define ARSEG_OFFSETS(n)                                                                                               \
   case n:                                                                                                              \
@@ -120,6 +125,15 @@ template <typename Microkernel>
 constexpr int kPixelsOfSum = Microkernel::kLanes < 4 ? Microkernel::kLanes : 4;
 constexpr int kSumVectors = kRegisters >= 32 ? 4 : 2;
 
+// From a pixel's values to the next one's. A sum takes a line or so of each pixel of its window: of many channels all
+// those would share a few sets of the first-level cache, unless the distance is an odd number of lines.
+template <typename Unit>
+constexpr int64_t spread_pixels(int64_t channels) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(Unit));
+  if (kRegisters >= 32 || channels < 128) return channels;
+  return (round_up(channels, line) / line | 1) * line;
+}
+
 // Where a weighted sum goes: out[i] = factor[i] * sum[i] + add[i], `add` may be null.
 template <typename A, typename Out>
 struct SumTarget {
@@ -129,6 +143,7 @@ struct SumTarget {
   Out* out;
   int64_t out_stride;
   bool streaming;
+  Fetcher* fetcher = nullptr;
 };
 
 template <typename A, int Vectors, typename Out>
@@ -208,42 +223,44 @@ ARSEG_NOINLINE void weighted_sum_of(const typename Microkernel::Unit* const* row
 }
 
 template <typename Microkernel, int Width, typename Out>
-void weighted_sum(const typename Microkernel::Unit* const* rows, int slots, int64_t channels,
+void weighted_sum(const typename Microkernel::Unit* const* rows, int slots, int64_t pixel_stride, int64_t channels,
                   const typename Microkernel::Unit* weights,
                   const SumTarget<typename Microkernel::Scalar, Out>& target) {
   constexpr int lanes = Microkernel::kLanes;
   int64_t c = 0;
   for (; c + kSumVectors * lanes <= channels; c += kSumVectors * lanes) {
-    weighted_sum_of<Microkernel, Width, kSumVectors, Out>(rows, slots, channels, c, weights, target);
+    if (target.fetcher) target.fetcher->step();
+    weighted_sum_of<Microkernel, Width, kSumVectors, Out>(rows, slots, pixel_stride, c, weights, target);
   }
+  if (target.fetcher && c < channels) target.fetcher->step();
   if constexpr (kSumVectors > 2) {
     if (c + 2 * lanes <= channels) {
-      weighted_sum_of<Microkernel, Width, 2, Out>(rows, slots, channels, c, weights, target);
+      weighted_sum_of<Microkernel, Width, 2, Out>(rows, slots, pixel_stride, c, weights, target);
       c += 2 * lanes;
     }
   }
-  if (c < channels) weighted_sum_of<Microkernel, Width, 1, Out>(rows, slots, channels, c, weights, target);
+  if (c < channels) weighted_sum_of<Microkernel, Width, 1, Out>(rows, slots, pixel_stride, c, weights, target);
 }
 
 template <typename Microkernel, typename Out>
-void weighted_sum_of_window(int width, const typename Microkernel::Unit* const* rows, int slots, int64_t channels,
-                            const typename Microkernel::Unit* weights,
+void weighted_sum_of_window(int width, const typename Microkernel::Unit* const* rows, int slots, int64_t pixel_stride,
+                            int64_t channels, const typename Microkernel::Unit* weights,
                             const SumTarget<typename Microkernel::Scalar, Out>& target) {
   switch (width) {
     case 3:
-      return weighted_sum<Microkernel, 3, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 3, Out>(rows, slots, pixel_stride, channels, weights, target);
     case 5:
-      return weighted_sum<Microkernel, 5, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 5, Out>(rows, slots, pixel_stride, channels, weights, target);
     case 7:
-      return weighted_sum<Microkernel, 7, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 7, Out>(rows, slots, pixel_stride, channels, weights, target);
     case 9:
-      return weighted_sum<Microkernel, 9, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 9, Out>(rows, slots, pixel_stride, channels, weights, target);
     case 11:
-      return weighted_sum<Microkernel, 11, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 11, Out>(rows, slots, pixel_stride, channels, weights, target);
     case 13:
-      return weighted_sum<Microkernel, 13, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 13, Out>(rows, slots, pixel_stride, channels, weights, target);
     default:
-      return weighted_sum<Microkernel, 15, Out>(rows, slots, channels, weights, target);
+      return weighted_sum<Microkernel, 15, Out>(rows, slots, pixel_stride, channels, weights, target);
   }
 }
 

@@ -39,7 +39,8 @@ class AttentionTile {
         channels_(loader_.channels()),
         units_(channels_ / Microkernel::kPerUnit),
         value_channels_(loader_.value_channels()),
-        value_row_(spread(wide_ * value_channels_)) {
+        value_stride_(loader_.value_stride()),
+        value_row_(spread(wide_ * value_stride_)) {
     key_ring_ = arena.take<Unit>(ring_ * units_ * wide_);
     value_ring_ = arena.take_apart<Unit>(slots_ * value_row_, 3);
     queries_ = arena.take<Unit>(kQueryRows * units_ * pixels_);
@@ -110,16 +111,17 @@ class AttentionTile {
   // `rows` rows of queries from y on, kLanes pixels from `column` of the strip on.
   void attend(int64_t y, int rows, int64_t column) {
     const int64_t first = y - y_begin_;  // ring row of the topmost key of row y
-    const int parts = kQueryRows + height_ - 1 + kLanes / kSumPixels;
+    const int64_t calls = (kQueryRows + height_ - 1) * offset_groups(width_) +
+                          kLanes / kSumPixels * kQueryRows * ceil_div(value_channels_, kSumVectors * kLanes);
     fetcher_.clear();
     loader_.plan(fetcher_, y + kQueryRows, kQueryRows, column, kLanes);
+    fetcher_.divide(calls);  // a few lines at a time: those of the rings need their places, too
     for (int t = 0; t < rows + height_ - 1; ++t) {
-      fetcher_.part_of(parts);
       const int top = std::max(0, t - height_ + 1), bottom = std::min(rows - 1, t);  // queries that see this key row
       logits_of_window_row<Microkernel>(width_, bottom - top + 1, keys(first + t) + column, wide_,
                                         queries_ + (top * pixels_ + column) * units_, units_ * pixels_, kLanes, units_,
                                         logits_ + (top * keys_ + (t - top) * width_) * kLanes,
-                                        (keys_ - width_) * kLanes);
+                                        (keys_ - width_) * kLanes, &fetcher_);
     }
     const int64_t x = x_ + column;
     const int64_t width = std::min<int64_t>(kLanes, params_.out.width() - x);
@@ -133,7 +135,6 @@ class AttentionTile {
     }
     // All rows of a few pixels, while their values are in the first-level cache.
     for (int64_t p = 0; p < width; p += kSumPixels) {
-      fetcher_.part_of(parts);
       for (int j = 0; j < rows; ++j) sum_values(y + j, j, column, p, width);
     }
     if (params_.direct) return;
@@ -183,7 +184,7 @@ class AttentionTile {
     if constexpr (Microkernel::kRowsPerSlot == 1) weights = logits_ + j * keys_ * kLanes;
     const Unit* rows[16];
     for (int s = 0; s < slots; ++s) {
-      rows[s] = values(y - y_begin_ - before + s * Microkernel::kRowsPerSlot) + (column + p) * value_channels_;
+      rows[s] = values(y - y_begin_ - before + s * Microkernel::kRowsPerSlot) + (column + p) * value_stride_;
     }
     if (suspect_) leave_out_rows_beside(slots, before, rows);
 
@@ -197,12 +198,13 @@ class AttentionTile {
                                         loader_.residual_stride(),
                                         params_.out.template at<Stored>(n_, 0, y, x_ + column + p),
                                         params_.out.stride[3],
-                                        params_.streaming};
-      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_channels_, weights + p, target);
+                                        params_.streaming,
+                                        &fetcher_};
+      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_stride_, value_channels_, weights + p, target);
     } else {
       A* block = block_ + (j * kLanes + p) * value_channels_;
-      const SumTarget<A, A> target{factor, add, loader_.residual_stride(), block, value_channels_, false};
-      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_channels_, weights + p, target);
+      const SumTarget<A, A> target{factor, add, loader_.residual_stride(), block, value_channels_, false, &fetcher_};
+      weighted_sum_of_window<Microkernel>(width_, rows, slots, value_stride_, value_channels_, weights + p, target);
       if (params_.direct) finish_features(params_, n_, y, x_ + column + p, width - p, block, value_channels_);
     }
   }
@@ -228,7 +230,7 @@ class AttentionTile {
   int64_t pixels_;
   int height_, width_, keys_;
   int64_t slots_, ring_, wide_;
-  int64_t channels_, units_, value_channels_, value_row_;
+  int64_t channels_, units_, value_channels_, value_stride_, value_row_;
   Unit *key_ring_, *value_ring_;
   Unit* queries_;  // [row][block of kLanes pixels][unit][kLanes]: a block lies in one piece of the first-level cache
   Unit *packed_ = nullptr, *edges_ = nullptr;

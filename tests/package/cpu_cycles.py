@@ -48,7 +48,7 @@ LOOPS = {
         "classifier": r"\bclassify<float>",
     },
     "avx2": {
-        "logits": rf"logits_of<.*{_PLAIN}, 2, 4>",
+        "logits": rf"logits_of<.*{_PLAIN}, 3, 4>",
         "logits, one row": rf"logits_of_one_row<.*{_PLAIN}, 4>",
         "values": rf"weighted_sum_of<.*{_PLAIN}, 7, 2, float>",
         "keys and values of creff": r"convolve_both<float>",
