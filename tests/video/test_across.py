@@ -53,3 +53,9 @@ def test_what_does_not_follow_stays_alone(pair):
         assert joined(last, other) is other
     coarse = replace(last, motion=replace(last.motion, block=8))
     assert joined(coarse, intra) is intra
+
+
+def test_without_x264_it_stays_alone(pair, monkeypatch):
+    _, last, intra = pair
+    monkeypatch.setattr("arseg.video.recoding.ENCODER", "libx264-that-is-not-there")
+    assert joined(last, intra) is intra

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+from av.codec.codec import UnknownCodecError
 
 from arseg import _motion
 
@@ -36,9 +37,12 @@ def joined(before: VideoFrame, frame: VideoFrame) -> VideoFrame:
 
 def _found(before: VideoFrame, frame: VideoFrame) -> BlockField | None:
     pictures = [av.VideoFrame.from_ndarray(one.image, format="rgb24") for one in (before, frame)]
-    finder = VectorFinder(pictures[0], 2, Fraction(25))
-    made = [one for picture in pictures for one in finder.push(picture)]
-    made += finder.finish()
+    try:
+        finder = VectorFinder(pictures[0], 2, Fraction(25))
+        made = [one for picture in pictures for one in finder.push(picture)]
+        made += finder.finish()
+    except (av.FFmpegError, UnknownCodecError):  # what is gained by it is not worth a stop
+        return None
     records = records_of(made[1])
     if records is None:
         return None
