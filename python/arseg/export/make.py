@@ -108,7 +108,8 @@ def export_network(
 def _ready(net: ARSegNet, size: Size, precision: str, device: torch.device) -> ARSegNet:
     """The network as it is exported: batch normalisation folded, in its precision."""
     image = _images(net, size, 1, device)
-    ready = prepared(net, image, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    ready = prepared(net, image, kind, activations=False)
     if ready is None and precision == "bfloat16":
         raise InputError("precision: this network does not run in bfloat16; choose float32")
     return (net if ready is None else ready).requires_grad_(False)

@@ -28,7 +28,7 @@ ROUNDED = 1e-4
 
 
 @torch.inference_mode()
-def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype) -> ARSegNet | None:
+def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype, *, activations: bool = True) -> ARSegNet | None:
     """A copy of `net` for inference in `kind`, channels last; None where it cannot run so.
 
     Batch normalisation is folded where that leaves the features what they are, and else stays. In float32 on the CPU
@@ -36,6 +36,7 @@ def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype) -> ARSegNet | None
 
     Args:
         image: `[1, 3, H, W]` normalised RGB, to try it on.
+        activations: whether convolutions may apply those after them; not where other programs are to read the network.
     """
     ready = _folded(net, image[..., :TRIED, :TRIED])
     if ready is None and kind == torch.float32 and image.device.type == "cpu":
@@ -47,7 +48,7 @@ def prepared(net: ARSegNet, image: Tensor, kind: torch.dtype) -> ARSegNet | None
             _unless_out_of_memory(error)
             return None
     ready = ready.to(kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if kind == torch.float32 and image.device.type == "cpu":
+    if activations and kind == torch.float32 and image.device.type == "cpu":
         return _with_activations(ready, image[..., :TRIED, :TRIED])
     if kind != torch.float32:
         try:
