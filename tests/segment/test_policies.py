@@ -228,7 +228,7 @@ def test_batches_do_not_matter(policy, moving, tiny):
 
 @pytest.mark.slow
 def test_frames_without_a_later_keyframe_have_their_own_result_too(moving, with_i_frames, tiny, monkeypatch):
-    """Before a cut, and at the end; an I frame that shows the same is a later keyframe."""
+    """At the end of a stream; an I frame that shows the same is a later keyframe."""
     segmenter = VideoSegmenter(tiny, gop=12, policy="ensemble", height="video")
     seen = {"beside": [], "between": []}
     for name, found in seen.items():
@@ -239,7 +239,7 @@ def test_frames_without_a_later_keyframe_have_their_own_result_too(moving, with_
             return work(frames, *rest, **how)
 
         monkeypatch.setattr(segmenter._engine, name, noted)
-    assert len(list(segmenter.stream(moving))) == 26  # the last is 2 from its keyframe: no keyframe of its own
+    assert len(list(segmenter.stream(moving))) == 26  # the last is one frame from its keyframe, and none itself
     assert seen == {"beside": [25], "between": [*range(1, 12), *range(13, 24)]}
     seen["beside"].clear(), seen["between"].clear()
     assert len(list(segmenter.stream(with_i_frames))) == 26
