@@ -1,6 +1,6 @@
 """The CPU kernels against torch.compile, in turn in one process: rows of the profiler that docs/kernels.md reports.
 
-    python benchmarks/compare_cpu.py [NAME ...] [--rounds 15] [--out results.json] [--one-thread] [--list]
+    python benchmarks/compare_cpu.py [NAME ...] [--rounds 15] [--out results.json] [--one-thread] [--without V] [--list]
 
 Everything is channels_last, on as many threads as torch has. Unless --plain-allocator is given, the script starts
 itself again with an allocator that keeps its pages (MALLOC_MMAP_MAX_=0): fresh pages for every result would cost both
@@ -76,6 +76,12 @@ def main() -> None:
     parser.add_argument(
         "--one-thread", action="store_true", help="one thread, in processor time: for a machine with other work on it"
     )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        help="a version not to time; torch in bfloat16 takes minutes a call where the processor has no such arithmetic",
+    )
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     wanted = chosen(arguments.names)
@@ -94,7 +100,8 @@ def main() -> None:
     if arguments.out and arguments.out.exists():
         report["rows"] = results.read(arguments.out)["rows"]
     for case, versions in wanted:
-        row = measure.run(case, timer, measure.Settings(names=versions, rounds=arguments.rounds, host=False))
+        names = tuple(name for name in versions if name not in arguments.without)
+        row = measure.run(case, timer, measure.Settings(names=names, rounds=arguments.rounds, host=False))
         measure.judge(row, ceilings)
         print(table.row_text(row), flush=True)
         if "wrong" in row:

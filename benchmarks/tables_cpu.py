@@ -52,7 +52,7 @@ ZEN3_ROWS = (
 
 
 def cpu_zen3() -> str:
-    """On one thread: times of ours, the other's over ours, and the share of a matrix product's rate."""
+    """Times of ours, the other's over ours, and the share of a matrix product's rate."""
     found = {row["name"]: results.times(row) for row in results.read(FOLDER / "cpu-zen3.json")["rows"]}
     rows = []
     for text, name, other, target in ZEN3_ROWS:
@@ -66,7 +66,7 @@ def _pair(versions: dict[str, Any] | None, other: str) -> list[str]:
     """Milliseconds of ours, and how many times that the other takes; empty where they were not measured."""
     if versions is None:
         return ["", ""]
-    return [f"{versions['ours']['us'] / 1e3:.1f}", f"{versions[other]['times ours']:.2f}"]
+    return [f"{versions['ours']['us'] / 1e3:.1f}", f"{versions[other]['times ours']:.2f}" if other in versions else ""]
 
 
 FIGURES: dict[str, Callable[[], str]] = {
