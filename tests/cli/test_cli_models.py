@@ -113,8 +113,11 @@ def test_bad_input_is_one_line(arseg):
 def test_any_network_is_seen_and_scored(arseg, video, tmp_path):
     """--model means the same for segment, eval, adapt and flops; alone it has no trained branch."""
     line = "timm:mobilenetv3_small_050?channels=8&num_classes=11"
-    code, _, err = arseg("segment", video, "--model", line, "-o", "labels")
+    code, _, err = arseg("segment", video, "--model", line, "-o", "labels", "--mode", "ar")
     assert code == 2 and "is a network alone; train its low-resolution branch with `arseg adapt`" in err
+    assert arseg("segment", video, "--model", line, "-o", "moved.csv", "--frames", 5)[0] == 0
+    keyframes = [row.split(",")[3] for row in (tmp_path / "moved.csv").read_text().splitlines()]
+    assert keyframes == ["keyframe", "true", "false", "false", "true", "false"]
     assert arseg("segment", video, "--model", line, "--mode", "hr", "-o", "labels", "--frames", 2)[0] == 0
     assert len(list((tmp_path / "labels").iterdir())) == 2
     run_tree(tmp_path / "camvid", 3)

@@ -14,6 +14,7 @@ from arseg.networks.compute import gmacs
 from arseg.segment import steered
 from arseg.segment.costs import costs_of
 from arseg.segment.policies import POLICIES, Amount, Costs, Spaced
+from arseg.segment.policies.amounts import LaterCosts
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import Candidate, VideoReader, encode
 
@@ -100,12 +101,42 @@ def test_an_intra_frame_counts():
 
 
 def test_a_cut_starts_a_group_and_a_fast_scene_does_not():
-    policy = begun(0.1)
+    policy = begun(0.1, live=True)
     assert keyframes(policy, 10, errors=lambda index, key: 0.3 * (index - key) + 50 * (key < 4 <= index)) == [0, 4]
     assert policy.cut_at(4) and not policy.cut_at(5)
     assert keyframes(policy, 10, errors=lambda index, key: 50 * (key < 9 <= index))[-1] == 9
     assert policy.cut_at(4) and policy.cut_at(9)
     assert keyframes(begun(0.1), 10, errors=lambda index, key: 9.0 * (index - key)) == [0]
+
+
+def test_a_flash_is_no_cut_where_the_next_keyframe_may_be_waited_for():
+    def flash(index, key):
+        return 0.3 * (index - key) + 60 * ((key == 7) != (index == 7))
+
+    def cut(index, key):
+        return 0.3 * (index - key) + 60 * (key < 7 <= index)
+
+    at_once = begun(0.1, live=True)
+    assert keyframes(at_once, 30, errors=flash) == [0, 7, 8]
+    assert keyframes(begun(0.1), 30, errors=flash) == [0, 10, 20]
+    assert keyframes(begun(0.1, live=True), 12, errors=cut) == [0, 7]
+    assert keyframes(begun(0.1), 12, errors=cut) == [0, 8]
+    # A keyframe that is a flash itself is not kept.
+    assert keyframes(begun(1 / 7), 14, errors=flash) == [0, 7, 9]
+
+
+def test_an_i_frame_is_as_the_first_frame():
+    """What comes after one does not follow from what was before it, where there is no budget."""
+
+    def errors(index, key):
+        return (9.0 if index < 20 else 0.5) * (index - key) + 40 * (key < 24 <= index)
+
+    policy = begun(None)
+    assert policy.restarts and not begun(0.1).restarts
+    keys = keyframes(policy, 40, intra=(21,), errors=errors)
+    assert keys == [0, 12, 21, 25, 37]
+    alone = keyframes(begun(None), 19, errors=lambda index, key: errors(index + 21, key + 21))
+    assert alone == [key - 21 for key in keys if key >= 21]
 
 
 def test_a_bound_spreads_the_work():
@@ -368,8 +399,7 @@ def test_a_policy_of_ones_own(moving, tiny):
             {"policy": "wrap"},
             "policy: expected one of bidirectional, warp, ar, ensemble, got 'wrap'; did you mean warp",
         ),
-        ({"budget": "25%", "mode": "hr"}, "mode: expected no such thing beside a budget"),
-        ({"budget": "25%", "logits": True}, "logits: expected no such thing beside a budget"),
+        ({"budget": "25%", "mode": "hr"}, "mode: expected none beside a budget"),
     ],
 )
 def test_what_does_not_go_together_is_told(options, words, tiny):
@@ -428,3 +458,14 @@ def test_a_spread_stream_begins_with_a_keyframe(moving, tiny):
         _, second, *_ = reader
     with pytest.raises(InputError, match="frame 1: not a keyframe, and no keyframe came before it"):
         next(segmenter.segment_all([second], policy=policy, live=True))
+
+
+def test_costs_are_found_when_they_are_looked_at():
+    asked = []
+    later = LaterCosts(lambda: asked.append(1) or Costs(2.0, {"ar": 0.5}))
+    policy = Spaced()
+    policy.begin(later, gop=12, live=False)
+    assert asked == []
+    assert (later.key, later.of("ar"), later.of("warp"), later.ways, asked) == (2.0, 0.5, 0.0, {"ar": 0.5}, [1])
+    with pytest.raises(AttributeError):
+        later.keys  # noqa: B018

@@ -139,3 +139,7 @@ def test_pictures_have_no_frames_between(tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="pictures have no frames between keyframes"):
         segment_file(tiny_segmenter(budget="20%"), PictureReader((tmp_path / "a.png",)), outputs(tmp_path / "o"))
+    plain, steered = outputs(tmp_path / "plain")[:1], outputs(tmp_path / "steered")[:1]
+    segment_file(tiny_segmenter(), PictureReader((tmp_path / "a.png",)), plain)
+    segment_file(tiny_segmenter(policy="ensemble"), PictureReader((tmp_path / "a.png",)), steered)
+    assert contents(tmp_path / "plain") == contents(tmp_path / "steered")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,8 @@ def test_shards_begin_where_decoding_may():
         (12, 40, range(13, 40, 2)),
         (40, 47, range(41, 44, 2)),
     ]
-    assert shards_of("v", [0, 12], 24, range(24), {}, [0, 5, 12], {*range(12)}.__contains__) == [
-        Shard("v", 12, 24, range(12, 24), {}, frozenset([12]))
+    assert shards_of("v", [0, 12], 24, range(24), {}, {*range(15), 99}) == [
+        Shard("v", 12, 24, range(12, 24), {}, frozenset([12, 13, 14]))
     ]
     assert shards_of("v", [0], 5, range(0), {}) == []
 
@@ -147,11 +148,49 @@ def test_stopped_and_gone_on_with(clip, tmp_path, pool, monkeypatch):
         assert made(folder, clip, runner=second, resume=True) == whole
 
 
+@pytest.fixture(scope="module")
+def cut_clip(tmp_path_factory) -> Path:
+    """I frames every 14 frames, and a cut between two of them, which the encoder does not mark."""
+    path = tmp_path_factory.mktemp("cut") / "cut.mp4"
+    frames = list(pictures(FRAMES))
+    frames[33:] = [255 - frame for frame in frames[33:]]
+    encode(frames, path, rate=15, gop=14)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["ensemble", "bidirectional", "ar"])
+def test_a_policy_is_shared_to_the_bit(cut_clip, tmp_path, policy, capfd, monkeypatch):
+    segmenter = tiny_segmenter(policy=policy)
+    whole = made(tmp_path / "one", cut_clip, segmenter=segmenter)
+    with LocalPool(partial(tiny_segmenter, policy=policy), 2, threads=torch.get_num_threads()) as pool:
+        assert made(tmp_path / "two", cut_clip, segmenter=segmenter, runner=pool) == whole
+        every = Selection(start=0.5, end=3.1, every=3)
+        part = made(tmp_path / "part", cut_clip, LABELS, segmenter, selection=every)
+        assert made(tmp_path / "shared part", cut_clip, LABELS, segmenter, selection=every, runner=pool) == part
+        write = Written.write
+
+        def stop(self, result):
+            write(self, result)
+            if result.index == 36:
+                raise KeyboardInterrupt
+
+        for first, second in ((pool, None), (None, pool)):
+            folder = tmp_path / f"{first is None}"
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(Written, "write", stop)
+                made(folder, cut_clip, segmenter=segmenter, runner=first, resume=True)
+            assert made(folder, cut_clip, segmenter=segmenter, runner=second, resume=True) == whole
+    assert "one process segments it" not in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_what_cannot_be_shared_is_said(clip, tmp_path, pool, capfd):
     whole = made(tmp_path / "one", clip, on_error="resync")
     assert made(tmp_path / "two", clip, on_error="resync", runner=pool) == whole
     assert "street.mp4: one process segments it: what is lost (on_error='resync')" in capfd.readouterr().err
+    made(tmp_path / "three", clip, LABELS, tiny_segmenter(budget="25%"), runner=pool)
+    assert "street.mp4: one process segments it: where its keyframes are follows" in capfd.readouterr().err
 
 
 def children(process: int) -> list[int]:

@@ -16,7 +16,6 @@ from .options import (
     Device,
     EndTime,
     Every,
-    Gop,
     Limit,
     OnError,
     Opacity,
@@ -33,6 +32,7 @@ from .options import (
     Stream,
     Timeout,
     Transcode,
+    UsualGop,
     Verbose,
 )
 from .startup import kept
@@ -64,7 +64,7 @@ def segment(
     ] = None,
     weights: SegmenterWeights = None,
     model: ScoredModel = None,
-    gop: Gop = 12,
+    gop: UsualGop = None,
     height: SegmenterHeight = None,
     scale: Annotated[
         float | None,
@@ -79,9 +79,9 @@ def segment(
     mode: Annotated[
         Mode | None,
         typer.Option(
-            show_default="ar, unless there is a budget, a bound or a policy",
-            help="ar: the method. To compare: hr, all frames at full resolution; lr, all at low; warp, the keyframe's "
-            "result moved by the vectors; keep, the keyframe's result as it is.",
+            show_default=False,
+            help="In place of a policy. ar: the published method. To compare: hr, all frames at full resolution; lr, "
+            "all at low; warp, the keyframe's result moved by the vectors; keep, the keyframe's result as it is.",
         ),
     ] = None,
     budget: Budget = None,
@@ -98,15 +98,22 @@ def segment(
         str | None,
         typer.Option(
             help="What frames between keyframes are made of: bidirectional, both keyframes around them, moved; "
-            "ensemble, these and their own result at low resolution; warp, the last keyframe, moved; ar, the method.",
-            show_default="bidirectional, where there is a budget or a bound",
+            "ensemble, these and their own result at low resolution; warp, the last keyframe, moved; ar, the method, "
+            "with keyframes at cuts, too.",
+            show_default="bidirectional with --budget or --live, or without a low-resolution branch; else ensemble, of "
+            "published checkpoints --mode ar",
         ),
     ] = None,
     precision: SegmenterPrecision = None,
     device: Device = "cpu",
     batch: SegmenterBatch = None,
     low_latency: Annotated[
-        bool, typer.Option("--low-latency", help="Each result comes before the next frame is read (--batch 1).")
+        bool,
+        typer.Option(
+            "--low-latency",
+            help="Each result comes before the next frame is read: --batch 1, and --mode ar where nothing else is "
+            "asked for.",
+        ),
     ] = False,
     start: StartTime = None,
     end: EndTime = None,
@@ -195,19 +202,13 @@ def segment(
             raise InputError(f"--low-latency: is --batch 1, got --batch {batch}; give one of them")
         if low_latency and (ray is not None or (workers or 1) > 1):
             raise InputError("--low-latency: results of --workers and --ray come group by group; leave one of them out")
-        scores = [out.target for out in outputs[0] if out.needs_logits]
-        if scores and any(asked is not None for asked in (budget, slowest, policy)):
-            raise InputError(
-                f"{scores[0]}: scores are of the method itself, not of what --budget, --live or --policy choose; leave "
-                "one of them out"
-            )
         made: dict[str, Any] = {"gop": gop, "height": height_of(height), "scale": scale, "mode": mode}
         made |= {"precision": precision}
         made |= {"batch": 1 if low_latency else batch, "budget": budget, "slowest": slowest, "policy": policy}
-        made["logits"] = bool(scores)
+        made["logits"] = any(out.needs_logits for out in outputs[0])
         if ray is not None and weights is not None and weights.exists():
             weights = weights.absolute()
-        make = partial(open_segmenter, weights=weights, model=model, settings=made)
+        make = partial(open_segmenter, weights=weights, model=model, settings=made, at_once=low_latency)
         keep_pages()
         segmenter = make(device)
         usual = start is end is None and every == 1

@@ -12,11 +12,11 @@ from arseg.errors import InputError
 from .options import (
     Budget,
     Device,
-    Gop,
     SegmenterBatch,
     SegmenterHeight,
     SegmenterPrecision,
     SegmenterWeights,
+    UsualGop,
     Verbose,
 )
 
@@ -32,7 +32,7 @@ def serve(
         bool, typer.Option("--allow-private", help="Fetch URLs that lead to private addresses, too.")
     ] = False,
     weights: SegmenterWeights = None,
-    gop: Gop = 12,
+    gop: UsualGop = None,
     height: SegmenterHeight = None,
     budget: Budget = None,
     precision: SegmenterPrecision = None,
@@ -68,7 +68,7 @@ def serve(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     settings = {
-        "model": None if weights is None else str(weights),
+        "weights": None if weights is None else str(weights),
         "gop": gop,
         "height": height_of(height),
         "budget": budget,

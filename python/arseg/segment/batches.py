@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +22,8 @@ from arseg.memory import is_out_of_memory
 from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import input_size
 
-from .engine import Engine, Keyframe, Labels, block_of, frame_size
+from .engine import Engine, Keyframe, block_of, frame_size
+from .fetched import Labels
 from .modes import FROM_KEYFRAME, Way
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ HELD = 512 * 2**20
 """Bytes of decoded frames, fields and vectors that are read ahead at most; a single frame may be larger."""
 
 Done = tuple[Sequence["VideoFrame"], Labels]
+Seen = tuple["VideoFrame", np.ndarray, np.ndarray | None]
+"""A frame, its label map, and its logits or None."""
+
 Result = TypeVar("Result")
 
 Work = Callable[[Sequence["VideoFrame"]], Result]
@@ -164,8 +168,8 @@ class Batches:
     watch: Callable[[Sequence[VideoFrame]], object] = lambda frames: None
     _full: bool = field(default=False, init=False)
 
-    def run(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, np.ndarray]]:
-        """Each frame with its label map, uint8 `[H, W]`, in order.
+    def run(self, frames: Iterable[VideoFrame]) -> Iterator[Seen]:
+        """Each frame with its label map, uint8 `[H, W]`, and its logits where the engine keeps them, in order.
 
         Raises the errors of `frames` and of the network after the frames before; `MemoryLimitError` where one frame
         alone is too much for the memory, and `InputError` where its keyframe is not the last one that came.
@@ -174,10 +178,11 @@ class Batches:
         if self.engine.on_cuda and self.most > 1:
             done = one_behind(done)  # the device has its next batch before this one is waited for
         for batch, labels in done:
-            maps = labels()
+            maps, logits = labels(), labels.logits
+            each = [None] * len(batch) if logits is None else logits()
             self.watch(batch)
-            yield from zip(batch, maps, strict=True)
-            del batch, labels, maps
+            yield from zip(batch, maps, each, strict=True)
+            del batch, labels, maps, logits, each
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
         if self.engine.mode not in FROM_KEYFRAME:
@@ -233,8 +238,8 @@ class Batches:
             places = places[: self._fewer(len(places))]
             if self._full:
                 self.keyframes = len(places)
-        maps = cache(done[0])
-        return {at: (partial(_one, maps, index), done[1][index]) for index, at in enumerate(places)}
+        labels, keys = done
+        return {at: (labels.one(index), keys[index]) for index, at in enumerate(places)}
 
     def _in_batches(self, frames: Sequence[VideoFrame], work: Work[Labels]) -> Iterator[Done]:
         """Label maps of frames of which none needs another, in batches of one size each."""
@@ -270,10 +275,6 @@ class Batches:
             told = (self.engine.device, count, count // 2)
             _log.warning("not enough memory on %s for %d frames at once: trying %d", *told)
         return count // 2
-
-
-def _one(maps: Labels, index: int) -> list[np.ndarray]:
-    return [maps()[index]]
 
 
 def too_large(frame: VideoFrame, engine: Engine) -> MemoryLimitError:

@@ -46,7 +46,7 @@ def side_by_side(frames: Iterable[VideoFrame], ways: Mapping[Mode, VideoSegmente
         labels, seconds = dict[Mode, list[np.ndarray]](), dict[Mode, float]()
         for mode, run in runs.items():
             started = time.perf_counter()
-            labels[mode] = [found for _, found in run.run(window)]
+            labels[mode] = [found for _, found, _ in run.run(window)]
             seconds[mode] = time.perf_counter() - started
         yield Seen(window, labels, seconds)
         del window, labels

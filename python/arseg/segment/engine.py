@@ -20,15 +20,13 @@ from arseg.networks.prepared import prepared
 from arseg.networks.trust import KeyframeSignals
 from arseg.preprocess import as_tensor, input_size, network_inputs
 
+from .fetched import Labels
 from .graphs import CudaGraphs, Eager, Tensors
 from .modes import FROM_KEYFRAME, TWO_SIDED, Mode, Way
 from .ways import see
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
     from arseg.video import VideoFrame
-
-Labels = Callable[[], list[np.ndarray]]
-"""Waits for label maps, uint8 `[H, W]` each, of the frames that they were asked for."""
 
 
 @dataclass
@@ -66,6 +64,7 @@ class Engine:
         height: of the images that the network sees; None: the frames'.
         half: whether to compute in bfloat16.
         ways: what is made of frames between keyframes; None: what `mode` says.
+        keep_logits: whether `Labels` have logits, too.
         graphs: how functions are called; None: as CUDA graphs on CUDA, as they are on the CPU.
     """
 
@@ -79,11 +78,13 @@ class Engine:
         half: bool,
         device: torch.device,
         ways: Collection[Way] | None = None,
+        keep_logits: bool = False,
         graphs: Eager | None = None,
     ):
         self.net, self.mode, self.label_set = net, mode, label_set
         self.ways: frozenset[Way] = frozenset([mode] if ways is None else ways)
         self.height, self.half, self.device = height, half, device
+        self.keep_logits = keep_logits
         self.on_cuda = device.type == "cuda"
         modules = net if isinstance(net, ARSegNet) else None  # what is exported runs as it is
         self._to_prepare = modules
@@ -98,19 +99,20 @@ class Engine:
         """Keyframes of one size: their label maps, and what the frames after each need."""
         pixels = self._pixels(frames)
         labels, *found = self._call(self._keyframes, frames, 0, pixels)
+        fetched = Labels.of(labels, found[1] if self.keep_logits else None)
         each = zip(*(self.graphs.kept(x).split(1) for x in found), strict=True)
         keys = [Keyframe.of(*tensors) for tensors in each]
         if not self.ways.isdisjoint(TWO_SIDED):
             for place, key in enumerate(keys):
                 key.luma = pixel_luma(pixels[place : place + 1].to(self.device), key.key_logits.shape[2:])
-        return self._fetched(labels), keys
+        return fetched, keys
 
     @torch.inference_mode()
     def low_keyframe(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
         """What stands in for a keyframe until its network is done: its result at low resolution."""
         found = self._call(self._low_keyframes, [frame], 0, self._pixels([frame]))
         labels, *tensors = (self.graphs.kept(x) for x in found)
-        return self._fetched(labels), Keyframe.of(*tensors)
+        return Labels.of(labels, tensors[1] if self.keep_logits else None), Keyframe.of(*tensors)
 
     @torch.inference_mode()
     def after(self, frames: Sequence[VideoFrame], key: Keyframe, way: Way | None = None) -> Labels:
@@ -118,12 +120,11 @@ class Engine:
         motion, block = self._fields(frames)
         way = way or self.mode
         if way != "ar":
-            (labels,) = self._call(self._kept if way == "keep" else self._warped, frames, block, motion, key.key_logits)
-            return self._fetched(labels)
+            move = self._kept if way == "keep" else self._warped
+            return Labels.of(*self._call(move, frames, block, motion, key.key_logits))
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
         inputs = self._pixels(frames), motion, distance, *key.tensors()
-        (labels,) = self._call(self._after, frames, block, *inputs)
-        return self._fetched(labels)
+        return Labels.of(*self._call(self._after, frames, block, *inputs))
 
     @torch.inference_mode()
     def beside(self, frames: Sequence[VideoFrame], key: Keyframe, own_weight: Tensor) -> Labels:
@@ -136,8 +137,7 @@ class Engine:
         motion, block = self._fields(frames)
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
         inputs = self._pixels(frames), motion, distance, key.key_logits, key.luma, key.reference, own_weight
-        (labels,) = self._call(self._beside, frames, block, *inputs)
-        return self._fetched(labels)
+        return Labels.of(*self._call(self._beside, frames, block, *inputs))
 
     @torch.inference_mode()
     def between(
@@ -162,10 +162,8 @@ class Engine:
         inputs = self._pixels(frames), motion, self._stacked(onward), *where
         keys = before.key_logits, before.luma, after.key_logits, after.luma
         if own_weight is None:
-            (labels,) = self._call(self._between, frames, block, *inputs, *keys)
-        else:
-            (labels,) = self._call(self._ensemble, frames, block, *inputs, *keys, before.reference, own_weight)
-        return self._fetched(labels)
+            return Labels.of(*self._call(self._between, frames, block, *inputs, *keys))
+        return Labels.of(*self._call(self._ensemble, frames, block, *inputs, *keys, before.reference, own_weight))
 
     @torch.inference_mode()
     def own_agreement(self, frame: VideoFrame, before: Keyframe, key: Keyframe, length: int, weights: Tensor) -> Tensor:
@@ -187,8 +185,8 @@ class Engine:
     @torch.inference_mode()
     def each(self, frames: Sequence[VideoFrame], way: Way | None = None) -> Labels:
         """Frames by themselves, in the mode or another way that takes nothing from a keyframe."""
-        (labels,) = self._call(self._low if (way or self.mode) == "lr" else self._high, frames, 0, self._pixels(frames))
-        return self._fetched(labels)
+        work = self._low if (way or self.mode) == "lr" else self._high
+        return Labels.of(*self._call(work, frames, 0, self._pixels(frames)))
 
     # --- logits of one frame -----------------------------------------------------------------------------------------
 
@@ -206,8 +204,7 @@ class Engine:
                 assert image is not None
                 key = made = self._keyframe(net, image)
             logits = self._see(net, image, motion, frame.distance, key, self.mode, block=block, frame_size=size)
-        self._check(logits)
-        return logits, made
+        return self._checked(logits), made
 
     def labels(self, logits: Tensor, size: tuple[int, int]) -> np.ndarray:
         """One frame's label map, uint8 `[H, W]`, of its logits."""
@@ -236,19 +233,19 @@ class Engine:
     def _keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net = self._net()
         key = self._keyframe(net, self._image(pixels, size))
-        return self._labelled(net, key.key_logits, size), *key.tensors()
+        return net.labels(self._checked(key.key_logits), size), *key.tensors()
 
     def _low_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net = self._net()
         reference = net.keyframe(net.shrink(self._image(pixels, size)))
         logits = net.classifier(reference)
-        return self._labelled(net, logits, size), reference, logits
+        return net.labels(self._checked(logits), size), reference, logits
 
     def _after(
         self, size: tuple[int, int], block: int, pixels: Tensor, motion: Tensor, distance: Tensor, *key: Tensor
     ) -> Tensors:
         net, seen = self._net(), (self._image(pixels, size), motion, distance, Keyframe.of(*key))
-        return (self._labelled(net, self._see(net, *seen, "ar", block=block, frame_size=size), size),)
+        return self._labelled(net, self._see(net, *seen, "ar", block=block, frame_size=size), size)
 
     def _warped(self, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
         return self._moved("warp", size, block, motion, key_logits)
@@ -259,24 +256,24 @@ class Engine:
     def _moved(self, mode: Mode, size: tuple[int, int], block: int, motion: Tensor, key_logits: Tensor) -> Tensors:
         net = self._net()
         logits = see(net, mode, None, None, key_logits, motion, block=block, frame_size=size)
-        return (self._labelled(net, logits, size),)
+        return self._labelled(net, logits, size)
 
     def _between(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
         logits = self._both(size, block, pixels, *inputs)
-        return (self._labelled(self._net(), logits, size),)
+        return self._labelled(self._net(), logits, size)
 
     def _ensemble(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
         *sides, reference, weight = inputs
         net = self._net()
         own = self._own(net, self._image(pixels, size), reference)
-        return (self._labelled(net, self._both(size, block, pixels, *sides, own=own, own_weight=weight), size),)
+        return self._labelled(net, self._both(size, block, pixels, *sides, own=own, own_weight=weight), size)
 
     def _beside(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
         motion, distance, logits, picture, reference, weight = inputs
         net = self._net()
         own = self._own(net, self._image(pixels, size), reference)
         seen = logits, motion, distance, pixel_luma(pixels, logits.shape[2:]), picture
-        return (self._labelled(net, one_sided_logits(*seen, own, weight, block=block, frame_size=size), size),)
+        return self._labelled(net, one_sided_logits(*seen, own, weight, block=block, frame_size=size), size)
 
     def _both(
         self,
@@ -309,7 +306,7 @@ class Engine:
     def _alone(self, mode: Mode, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net, image = self._net(), self._image(pixels, size)
         logits = see(net, mode, image, None, None, None, block=block, frame_size=size)
-        return (self._labelled(net, logits, size),)
+        return self._labelled(net, logits, size)
 
     def _keyframe(self, net: Executor, image: Tensor) -> Keyframe:
         reference = net.keyframe(image)
@@ -330,19 +327,21 @@ class Engine:
         reference, key_logits, signals = (None,) * 3 if key is None else (key.reference, key.key_logits, key.signals)
         return see(net, mode, image, reference, key_logits, motion, distance, signals=signals, **where)
 
-    def _labelled(self, net: Executor, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        self._check(logits)
-        return net.labels(logits, size)
+    def _labelled(self, net: Executor, logits: Tensor, size: tuple[int, int]) -> Tensors:
+        """Label maps of frames of `size`, and the logits where they are kept."""
+        labels = net.labels(self._checked(logits), size)
+        return (labels, logits) if self.keep_logits else (labels,)
 
     def _image(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         return network_inputs(pixels, input_size(size, self.height), self.label_set)
 
-    def _check(self, logits: Tensor) -> None:
+    def _checked(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != len(self.label_set.classes):
             raise InputError(
                 f"model: gives {logits.shape[1]} classes, and its label_set says {self.label_set}; give the label set "
                 "of this network"
             )
+        return logits
 
     # --- the network -------------------------------------------------------------------------------------------------
 
@@ -381,22 +380,6 @@ class Engine:
 
     def _pinned(self, x: Tensor) -> Tensor:
         return x.pin_memory() if self.on_cuda else x
-
-    def _fetched(self, labels: Tensor) -> Labels:
-        """Begins to fetch uint8 `[N, H, W]`; each map gets memory of its own, which its frame alone holds."""
-        if not self.on_cuda:
-            maps = [x.clone().numpy() for x in labels]
-            return lambda: maps
-        host = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
-        host.copy_(labels, non_blocking=True)
-        done = torch.cuda.Event()
-        done.record(torch.cuda.current_stream(self.device))
-
-        def wait() -> list[np.ndarray]:
-            done.synchronize()
-            return [x.copy() for x in host.numpy()]
-
-        return wait
 
 
 def frame_size(frame: VideoFrame) -> tuple[int, int]:

@@ -8,41 +8,67 @@ from pathlib import Path
 from typing import Any
 
 from arseg.errors import InputError
+from arseg.export.exported import ExportedNet
+from arseg.networks.arseg_net import ARSegNet
 
-from .segmenter import VideoSegmenter
+from .segmenter import VideoSegmenter, opened
+
+WITH_BRANCH: dict[str, Any] = {"policy": "ensemble", "gop": 12}
+"""What is made of videos where nothing else is asked for."""
+
+ALONE: dict[str, Any] = {"policy": "bidirectional", "gop": 3}
+"""The same for a network without a trained low-resolution branch, at about the same compute."""
+
+THE_METHOD: dict[str, Any] = {"mode": "ar", "gop": 12}
+"""The same of the published checkpoints, whose results stay the authors', and where no later keyframe is waited for."""
 
 
 def open_segmenter(
-    device: str, weights: str | os.PathLike[str] | None, model: str | None, settings: Mapping[str, Any]
+    device: str,
+    weights: str | os.PathLike[str] | None,
+    model: str | None,
+    settings: Mapping[str, Any],
+    *,
+    at_once: bool = False,
 ) -> VideoSegmenter:
     """Of weights and the line of a network, see `arseg.acceleration.opened.open_network`.
 
     Args:
-        settings: other arguments of `VideoSegmenter`.
+        settings: other arguments of `VideoSegmenter`. Where they have no mode, budget, bound and policy, the network
+            says what is best: both keyframes around a frame, and its own result at low resolution if it has a trained
+            branch for that.
+        at_once: in place of that, no frame is to wait for the next keyframe.
 
     Raises `InputError` where a way to see frames is asked for that the network has not.
     """
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    asked = not chosen.keys().isdisjoint(("mode", "budget", "slowest", "policy"))
+    network, trained = _network(weights, model)
+    if model is not None and not trained and (_needs_branch(chosen) or (at_once and not asked)):
+        raise InputError(
+            f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
+            "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
+        )
+    if not asked:
+        legacy = isinstance(network, ARSegNet) and network.grid == "legacy"
+        usual = THE_METHOD if legacy or at_once else WITH_BRANCH if trained else ALONE
+        chosen = usual | chosen
+    return VideoSegmenter(network, device=device, **chosen)
+
+
+def _network(weights: str | os.PathLike[str] | None, model: str | None) -> tuple[ARSegNet | ExportedNet, bool]:
+    """The network, and whether it has a trained low-resolution branch."""
     if model is None:
-        return VideoSegmenter(weights, device=device, **settings)
+        found = opened(weights)
+        return found, not isinstance(found, ExportedNet) or found.has_branch
     if weights is not None and Path(weights).is_dir():
         raise InputError(f"--model: {weights} has its network in it; leave out --model")
     from arseg.acceleration.opened import around, open_network
-    from arseg.networks.arseg_net import ARSegNet
 
     network = open_network(None if weights is None else Path(weights), model)
-    if not isinstance(network, ARSegNet):
-        if _needs_branch(settings):
-            raise InputError(
-                f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
-                "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
-            )
-        network = around(network)
-    return VideoSegmenter(network, device=device, **settings)
+    return (network, True) if isinstance(network, ARSegNet) else (around(network), False)
 
 
 def _needs_branch(settings: Mapping[str, Any]) -> bool:
-    """Whether a frame's own low-resolution branch is used."""
-    mode, policy = settings.get("mode"), settings.get("policy")
-    if policy is not None:
-        return policy in ("ar", "ensemble")
-    return mode == "ar" or (mode is None and not (settings.get("budget") or settings.get("slowest")))
+    """Whether a frame's own low-resolution branch is asked for."""
+    return settings.get("mode") == "ar" or settings.get("policy") in ("ar", "ensemble")

@@ -100,12 +100,16 @@ def segment_file(
     """
     console = console or err_console()
     opened, video = video, video.path if isinstance(video, PictureReader) else video
+    if isinstance(opened, PictureReader):
+        if segmenter.bounded:
+            raise InputError("--budget, --live: pictures have no frames between keyframes; leave it out")
+        segmenter = segmenter.plain()
     _check_names(video, outputs)
     count = keyframes = 0
     ended: BaseException | None = None
     remarkable = (
         segmenter.mode in FROM_KEYFRAME
-        and not segmenter.steered
+        and not segmenter.bounded
         and not isinstance(opened, PictureReader)
         and selection is None
     )
@@ -113,8 +117,6 @@ def segment_file(
         stops = stack.enter_context(Interruptions())
         with stops.waiting():
             policy = segmenter.new_policy()
-            if policy is not None and isinstance(opened, PictureReader):
-                raise InputError("--budget, --live, --policy: pictures have no frames between keyframes; leave it out")
             if resume and (why := segmenter.repeatable) is not None:
                 raise InputError(f"{why}; leave out --resume")
             reading = segmenter.reading(policy)
@@ -145,7 +147,7 @@ def segment_file(
                 stack.push(lambda kind, *_: note(count, keyframes, targets) if kind is ended is None else None)
             if journal.frames:
                 say(console, f"{journal.path}: {len(journal.frames)} frames are done already")
-        if runner is not None and (why := why_not(segmenter, reader) if again else "it comes once") is not None:
+        if runner is not None and (why := why_not(policy, reader) if again else "it comes once") is not None:
             say(console, f"{shown(video)}: one process segments it: {why}")
             runner = None
         written.open(stack, about, label_set)
@@ -222,12 +224,13 @@ def _pace(
     """What lowers the compute of a live stream that falls behind; None: nothing can. Changes `reading` for it."""
     if policy is None and segmenter.mode in FROM_KEYFRAME:
         every = EveryGroup(segmenter.gop)
-        reading |= {"gop": max(LONGEST, segmenter.gop), "starts": every}
+        reading["starts"] = every
         change: Any = every.stretch
     else:
         change = getattr(policy, "stretch", None)
     if change is None:
         return None
+    reading["gop"] = max(LONGEST, segmenter.gop)
 
     def told(behind: float) -> None:
         with suppress(OSError):
@@ -249,8 +252,8 @@ def _shared(
     """Results of frames that others segment; with pictures where these are `read` here."""
     wanted = chosen.indices(reader.times, Fraction(reader.rate))
     source = video.files if isinstance(video, PictureReader) else _named(video)
-    done = ([], frozenset()) if journal is None else (journal.groups, journal.frames)
-    shards = shards_of(source, reader.entries, len(reader), wanted, options, done[0], done[1].__contains__)
+    done = frozenset() if journal is None else frozenset(journal.frames)
+    shards = shards_of(source, reader.entries, len(reader), wanted, options, done)
     groups = groups_of(shards, runner, journal)
     shown_as = reader.rotation, reader.display_matrix
     if read is not None:

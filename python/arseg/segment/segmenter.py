@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,9 +25,10 @@ from arseg.weights.files import CheckpointError, load_checkpoint
 from .batches import KEYFRAMES, Batches, Group, too_large
 from .clock import StageClock
 from .costs import costs_of
-from .engine import Engine, frame_size
+from .engine import Engine
 from .modes import BRANCH, FROM_KEYFRAME, MODES, TWO_SIDED, Mode
 from .policies import Amount, Policy
+from .policies.amounts import LaterCosts
 from .result import SegmentedFrame
 from .spread import Spread
 from .steered import Steered
@@ -34,8 +36,6 @@ from .steering import PolicyMaker, Steering
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV, and frames from elsewhere
     from arseg.video import VideoFrame
-
-    _Seen = tuple[VideoFrame, np.ndarray, np.ndarray | None]
 
 __all__ = ["Group", "SegmentedFrame", "VideoSegmenter", "check_device"]
 
@@ -66,13 +66,13 @@ class VideoSegmenter:
             From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
             on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
-        logits: whether results have them (`SegmentedFrame.logits`); the network then sees one frame at a time.
+        logits: whether results have them (`SegmentedFrame.logits`).
         budget: compute of the mean frame: "2gmacs", "40ms" or "25%" (of the network on every frame). Keyframes are
             then as often as it pays for, whatever `gop` says.
         slowest: the same of the slowest frame, for live streams: a keyframe's work is spread over several frames.
         policy: what is made of the frames between keyframes, and where these are: a name in
             `arseg.segment.policies.POLICIES`, or what makes one; None: "bidirectional", where a budget or a bound is
-            given.
+            given. `arseg segment` takes "ensemble" where nothing else is asked for: better labels, a group later.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused. `asked` has budget, slowest and policy as they were given.
@@ -102,11 +102,10 @@ class VideoSegmenter:
     ):
         self._steering = Steering.of(budget, slowest, policy)
         self.asked = {"budget": budget, "slowest": slowest, "policy": getattr(policy, "__qualname__", policy)}
-        beside = [name for name, given in (("mode", mode is not None), ("logits", logits)) if given]
-        if self._steering is not None and beside:
+        if self._steering is not None and mode is not None:
             raise InputError(
-                f"{', '.join(beside)}: expected no such thing beside a budget, a bound or a policy, which say what is "
-                "made of each frame; leave it out"
+                "mode: expected none beside a budget, a bound or a policy, which say what is made of each frame; leave "
+                "it out"
             )
         mode = mode or "ar"
         if mode not in MODES:
@@ -118,7 +117,7 @@ class VideoSegmenter:
         if height not in (None, "video") and (not isinstance(height, int) or height < 16):
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         check_device(device)
-        network = _opened(model)
+        network = opened(model)
         self.trained_scale = network.scale
         ways = {mode} if self._steering is None else self._steering.ways
         if scale is not None:
@@ -135,12 +134,12 @@ class VideoSegmenter:
         self.label_set: LabelSet = network.known_labels()
         self.height = self.model.input_height if height is None else None if height == "video" else height
         self.gop, self.mode, self.device = gop, mode, torch.device(device)
-        self.keep_logits = logits
+        self.keep_logits = bool(logits)
         self.batch = batch or min(max(gop - 1, KEYFRAMES), USUAL_BATCH[self.device.type])
         self._keyframes = KEYFRAMES if 1 < self.batch >= gop - 1 else 1
         steered = None if self._steering is None else self._steering.ways
-        how: dict[str, Any] = {"height": self.height, "half": self.half, "device": self.device, "ways": steered}
-        self._engine = Engine(self.model, mode, self.label_set, **how)
+        how: dict[str, Any] = {"height": self.height, "half": self.half, "device": self.device}
+        self._engine = Engine(self.model, mode, self.label_set, ways=steered, keep_logits=self.keep_logits, **how)
 
     def stream(self, source: str | os.PathLike[str], **options: Any) -> Iterator[SegmentedFrame]:
         """Results in the order of presentation, as soon as the frames of a batch are decoded.
@@ -175,9 +174,17 @@ class VideoSegmenter:
             results.close()  # type: ignore[attr-defined]
 
     @property
-    def steered(self) -> bool:
-        """Whether there is a budget, a bound or a policy."""
-        return self._steering is not None
+    def bounded(self) -> bool:
+        """Whether there is a budget, or a bound on the slowest frame."""
+        return self._steering is not None and (self._steering.budget, self._steering.slowest) != (None, None)
+
+    def plain(self) -> VideoSegmenter:
+        """The same without a budget, a bound and a policy: the method; for pictures, of which each is a keyframe."""
+        if self._steering is None:
+            return self
+        other = copy.copy(self)
+        other._steering = None
+        return other
 
     @property
     def repeatable(self) -> str | None:
@@ -198,13 +205,18 @@ class VideoSegmenter:
         """Arguments of `VideoReader` for a stream."""
         if policy is None:
             return {"gop": self.gop}
-        return {"gop": policy.longest, "starts": policy.starts, "previous": not policy.ways.isdisjoint(TWO_SIDED)}
+        return {
+            "gop": policy.longest if self.bounded else min(self.gop, policy.longest),
+            "starts": policy.starts,
+            "restarts": getattr(policy, "restarts", False),
+            "previous": not policy.ways.isdisjoint(TWO_SIDED),
+        }
 
     def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:
         """To be called before the first frame is read; `size`: height and width of the frames."""
         if policy is not None and self._steering is not None:
-            costs = costs_of(self._engine, size, policy.ways, self._steering.unit)
-            policy.begin(costs, gop=self.gop, live=live)
+            counted = partial(costs_of, self._engine, size, policy.ways, self._steering.unit)
+            policy.begin(LaterCosts(counted), gop=self.gop, live=live)
 
     def compute_saved(self, size: tuple[int, int], policy: Policy | None) -> Callable[[int, int], float]:
         """A function of the numbers of frames and of keyframes among them: the share of compute that is not spent.
@@ -257,28 +269,13 @@ class VideoSegmenter:
             clock = StageClock()
             waited = clock.waiting_for(frames)
         batches.watch = clock.seen
-        seen: Iterator[_Seen]
-        if self.keep_logits:
-            seen = self._with_logits(waited, clock)
-        else:
-            seen = ((*pair, None) for pair in batches.run(waited))
-        for frame, labels, logits in seen:
+        for frame, labels, logits in batches.run(waited):
             times = clock.of(frame)
             result = SegmentedFrame.of(frame, labels, rotation, display_matrix, self.label_set, times, logits)
             del frame, labels, logits
             with clock.stopped():
                 yield result
             del result
-
-    def _with_logits(self, frames: Iterable[VideoFrame], clock: StageClock) -> Iterator[_Seen]:
-        """Frame by frame, with label map and logits."""
-        group = Group()
-        for frame in frames:
-            logits = self.logits(frame, group)
-            labels = self._engine.labels(logits, frame_size(frame))
-            clock.seen([frame])
-            yield frame, labels, logits[0].float().cpu().numpy()
-            del frame, labels, logits
 
     def batches(self) -> Batches:
         """What runs one stream in batches, from call to call."""
@@ -294,7 +291,7 @@ class VideoSegmenter:
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
-        ((_, labels),) = Batches(self._engine, group=group).run([frame])
+        ((_, labels, _),) = Batches(self._engine, group=group).run([frame])
         return labels
 
     @torch.inference_mode()
@@ -320,7 +317,7 @@ class VideoSegmenter:
         return logits
 
 
-def _opened(model: ARSegNet | ExportedNet | str | os.PathLike[str] | None) -> ARSegNet | ExportedNet:
+def opened(model: ARSegNet | ExportedNet | str | os.PathLike[str] | None) -> ARSegNet | ExportedNet:
     """The network that `VideoSegmenter`'s argument means."""
     if isinstance(model, (ARSegNet, ExportedNet)):
         return model

@@ -18,7 +18,8 @@ from arseg.errors import InputError
 from arseg.memory import is_out_of_memory
 
 from .batches import Done, Group, too_large
-from .engine import Engine, Keyframe, Labels
+from .engine import Engine, Keyframe
+from .fetched import Labels
 from .steered import Steered
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .batches import HELD, Batches, Done, Work, gathered, windows
-from .engine import Keyframe, Labels
+from .engine import Keyframe
+from .fetched import Labels
 from .modes import TWO_SIDED, Way
 from .policies import Policy
 

@@ -7,7 +7,7 @@ are wanted, and the keyframes around them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -45,22 +45,16 @@ def steered_run(
     """
     clock = StageClock()
     done: frozenset[int] = frozenset() if journal is None else frozenset(journal.frames)
-    choose = selection.chooser(rate)
-    chosen: set[int] = set()
+    select = selection.chooser(rate)
     stored: deque[VideoFrame] = deque()
     group: FinishedGroup | None = None
 
-    def to_the_last_keyframe() -> Iterator[VideoFrame]:
-        for frame in clock.waiting_for(frames):
-            which = choose(frame)
-            if which and frame.index in done:
-                stored.append(frame)
-            elif which:
-                chosen.add(frame.index)
-            yield frame
-            if which is None and (frame.keyframe or not chosen):  # frames before it may take from it
-                return
-            del frame
+    def choose(frame: VideoFrame) -> bool | None:
+        which = select(frame)
+        if which and frame.index in done:
+            stored.append(frame)
+            return False
+        return which
 
     def from_journal(before: int | None) -> Iterator[SegmentedFrame]:
         nonlocal group
@@ -73,22 +67,11 @@ def steered_run(
 
     finished: list[SegmentedFrame] = []
     shown_as = rotation, display_matrix
-    results = segmenter.segment_all(
-        to_the_last_keyframe(),
-        *shown_as,
-        live=live,
-        policy=policy,
-        clock=clock,
-        wanted=lambda frame: frame.index in chosen,
-        alone=journal is not None,
-    )
-    for result in results:
+    alone = journal is not None
+    for result in chosen_frames(segmenter, frames, policy, choose, shown_as, clock=clock, live=live, alone=alone):
         yield from from_journal(result.index)
-        if result.index not in chosen:  # where a keyframe's work is spread, all are segmented
-            continue
-        chosen.discard(result.index)
         if journal is not None:
-            if finished and _key(finished[0]) != _key(result):
+            if finished and group_of(finished[0]) != group_of(result):
                 journal.add(FinishedGroup.of(finished))
                 finished = []
             finished.append(kept(result))
@@ -99,5 +82,56 @@ def steered_run(
     yield from from_journal(None)
 
 
-def _key(result: SegmentedFrame) -> int:
-    return result.index - result.distance
+def chosen_frames(
+    segmenter: VideoSegmenter,
+    frames: Iterable[VideoFrame],
+    policy: Policy,
+    choose: Callable[[VideoFrame], bool | None],
+    shown_as: tuple[int, tuple[int, ...] | None] = (0, None),
+    *,
+    clock: StageClock | None = None,
+    live: bool = False,
+    alone: bool = True,
+) -> Iterator[SegmentedFrame]:
+    """Results of some frames of a video; it is read up to the first keyframe after them.
+
+    Args:
+        frames: all of it, or all from an I frame on where the policy `restarts`.
+        policy: begun.
+        choose: whether a frame is to be segmented, asked in order; None: neither it nor one after it.
+        shown_as: rotation and display matrix of the results.
+        clock: that waits for the frames; None: a new one.
+        alone: whether the network sees keyframes one by one.
+    """
+    clock = clock or StageClock()
+    chosen: set[int] = set()
+
+    def to_the_last_keyframe() -> Iterator[VideoFrame]:
+        for frame in clock.waiting_for(frames):
+            which = choose(frame)
+            if which:
+                chosen.add(frame.index)
+            yield frame
+            if which is None and (frame.keyframe or not chosen):  # frames before it may take from it
+                return
+            del frame
+
+    results = segmenter.segment_all(
+        to_the_last_keyframe(),
+        *shown_as,
+        live=live,
+        policy=policy,
+        clock=clock,
+        wanted=lambda frame: frame.index in chosen,
+        alone=alone,
+    )
+    for result in results:
+        if result.index in chosen:  # where a keyframe's work is spread, all are segmented
+            chosen.discard(result.index)
+            yield result
+        del result
+
+
+def group_of(frame: VideoFrame | SegmentedFrame) -> int:
+    """Number of its keyframe."""
+    return frame.index - frame.distance

@@ -117,7 +117,7 @@ class Jobs:
     Args:
         folder: for videos and results; what is made in it is removed again.
         limits: what is taken.
-        settings: for the `VideoSegmenter` of each worker.
+        settings: of `open_segmenter`, and `weights` and `device` among them.
         workers: processes, each with the network.
         allow_private: whether URLs may lead to private addresses.
     """

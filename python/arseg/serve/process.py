@@ -25,7 +25,7 @@ class WorkerProcess:
     """One process, of which one thread asks.
 
     Args:
-        settings: for its `VideoSegmenter`.
+        settings: of `open_segmenter`, and `weights` and `device` among them.
         limits: what it takes.
         workers: how many of them share the machine's cores.
     """

@@ -47,7 +47,7 @@ def serve(
     """Serves until a signal ends it: SIGINT or SIGTERM cancel all jobs, and what was kept is removed.
 
     Args:
-        settings: for `VideoSegmenter`.
+        settings: of `open_segmenter`, and `weights` and `device` among them.
         limits: what is taken.
         host, port: where it listens; port 0: any that is free.
         workers: processes, each with the network.

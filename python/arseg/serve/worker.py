@@ -45,11 +45,12 @@ def work(pipe: Connection, cancelled: Event, settings: Mapping[str, Any], limits
     try:
         import torch
 
-        from arseg.segment.segmenter import VideoSegmenter
+        from arseg.segment.opened import open_segmenter
 
         if threads is not None:
             torch.set_num_threads(threads)
-        segmenter = VideoSegmenter(**settings)
+        made = dict(settings)
+        segmenter = open_segmenter(made.pop("device", "cpu"), made.pop("weights", None), None, made)
     except (ArsegError, OSError, ImportError) as error:
         pipe.send(("unfit", str(error)))
         return

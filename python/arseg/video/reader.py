@@ -57,7 +57,8 @@ class VideoReader:
         gop: longest group in frames, at least 1.
         starts: asked with a `Candidate` whether a group starts at a frame (`arseg.video.grouping`), besides at I frames
             and after `gop` frames; in decoding order, never for B frames. Each pass asks anew, those for frames by
-            number as well, all from the start.
+            number as well, all from the start unless it `restarts`.
+        restarts: whether what `starts` says of a frame follows from the frames since the last I frame alone.
         previous: whether frames get their field to the frame before, too (`VideoFrame.previous`).
         transcode: find vectors by encoding again, in memory, where the stream has none that can be used; False: raise.
         on_error: at lost or damaged frames, "raise" the error after the frames before; or "resync": go on at the next
@@ -109,6 +110,7 @@ class VideoReader:
         block: int = 4,
         gop: int = 48,
         starts: Starts | None = None,
+        restarts: bool = False,
         previous: bool = False,
         transcode: bool = True,
         on_error: Literal["raise", "resync"] = "raise",
@@ -137,6 +139,7 @@ class VideoReader:
         self.block = block
         self._gop = gop
         self._grouping: dict[str, Any] = {"starts": starts, "previous": previous}
+        self._restarts = starts is None or restarts
         self._live = is_live(path, format) if live is None else live
         self._resync = on_error == "resync" or self._live  # nobody can get a live source again
         self._reconnect = reconnect
@@ -183,7 +186,7 @@ class VideoReader:
             builder=lambda: self._builder([]),
             start=self._from_start,
             once="is live" if self._live else None if again else "can be read only once",
-            asks=self._grouping["starts"] is not None,
+            asks=not self._restarts,
             untrusted=self._resync,
             name=self._name,
         )

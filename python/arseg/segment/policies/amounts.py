@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from arseg.errors import InputError
 
@@ -60,3 +60,18 @@ class Costs:
 
     def of(self, way: str) -> float:
         return self.ways.get(way, 0.0)
+
+
+class LaterCosts(Costs):
+    """The same, counted or measured when they are first looked at: that takes seconds, and not every policy asks."""
+
+    def __init__(self, make: Callable[[], Costs]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("key", "ways"):
+            raise AttributeError(name)
+        found = self._make()
+        for each in ("key", "ways"):
+            object.__setattr__(self, each, getattr(found, each))
+        return getattr(found, name)

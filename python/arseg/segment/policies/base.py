@@ -24,7 +24,9 @@ class Policy(Protocol):
             for it, the last keyframe that is finished is moved meanwhile, and groups are as long at least.
 
     A policy may have `stretch(times: int)`, too: a live stream has fallen behind, or caught up, and from now on
-    keyframes are to come so many times as far apart as else.
+    keyframes are to come so many times as far apart as else. And `restarts: bool`: whether it goes on from each I frame
+    as from the first frame of a video; parts of a video that begin at these can then be shared by several processes,
+    each with a policy of its own.
     """
 
     ways: frozenset[Way]

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from arseg.errors import InputError
-from arseg.segment.modes import Way
+from arseg.segment.modes import TWO_SIDED, Way
 
 from .amounts import Amount, Costs
 from .base import POLICIES
@@ -32,18 +32,31 @@ CUT_LEVELS, CUT_TIMES = 12.0, 6.0
 
 
 class Cuts:
-    """Where the picture becomes another: the error of the warp jumps there, whatever it was before."""
+    """Where the picture becomes another: the error of the warp jumps there, whatever it was before.
 
-    def __init__(self) -> None:
+    Args:
+        sure: a cut is told a frame late, where the picture is another still: a single frame of lightning or of a
+            photographer's flash is none. It costs nothing where frames take from the next keyframe, too.
+    """
+
+    def __init__(self, *, sure: bool = False) -> None:
+        self._sure = sure
+        self._doubted = False
         self._last = (0, 0.0)  # distance and error
         self._usual: float | None = None
 
     def here(self, seen: Candidate) -> bool:
         """Whether there is a cut between a frame and the one looked at before it."""
         distance, error = self._last
-        jump = seen.error - (error if seen.distance > distance else 0.0)
+        follows = seen.distance > distance
+        before = error if follows else 0.0
+        jump = seen.error - before
         usual, size = self._usual, abs(jump)
         cut = usual is not None and jump > max(CUT_LEVELS, CUT_TIMES * usual)
+        if cut and self._sure and not (self._doubted and follows):
+            self._doubted, self._last = True, (seen.distance, before)
+            return False
+        self._doubted = False
         if not cut:
             self._usual = size if usual is None else 0.9 * usual + 0.1 * size
         self._last = (0, 0.0) if cut else (seen.distance, seen.error)
@@ -82,14 +95,23 @@ class Spaced:
         self._between: Way = at_once
         self._cuts = Cuts()
         self._cut: set[int] = set()
-        # Where the count of frames and of groups begins, and what was seen last.
+        # Where the count of frames and of groups begins, what was seen last, and the last keyframe that was asked for.
         self._start = (0, 0)
         self._last = (0, 1)
+        self._asked = 0
+
+    @property
+    def restarts(self) -> bool:
+        """A budget counts all frames and keyframes before."""
+        return self._budget is None and self._slowest is None
 
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         self.every = gop
         self._between = self._at_once if live or self._slowest is not None else self._ahead
         self.ways &= {self._between, "lr"}
+        self._cuts = self._new_cuts()
+        if self._budget is None and self._slowest is None:
+            return
         between = costs.of(self._between)
         if self._budget is not None:
             # Of a keyframe that is spread, the frame costs what others do, besides.
@@ -107,14 +129,22 @@ class Spaced:
 
     def starts(self, seen: Candidate) -> bool:
         frames, groups = self._counted(seen)
-        if self._cuts.here(seen):
+        if seen.index - seen.distance != self._asked:
+            self._cuts, self._asked = self._new_cuts(), seen.index - seen.distance  # an I frame of the codec
+        starts = self._cuts.here(seen)
+        if starts:
             self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
-            return True
-        every = self.every * self._times
-        if self._budget is None:
-            return seen.distance >= every
-        # A little early rather than a frame late. It does not add up, as groups count.
-        return seen.distance >= self.spread and frames >= every * (groups - OVER)
+        elif self._budget is None:
+            starts = seen.distance >= self.every * self._times
+        else:
+            # A little early rather than a frame late. It does not add up, as groups count.
+            starts = seen.distance >= self.spread and frames >= self.every * self._times * (groups - OVER)
+        if starts:
+            self._asked = seen.index
+        return starts
+
+    def _new_cuts(self) -> Cuts:
+        return Cuts(sure=self._between in TWO_SIDED)
 
     def stretch(self, times: int) -> None:
         """Keyframes come so many times as far apart from here on, but at cuts and I frames."""

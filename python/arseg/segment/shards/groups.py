@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, pairwise, takewhile
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from arseg.errors import InputError
 from arseg.segment.clock import StageClock
 from arseg.segment.finished import FinishedGroup
-from arseg.segment.journal import Journal, answered
+from arseg.segment.journal import Journal, answered, kept
 from arseg.segment.modes import FROM_KEYFRAME
 from arseg.segment.result import SegmentedFrame
+from arseg.segment.steered_run import chosen_frames, group_of
 from arseg.video.names import shown
 
 from .jobs import Runner, in_order
 
 if TYPE_CHECKING:
+    from arseg.segment.policies import Policy
     from arseg.segment.segmenter import VideoSegmenter
     from arseg.video import VideoFrame
     from arseg.video.orientation import Matrix
@@ -39,8 +41,8 @@ class Shard:
         video: what `VideoReader` takes; or its own files of pictures.
         first, last: it begins at the first, where decoding may, and ends before the last.
         wanted: those that are asked for; keyframes of them are segmented besides.
-        done: groups, by their keyframes, that are finished already.
         options: of the reader.
+        done: those of the wanted that are finished already.
     """
 
     video: str | tuple[Path, ...]
@@ -57,17 +59,27 @@ class Shard:
 
     def run(self, worker: Worker, tell: Callable[[Any], None]) -> None:
         """Tells its groups one by one, as bytes."""
+        segmenter, policy = worker.segmenter, None
         if isinstance(self.video, str):
-            reader: Any = worker.reader(self.video, {"gop": worker.segmenter.gop, **self.options})
+            reader: Any
+            reader, policy = worker.reader(self.video, self.options)
         else:
             from arseg.video.picture_reader import PictureReader
 
-            reader = PictureReader(self.video, self.first)
-        frames = takewhile(lambda frame: frame.index < self.last, reader.seek(self.first))
-        follows = worker.segmenter.mode in FROM_KEYFRAME
-        for key, members in groupby(self._needed(frames, follows), lambda frame: frame.index - frame.distance):
-            if key not in self.done:
-                tell(FinishedGroup.of(list(worker.segmenter.segment_all(members))).to_bytes())
+            reader, segmenter = PictureReader(self.video, self.first), segmenter.plain()
+        frames = reader.seek(self.first)
+        if policy is not None:
+            for _, group in groupby(chosen_frames(segmenter, frames, policy, self._choose), group_of):
+                tell(FinishedGroup.of(list(map(kept, group))).to_bytes())
+            return
+        frames = takewhile(lambda frame: frame.index < self.last, frames)
+        follows = segmenter.mode in FROM_KEYFRAME
+        for _, members in groupby(self._needed(frames, follows), group_of):
+            tell(FinishedGroup.of(list(segmenter.segment_all(members))).to_bytes())
+
+    def _choose(self, frame: VideoFrame) -> bool | None:
+        """Whether a frame is to be segmented; None: neither it nor one after it."""
+        return None if frame.index >= self.last else frame.index in self.wanted and frame.index not in self.done
 
     def _needed(self, frames: Iterable[VideoFrame], follows: bool) -> Iterator[VideoFrame]:
         """Those that are wanted, and before them their keyframe."""
@@ -75,7 +87,7 @@ class Shard:
         for frame in frames:
             if frame.keyframe:
                 waiting = frame
-            if frame.index not in self.wanted:
+            if not self._choose(frame):
                 continue
             if follows and waiting is not None and waiting is not frame:
                 yield waiting
@@ -89,8 +101,7 @@ def shards_of(
     count: int,
     wanted: range,
     options: dict[str, Any],
-    done: Sequence[int] = (),
-    finished: Callable[[int], bool] = lambda frame: False,
+    done: Collection[int] = frozenset(),
 ) -> list[Shard]:
     """The shards of a video, in order; those without a wanted frame are left out.
 
@@ -99,8 +110,7 @@ def shards_of(
         count: of all frames.
         wanted: the frames to segment.
         options: of the reader.
-        done: groups that are finished, by their keyframes, in order.
-        finished: whether a frame is in one of them.
+        done: frames that are finished.
     """
     edges = [0]
     for entry in [*entries[1:], count]:
@@ -109,17 +119,17 @@ def shards_of(
     shards = []
     for first, last in pairwise(edges):
         mine = wanted[bisect_left(wanted, first) : bisect_left(wanted, last)]
-        if mine and not all(map(finished, mine)):
-            groups = frozenset(done[bisect_left(done, first) : bisect_left(done, last)])
+        finished = frozenset(frame for frame in mine if frame in done)
+        if len(mine) > len(finished):
             part = video if isinstance(video, str) else video[first:last]
-            shards.append(Shard(part, first, last, mine, options, groups))
+            shards.append(Shard(part, first, last, mine, options, finished))
     return shards
 
 
-def why_not(segmenter: VideoSegmenter, reader: Any) -> str | None:
+def why_not(policy: Policy | None, reader: Any) -> str | None:
     """Why a video that can be read again is not shared by its groups; None: it may be."""
-    if segmenter.steered:
-        return "where its keyframes are follows from all frames before (a budget, a bound or a policy)"
+    if policy is not None and not getattr(policy, "restarts", False):
+        return "where its keyframes are follows from all frames before (a budget, a bound or a policy that needs them)"
     why: str | None = reader.seeks_from_start
     return why
 

@@ -13,7 +13,8 @@ from arseg.segment.segmenter import VideoSegmenter
 from arseg.video.names import local_path
 
 if TYPE_CHECKING:
-    from arseg.video import VideoReader
+    from arseg.segment.policies import Policy
+    from arseg.video import Candidate, VideoReader
 
 MakeSegmenter = Callable[[str], VideoSegmenter]
 """Makes a segmenter on a device; can be pickled."""
@@ -31,6 +32,7 @@ class Worker:
         self._make, self._device = make, device
         self._segmenter: VideoSegmenter | None = None
         self._reader: tuple[Any, VideoReader] | None = None
+        self._policy: Policy | None = None
 
     @property
     def segmenter(self) -> VideoSegmenter:
@@ -38,15 +40,28 @@ class Worker:
             self._segmenter = self._make(self._device)
         return self._segmenter
 
-    def reader(self, video: str, options: dict[str, Any]) -> VideoReader:
-        """Of a video by number; kept for the next job, which mostly is of the same one."""
+    def reader(self, video: str, options: dict[str, Any]) -> tuple[VideoReader, Policy | None]:
+        """Of a video, kept for the next job, which mostly is of the same one; and a new policy that it is read with.
+
+        The policy is one that `restarts`: there may be a new one wherever decoding begins.
+        """
         from arseg.video import VideoReader
 
+        self._policy = policy = self.segmenter.new_policy()
         key = (video, sorted(options.items()))
         if self._reader is None or self._reader[0] != key:
             self.close()
-            self._reader = key, VideoReader(reachable(video), **options)
-        return self._reader[1]
+            reading = self.segmenter.reading(policy)
+            if policy is not None:
+                reading["starts"] = self._starts
+            self._reader = key, VideoReader(reachable(video), **{**reading, **options})
+        reader = self._reader[1]
+        self.segmenter.begin(policy, (reader.height, reader.width), live=False)
+        return reader, policy
+
+    def _starts(self, seen: Candidate) -> bool:
+        assert self._policy is not None
+        return self._policy.starts(seen)
 
     def close(self) -> None:
         if self._reader is not None:
