@@ -1,4 +1,4 @@
-"""`arseg segment` in whole beside what its parts take alone, and AR beside HR in time and in compute.
+"""`arseg segment --mode ar` in whole beside what its parts take alone, beside HR and beside what it does by default.
 
     python benchmarks/segment_cpu.py VIDEO [--frames 24] [--rounds 5] [--threads 1 2] [--out results.json]
 
@@ -9,6 +9,8 @@ is said by two bounds, in frames a second on C cores:
 
 * shared: C / (sum of the processor's seconds of the three alone), were no core ever idle;
 * longest: 1 / (the clock's seconds of the longest of the three alone), were all else hidden behind it.
+
+What is done by default ends with a keyframe: it is compared with AR on one frame more, so that both end with one.
 
 The three alone are the network on images that are ready, down to logits, in the batches of the whole; PyAV that decodes
 to RGB, without vectors; and PyAV that encodes the pictures of the same overlay. Threads of OpenMP that wait for one
@@ -39,6 +41,7 @@ from arseg.networks.compute import gmacs, gop_average
 from arseg.preprocess import input_size
 from arseg.segment import draw
 from arseg.segment.engine import Keyframe, frame_size
+from arseg.segment.opened import open_segmenter
 from arseg.segment.outputs import Overlay
 from arseg.segment.run import segment_file
 from arseg.segment.segmenter import VideoSegmenter
@@ -58,6 +61,7 @@ class Parts:
     def __init__(self, video: str, count: int, folder: str) -> None:
         self.video, self.count, self.target = video, count, Path(folder) / "overlay.mp4"
         self.segmenter, self.everywhere = VideoSegmenter(gop=GOP), VideoSegmenter(gop=GOP, mode="hr")
+        self.usual = open_segmenter("cpu", None, None, {"gop": GOP})
         self.frames = self.decoding_with_vectors()
         self.count = len(self.frames)
         self.size = frame_size(self.frames[0])
@@ -127,16 +131,18 @@ class Parts:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode(None))
 
-    def segmenting(self, overlap: bool) -> None:
+    def segmenting(self, overlap: bool = False, *, more: int = 0, segmenter: VideoSegmenter | None = None) -> None:
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             output, silent = Overlay(self.target), Console(file=nowhere)
-            how: dict[str, Any] = {"console": silent, "frames": self.count, "overlap": overlap}
-            assert segment_file(self.segmenter, self.video, [output], **how) == self.count
+            how: dict[str, Any] = {"console": silent, "frames": self.count + more, "overlap": overlap}
+            assert segment_file(segmenter or self.segmenter, self.video, [output], **how) == self.count + more
 
     def ways(self) -> dict[str, Work]:
         return {
-            "whole": lambda: self.segmenting(False),
+            "whole": self.segmenting,
             "whole, overlapped": lambda: self.segmenting(True),
+            "whole, one frame more": lambda: self.segmenting(more=1),
+            "by default, one frame more": lambda: self.segmenting(more=1, segmenter=self.usual),
             "network": self.network,
             "network, HR everywhere": self.network_everywhere,
             "segmenting decoded frames": lambda: list(self.segmenter.segment_all(self.frames)),
@@ -191,6 +197,7 @@ def shares(times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
         found[f"HR / AR, with decoding, {kind}"] = (hr + of("decoding", kind)) / (
             ar + of("decoding with vectors", kind)
         )
+        found[f"by default / AR, {kind}"] = of("by default, one frame more", kind) / of("whole, one frame more", kind)
     return {name: summary(values.tolist(), 3) for name, values in found.items()}
 
 
