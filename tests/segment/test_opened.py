@@ -14,6 +14,8 @@ from arseg.networks.paper.published import make_published
 from arseg.networks.pyramid import PyramidNet
 from arseg.segment import opened
 from arseg.segment.opened import open_segmenter
+from arseg.segment.outputs import output_for
+from arseg.segment.run import segment_file
 from arseg.video import encode
 
 USUAL = {"mode": None, "gop": None, "budget": None, "slowest": None, "policy": None}
@@ -50,11 +52,36 @@ def test_the_method_is_one_flag_away(network):
     assert policy_of(open_segmenter("cpu", None, None, USUAL | {"policy": "warp"})) == "warp"
 
 
-def test_the_method_where_no_frame_may_wait(network):
-    segmenter = open_segmenter("cpu", None, None, USUAL, at_once=True)
-    assert (policy_of(segmenter), segmenter.mode) == (None, "ar")
-    segmenter = open_segmenter("cpu", None, None, USUAL | {"policy": "warp"}, at_once=True)
-    assert policy_of(segmenter) == "warp"
+@pytest.mark.slow
+def test_the_method_where_no_frame_may_wait(network, tmp_path):
+    encode(pictures(16), tmp_path / "street.mp4", rate=15, gop=16)
+    made = {}
+    for name, settings, at_once in (("a", {"policy": "ensemble"}, True), ("b", {"mode": "ar"}, False)):
+        segmenter = open_segmenter("cpu", None, None, settings | {"gop": 5, "batch": 1})
+        out = output_for(str(tmp_path / f"{name}.npz"))
+        segment_file(segmenter, tmp_path / "street.mp4", [out], at_once=at_once)
+        with np.load(out.target) as arrays:
+            made[name] = {key: arrays[key] for key in arrays.files}
+    for key, values in made["a"].items():
+        np.testing.assert_array_equal(values, made["b"][key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["ensemble", "bidirectional"])
+def test_no_frame_waits_for_the_next(network, tmp_path, policy):
+    encode(pictures(16), tmp_path / "street.mp4", rate=15, gop=16)
+    segmenter = open_segmenter("cpu", None, None, {"policy": policy, "gop": 5, "batch": 1})
+    read, segment_all = [], segmenter.segment_all
+    segmenter.segment_all = lambda frames, *a, **k: segment_all((read.append(f.index) or f for f in frames), *a, **k)
+    ahead = []
+    segment_file(
+        segmenter,
+        tmp_path / "street.mp4",
+        [output_for(str(tmp_path / "a.npz"))],
+        at_once=True,
+        on_frame=lambda count, keyframes: ahead.append(len(read) - count),
+    )
+    assert ahead == [0] * 16
 
 
 def test_published_checkpoints_give_the_authors_results(network):
@@ -73,9 +100,9 @@ def test_a_network_alone_has_as_much_compute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     segmenter = open_segmenter("cpu", None, "own.py:net", USUAL)
     assert (policy_of(segmenter), segmenter.gop) == ("bidirectional", 3)
-    for settings, at_once in (({"policy": "ensemble"}, False), ({"mode": "ar"}, False), ({}, True)):
+    for settings in ({"policy": "ensemble"}, {"mode": "ar"}):
         with pytest.raises(InputError, match=r"own.py:net is a network alone; train its low-resolution branch"):
-            open_segmenter("cpu", None, "own.py:net", USUAL | settings, at_once=at_once)
+            open_segmenter("cpu", None, "own.py:net", USUAL | settings)
     encode(pictures(8), tmp_path / "street.mp4", rate=15, gop=8)
     results = list(segmenter.stream("street.mp4"))
     assert [result.index for result in results if result.keyframe] == [0, 3, 6]

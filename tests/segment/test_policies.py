@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,6 +126,30 @@ def test_a_flash_is_no_cut_where_the_next_keyframe_may_be_waited_for():
     assert keyframes(begun(1 / 7), 14, errors=flash) == [0, 7, 9]
 
 
+def among_b_frames(every, steps):
+    policy, keys, index = begun(None), [0], 0
+    policy.every = every
+    for step in steps:
+        index += step
+        if policy.starts(seen(index, index - keys[-1], len(keys))):
+            keys.append(index)
+    return keys
+
+
+def test_among_b_frames_the_nearest_anchor():
+    assert among_b_frames(3, [4] * 4) == [0, 4, 8, 12, 16]
+    assert among_b_frames(3, [2] * 6) == [0, 4, 8, 12]
+    assert among_b_frames(12, [4, 4, 3, 4, 4, 4, 4]) == [0, 11, 23]
+    assert among_b_frames(12, [1] * 37) == [0, 12, 24, 36]
+
+
+def test_a_cut_at_the_very_end_closes():
+    policy = begun(None)
+    for index in range(1, 6):
+        assert not policy.starts(seen(index, index, 1, 0.3 * index + 50 * (index == 5)))
+        assert policy.closes(SimpleNamespace(distance=index)) == (index == 5)
+
+
 def test_an_i_frame_is_as_the_first_frame():
     """What comes after one does not follow from what was before it, where there is no budget."""
 
@@ -133,6 +158,8 @@ def test_an_i_frame_is_as_the_first_frame():
 
     policy = begun(None)
     assert policy.restarts and not begun(0.1).restarts
+    assert not type("Own", (Spaced,), {"starts": lambda self, seen: False})().restarts
+    assert not type("Own", (Spaced,), {"way": lambda self, frame: "warp"})().restarts
     keys = keyframes(policy, 40, intra=(21,), errors=errors)
     assert keys == [0, 12, 21, 25, 37]
     alone = keyframes(begun(None), 19, errors=lambda index, key: errors(index + 21, key + 21))

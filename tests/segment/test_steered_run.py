@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def counted(segmenter) -> list[int]:
     """Frames that the network sees as keyframes, from now on."""
     seen, keyframes = [], segmenter._engine.keyframes
-    segmenter._engine.keyframes = lambda frames: seen.extend(f.index for f in frames) or keyframes(frames)
+    segmenter._engine.keyframes = lambda frames, *a: seen.extend(f.index for f in frames) or keyframes(frames, *a)
     return seen
 
 

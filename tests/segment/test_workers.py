@@ -166,6 +166,8 @@ def test_a_policy_is_shared_to_the_bit(cut_clip, tmp_path, policy, capfd, monkey
     with LocalPool(partial(tiny_segmenter, policy=policy), 2, threads=torch.get_num_threads()) as pool:
         assert made(tmp_path / "two", cut_clip, segmenter=segmenter, runner=pool) == whole
         every = Selection(start=0.5, end=3.1, every=3)
+        begun = made(tmp_path / "begun", cut_clip, LABELS, segmenter, frames=31)
+        assert made(tmp_path / "shared begun", cut_clip, LABELS, segmenter, frames=31, runner=pool) == begun
         part = made(tmp_path / "part", cut_clip, LABELS, segmenter, selection=every)
         assert made(tmp_path / "shared part", cut_clip, LABELS, segmenter, selection=every, runner=pool) == part
         write = Written.write

@@ -27,7 +27,12 @@ Timeout = Annotated[
 _GOP_HELP = "A keyframe at least every so many frames."
 Gop = Annotated[int, typer.Option(help=_GOP_HELP, min=1)]
 UsualGop = Annotated[
-    int | None, typer.Option(help=_GOP_HELP, min=1, show_default="12; 3 without a low-resolution branch")
+    int | None,
+    typer.Option(
+        help="Frames from keyframe to keyframe; besides there are some at I frames and cuts.",
+        min=1,
+        show_default="12; where nothing is asked for of a network without a low-resolution branch 3",
+    ),
 ]
 StartTime = Annotated[
     str | None,
@@ -151,8 +156,7 @@ Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cu
 SegmenterBatch = Annotated[
     int | None,
     typer.Option(
-        help="Frames of a group that the network sees at once, fewer where memory runs out; 1: each result comes "
-        "before the next frame is read.",
+        help="Frames of a group that the network sees at once, fewer where memory runs out; 1: one by one.",
         min=1,
         show_default="a whole group on cuda, 4 on the cpu, 1 for live sources",
     ),

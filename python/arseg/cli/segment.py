@@ -111,8 +111,8 @@ def segment(
         bool,
         typer.Option(
             "--low-latency",
-            help="Each result comes before the next frame is read: --batch 1, and --mode ar where nothing else is "
-            "asked for.",
+            help="Each result comes before the next frame is read, of a file as of a camera: --batch 1, and nothing is "
+            "taken from the next keyframe.",
         ),
     ] = False,
     start: StartTime = None,
@@ -208,13 +208,13 @@ def segment(
         made["logits"] = any(out.needs_logits for out in outputs[0])
         if ray is not None and weights is not None and weights.exists():
             weights = weights.absolute()
-        make = partial(open_segmenter, weights=weights, model=model, settings=made, at_once=low_latency)
+        make = partial(open_segmenter, weights=weights, model=model, settings=made)
         keep_pages()
         segmenter = make(device)
         usual = start is end is None and every == 1
         how: dict[str, Any] = {
             "frames": frames,
-            "overlap": False if low_latency else None,
+            "at_once": low_latency,
             "palette": None if palette is None else palette_of(palette, len(segmenter.label_set.classes)),
             "selection": None if usual else selection,
             "partial": partial_results,

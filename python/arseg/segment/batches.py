@@ -234,12 +234,15 @@ class Batches:
         size = frame_size(window[place])
         places = [at for at in range(place, len(window)) if window[at].keyframe and frame_size(window[at]) == size]
         places = places[: self.keyframes]
-        while (done := self._tried(self.engine.keyframes, [window[at] for at in places])) is None:
+        while (done := self._tried(self._see_keyframes, [window[at] for at in places])) is None:
             places = places[: self._fewer(len(places))]
             if self._full:
                 self.keyframes = len(places)
         labels, keys = done
         return {at: (labels.one(index), keys[index]) for index, at in enumerate(places)}
+
+    def _see_keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
+        return self.engine.keyframes(frames)
 
     def _in_batches(self, frames: Sequence[VideoFrame], work: Work[Labels]) -> Iterator[Done]:
         """Label maps of frames of which none needs another, in batches of one size each."""

@@ -95,14 +95,18 @@ class Engine:
     # --- label maps of many frames -----------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
-        """Keyframes of one size: their label maps, and what the frames after each need."""
+    def keyframes(
+        self, frames: Sequence[VideoFrame], ways: Collection[Way] | None = None
+    ) -> tuple[Labels, list[Keyframe]]:
+        """Keyframes of one size: their label maps, and what frames around each need in some ways; None: in all."""
+        ways = self.ways if ways is None else frozenset(ways)
         pixels = self._pixels(frames)
-        labels, *found = self._call(self._keyframes, frames, 0, pixels)
+        work = self._keyframes if "ar" in ways else self._bare_keyframes
+        labels, *found = self._call(work, frames, 0, pixels)
         fetched = Labels.of(labels, found[1] if self.keep_logits else None)
         each = zip(*(self.graphs.kept(x).split(1) for x in found), strict=True)
         keys = [Keyframe.of(*tensors) for tensors in each]
-        if not self.ways.isdisjoint(TWO_SIDED):
+        if not ways.isdisjoint(TWO_SIDED):
             for place, key in enumerate(keys):
                 key.luma = pixel_luma(pixels[place : place + 1].to(self.device), key.key_logits.shape[2:])
         return fetched, keys
@@ -202,13 +206,9 @@ class Engine:
         with self._computing():
             if key is None and self.mode in FROM_KEYFRAME:
                 assert image is not None
-                key = made = self._keyframe(net, image)
+                key = made = self._keyframe(net, image, signals="ar" in self.ways)
             logits = self._see(net, image, motion, frame.distance, key, self.mode, block=block, frame_size=size)
         return self._checked(logits), made
-
-    def labels(self, logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """One frame's label map, uint8 `[H, W]`, of its logits."""
-        return self.net.labels(logits, size)[0].cpu().numpy()
 
     def release(self) -> None:
         """Gives back what memory can be had again: recordings, and what torch keeps for later."""
@@ -231,8 +231,14 @@ class Engine:
         return self.graphs((work.__name__, size, block), function, inputs)
 
     def _keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        return self._seen_whole(size, pixels, signals=True)
+
+    def _bare_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        return self._seen_whole(size, pixels, signals=False)
+
+    def _seen_whole(self, size: tuple[int, int], pixels: Tensor, *, signals: bool) -> Tensors:
         net = self._net()
-        key = self._keyframe(net, self._image(pixels, size))
+        key = self._keyframe(net, self._image(pixels, size), signals=signals)
         return net.labels(self._checked(key.key_logits), size), *key.tensors()
 
     def _low_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
@@ -308,11 +314,11 @@ class Engine:
         logits = see(net, mode, image, None, None, None, block=block, frame_size=size)
         return self._labelled(net, logits, size)
 
-    def _keyframe(self, net: Executor, image: Tensor) -> Keyframe:
+    def _keyframe(self, net: Executor, image: Tensor, *, signals: bool = True) -> Keyframe:
+        """`signals`: whether there are to be those that the method asks for, where the network has some."""
         reference = net.keyframe(image)
         logits = net.classifier(reference)
-        signals = net.keyframe_signals(image, reference, logits) if "ar" in self.ways else None
-        return Keyframe(reference, logits, signals)
+        return Keyframe(reference, logits, net.keyframe_signals(image, reference, logits) if signals else None)
 
     def _see(
         self,

@@ -20,7 +20,7 @@ ALONE: dict[str, Any] = {"policy": "bidirectional", "gop": 3}
 """The same for a network without a trained low-resolution branch, at about the same compute."""
 
 THE_METHOD: dict[str, Any] = {"mode": "ar", "gop": 12}
-"""The same of the published checkpoints, whose results stay the authors', and where no later keyframe is waited for."""
+"""The same of the published checkpoints, whose results stay the authors'."""
 
 
 def open_segmenter(
@@ -28,8 +28,6 @@ def open_segmenter(
     weights: str | os.PathLike[str] | None,
     model: str | None,
     settings: Mapping[str, Any],
-    *,
-    at_once: bool = False,
 ) -> VideoSegmenter:
     """Of weights and the line of a network, see `arseg.acceleration.opened.open_network`.
 
@@ -37,21 +35,19 @@ def open_segmenter(
         settings: other arguments of `VideoSegmenter`. Where they have no mode, budget, bound and policy, the network
             says what is best: both keyframes around a frame, and its own result at low resolution if it has a trained
             branch for that.
-        at_once: in place of that, no frame is to wait for the next keyframe.
 
     Raises `InputError` where a way to see frames is asked for that the network has not.
     """
     chosen = {name: value for name, value in settings.items() if value is not None}
     asked = not chosen.keys().isdisjoint(("mode", "budget", "slowest", "policy"))
     network, trained = _network(weights, model)
-    if model is not None and not trained and (_needs_branch(chosen) or (at_once and not asked)):
+    if model is not None and not trained and _needs_branch(chosen):
         raise InputError(
             f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
             "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
         )
     if not asked:
-        legacy = isinstance(network, ARSegNet) and network.grid == "legacy"
-        usual = THE_METHOD if legacy or at_once else WITH_BRANCH if trained else ALONE
+        usual = ALONE if not trained else THE_METHOD if network.grid == "legacy" else WITH_BRANCH
         chosen = usual | chosen
     return VideoSegmenter(network, device=device, **chosen)
 

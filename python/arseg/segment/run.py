@@ -63,6 +63,7 @@ def segment_file(
     resume: bool = False,
     remember: bool = False,
     runner: Runner | None = None,
+    at_once: bool = False,
     on_frame: Callable[[int, int], object] = lambda count, keyframes: None,
     **options: Any,
 ) -> int:
@@ -91,6 +92,8 @@ def segment_file(
         runner: shares the video with other processes (`arseg.segment.shards`), from groups to groups of its frames;
             their segmenters are to be made as this one. What is written is the same to the bit, where torch has as many
             threads in each as here. None: this process segments it.
+        at_once: each result comes before the next frame is read, of a file as of a live source: a policy does without
+            the next keyframe.
         on_frame: called with the numbers of frames that are written, and of keyframes among them.
         options: for `VideoReader`.
 
@@ -119,14 +122,18 @@ def segment_file(
             policy = segmenter.new_policy()
             if resume and (why := segmenter.repeatable) is not None:
                 raise InputError(f"{why}; leave out --resume")
-            reading = segmenter.reading(policy)
+            live = not isinstance(opened, PictureReader) and (
+                options.get("live") or is_live(video, options.get("format"))
+            )
+            reading = segmenter.reading(policy, live=bool(live or at_once))
             pace = None
-            if not isinstance(opened, PictureReader) and (options.get("live") or is_live(video, options.get("format"))):
+            if live:
                 pace = _pace(segmenter, policy, reading, shown(video), console)
             reader = stack.enter_context(_open(opened, console, {**reading, **options}))
         rate, chosen = Fraction(reader.rate), selection or Selection(limit=frames)
         again = can_read_again(video, reader.duration, live=reader.live)
-        segmenter.begin(policy, (reader.height, reader.width), live=not again)
+        at_once |= not again
+        segmenter.begin(policy, (reader.height, reader.width), live=at_once)
         # The one opened last is closed first.
         label_set = segmenter.label_set if palette is None else replace(segmenter.label_set, palette=palette)
         written = Written(sorted(outputs, key=lambda out: (out.last, out.is_folder)))
@@ -135,7 +142,7 @@ def segment_file(
             about = replace(VideoProperties.of(reader), rate=rate / chosen.every)
         journal = None
         if resume:
-            journal = Journal(journal_path(outputs), _made(segmenter, video, opened, chosen, options, again))
+            journal = Journal(journal_path(outputs), _made(segmenter, video, opened, chosen, options, again, at_once))
             stack.callback(journal.close)
             targets = [out.target for out in outputs]
             if (before := journal.finished(targets)) is not None:
@@ -165,19 +172,19 @@ def segment_file(
                 results = _shared(
                     segmenter, opened, reader, chosen, runner, journal, read if pictures else None, options
                 )
-            elif policy is not None and (journal is not None or selection is not None):
+            elif policy is not None and (journal or selection or (again and chosen.limit is not None)):
                 shown_as = reader.rotation, reader.display_matrix
-                results = steered_run(segmenter, taken, policy, chosen, rate, journal, *shown_as, live=not again)
+                results = steered_run(segmenter, taken, policy, chosen, rate, journal, *shown_as, live=at_once)
             elif journal is not None:
                 results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
-            elif again and (overlap or (overlap is None and segmenter.device.type == "cuda")):
+            elif not at_once and (overlap or (overlap is None and segmenter.device.type == "cuda")):
                 # A live source is read where a signal can end the waiting, and is never ahead.
                 read = stack.enter_context(ahead(read, 2 * segmenter.batch))
                 results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, policy=policy)
                 results = stack.enter_context(ahead(results, 2 * segmenter.batch))
             else:
                 shown_as = reader.rotation, reader.display_matrix
-                results = segmenter.segment_all(read, *shown_as, live=not again, policy=policy)
+                results = segmenter.segment_all(read, *shown_as, live=at_once, policy=policy)
             for result in stops.each(chosen.results(results)):
                 written.write(result)
                 count += 1
@@ -224,13 +231,12 @@ def _pace(
     """What lowers the compute of a live stream that falls behind; None: nothing can. Changes `reading` for it."""
     if policy is None and segmenter.mode in FROM_KEYFRAME:
         every = EveryGroup(segmenter.gop)
-        reading["starts"] = every
+        reading |= {"gop": max(LONGEST, segmenter.gop), "starts": every}
         change: Any = every.stretch
     else:
         change = getattr(policy, "stretch", None)
     if change is None:
         return None
-    reading["gop"] = max(LONGEST, segmenter.gop)
 
     def told(behind: float) -> None:
         with suppress(OSError):
@@ -301,6 +307,7 @@ def _made(
     selection: Selection,
     options: Mapping[str, Any],
     again: bool,
+    at_once: bool,
 ) -> dict[str, Any]:
     """What has to be the same for a run to be gone on with."""
     path = local_path(video)
@@ -316,7 +323,7 @@ def _made(
     made |= {name: None if value is None else str(value) for name, value in segmenter.asked.items()}
     made |= {"start": selection.start, "end": selection.end, "every": selection.every, "frames": selection.limit}
     made |= {"weights": segmenter.model.state_digest(), "device": segmenter.device.type}
-    made |= {"version": __version__, "journal": FORMAT}
+    made |= {"version": __version__, "journal": FORMAT, "at once": at_once}
     return made | {"options": {name: repr(value) for name, value in sorted(options.items())}}
 
 

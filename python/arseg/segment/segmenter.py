@@ -62,7 +62,8 @@ class VideoSegmenter:
             that has it, float32 elsewhere. In bfloat16, and on CUDA, a copy of the network runs, made when the first
             frame comes.
         device: where the network runs.
-        batch: how many frames of a group the network sees at once; 1: each result comes before the next frame is read.
+        batch: how many frames of a group the network sees at once; 1: each result comes before the next frame is read,
+            where no policy waits for the next keyframe.
             From a whole group on (`gop` - 1), the keyframes of four groups are seen at once, too. None: a whole group
             on CUDA, 16 at most; 4 on the CPU. What waits for a batch is bounded by 512 MiB of decoded frames, too. Live
             sources are not waited for: 1.
@@ -201,15 +202,15 @@ class VideoSegmenter:
         """The policy of one stream, where there is a budget, a bound or a policy."""
         return None if self._steering is None else self._steering.policy()
 
-    def reading(self, policy: Policy | None) -> dict[str, Any]:
-        """Arguments of `VideoReader` for a stream."""
+    def reading(self, policy: Policy | None, *, live: bool = False) -> dict[str, Any]:
+        """Arguments of `VideoReader` for a stream; `live`: it is known that the policy will begin so."""
         if policy is None:
             return {"gop": self.gop}
         return {
-            "gop": policy.longest if self.bounded else min(self.gop, policy.longest),
+            "gop": policy.longest,
             "starts": policy.starts,
             "restarts": getattr(policy, "restarts", False),
-            "previous": not policy.ways.isdisjoint(TWO_SIDED),
+            "previous": not live and not policy.ways.isdisjoint(TWO_SIDED),
         }
 
     def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:

@@ -55,6 +55,10 @@ class Steered(Batches):
         way = self.policy.way(frame)
         return "warp" if way == "bidirectional" else way  # where there is no later keyframe
 
+    def _see_keyframes(self, frames: Sequence[VideoFrame]) -> tuple[Labels, list[Keyframe]]:
+        assert self.policy is not None
+        return self.engine.keyframes(frames, self.policy.ways)
+
     def _work(self, key: Keyframe, way: Way) -> Work[Labels]:
         if way == "ensemble":
             return partial(self.engine.beside, key=key, own_weight=key.key_logits.new_tensor(OWN_WEIGHTS[UNTESTED]))

@@ -185,7 +185,7 @@ class Fields:
             if item.distance >= self._gop:
                 item.keyframe, item.distance, item.link, item.motion = True, 0, item.motion, None
                 self._groups += 1
-        elif self._asked(item, key, vectors, valid) or item.distance >= self._gop:
+        elif item.distance >= self._gop or self._asked(item, key, vectors, valid):
             self._start_group(item)
         elif self._step > 1 and item.distance + self._step > self._gop:
             item.held, self._held = True, item

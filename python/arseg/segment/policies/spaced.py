@@ -37,11 +37,14 @@ class Cuts:
     Args:
         sure: a cut is told a frame late, where the picture is another still: a single frame of lightning or of a
             photographer's flash is none. It costs nothing where frames take from the next keyframe, too.
+
+    Attributes:
+        doubted: whether the last frame looked at may be the first of another scene.
     """
 
     def __init__(self, *, sure: bool = False) -> None:
         self._sure = sure
-        self._doubted = False
+        self.doubted = False
         self._last = (0, 0.0)  # distance and error
         self._usual: float | None = None
 
@@ -53,10 +56,10 @@ class Cuts:
         jump = seen.error - before
         usual, size = self._usual, abs(jump)
         cut = usual is not None and jump > max(CUT_LEVELS, CUT_TIMES * usual)
-        if cut and self._sure and not (self._doubted and follows):
-            self._doubted, self._last = True, (seen.distance, before)
+        if cut and self._sure and not (self.doubted and follows):
+            self.doubted, self._last = True, (seen.distance, before)
             return False
-        self._doubted = False
+        self.doubted = False
         if not cut:
             self._usual = size if usual is None else 0.9 * usual + 0.1 * size
         self._last = (0, 0.0) if cut else (seen.distance, seen.error)
@@ -95,15 +98,16 @@ class Spaced:
         self._between: Way = at_once
         self._cuts = Cuts()
         self._cut: set[int] = set()
-        # Where the count of frames and of groups begins, what was seen last, and the last keyframe that was asked for.
+        # Where the count of frames and of groups begins, what was seen last, the last keyframe that was asked for, and
+        # how far from it the last frame was.
         self._start = (0, 0)
         self._last = (0, 1)
-        self._asked = 0
+        self._asked, self._distance = 0, 0
 
     @property
     def restarts(self) -> bool:
-        """A budget counts all frames and keyframes before."""
-        return self._budget is None and self._slowest is None
+        """A budget counts all frames and keyframes before; so may a class made of this one, which has to say."""
+        return self._budget is None and self._slowest is None and type(self) is Spaced
 
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         self.every = gop
@@ -128,19 +132,22 @@ class Spaced:
             self.every = self.spread if self._budget is None else max(self.every, self.spread)
 
     def starts(self, seen: Candidate) -> bool:
+        step = min(seen.index - self._last[0], seen.distance)  # more than 1 among B frames
         frames, groups = self._counted(seen)
-        if seen.index - seen.distance != self._asked:
-            self._cuts, self._asked = self._new_cuts(), seen.index - seen.distance  # an I frame of the codec
+        keyframe = seen.index - seen.distance
+        if keyframe != self._asked or seen.distance <= self._distance:  # an I frame of the codec, or read again
+            self._cuts, self._asked = self._new_cuts(), keyframe
+        self._distance = seen.distance
         starts = self._cuts.here(seen)
         if starts:
             self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
         elif self._budget is None:
-            starts = seen.distance >= self.every * self._times
+            starts = seen.distance + (step - 1) / 2 >= self.every * self._times  # the nearest one
         else:
             # A little early rather than a frame late. It does not add up, as groups count.
             starts = seen.distance >= self.spread and frames >= self.every * self._times * (groups - OVER)
         if starts:
-            self._asked = seen.index
+            self._asked, self._distance = seen.index, 0
         return starts
 
     def _new_cuts(self) -> Cuts:
@@ -169,6 +176,8 @@ class Spaced:
         return self._between
 
     def closes(self, frame: VideoFrame) -> bool:
+        if self._cuts.doubted:
+            return True  # it may be of another scene
         if self._budget is None:
             return frame.distance >= self.every / 2
         frames, groups = (last - start for last, start in zip(self._last, self._start, strict=True))
