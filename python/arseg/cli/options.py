@@ -31,7 +31,7 @@ UsualGop = Annotated[
     typer.Option(
         help="Frames from keyframe to keyframe; besides there are some at I frames and cuts.",
         min=1,
-        show_default="12; where nothing is asked for of a network without a low-resolution branch 3",
+        show_default="12; 3 where a network has no low-resolution branch and nothing else is asked for",
     ),
 ]
 StartTime = Annotated[
