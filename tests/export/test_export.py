@@ -26,6 +26,7 @@ from arseg.export.exported import is_exported, load_exported
 from arseg.export.formats import FORMATS, Format, laid_out
 from arseg.export.make import export_network
 from arseg.labels import LabelSet
+from arseg.segment.opened import open_segmenter
 from arseg.segment.segmenter import VideoSegmenter
 from arseg.video import encode
 
@@ -89,6 +90,8 @@ def test_a_published_network_is_exported_for_frames_as_they_are(clip, tmp_path):
     made = export_network(net, tmp_path / "net", [SIZE], format="program")
     assert made.sizes[0].parts["fusion"].frame == SIZE
     assert (labels(net, clip) != labels(tmp_path / "net", clip)).mean() < 1e-3
+    usual = open_segmenter("cpu", tmp_path / "net", None, {})
+    assert (usual.mode, usual.new_policy()) == ("ar", None), "its results stay the authors'"
 
 
 @pytest.mark.slow
@@ -101,6 +104,8 @@ def test_a_network_alone_is_its_keyframes(clip, tmp_path):
         assert (labels(net, clip, **options) != labels(tmp_path / "net", clip, **options)).mean() < 1e-3
     with pytest.raises(InputError, match="keyframes alone are exported"):
         VideoSegmenter(tmp_path / "net")
+    usual = open_segmenter("cpu", tmp_path / "net", None, {})
+    assert (usual.asked["policy"], usual.gop) == ("bidirectional", 3)
 
 
 @pytest.mark.slow
