@@ -65,6 +65,22 @@ def made(folder: Path, video, names=FILES, segmenter=None, **how) -> dict[str, b
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def gone_on_with(folder: Path, video, last: int, first, second, monkeypatch, segmenter=None) -> dict[str, bytes]:
+    """What a run by a second runner writes, after one by the first was stopped at frame `last`."""
+    write = Written.write
+
+    def stop(self, result):
+        write(self, result)
+        if result.index == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Written, "write", stop)
+        made(folder, video, segmenter=segmenter, runner=first, resume=True)
+    assert os.listdir(folder) == ["o.mp4.resume"]
+    return made(folder, video, segmenter=segmenter, runner=second, resume=True)
+
+
 def test_shards_begin_where_decoding_may():
     shards = shards_of("v", [0, 4, 12, 15, 40], 47, range(13, 44, 2), {})
     assert [(shard.first, shard.last, shard.wanted) for shard in shards] == [
@@ -134,20 +150,8 @@ def test_a_worker_that_is_killed(clip, tmp_path, pool, monkeypatch):
 @pytest.mark.slow
 def test_stopped_and_gone_on_with(clip, tmp_path, pool, monkeypatch):
     whole = made(tmp_path / "one", clip)
-    write = Written.write
-
-    def stop(self, result):
-        write(self, result)
-        if result.index == 33:
-            raise KeyboardInterrupt
-
     for first, second in ((pool, None), (None, pool)):
-        folder = tmp_path / f"{first is None}{second is None}"
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Written, "write", stop)
-            made(folder, clip, runner=first, resume=True)
-        assert os.listdir(folder) == ["o.mp4.resume"]
-        assert made(folder, clip, runner=second, resume=True) == whole
+        assert gone_on_with(tmp_path / f"{first is None}", clip, 33, first, second, monkeypatch) == whole
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +186,8 @@ def test_a_policy_is_shared_to_the_bit(cut_clip, tmp_path, policy, capfd, monkey
     segmenter, runner = tiny_segmenter(policy=policy), InTurn(partial(tiny_segmenter, policy=policy))
     whole = made(tmp_path / "one", cut_clip, segmenter=segmenter)
     assert made(tmp_path / "two", cut_clip, segmenter=segmenter, runner=runner) == whole
+    keyframes = [result.index for result in segmenter.stream(cut_clip) if result.keyframe]
+    assert {34 if policy == "ensemble" else 33, 14, 28, 42} <= {*keyframes}, "the cut, and the I frames"
     parts = {"selection": Selection(start=0.5, end=3.1, every=3)}, {"frames": 31}
     for number, part in enumerate(parts):
         alone = made(tmp_path / f"part {number}", cut_clip, LABELS, segmenter, **part)
@@ -189,19 +195,9 @@ def test_a_policy_is_shared_to_the_bit(cut_clip, tmp_path, policy, capfd, monkey
     assert "one process segments it" not in capfd.readouterr().err
     if policy == "ar":
         return
-    write = Written.write
-
-    def stop(self, result):
-        write(self, result)
-        if result.index == 36:
-            raise KeyboardInterrupt
-
     for first, second in ((runner, None), (None, runner)):
-        folder = tmp_path / f"{first is None}"
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Written, "write", stop)
-            made(folder, cut_clip, segmenter=segmenter, runner=first, resume=True)
-        assert made(folder, cut_clip, segmenter=segmenter, runner=second, resume=True) == whole
+        found = gone_on_with(tmp_path / f"{first is None}", cut_clip, 36, first, second, monkeypatch, segmenter)
+        assert found == whole
 
 
 @pytest.mark.slow

@@ -24,8 +24,7 @@ Stream = Annotated[int | None, stream_option("Which of several video streams to 
 Timeout = Annotated[
     float, typer.Option(help="Seconds without data after which a URL or a device counts as broken off.", min=0.1)
 ]
-_GOP_HELP = "A keyframe at least every so many frames."
-Gop = Annotated[int, typer.Option(help=_GOP_HELP, min=1)]
+Gop = Annotated[int, typer.Option(help="A keyframe at least every so many frames.", min=1)]
 UsualGop = Annotated[
     int | None,
     typer.Option(
