@@ -40,7 +40,10 @@ MODES: tuple[Mode, ...] = ("hr", "lr", "ar", "warp")
 GOP = 12
 SIZE = (480, 640)
 
-LINES: Mapping[str, tuple[str, int | None]] = {**{name: (name, None) for name in ZOO}, "lite0 at 288": ("lite0", 288)}
+LINES: Mapping[str, tuple[str, int | None]] = {
+    **{name: (name, None) for name in ZOO if ZOO[name].packaged},
+    "lite0 at 288": ("lite0", 288),
+}
 """Of each line of the plot: the weights, and the frames' height where it is not the weights' own."""
 
 

@@ -41,6 +41,7 @@ class Published:
         gmacs: 10^9 multiply-accumulates of a frame in 4:3 of the height that it was trained for: at full resolution,
             and between keyframes.
         miou: percent on CamVid's `val` run: full resolution, and AR-Seg, means over all distances.
+        packaged: whether the package has the file; others lie beside the releases of the project.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Published:
     gmacs: tuple[float, float]
     miou: tuple[float, float]
     licence: str | None = None
+    packaged: bool = True
 
 
 ZOO: Registry[Published] = Registry("weights")
@@ -94,6 +96,49 @@ ZOO.register(
         gmacs=(8.40, 2.34),
         miou=(69.5, 69.9),
         licence="CamVid is for non-commercial use",
+    ),
+)
+_CROPS = "--set crop=[360,480] --set precision=bfloat16 --set ema_decay=0.998"
+
+
+def _paper(name: str, settings: str, first: str) -> str:
+    """The commands of one of the paper's networks; `settings` of both phases, `first` those of the first alone."""
+    return (
+        f"arseg train hr --preset camvid-{name} --camvid CAMVID --set backbone=RESNET18.pth {settings}{first} "
+        f"-o runs/hr && arseg train ar --preset camvid-{name} --camvid CAMVID --teacher runs/hr/hr.safetensors "
+        f"{settings} --set start=teacher --set epochs=105 --set plain_epochs=40 --set distances=[] "
+        f"--set images=decoded -o runs/ar && python tools/release_weights.py {name}=runs/ar/ar.safetensors"
+    )
+
+
+ZOO.register(
+    "psp18-residual",
+    Published(
+        file="camvid-psp18-residual.safetensors",
+        sha256="ad0ddf93f4a81855f58857ea91bb90612a2961d4eccbb027995c1f9c230298e2",
+        what="the paper's PSPNet18 on CamVid at 480x360, 12 classes, with the residual in place of the fusion",
+        made_by=_paper(
+            "psp18",
+            f"{_CROPS} --set normalization=imagenet",
+            " --set epochs=120 --set optimiser=adamw --set lr=4e-4 --set weight_decay=0.01 --set warmup=100",
+        ),
+        gmacs=(77.17, 19.82),
+        miou=(67.9, 66.4),
+        licence="CamVid is for non-commercial use",
+        packaged=False,
+    ),
+)
+ZOO.register(
+    "bise18-residual",
+    Published(
+        file="camvid-bise18-residual.safetensors",
+        sha256="f1e42426feaefae82abf04134c5ac1e8bf8471a75e053c09f7cd3b4a0c00c90a",
+        what="the paper's BiSeNet18 on CamVid at 480x360, 12 classes, with the residual in place of the fusion",
+        made_by=_paper("bise18", _CROPS, ""),
+        gmacs=(9.93, 2.57),
+        miou=(66.0, 63.2),
+        licence="CamVid is for non-commercial use",
+        packaged=False,
     ),
 )
 
@@ -173,9 +218,10 @@ def _checked(name: str) -> Path:
     path = _found(published)
     if path is None:
         looked = " or ".join(map(str, folders()))
+        source = "" if published.packaged else " from the project's releases"
         raise InputError(
-            f"{name}: {published.file} is not in {looked}; put the file with SHA-256 {published.sha256} there (or in a "
-            f"folder that {VARIABLE} names), or train one and give its path: {published.made_by}"
+            f"{name}: {published.file} is not in {looked}; put the file with SHA-256 {published.sha256}{source} there "
+            f"(or in a folder that {VARIABLE} names), or train one and give its path: {published.made_by}"
         )
     sha256 = checksum(path)
     if sha256 != published.sha256:

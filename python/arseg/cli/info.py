@@ -53,6 +53,8 @@ def _zoo() -> tuple[dict[str, Any], Any]:
     for row in listing():
         (high, fused), (full, mean) = row.published.gmacs, row.published.miou
         place = f"{row.published.file} is not in {' or '.join(map(str, folders()))} (see {VARIABLE})"
+        if not row.published.packaged:
+            place = f"beside the releases: {row.published.file}, for a folder of {VARIABLE}"
         if row.path is not None:
             place = "in the package" if row.path.parent == SHIPPED else str(row.path)
         table.add_row(row.name, row.published.what, f"{high:.2f}, {fused:.2f}", f"{full:.1f}, {mean:.1f}", place)

@@ -47,6 +47,8 @@ def weights() -> Iterator[Finding]:
 
     for row in listing():
         part = f"weights {row.name}"
+        if row.path is None and not row.published.packaged:
+            continue  # for those who want them
         if row.path is None:
             where = ", ".join(map(str, folders()))
             cure = f"Only where you want them: put {row.published.file} into a folder that {VARIABLE} names."
