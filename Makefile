@@ -4,14 +4,18 @@ BIN := .venv/bin
 # Sources of the compiled libraries: a change rebuilds them.
 NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type f 2>/dev/null)
 
-# A process for each core, eight at most; `make quick TESTS=tests/video` runs a part.
+# A process for each core and one more, since many tests wait; eight at most. `make quick TESTS=tests/video` runs a part.
 TESTS ?= tests
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -p no:benchmark
+JOBS ?= $(shell cores=$$(nproc 2> /dev/null || echo 2); echo $$(( cores < 8 ? cores + 1 : 8 )))
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -p no:benchmark
+
+# What knows tensors alone; all else is the pipeline on top of it.
+OPERATORS := tests/ops tests/emulator tests/compat tests/profiler
 
 # $(call quietly,NAME,COMMAND): its output goes to build/NAME.log, and is shown where it fails.
 quietly = mkdir -p build; $(2) > build/$(1).log 2>&1 || { cat build/$(1).log >&2; exit 1; }
 
-.PHONY: demo quick test test-floors test-matrix test-arm sanitize emulate mutate nvcc-check cpu-budget cpu-cycles fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
+.PHONY: demo quick test test-operators test-pipeline test-cpp test-floors test-matrix test-arm sanitize emulate mutate nvcc-check cpu-budget cpu-cycles fuzz lint format bench docs docs-serve figures gpu-check wheel wheel-ext \
 	test-packaging clean
 
 demo: .venv/built  ## segment a synthetic street, or VIDEO=path
@@ -22,6 +26,16 @@ quick: .venv/built  ## the tests that take no second or so: all but builds, emul
 
 test: .venv/built  ## Python tests, then C++ tests
 	$(PYTEST) $(TESTS)
+	@$(MAKE) --no-print-directory test-cpp
+
+test-operators: .venv/built  ## of these the operators', in C++ too
+	$(PYTEST) $(OPERATORS)
+	@$(MAKE) --no-print-directory test-cpp
+
+test-pipeline: .venv/built  ## and the others
+	$(PYTEST) $(TESTS) $(OPERATORS:%=--ignore=%)
+
+test-cpp: .venv/built  ## C++ tests
 	@$(call quietly,cpp-configure,$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython3_EXECUTABLE=$(abspath $(BIN))/python)
 	@$(call quietly,cpp-build,$(BIN)/cmake --build build/cpp --parallel 2)
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure

@@ -33,7 +33,7 @@ class Inputs:
 
     Attributes:
         paths: files and folders of the repository.
-        tools: programs whose version counts; "vectors": those of the processor.
+        tools: programs whose version counts, "python" this one; "vectors": those of the processor.
     """
 
     paths: tuple[str, ...]
@@ -49,6 +49,15 @@ class Passed(TypedDict):
 
 PACKAGE = "tests/package/"
 TARGETS = {
+    "test-operators": Inputs(
+        (
+            *("csrc", "arseg_ext", "setup.py", "pyproject.toml", "requirements.txt", "CMakeLists.txt"),
+            *(f"tests/{name}" for name in ("cpp", "ops", "emulator", "compat", "profiler", "conftest.py")),
+            *(f"tests/helpers/{name}.py" for name in ("op_samples", "sharded_case", "texture_fixtures")),
+            "tests/fixtures/oracle_operators.npz",
+        ),
+        ("g++", "python", "vectors"),
+    ),
     "sanitize": Inputs(("csrc", "tests/cpp", "CMakeLists.txt"), ("g++", "vectors")),
     "emulate": Inputs(("csrc", "tests/emulator", "tests/cpp")),
     "mutate": Inputs(("csrc", "tests/emulator", "tests/cpp")),
@@ -82,7 +91,9 @@ def machine_of(tools: Iterable[str]) -> str:
     """Architecture and versions, such as "x86_64, g++ 12.2.0, avx2"."""
     found = [platform.machine()]
     for tool in tools:
-        if tool == "vectors":
+        if tool == "python":
+            found.append(f"Python {platform.python_version()}")
+        elif tool == "vectors":
             flags = Path("/proc/cpuinfo")
             has = set(flags.read_text(encoding="utf-8").split()) if flags.exists() else set()
             found += [name for name in VECTORS if name in has]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class Dying:
     @property
     def name(self) -> str:
         return str(self.job.name)
+
+    def anywhere(self) -> Dying:
+        return replace(self, job=self.job.anywhere())
 
     def run(self, worker: Any, tell: Callable[[Any], None]) -> None:
         begun = len(list(self.marks.iterdir()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,17 @@ def test_every_target_is_one_of_make_and_its_files_are_there():
     for target, inputs in once.TARGETS.items():
         assert f"\n{target}:" in makefile
         assert all((ROOT / path).exists() for path in inputs.paths), target
+
+
+def test_what_the_tests_of_operators_read_is_listed():
+    """Another module of the pipeline, or a helper of its tests, would change without them being run."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^OPERATORS := (.+)", makefile, re.MULTILINE)
+    listed = once.TARGETS["test-operators"].paths
+    assert set(line.split()) <= set(listed)
+    for name in line.split():
+        for path in [ROOT / name] if name.endswith(".py") else sorted((ROOT / name).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"^\s*(from|import) arseg\b(?!_)", text, re.MULTILINE), path
+            helpers = re.findall(r"helpers\.(\w+)|from helpers import (\w+)", text)
+            assert {f"tests/helpers/{a or b}.py" for a, b in helpers} <= set(listed), path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FRAMES = 10_000
+FRAMES = 4_000
 
 PROGRAM = f"""
 import sys
