@@ -6,8 +6,8 @@ NATIVE := setup.py pyproject.toml arseg_ext/_version.py $(shell find csrc -type 
 
 # A process for each core and one more, since many tests wait; eight at most. `make quick TESTS=tests/video` runs a part.
 TESTS ?= tests
-JOBS ?= $(shell cores=$$(nproc 2> /dev/null || echo 2); echo $$(( cores < 8 ? cores + 1 : 8 )))
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -p no:benchmark
+TEST_JOBS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2); echo $$(( cores < 8 ? cores + 1 : 8 )))
+PYTEST := $(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist worksteal -p no:benchmark
 
 # What knows tensors alone; all else is the pipeline on top of it.
 OPERATORS := tests/ops tests/emulator tests/compat tests/profiler

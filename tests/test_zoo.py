@@ -12,6 +12,7 @@ import torch
 
 import arseg
 from arseg import zoo
+from arseg.doctor.installed import weights
 from arseg.errors import InputError
 from arseg.evaluate.flops import gmacs
 from arseg.networks.arseg_net import ARSegNet
@@ -93,6 +94,27 @@ def test_the_listing_imports_no_torch():
     code = "import sys; from arseg import zoo; print(len(zoo.listing()) == len(zoo.ZOO), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+BESIDE = [name for name in zoo.ZOO if not zoo.ZOO[name].packaged]
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_file_beside_the_releases_is_told_as_one(name, monkeypatch):
+    monkeypatch.delenv(zoo.VARIABLE, raising=False)
+    with pytest.raises(InputError, match=f"{zoo.ZOO[name].sha256} from the project's releases"):
+        zoo.weights_file(name)
+    assert not [finding for finding in weights() if name in finding.part]  # `arseg doctor` does not miss it
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_the_compute_of_files_beside_the_releases(name):
+    config = {"arch": zoo.ZOO[name].file.removesuffix("-residual.safetensors"), "auxiliary": False, "scale": 0.5}
+    with torch.device("meta"):
+        network = build("ar", {**config, "window": 7, "fusion": "none", "grid": "aligned", "keyframe_residual": 0.74})
+    assert isinstance(network, ARSegNet)
+    counted = gmacs(network.eval(), 360, 480)
+    assert (counted["hr"], counted["ar"]) == pytest.approx(zoo.ZOO[name].gmacs, abs=0.006)
 
 
 @pytest.mark.slow

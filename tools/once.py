@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
@@ -33,7 +34,8 @@ class Inputs:
 
     Attributes:
         paths: files and folders of the repository.
-        tools: programs whose version counts, "python" this one; "vectors": those of the processor.
+        tools: compilers whose version counts, "python" for this one, "vectors" of the processor, "gpu": whether there
+            is one.
     """
 
     paths: tuple[str, ...]
@@ -47,6 +49,8 @@ class Passed(TypedDict):
     on: dict[str, int]
 
 
+BUILT = ("csrc", "tests/cpp", "CMakeLists.txt", "arseg_ext/_version.py", "requirements.txt")
+EMULATED = ("csrc", "tests/cpp", "tests/emulator", "requirements.txt")
 PACKAGE = "tests/package/"
 TARGETS = {
     "test-operators": Inputs(
@@ -56,32 +60,44 @@ TARGETS = {
             *(f"tests/helpers/{name}.py" for name in ("op_samples", "sharded_case", "texture_fixtures")),
             "tests/fixtures/oracle_operators.npz",
         ),
-        ("g++", "python", "vectors"),
+        ("g++", "python", "vectors", "gpu"),
     ),
-    "sanitize": Inputs(("csrc", "tests/cpp", "CMakeLists.txt"), ("g++", "vectors")),
-    "emulate": Inputs(("csrc", "tests/emulator", "tests/cpp")),
-    "mutate": Inputs(("csrc", "tests/emulator", "tests/cpp")),
+    "sanitize": Inputs(BUILT, ("g++", "vectors")),
+    "emulate": Inputs(EMULATED, ("g++", "vectors")),
+    "mutate": Inputs(EMULATED, ("g++", "vectors")),
     "nvcc-check": Inputs(
         (
-            *("csrc", "setup.py", "arseg_ext", "requirements.txt", "tests/emulator/kernel_traits.py"),
-            *(f"{PACKAGE}{name}" for name in ("check_nvcc.py", "sass.py", "sass_budget.py")),
+            *("csrc", "setup.py", "pyproject.toml", "requirements.txt", "arseg_ext", "tests/emulator"),
+            *(f"{PACKAGE}{name}.py" for name in ("check_nvcc", "sass", "sass_budget")),
             *(f"{PACKAGE}{name}.csv" for name in ("kernel_budgets", "instruction_budgets")),
         ),
         ("g++", "nvcc"),
     ),
     "cpu-budget": Inputs(("csrc", "tests/cpp", f"{PACKAGE}cpu_budget.py", f"{PACKAGE}cpu_budgets.csv")),
-    "test-arm": Inputs(("csrc", "tests/cpp", "CMakeLists.txt", "tools/arm.py", "tools/aarch64.cmake")),
+    "test-arm": Inputs((*BUILT, "tools/arm.py", "tools/aarch64.cmake")),
 }
+"""The compiler for Arm and qemu are of the same distribution as g++, and are often installed by the target itself."""
+
+RULES = {"test-operators": ("test-operators", "test-cpp")}
+"""Of the Makefile, of which a target has the recipes, where they are more than its own."""
 
 
-def digest_of(target: str, paths: Iterable[str], root: Path) -> str:
-    """Of the target's lines and of the files that git has, or would take, under `paths`."""
+def digest_of(target: str, paths: Iterable[str], root: Path) -> str | None:
+    """Of the Makefile's variables and the target's rules, and of the files that git has, or would take, under `paths`.
+
+    None: git does not tell.
+    """
     makefile = (root / "Makefile").read_text(encoding="utf-8")
-    lines = re.search(rf"^{re.escape(target)}:.*(?:\n\t.*)*", makefile, re.MULTILINE)
-    digest = hashlib.sha256((lines[0] if lines else "").encode())
+    rules = [rf"^{re.escape(rule)}:.*(?:\n\t.*)*" for rule in RULES.get(target, (target,))]
+    digest = hashlib.sha256()
+    for pattern in (r"^\w+ (?:[:?]?=|=) .*", *rules):
+        digest.update("\n".join(re.findall(pattern, makefile, re.MULTILINE)).encode())
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z", "--", *paths]
-    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
-    for name in sorted({name for name in listed.split("\0") if name and (root / name).is_file()}):
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if listed.returncode:
+        print(f"every target runs, for git does not list the files: {listed.stderr.strip()}", file=sys.stderr)
+        return None
+    for name in sorted({name for name in listed.stdout.split("\0") if name and (root / name).is_file()}):
         content = (root / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:20]
@@ -92,25 +108,31 @@ def machine_of(tools: Iterable[str]) -> str:
     found = [platform.machine()]
     for tool in tools:
         if tool == "python":
-            found.append(f"Python {platform.python_version()}")
+            found.append("Python {}.{}".format(*sys.version_info))
+        elif tool == "gpu":
+            found += ["GPU"] if Path("/dev/nvidia0").exists() else []
         elif tool == "vectors":
             flags = Path("/proc/cpuinfo")
             has = set(flags.read_text(encoding="utf-8").split()) if flags.exists() else set()
             found += [name for name in VECTORS if name in has]
         else:
-            found.append(f"{tool} {version_of(tool)}")
+            found.append(version_of(tool))
     return ", ".join(found)
 
 
 def version_of(tool: str) -> str:
-    for program in (tool, f"/usr/local/cuda/bin/{tool}"):
+    """Of g++, or of the compiler that CXX names in its place; of nvcc, with CUDA_HOME before the PATH."""
+    compiler = os.environ.get("CXX", "") if tool == "g++" else ""
+    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    programs = [f"{home}/bin/nvcc", "nvcc"] if tool == "nvcc" else [compiler or tool]
+    for program in programs:
         try:
-            said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+            said = subprocess.run([*program.split(), "--version"], capture_output=True, text=True).stdout
         except OSError:
             continue
-        numbers = re.findall(r"\d+\.\d+(?:\.\d+)?", said)
-        return numbers[-1] if tool == "nvcc" else numbers[0]
-    return "none"
+        numbers = re.findall(r"V(\d+\.\d+\.\d+)" if tool == "nvcc" else r"\d+\.\d+(?:\.\d+)?", said)
+        return f"{compiler or tool} {numbers[0] if numbers else said.strip()}"
+    return f"no {tool}"
 
 
 def run(lines: Iterable[str], root: Path, everything: bool = False, record: bool = False) -> int:
@@ -122,23 +144,30 @@ def run(lines: Iterable[str], root: Path, everything: bool = False, record: bool
         if target not in TARGETS:
             print(f"{target}: expected one of {', '.join(TARGETS)}", file=sys.stderr)
             return 2
+        # With other variables a target does other things; installing what is missing is none.
+        name = " ".join([target, *(word for word in variables if not word.endswith("=--install"))])
         files, machine = digest_of(target, TARGETS[target].paths, root), machine_of(TARGETS[target].tools)
-        passed = known.get(target)
+        passed = known.get(name)
         if passed is None or passed["files"] != files:
-            passed = Passed(files=files, on={})
-        if machine in passed["on"] and not everything:
-            print(f"make {target}: passed on these files before ({machine}), in {passed['on'][machine]} s", flush=True)
+            passed = Passed(files=files or "", on={})
+        if files and machine in passed["on"] and not everything:
+            print(f"make {name}: passed on these files before ({machine}), in {passed['on'][machine]} s", flush=True)
             continue
         started = time.monotonic()
         code = subprocess.run(["make", target, *variables], cwd=root).returncode
         if code:
-            print(f"make {target}: failed", file=sys.stderr)
-            return code
-        passed["on"][machine] = round(time.monotonic() - started)
-        print(f"make {target}: passed in {passed['on'][machine]} s ({machine})", flush=True)
-        if record:
-            known[target] = passed
+            print(f"make {name}: failed", file=sys.stderr)
+            passed["on"].pop(machine, None)
+        else:
+            passed["on"][machine] = round(time.monotonic() - started)
+            print(f"make {name}: passed in {passed['on'][machine]} s ({machine})", flush=True)
+        if record and files:
+            known[name] = passed
+            if not passed["on"]:
+                del known[name]
             path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if code:
+            return code
     return 0
 
 

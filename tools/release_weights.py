@@ -11,7 +11,7 @@ another training gives another file, and its checksum, figures and card are to b
 from __future__ import annotations
 
 import argparse
-import shutil
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("trained", nargs="+", metavar="NAME=FILE", help=f"NAME: {' or '.join(CONSTANTS)}")
     parser.add_argument("-o", "--output", type=Path, default=Path("dist/weights"))
     arguments = parser.parse_args(given)
-    sums, others = [], []
+    others = []
     for pair in arguments.trained:
         name, separator, file = pair.partition("=")
         if not separator or name not in CONSTANTS:
@@ -60,13 +60,14 @@ def main(given: Sequence[str] | None = None) -> int:
             path = with_residual(Path(file), name, arguments.output)
         except InputError as error:
             parser.error(str(error))
-        sums.append(f"{checksum(path)}  {path.name}")
         if checksum(path) != ZOO[f"{name}-residual"].sha256:
             others.append(f"{path} is not the file of {name}-residual in arseg.zoo: its card and figures are another's")
         card = path.with_suffix(".md")
-        shutil.copyfile(CARDS / card.name, card)
+        text = (CARDS / card.name).read_text(encoding="utf-8")
+        card.write_text(re.sub(r"\[([^]]+)\]\(\.\.[^)]*\)", r"\1", text), encoding="utf-8")  # links lead nowhere there
         print(path)
-    (arguments.output / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
+    sums = [f"{checksum(path)}  {path.name}\n" for path in sorted(arguments.output.glob("*.safetensors"))]
+    (arguments.output / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     for sentence in others:
         print(sentence, file=sys.stderr)
     return 1 if others else 0

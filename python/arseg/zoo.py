@@ -116,7 +116,7 @@ ZOO.register(
     Published(
         file="camvid-psp18-residual.safetensors",
         sha256="ad0ddf93f4a81855f58857ea91bb90612a2961d4eccbb027995c1f9c230298e2",
-        what="the paper's PSPNet18 on CamVid at 480x360, 12 classes, with the residual in place of the fusion",
+        what="the paper's PSPNet18 on CamVid at 480x360, with Void as a class; the residual in place of the fusion",
         made_by=_paper(
             "psp18",
             f"{_CROPS} --set normalization=imagenet",
@@ -133,7 +133,7 @@ ZOO.register(
     Published(
         file="camvid-bise18-residual.safetensors",
         sha256="f1e42426feaefae82abf04134c5ac1e8bf8471a75e053c09f7cd3b4a0c00c90a",
-        what="the paper's BiSeNet18 on CamVid at 480x360, 12 classes, with the residual in place of the fusion",
+        what="the paper's BiSeNet18 on CamVid at 480x360, with Void as a class; the residual in place of the fusion",
         made_by=_paper("bise18", _CROPS, ""),
         gmacs=(9.93, 2.57),
         miou=(66.0, 63.2),

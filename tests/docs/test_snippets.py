@@ -51,6 +51,8 @@ LEFT_OUT = {
 }
 """Programs, and commands of ours, that are not run in any block."""
 NOT_RUN = {
+    "docs/cards/camvid-bise18-residual.md": ["hours"],
+    "docs/cards/camvid-psp18-residual.md": ["hours"],
     "docs/cuda.md": ["needs a GPU", "minutes"],
     "docs/data.md": ["wants what howto/my-labels.md trains"],
     "docs/emulator.md": ["minutes"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,11 @@ def runs(tree: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
+def runs_recorded(tree: Path) -> list[str]:
+    path = tree / ".ci" / "passed.json"
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
 def test_what_passed_is_not_run_again(tree, capfd):
     assert once.run(["emulate"], tree) == 0 and runs(tree) == 1
     assert once.run(["emulate"], tree, record=True) == 0 and runs(tree) == 2  # nothing had been recorded
@@ -51,6 +57,7 @@ def test_what_passed_is_not_run_again(tree, capfd):
         ("csrc/kernel.cuh", "two"),
         ("tests/emulator/new.cu", "a new file"),
         ("Makefile", MAKEFILE.replace("echo ran", "echo again")),
+        ("Makefile", f"FLAGS := -q\n{MAKEFILE}"),
     ],
 )
 def test_what_it_depends_on_runs_it(tree, path, text):
@@ -77,8 +84,35 @@ def test_another_machine_runs_it_and_both_are_kept(tree, monkeypatch):
 def test_a_failure_is_told_and_not_recorded(tree, capfd):
     (tree / "broken").touch()
     assert once.run(["emulate"], tree, record=True) != 0
-    assert "make emulate: failed" in capfd.readouterr().err and not (tree / ".ci" / "passed.json").exists()
+    assert "make emulate: failed" in capfd.readouterr().err and not runs_recorded(tree)
     assert once.run(["emulat"], tree) == 2
+
+
+def test_what_fails_later_has_not_passed(tree):
+    once.run(["emulate"], tree, record=True)
+    assert runs_recorded(tree) == ["emulate"]
+    (tree / "broken").touch()
+    assert once.run(["emulate"], tree, everything=True, record=True) != 0
+    assert runs_recorded(tree) == []
+
+
+def test_variables_make_another_target_and_installing_does_not(tree):
+    once.run(["emulate ARM=--install"], tree, record=True)
+    assert once.run(["emulate"], tree) == 0 and runs(tree) == 1
+    assert once.run(["emulate ARM=--torch"], tree) == 0 and runs(tree) == 2
+
+
+def test_without_git_everything_runs(tree, capfd):
+    once.run(["emulate"], tree, record=True)
+    shutil.rmtree(tree / ".git")
+    assert once.run(["emulate"], tree, record=True) == 0 and runs(tree) == 2
+    assert "git does not list the files" in capfd.readouterr().err
+
+
+def test_another_compiler_is_another_machine(monkeypatch):
+    usual = once.machine_of(["g++"])
+    monkeypatch.setenv("CXX", "no-such-compiler -O1")
+    assert once.machine_of(["g++"]) != usual
 
 
 def test_every_target_is_one_of_make_and_its_files_are_there():

@@ -58,4 +58,4 @@ def test_memory_is_flat_over_many_frames(tmp_path):
     assert done.returncode == 0, done.stderr
     early, late = map(int, done.stdout.split())
     print(f"{early * 4096 / 2**20:.0f} MiB at frame {FRAMES // 5}, {late * 4096 / 2**20:.0f} MiB at {FRAMES}")
-    assert late < 1.03 * early
+    assert late < 1.015 * early

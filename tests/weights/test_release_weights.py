@@ -63,7 +63,8 @@ def test_the_fusion_goes_and_the_constants_come(tmp_path, capsys):
         "scale": 0.5,
     }
     assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-    assert path.with_suffix(".md").read_text() == (CARDS / path.name).with_suffix(".md").read_text()
+    card = path.with_suffix(".md").read_text()
+    assert card.startswith(f"# {path.name}\n") and "](.." not in card and "trust" in card
     assert (tmp_path / "a" / "SHA256SUMS").read_text() == f"{checksum(path)}  {path.name}\n"
 
 

@@ -45,7 +45,9 @@ def _zoo() -> tuple[dict[str, Any], Any]:
 
     from arseg.zoo import SHIPPED, VARIABLE, folders, listing
 
-    table = Table("name", "network", caption="GMACs and mIoU: full resolution, AR-Seg between keyframes / in the mean.")
+    table = Table(caption="GMACs and mIoU: full resolution, AR-Seg between keyframes / in the mean.")
+    table.add_column("name", no_wrap=True)
+    table.add_column("network")
     for heading in ("GMACs", "mIoU %"):
         table.add_column(heading, justify="right")
     table.add_column("file", overflow="fold")

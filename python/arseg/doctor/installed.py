@@ -58,7 +58,8 @@ def weights() -> Iterator[Finding]:
         try:
             weights_file(row.name)
         except InputError as error:
-            yield fault(part, str(error), "Put the published file back, or install the package again.")
+            again = ", or install the package again" if row.published.packaged else ""
+            yield fault(part, str(error), f"Put the published file back{again}.")
         else:
             yield ok(part, f"{row.path}, as published")
 
