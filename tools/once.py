@@ -34,8 +34,8 @@ class Inputs:
 
     Attributes:
         paths: files and folders of the repository.
-        tools: compilers whose version counts, "python" for this one, "vectors" of the processor, "gpu": whether there
-            is one.
+        tools: compilers whose version counts; "python" for this one; "vectors", or one of them, of the processor;
+            "gpu": whether there is one.
     """
 
     paths: tuple[str, ...]
@@ -63,8 +63,8 @@ TARGETS = {
         ("g++", "python", "vectors", "gpu"),
     ),
     "sanitize": Inputs(BUILT, ("g++", "vectors")),
-    "emulate": Inputs(EMULATED, ("g++", "vectors")),
-    "mutate": Inputs(EMULATED, ("g++", "vectors")),
+    "emulate": Inputs(EMULATED, ("g++", "avx2")),
+    "mutate": Inputs(EMULATED, ("g++", "avx2")),
     "nvcc-check": Inputs(
         (
             *("csrc", "setup.py", "pyproject.toml", "requirements.txt", "arseg_ext", "tests/emulator"),
@@ -111,10 +111,10 @@ def machine_of(tools: Iterable[str]) -> str:
             found.append("Python {}.{}".format(*sys.version_info))
         elif tool == "gpu":
             found += ["GPU"] if Path("/dev/nvidia0").exists() else []
-        elif tool == "vectors":
+        elif tool in ("vectors", *VECTORS):
             flags = Path("/proc/cpuinfo")
             has = set(flags.read_text(encoding="utf-8").split()) if flags.exists() else set()
-            found += [name for name in VECTORS if name in has]
+            found += [name for name in VECTORS if name in has and tool in ("vectors", name)]
         else:
             found.append(version_of(tool))
     return ", ".join(found)
