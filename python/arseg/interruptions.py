@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-__all__ = ["Interruptions", "exit_on_signals"]
+__all__ = ["Interruptions", "exit_on_signals", "held_back"]
 
 Value = TypeVar("Value")
 
@@ -115,3 +115,14 @@ class Interruptions:
             self._handlers[number](number, frame)
         else:
             self._late = number
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Signals reach their Python handlers after this block: of other threads, too, which no mask of this one stops."""
+    stops = Interruptions()
+    try:
+        with stops:
+            yield
+    finally:
+        stops.raise_late()

@@ -6,9 +6,12 @@ import os
 import pickle
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing import util
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from PIL import Image
 
 from arseg.data.street import StreetScene
 from arseg.errors import ArsegError
+from arseg.interruptions import exit_on_signals
 from arseg.segment import run
 from arseg.segment.outputs import output_for
 from arseg.segment.run import segment_file
@@ -207,6 +211,34 @@ def test_what_cannot_be_shared_is_said(clip, tmp_path, pool, capfd):
     assert "street.mp4: one process segments it: what is lost (on_error='resync')" in capfd.readouterr().err
     made(tmp_path / "three", clip, LABELS, tiny_segmenter(budget="25%"), runner=InTurn(tiny_segmenter))
     assert "street.mp4: one process segments it: where its keyframes are follows" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_signal_while_a_process_starts_comes_after_that(clip, tmp_path, monkeypatch, capfd):
+    """To another thread, which no mask of the main one keeps from it; the new process has what it is to do."""
+    over, start, started = threading.Event(), util.spawnv_passfds, []
+    other = threading.Thread(target=over.wait)
+    other.start()
+
+    def signalled(path, arguments, handles):
+        process = start(path, arguments, handles)
+        if any("spawn_main" in str(word) for word in arguments):  # not the watcher over semaphores
+            started.append(process)
+            signal.pthread_kill(other.ident, signal.SIGTERM)
+            time.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(util, "spawnv_passfds", signalled)
+    try:
+        with exit_on_signals(), LocalPool(tiny_segmenter, 2) as runner, pytest.raises(SystemExit) as ended:
+            made(tmp_path / "one", clip, runner=runner)
+    finally:
+        over.set()
+    for process in started:
+        with suppress(ChildProcessError):  # the pool has seen its end
+            os.waitpid(process, 0)
+    assert started
+    assert ended.value.code == 128 + signal.SIGTERM and "Traceback" not in capfd.readouterr().err
 
 
 def children(process: int) -> list[int]:

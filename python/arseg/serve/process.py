@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 from arseg.errors import InputError
+from arseg.interruptions import held_back
 
 from .limits import Limits
 from .worker import Task, work
@@ -45,7 +46,8 @@ class WorkerProcess:
         self._cancelled = self._context.Event()
         arguments = (theirs, self._cancelled, self._settings, self._limits, self._threads)
         self._process = self._context.Process(target=work, args=arguments, name="arseg worker", daemon=True)
-        self._process.start()
+        with held_back():  # half-started, it would end with a traceback
+            self._process.start()
         theirs.close()
         try:
             kind, value = self._pipe.recv()

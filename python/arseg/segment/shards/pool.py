@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from arseg.errors import ArsegError
-from arseg.interruptions import SIGNALS, exit_on_signals
+from arseg.interruptions import SIGNALS, exit_on_signals, held_back
 from arseg.memory import keep_pages
 
 from .jobs import TRIES, Failed, Job, Told, gave_up
@@ -123,8 +123,11 @@ class LocalPool:
         free = next((one for one in self._processes if one.job is None), None)
         if free is None and len(self._processes) < self.slots:
             numbers = {one.number for one in self._processes}
-            free = self._started(next(number for number in range(self.slots) if number not in numbers))
-            self._processes.append(free)
+            # Whoever stops this process does not meet the new one before it can end well, nor leaves it without work,
+            # nor without an end.
+            with held_back():
+                free = self._started(next(number for number in range(self.slots) if number not in numbers))
+                self._processes.append(free)
         return free
 
     def _begin(self, one: _Process, number: int, attempt: _Try) -> None:
@@ -172,7 +175,7 @@ class LocalPool:
         arguments = there, self._make, device_of(self._device, number), self._threads
         process = self._spawn.Process(target=_work, args=arguments, name=f"arseg-{number}", daemon=True)
         try:
-            with _held_back():  # whoever stops this process does not meet the new one before it can end well
+            with _blocked():
                 process.start()
         except OSError as error:
             raise ArsegError(f"--workers: no process can be had ({error.strerror}); give fewer") from error
@@ -181,7 +184,7 @@ class LocalPool:
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
+def _blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
