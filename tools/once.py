@@ -90,7 +90,7 @@ def digest_of(target: str, paths: Iterable[str], root: Path) -> str | None:
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     rules = [rf"^{re.escape(rule)}:.*(?:\n\t.*)*" for rule in RULES.get(target, (target,))]
     digest = hashlib.sha256()
-    for pattern in (r"^\w+ (?:[:?]?=|=) .*", *rules):
+    for pattern in (r"^\w+ [:?]?= .*", *rules):
         digest.update("\n".join(re.findall(pattern, makefile, re.MULTILINE)).encode())
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z", "--", *paths]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True)
