@@ -13,7 +13,8 @@ COUNTERS = "num_batches_tracked"
 def misfit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, counters: bool = False) -> str | None:
     """What keeps `given` from fitting `expected`, a network's own state: keys and shapes; None where it fits.
 
-    Batch normalisation's step counters may be missing; with `counters` all or none.
+    Batch normalisation's step counters may be missing; with `counters` all or none. One value in a list fits a scalar,
+    for which `load_state_dict` takes it.
     """
     strict = counters and any(key.endswith(COUNTERS) for key in given)
     missing = [key for key in expected if key not in given and (strict or not key.endswith(COUNTERS))]
@@ -21,9 +22,14 @@ def misfit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, count
     shapes = [
         f"{key} {list(given[key].shape)}, expected {list(value.shape)}"
         for key, value in expected.items()
-        if key in given and given[key].shape != value.shape
+        if key in given and given[key].shape != value.shape and not _from_before_0_4(given[key], value)
     ]
     return counted([("missing", missing), ("unknown", unknown), ("of another shape", shapes)]) or None
+
+
+def _from_before_0_4(given: Tensor, expected: Tensor) -> bool:
+    """Torch 0.3 had no scalars; files that other programs wrote have none either."""
+    return expected.dim() == 0 and given.shape == (1,)
 
 
 def counted(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:

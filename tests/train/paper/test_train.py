@@ -186,6 +186,9 @@ def test_a_backbone_of_a_file(tmp_path):
     torch.save({**encoder.state_dict(), "fc.weight": torch.zeros(2)}, tmp_path / "resnet18.pth")
     net = new_network("camvid-bise18", str(tmp_path / "resnet18.pth"))
     assert torch.equal(net.cp.resnet.conv1.weight, encoder.conv1.weight)
+    counters = {key: value[None] for key, value in encoder.state_dict().items() if key.endswith("num_batches_tracked")}
+    torch.save({**encoder.state_dict(), **counters}, tmp_path / "lists.pth")  # of a program without scalars
+    assert new_network("camvid-bise18", str(tmp_path / "lists.pth")).cp.resnet.bn1.num_batches_tracked.shape == ()
     torch.save({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.pth")
     with pytest.raises(InputError, match=r"bad\.pth: expected .* resnet18; its keys do not fit: 99 missing"):
         load_backbone(encoder, str(tmp_path / "bad.pth"), 18)
