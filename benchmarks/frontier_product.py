@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from frontier_ways import Labelled
 from arseg.networks.arseg_net import ARSegNet
 from arseg.segment.costs import costs_of
 from arseg.segment.segmenter import VideoSegmenter
+from arseg.video import VideoReader
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,27 @@ class Asked:
         segmenter = VideoSegmenter(net, budget=self.budget, slowest=self.slowest, policy=self.policy)
         policy = segmenter.new_policy()
         assert policy is not None
-        costs = costs_of(segmenter._engine, size, policy.ways, "hr")
-        policy.begin(costs, gop=12, live=False)
-        cost: Callable[[bool], float]
-        if policy.spread > 1:
-            cost = lambda keyframe: costs.key / policy.spread + costs.of(self.policy or "warp")  # noqa: E731
-        else:
-            way = self.policy or "bidirectional"  # of a file, that is what its frames between are made of
-            cost = lambda keyframe: costs.key if keyframe else costs.of(way)  # noqa: E731
-        for frame in islice(segmenter.stream(video), count):
-            yield frame.labels, cost(frame.keyframe)
+        ways = policy.ways
+        with VideoReader(video, **segmenter.reading(policy)) as reader:
+            segmenter.begin(policy, size, live=False)
+            costs = costs_of(segmenter._engine, size, ways, "hr")
+            own = 0
+            for frame in islice(segmenter.segment_all(reader, policy=policy), count):
+                if policy.spread > 1:
+                    made = getattr(policy, "own_results", 0)
+                    beside = costs.of("ar") if made == own else costs.of("ensemble")
+                    yield frame.labels, costs.key / policy.spread + beside
+                    own = made
+                else:
+                    (way,) = policy.ways - {"lr"}  # of a file, that is what its frames between are made of
+                    tested = costs.of("ensemble")
+                    yield frame.labels, costs.key + tested if frame.keyframe else costs.of(way)
 
 
 def asked_for() -> list[Asked]:
     found = [Asked("arseg --budget", f"arseg --budget, 1/{n}", f"{100 / n:.4f}%") for n in (3, 4, 6, 12)]
     found.append(Asked("arseg ensemble", "arseg --budget, 1/3, ensemble", f"{100 / 3:.4f}%", policy="ensemble"))
     found.append(Asked("arseg --live", "arseg --live 40%", slowest="40%"))
+    found.append(Asked("arseg --live warp", "arseg --live 40%, warp", slowest="40%", policy="warp"))
     found.append(Asked("arseg --live ar", "arseg --live 40%, ar", slowest="40%", policy="ar"))
     return found

@@ -184,11 +184,19 @@ def test_a_bound_spreads_the_work():
         policy.begin(Costs(1.0, {"ar": 0.2}), gop=12, live=True)
 
 
+def test_a_test_at_keyframes_is_paid_for():
+    """Of every fourth frame 1 + 0.1, of the others 0.1: "ensemble" has a frame's own result at keyframes, too."""
+    assert begun(0.35, way=0.1, ahead="ar").every == pytest.approx(3.6)
+    policy = Spaced(Amount(0.35, "hr"), ahead="ensemble")
+    policy.begin(Costs(1.0, {"ensemble": 0.1}), gop=12, live=False)
+    assert policy.every == 4
+
+
 def test_costs_are_those_that_flops_counts(tiny):
     engine = VideoSegmenter(tiny, height=48)._engine
     counted = gmacs(tiny, 48, 64)
     found = costs_of(engine, (48, 64), ("warp", "ar", "ensemble", "lr"), "gmacs")
-    assert found.key == pytest.approx(counted["keyframe"] + counted["low"])
+    assert found.key == counted["keyframe"]
     assert (found.of("warp"), found.of("lr")) == (0, counted["lr"])
     assert (found.of("ar"), found.of("ensemble")) == (counted["ar"], counted["low"])
     assert costs_of(engine, (48, 64), ("warp",), "hr") == Costs(1.0, {"warp": 0.0})
@@ -315,7 +323,7 @@ def test_ar_by_a_policy_is_the_mode(moving, tiny):
 @pytest.mark.slow
 def test_spread_keyframes_are_used_when_they_are_due(moving, tiny):
     """With a bound of a third: three frames on the work begins that the first one's low resolution stood in for."""
-    segmenter = VideoSegmenter(tiny, slowest="34%", budget="34%", height="video")
+    segmenter = VideoSegmenter(tiny, slowest="34%", budget="34%", policy="warp", height="video")
     results = list(segmenter.stream(moving))
     assert [result.index for result in results if result.keyframe][:3] == [0, 3, 6]
     with VideoReader(moving, gop=250) as reader:

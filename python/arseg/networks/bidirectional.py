@@ -92,26 +92,9 @@ def bidirectional_logits(
         weights.append(weight / frames.view(-1, 1, 1, 1).to(torch.float32))
     weight = weights[0] + weights[1]
     mean = torch.lerp(found[0], found[1], (weights[1] / weight).to(after.dtype))
-    return mean if own is None else _with_own(mean, weight, own, own_weight)
+    return mean if own is None else with_own(mean, weight, own, own_weight)
 
 
-def one_sided_logits(
-    before: Tensor,
-    to_before: Tensor,
-    distance: Tensor,
-    luma: Tensor,
-    luma_before: Tensor,
-    own: Tensor,
-    own_weight: Tensor | float,
-    *,
-    block: int,
-    frame_size: tuple[int, int],
-    tau: float = TAU,
-) -> Tensor:
-    """As `bidirectional_logits` with `own`, of frames after which there is no keyframe."""
-    moved, weight = moved_logits(before, luma_before, to_before, luma, block=block, frame_size=frame_size, tau=tau)
-    return _with_own(moved, weight / distance.view(-1, 1, 1, 1).to(torch.float32), own, own_weight)
-
-
-def _with_own(mean: Tensor, weight: Tensor, own: Tensor, own_weight: Tensor | float) -> Tensor:
+def with_own(mean: Tensor, weight: Tensor, own: Tensor, own_weight: Tensor | float) -> Tensor:
+    """The mean of moved logits, which counts `weight` `[N, 1, h, w]`, and of frames' own."""
     return torch.lerp(mean, own, (own_weight / (weight + own_weight)).to(mean.dtype))

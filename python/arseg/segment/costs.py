@@ -32,8 +32,6 @@ def costs_of(engine: Engine, size: tuple[int, int], ways: Collection[Way], unit:
     counted = _counted(engine.net, *input_size(size, engine.height))
     whole = counted["hr"] if unit == "hr" else 1.0
     key = counted["keyframe"] if "ar" in ways else counted["hr"]
-    if "ensemble" in ways:
-        key += counted["low"]
     between = {"ar": counted["ar"], "lr": counted["lr"], "hr": counted["hr"], "ensemble": counted["low"]}
     return Costs(key / whole, {way: between.get(way, 0.0) / whole for way in ways})
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from arseg.errors import InputError
 from arseg.labels import LabelSet
 from arseg.networks.arseg_net import ARSegNet
-from arseg.networks.bidirectional import bidirectional_logits, moved_logits, one_sided_logits, pixel_luma
+from arseg.networks.bidirectional import bidirectional_logits, moved_logits, pixel_luma, with_own
 from arseg.networks.executor import Executor
 from arseg.networks.fusion import enlarged
 from arseg.networks.prepared import prepared
@@ -137,11 +137,35 @@ class Engine:
         Args:
             own_weight: what the latter counts beside a keyframe one frame away.
         """
+        return Labels.of(*self._beside_it(self._beside, frames, key, own_weight))
+
+    @torch.inference_mode()
+    def beside_and_parts(self, frame: VideoFrame, key: Keyframe, own_weight: Tensor) -> tuple[Labels, Tensors]:
+        """`beside` of one frame that will be a keyframe; and for `told` what was joined in it, for any weight."""
+        *labels, moved, own = self._beside_it(self._beside_and_parts, [frame], key, own_weight)
+        return Labels.of(*labels), (self.graphs.kept(moved), self.graphs.kept(own))
+
+    @torch.inference_mode()
+    def told(self, parts: Tensors, key: Keyframe, weights: Tensor) -> Tensor:
+        """How well a keyframe was told without it: shares of its pixels whose class was right, of each weight.
+
+        Args:
+            parts: of its frame: logits moved there, which count as they are, and those of the frame itself.
+
+        Nothing waits for the device here.
+        """
+        moved, own = parts
+        classes = key.key_logits.argmax(1)
+        return torch.stack([((moved + weight * own).argmax(1) == classes).float().mean() for weight in weights])
+
+    def _beside_it(
+        self, work: Callable[..., Tensors], frames: Sequence[VideoFrame], key: Keyframe, own_weight: Tensor
+    ) -> Tensors:
         assert key.luma is not None
         motion, block = self._fields(frames)
         distance = self._pinned(torch.tensor([frame.distance for frame in frames]))
         inputs = self._pixels(frames), motion, distance, key.key_logits, key.luma, key.reference, own_weight
-        return Labels.of(*self._call(self._beside, frames, block, *inputs))
+        return self._call(work, frames, block, *inputs)
 
     @torch.inference_mode()
     def between(
@@ -171,11 +195,7 @@ class Engine:
 
     @torch.inference_mode()
     def own_agreement(self, frame: VideoFrame, before: Keyframe, key: Keyframe, length: int, weights: Tensor) -> Tensor:
-        """How well a keyframe is told without it: shares of its pixels whose class is right, of each weight.
-
-        That is of the keyframe before, `length` frames ago, warped, with the frame's own result at low resolution, by
-        what this counts. Nothing waits for the device here.
-        """
+        """`told` of the keyframe before, `length` frames ago, warped, and the frame's own result at low resolution."""
         assert frame.link is not None and before.luma is not None and key.luma is not None
         motion, size = self._stacked([frame.link.vectors]).to(self.device), frame_size(frame)
         net = self._net()
@@ -183,8 +203,7 @@ class Engine:
             own = self._own(net, self._image(self._pixels([frame]).to(self.device), size), key.reference)
             sides = before.key_logits, before.luma, motion, key.luma
             moved, trusted = moved_logits(*sides, block=frame.link.block, frame_size=size)
-        moved, classes = moved * (trusted / length).to(moved.dtype), key.key_logits.argmax(1)
-        return torch.stack([((moved + weight * own).argmax(1) == classes).float().mean() for weight in weights])
+        return self.told((moved * (trusted / length).to(moved.dtype), own), key, weights)
 
     @torch.inference_mode()
     def each(self, frames: Sequence[VideoFrame], way: Way | None = None) -> Labels:
@@ -275,11 +294,18 @@ class Engine:
         return self._labelled(net, self._both(size, block, pixels, *sides, own=own, own_weight=weight), size)
 
     def _beside(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
-        motion, distance, logits, picture, reference, weight = inputs
+        *labels, _, _ = self._beside_and_parts(size, block, pixels, *inputs)
+        return tuple(labels)
+
+    def _beside_and_parts(self, size: tuple[int, int], block: int, pixels: Tensor, *inputs: Tensor) -> Tensors:
+        motion, distance, logits, picture, reference, own_weight = inputs
         net = self._net()
         own = self._own(net, self._image(pixels, size), reference)
-        seen = logits, motion, distance, pixel_luma(pixels, logits.shape[2:]), picture
-        return self._labelled(net, one_sided_logits(*seen, own, weight, block=block, frame_size=size), size)
+        sides = logits, picture, motion, pixel_luma(pixels, logits.shape[2:])
+        moved, weight = moved_logits(*sides, block=block, frame_size=size)
+        weight = weight / distance.view(-1, 1, 1, 1).to(torch.float32)
+        labels = self._labelled(net, with_own(moved, weight, own, own_weight), size)
+        return *labels, moved * weight.to(moved.dtype), own
 
     def _both(
         self,

@@ -12,6 +12,7 @@ from arseg.export.exported import ExportedNet
 from arseg.networks.arseg_net import ARSegNet
 
 from .segmenter import VideoSegmenter, opened
+from .steering import USUAL
 
 WITH_BRANCH: dict[str, Any] = {"policy": "ensemble", "gop": 12}
 """What is made of videos where nothing else is asked for."""
@@ -46,6 +47,8 @@ def open_segmenter(
             f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
             "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
         )
+    if not trained and "slowest" in chosen and "mode" not in chosen:
+        chosen = {"policy": USUAL} | chosen
     if not asked:
         usual = ALONE if not trained else THE_METHOD if network.grid == "legacy" else WITH_BRANCH
         chosen = usual | chosen

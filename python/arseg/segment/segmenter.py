@@ -72,8 +72,9 @@ class VideoSegmenter:
             then as often as it pays for, whatever `gop` says.
         slowest: the same of the slowest frame, for live streams: a keyframe's work is spread over several frames.
         policy: what is made of the frames between keyframes, and where these are: a name in
-            `arseg.segment.policies.POLICIES`, or what makes one; None: "bidirectional", where a budget or a bound is
-            given. `arseg segment` takes "ensemble" where nothing else is asked for: better labels, a group later.
+            `arseg.segment.policies.POLICIES`, or what makes one; None: "ensemble" with a bound, which makes frames' own
+            results only while they prove to be worth it, and "bidirectional" with a budget alone. `arseg segment` takes
+            "ensemble" where nothing else is asked for, too: better labels, a group later.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused. `asked` has budget, slowest and policy as they were given.
@@ -119,6 +120,8 @@ class VideoSegmenter:
             raise InputError(f"height: expected at least 16 pixels, or 'video', got {height!r}")
         check_device(device)
         network = opened(model)
+        if self._steering is not None and not (isinstance(network, ExportedNet) and not network.has_branch):
+            self._steering = self._steering.for_branch(policy)
         self.trained_scale = network.scale
         ways = {mode} if self._steering is None else self._steering.ways
         if scale is not None:
@@ -210,7 +213,7 @@ class VideoSegmenter:
             "gop": policy.longest,
             "starts": policy.starts,
             "restarts": getattr(policy, "restarts", False),
-            "previous": not live and not policy.ways.isdisjoint(TWO_SIDED),
+            "previous": not live and self.asked["slowest"] is None and not policy.ways.isdisjoint(TWO_SIDED),
         }
 
     def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:
@@ -226,8 +229,11 @@ class VideoSegmenter:
         """
         ways = {self.mode} if policy is None else policy.ways
         costs = costs_of(self._engine, size, ways, "hr")
+        if policy is not None and policy.spread > 1:  # keyframes come besides, and frames have no other own results
+            own = lambda count: getattr(policy, "own_results", 0) * costs.of("ensemble") + count * costs.of("ar")  # noqa: E731
+            return lambda count, keyframes: 1 - (costs.key * keyframes + own(count)) / count
         between = max(map(costs.of, ways))
-        key = between if self.mode in ("hr", "lr") and policy is None else costs.key
+        key = between if self.mode in ("hr", "lr") and policy is None else costs.key + costs.of("ensemble")
         return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count
 
     def segment_all(

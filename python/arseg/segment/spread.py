@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from arseg.errors import InputError
 from arseg.memory import is_out_of_memory
 
-from .batches import Done, Group, too_large
+from .batches import Done, Group, Result, Work, too_large
 from .engine import Engine, Keyframe
 from .fetched import Labels
+from .graphs import Tensors
+from .modes import Way
+from .policies.worth import OWN_WEIGHTS, Worth
 from .steered import Steered
 
 if TYPE_CHECKING:
@@ -57,7 +59,12 @@ class _Source(_Place):
 
 
 class _Coming(_Place):
-    """A keyframe that the network is at, or waits for its turn with; used from frame `ready` on."""
+    """A keyframe that the network is at, or waits for its turn with; used from frame `ready` on.
+
+    `parts`: what its frame was made of, where it had its own result (`Engine.told`).
+    """
+
+    parts: Tensors | None = None
 
     def __init__(self, frame: VideoFrame, spread: int, delay: int) -> None:
         super().__init__(frame)
@@ -99,6 +106,7 @@ class Spread(Steered):
             for frame in frames:
                 if coming is not None and frame.index >= coming.ready:
                     source = _Source(coming.frame, coming.link, coming.finish(self.engine), True)
+                    self._learn(coming, source)
                     coming = None
                 if frame.keyframe and (source is None or frame.link is None or self.policy.cut_at(frame.index)):
                     if coming is not None:
@@ -116,27 +124,55 @@ class Spread(Steered):
                 step = frame.link if frame.keyframe else frame.motion
                 assert step is not None
                 field, distance = source.from_keyframe(step), frame.index - source.frame.index
-                labels = self._moved(replace(frame, keyframe=False, motion=field, distance=distance), source)
+                begins = frame.keyframe and coming is None  # one at a time: others are moved like any frame
+                way = self._way(frame if begins else replace(frame, keyframe=False)) if source.finished else "warp"
+                moved = replace(frame, keyframe=False, motion=field, distance=distance)
+                labels, parts = self._moved(moved, source, way, begins=begins)
                 if frame.keyframe:
                     source.passed(frame)
-                    if coming is not None:  # one at a time: this one is moved like others
+                    if coming is not None:
                         coming.passed(frame)
-                    else:
-                        coming = _Coming(frame, self.policy.spread, 0)
+                if begins:
+                    # A frame that has its own result while others have none has no share of the keyframe's work.
+                    worth = self._worth()
+                    tried = parts is not None and worth is not None and not worth.used
+                    coming = _Coming(frame, self.policy.spread, int(tried))
+                    coming.parts = parts
+                    if not tried:
                         coming.begin(self.engine, beside)
                 yield [frame], labels
 
     def _stand_in(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
-        found = self._tried(lambda one: self.engine.low_keyframe(one[0]), [frame])
+        return self._made(lambda one: self.engine.low_keyframe(one[0]), frame)
+
+    def _moved(self, frame: VideoFrame, source: _Source, way: Way, *, begins: bool) -> tuple[Labels, Tensors | None]:
+        """Labels; and what they were made of where a keyframe `begins` at the frame, which will tell what was right."""
+        key = source.key
+        assert key is not None
+        if way != "ensemble":
+            return self._made(lambda one: (self.engine.after(one, key, way), None), frame)
+        worth = self._worth() or Worth()
+        weight = key.key_logits.new_tensor(worth.weight)
+        if begins:
+            return self._made(lambda one: self.engine.beside_and_parts(one[0], key, weight), frame)
+        return self._made(lambda one: (self.engine.beside(one, key, weight), None), frame)
+
+    def _made(self, work: Work[Result], frame: VideoFrame) -> Result:
+        found = self._tried(work, [frame])
         assert found is not None  # it raises where one frame fails
         return found
 
-    def _moved(self, frame: VideoFrame, source: _Source) -> Labels:
+    def _learn(self, finished: _Coming, source: _Source) -> None:
+        learn = getattr(self.policy, "learn", None)
+        if learn is None:
+            return
         assert source.key is not None
-        way = self._way(frame) if source.finished else "warp"
-        labels = self._tried(partial(self.engine.after, key=source.key, way=way), [frame])
-        assert labels is not None
-        return labels
+        weights = source.key.key_logits.new_tensor(OWN_WEIGHTS)
+        parts = finished.parts
+        learn([] if parts is None else self.engine.told(parts, source.key, weights).tolist())
+
+    def _worth(self) -> Worth | None:
+        return getattr(self.policy, "worth", None)
 
 
 def joined(step: BlockField, rest: BlockField) -> BlockField:

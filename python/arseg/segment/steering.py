@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arseg.errors import InputError
 
@@ -16,6 +16,9 @@ PolicyMaker = Callable[[Amount | None, Amount | None], Policy]
 
 USUAL = "bidirectional"
 """The policy where a budget or a bound is given, and no policy."""
+
+USUAL_LIVE = "ensemble"
+"""The same with a bound, of networks with a low-resolution branch."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Steering:
             raise InputError(f"budget, slowest: expected amounts in one unit, got {amounts[0]} and {amounts[1]}")
         make = POLICIES[policy or USUAL] if policy is None or isinstance(policy, str) else policy
         return cls(make, *amounts)
+
+    def for_branch(self, policy: str | PolicyMaker | None) -> Steering:
+        """Of a network that has one; `policy` as it was given."""
+        if policy is not None or self.slowest is None:
+            return self
+        return replace(self, make=POLICIES[USUAL_LIVE])
 
     @property
     def unit(self) -> Unit:

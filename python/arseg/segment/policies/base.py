@@ -27,6 +27,10 @@ class Policy(Protocol):
     keyframes are to come so many times as far apart as else. And `restarts: bool`: whether it goes on from each I frame
     as from the first frame of a video; parts of a video that begin at these can then be shared by several processes,
     each with a policy of its own.
+
+    Where work is spread, it may have `worth: Worth` and `learn(shares)` besides: of each finished keyframe it is told
+    what share of the pixels frames' own results had told (`arseg.segment.policies.worth`), if `way` made one there; and
+    "ensemble" then is the last finished keyframe, moved, and the frame's own result, with the weight that `worth` says.
     """
 
     ways: frozenset[Way]

@@ -116,20 +116,25 @@ class Spaced:
         self._cuts = self._new_cuts()
         if self._budget is None and self._slowest is None:
             return
-        between = costs.of(self._between)
-        if self._budget is not None:
-            # Of a keyframe that is spread, the frame costs what others do, besides.
-            key = costs.key + (0.0 if self._slowest is None else between)
-            self.every = _every(key, between, self._budget)
-        if self._slowest is not None:
-            least = max(between, costs.of("lr"))
-            if self._slowest.value <= least:
-                raise InputError(
-                    f"slowest: expected more than {self._slowest.of(least)}, as frames without a keyframe "
-                    f"cost, got {self._slowest}"
-                )
-            self.spread = math.ceil(costs.key / (self._slowest.value - between))
-            self.every = self.spread if self._budget is None else max(self.every, self.spread)
+        self.spread, self.every = self._pace(costs, self._between)
+
+    def _pace(self, costs: Costs, between: Way) -> tuple[int, float]:
+        """Frames that a keyframe's work is spread over, and from one to the next, where others are made so."""
+        whole, each = costs.key, costs.of(between)
+        if self._slowest is None:
+            assert self._budget is not None
+            # What a frame's own result is worth is tested at keyframes.
+            return 1, _every(whole + (each if between == "ensemble" else 0.0), each, self._budget)
+        # Of a keyframe that is spread, the frame costs what others do, besides.
+        every = 1.0 if self._budget is None else _every(whole + each, each, self._budget)
+        least = max(each, costs.of("lr"))
+        if self._slowest.value <= least:
+            raise InputError(
+                f"slowest: expected more than {self._slowest.of(least)}, as frames without a keyframe "
+                f"cost, got {self._slowest}"
+            )
+        spread = math.ceil(whole / (self._slowest.value - each))
+        return spread, max(every, spread)
 
     def starts(self, seen: Candidate) -> bool:
         step = min(seen.index - self._last[0], seen.distance)  # more than 1 among B frames
@@ -156,6 +161,10 @@ class Spaced:
     def stretch(self, times: int) -> None:
         """Keyframes come so many times as far apart from here on, but at cuts and I frames."""
         self._times = times
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        """The distance of keyframes is another from here on; a budget says nothing of what was before."""
         self._start = (self._last[0], self._last[1] - 1)
 
     def _counted(self, seen: Candidate) -> tuple[int, int]:
@@ -223,4 +232,8 @@ def ar(budget: Amount | None, slowest: Amount | None) -> Spaced:
 @POLICIES.register("ensemble")
 def ensemble(budget: Amount | None, slowest: Amount | None) -> Spaced:
     """Both keyframes, warped, and each frame's own result at low resolution, by what that proves to be worth."""
+    if slowest is not None:
+        from .live import LiveEnsemble
+
+        return LiveEnsemble(budget, slowest)
     return Spaced(budget, slowest, ahead="ensemble", at_once="ar")

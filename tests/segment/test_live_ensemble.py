@@ -1,0 +1,183 @@
+"""A bound on the slowest frame: frames' own results are made where they prove to be worth it, and only there."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from helpers.video_clips import busy_scene
+
+from arseg import VideoSegmenter
+from arseg.segment.engine import Keyframe
+from arseg.segment.policies import POLICIES, Amount, Costs
+from arseg.segment.policies.live import LiveEnsemble
+from arseg.segment.policies.worth import AGAIN, BEGUN, MOST, OWN_WEIGHTS, STAYS, Worth
+from arseg.video import VideoReader, encode
+
+COSTS = Costs(1.0, {"ensemble": 0.25, "lr": 0.25})
+VAIN, GOOD = (0.9, 0.9, 0.9, 0.9), (0.5, 0.6, 0.9, 0.7)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """60 frames whose only I frame is the first."""
+    path = tmp_path_factory.mktemp("moving") / "moving.mp4"
+    encode(busy_scene(60, (96, 128)), path, gop=60)
+    return path
+
+
+def until_tried(worth):
+    """Keyframes up to the next trial."""
+    count = 0
+    while not worth.tried:
+        worth.learn(())
+        count += 1
+    return count
+
+
+def test_a_trial_in_vain_comes_again_later_and_later():
+    worth, waits = Worth(), []
+    for _ in range(6):
+        assert worth.tried and not worth.used
+        worth.learn(VAIN)
+        waits.append(until_tried(worth))
+    assert waits == [AGAIN, 2 * AGAIN, 4 * AGAIN, MOST, MOST, MOST]
+
+
+def test_what_takes_errors_away_is_used_and_with_the_best_weight():
+    worth = Worth()
+    worth.learn(GOOD)
+    assert worth.used and not worth.tried and worth.weight == OWN_WEIGHTS[2]
+    worth.learn(())  # a keyframe that nothing was told of, as at a cut
+    assert worth.used and not worth.tried
+    for _ in range(3):
+        worth.learn((0.5, 0.9, 0.6, 0.6))
+    assert worth.used and worth.weight == OWN_WEIGHTS[1]
+    for _ in range(12):
+        if worth.used:
+            worth.learn(VAIN)
+    assert not worth.used
+    assert until_tried(worth) == AGAIN
+
+
+@pytest.mark.parametrize(("used", "share"), [(False, BEGUN), (True, STAYS)])
+def test_how_many_errors_may_be_left(used, share):
+    for left, good in ((share - 0.01, True), (share + 0.01, False)):
+        worth = Worth(used=used)
+        worth.learn((0.5, 0.0, 1 - 0.5 * left, 0.0))
+        assert worth.used == good
+
+
+def begun(budget=None, slowest=0.4, costs=COSTS):
+    policy = POLICIES["ensemble"](None if budget is None else Amount(budget, "hr"), Amount(slowest, "hr"))
+    assert isinstance(policy, LiveEnsemble)
+    policy.begin(costs, gop=12, live=True)
+    return policy
+
+
+def test_own_results_leave_less_for_keyframes():
+    policy = begun()
+    assert (policy.spread, policy.every) == (3, 3)
+    policy.learn(GOOD)
+    assert (policy.spread, policy.every) == (7, 7)  # 1 / 7 + 0.25 < 0.4
+    for _ in range(12):
+        policy.learn(VAIN)
+    assert (policy.spread, policy.every) == (3, 3)
+
+
+def test_a_budget_holds_in_both_ways():
+    policy = begun(budget=0.3)
+    assert (policy.spread, policy.every) == (3, pytest.approx(1 / 0.3))
+    policy.learn(GOOD)
+    assert (policy.spread, policy.every) == (7, pytest.approx(20))
+    policy = begun(budget=0.2)  # less than own results alone
+    policy.learn(GOOD)
+    assert (policy.spread, policy.every) == (3, 5) and policy.ways == {"warp", "lr"} and not policy.worth.tried
+
+
+def test_a_bound_that_keyframes_keep_needs_no_own_results():
+    policy = begun(slowest=1.0)
+    assert policy.spread == 1 and "ensemble" not in policy.ways and not policy.worth.tried
+
+
+def test_told_are_the_pixels_whose_class_was_right(tiny):
+    engine = VideoSegmenter(tiny, slowest="60%", height="video")._engine
+    right = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]]])
+    moved = torch.tensor([[[[0.3, 0.0, 0.0, 0.3]], [[0.0, 0.2, 0.2, 0.0]]]])  # two of four
+    own = torch.tensor([[[[0.0, 9.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, 1.0]]]])  # the other two
+    found = engine.told((moved, own), Keyframe(right, right), torch.tensor([0.0, 0.1, 1.0]))
+    assert found.tolist() == [0.5, 0.75, 1.0]
+
+
+def streamed(moving, tiny, shares):
+    """Results of a whole run in which every trial ends with `shares`, and what the engine was asked for."""
+    segmenter = VideoSegmenter(tiny, slowest="60%", height="video")
+    engine, asked = segmenter._engine, []
+    plain = {name: getattr(engine, name) for name in ("beside", "beside_and_parts", "after", "keyframes")}
+
+    def noted(name):
+        def call(frames, *args, **options):
+            if name == "keyframes":  # of a thread beside
+                return plain[name](frames, *args, **options)
+            one = frames if name == "beside_and_parts" else frames[0]
+            asked.append((one.index, name, *(float(x) for x in args[1:] if isinstance(x, torch.Tensor))))
+            return plain[name](frames, *args, **options)
+
+        return call
+
+    for name in plain:
+        setattr(engine, name, noted(name))
+    engine.told = lambda parts, key, weights: torch.tensor(shares)
+    return list(segmenter.stream(moving)), asked
+
+
+@pytest.mark.slow
+def test_frames_have_their_own_results_while_these_are_worth_it(moving, tiny):
+    results, asked = streamed(moving, tiny, GOOD)
+    costs = VideoSegmenter(tiny, slowest="60%", height="video")
+    policy = costs.new_policy()
+    costs.begin(policy, (96, 128), live=True)
+    alone, beside = policy.spread, policy._paces[True][0]
+    assert 1 < alone < beside
+    keys = [result.index for result in results if result.keyframe]
+    own = [name.startswith("beside") for _, name, *_ in asked]
+    first = own.index(True) + 1  # frame 0 is its own stand-in
+    tried = keys[2]  # in keys[1] the network is still at the first
+    assert asked[first - 1][:2] == (tried, "beside_and_parts")
+    learnt = tried + 1 + alone  # its work begins a frame later, for it had its own result in this one
+    assert [index for index, name, *_ in asked if name == "after"] == [*range(1, first), *range(first + 1, learnt)]
+    assert own[learnt - 1 :] and all(own[learnt - 1 :])
+    assert {round(weight, 6) for *_, weight in asked[learnt - 1 :]} == {OWN_WEIGHTS[2]}
+    later = [key for key in keys if key >= learnt]
+    assert all(b - a == beside for a, b in itertools.pairwise(later))
+
+
+@pytest.mark.slow
+def test_what_is_told_later_is_what_labels_were_made_of(moving, tiny):
+    engine = VideoSegmenter(tiny, slowest="60%", logits=True, height="video")._engine
+    with VideoReader(moving, gop=250) as reader:
+        frames = list(itertools.islice(reader, 4))
+    _, (key,) = engine.keyframes(frames[:1])
+    for weight in map(key.key_logits.new_tensor, OWN_WEIGHTS[1:]):
+        labels, (moved, own) = engine.beside_and_parts(frames[3], key, weight)
+        np.testing.assert_array_equal(labels()[0], engine.beside([frames[3]], key, weight)()[0])
+        assert np.mean(labels.logits()[0].argmax(0) != (moved + weight * own)[0].argmax(0).numpy()) < 1e-3
+
+
+@pytest.mark.slow
+def test_own_results_in_vain_are_made_at_trials_alone(moving, tiny):
+    results, asked = streamed(moving, tiny, VAIN)
+    own = [index for index, name, *_ in asked if name != "after"]
+    keys = [result.index for result in results if result.keyframe]
+    assert own[0] == keys[2] and len(own) == 2 and own[1] in keys
+    assert own[1] - own[0] >= AGAIN * (keys[3] - keys[2])
+    moved = list(VideoSegmenter(tiny, slowest="60%", policy="warp", height="video").stream(moving))
+    before = slice(0, keys[2])
+    for one, other in zip(results[before], moved[before], strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_a_bound_alone_tries_own_results(tiny):
+    assert isinstance(VideoSegmenter(tiny, slowest="60%").new_policy(), LiveEnsemble)
+    assert not isinstance(VideoSegmenter(tiny, slowest="60%", policy="bidirectional").new_policy(), LiveEnsemble)
+    assert not isinstance(VideoSegmenter(tiny, budget="60%").new_policy(), LiveEnsemble)
