@@ -48,8 +48,11 @@ class LiveEnsemble(Spaced):
             self._paces[True] = beside
 
     def way(self, frame: VideoFrame) -> Way:
-        if not (self.worth.used or (frame.keyframe and self.worth.tried)):
+        tried = not self.worth.used and self.worth.tried and frame.keyframe
+        if not (self.worth.used or tried):
             return "warp"
+        if tried:
+            self.late = 1
         self.own_results += 1
         return "ensemble"
 

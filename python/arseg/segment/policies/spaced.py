@@ -79,6 +79,10 @@ class Spaced:
             there are as many keyframes as that allows. None: no bound.
         ahead: what is made of the frames between, where the next keyframe may be waited for.
         at_once: the same where it may not.
+
+    Attributes:
+        late: frames after the last keyframe that its work, where that is spread, begins: 1 where its own result at low
+            resolution stands in for it.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Spaced:
         self._start = (0, 0)
         self._last = (0, 1)
         self._asked, self._distance = 0, 0
+        self.late = 1
 
     @property
     def restarts(self) -> bool:
@@ -141,18 +146,19 @@ class Spaced:
         frames, groups = self._counted(seen)
         keyframe = seen.index - seen.distance
         if keyframe != self._asked or seen.distance <= self._distance:  # an I frame of the codec, or read again
-            self._cuts, self._asked = self._new_cuts(), keyframe
+            self._cuts, self._asked, self.late = self._new_cuts(), keyframe, 1
         self._distance = seen.distance
-        starts = self._cuts.here(seen)
+        starts = cut = self._cuts.here(seen)
         if starts:
             self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
         elif self._budget is None:
-            starts = seen.distance + (step - 1) / 2 >= self.every * self._times  # the nearest one
+            late = self.late if self.spread > 1 else 0
+            starts = seen.distance + (step - 1) / 2 >= self.every * self._times + late  # the nearest one
         else:
             # A little early rather than a frame late. It does not add up, as groups count.
             starts = seen.distance >= self.spread and frames >= self.every * self._times * (groups - OVER)
         if starts:
-            self._asked, self._distance = seen.index, 0
+            self._asked, self._distance, self.late = seen.index, 0, int(cut)
         return starts
 
     def _new_cuts(self) -> Cuts:

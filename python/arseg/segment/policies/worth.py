@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 OWN_WEIGHTS = (0.0, 0.03, 0.1, 0.3)
 """What a frame's own result may count beside a keyframe one frame away, with which it is tried."""
 
-BEGUN, STAYS = 0.92, 0.85
+BEGUN, STAYS = 0.85, 0.8
 """Share of the errors that own results may leave: of those of a keyframe as young as it is without them, to be begun
 with; and of those of one as old as it is beside them, to be made any further. So many fewer a younger keyframe has."""
 
