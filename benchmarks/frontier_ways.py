@@ -23,6 +23,7 @@ from arseg.networks.keyframe import warped_logits
 from arseg.networks.layers import resize
 from arseg.networks.motion import warp
 from arseg.networks.trust import photometric_error
+from arseg.segment.steered import OWN_WEIGHTS, UNTESTED
 from arseg.video.hops import inverted
 from arseg.video.motion import CELL, BlockField, chain
 
@@ -231,34 +232,52 @@ def remembering(frames: Frames, keys: list[int], share: float = 1.0) -> Iterator
         yield frames.labels(logits), 1.0
 
 
-def both_sides(frames: Frames, keys: list[int], branch: float = 0.0) -> Iterator[Labelled]:
+def both_sides(
+    frames: Frames, keys: list[int], branch: float | Callable[[Frames, int, int], float] = 0.0
+) -> Iterator[Labelled]:
     """A mean of the keyframes before and after, both moved (`bidirectional_logits`): as late as the next keyframe.
 
-    `branch`: what the frame's own low-resolution logits count beside a keyframe that is one frame away.
+    `branch`: what the frame's own low-resolution logits count beside a keyframe that is one frame away; or what says
+    so of both keyframes, such as `tested`.
     """
     after = dict(pairwise(keys))
     ways: dict[int, Field] = {}
+    share = branch if isinstance(branch, float) else 0.0
     how: dict[str, Any] = {"block": CELL, "frame_size": frames.of.size}
     for t, key, way in followed(frames, keys):
         following = after.get(key)
         if way is None:
-            ways = {} if following is None or frames.of.intra[following] else back_from(frames, key, following)
-            yield frames.given(t), 1.0
+            alone = following is None or frames.of.intra[following]
+            ways = {} if following is None or alone else back_from(frames, key, following)
+            if not isinstance(branch, float):
+                share = OWN_WEIGHTS[UNTESTED] if following is None or alone else branch(frames, key, following)
+            yield frames.given(t), 1.0 + (0.0 if isinstance(branch, float) else frames.share("lr"))
             continue
-        own = frames.branch(t) if branch else None
+        own = frames.branch(t) if share else None
         before, luma = as_motion(way[0]), frames.small_luma(t)
         distance = torch.tensor([t - key])
         if following is not None and t in ways:
             sides = frames.logits(key), frames.logits(following), before, as_motion(ways[t][0])
             lumas = luma, frames.small_luma(key), frames.small_luma(following)
             left = torch.tensor([following - t])
-            logits = bidirectional_logits(*sides, distance, left, *lumas, **how, own=own, own_weight=branch)
+            logits = bidirectional_logits(*sides, distance, left, *lumas, **how, own=own, own_weight=share)
         else:
             logits, weight = moved_logits(frames.logits(key), frames.small_luma(key), before, luma, **how)
             if own is not None:
                 weight = weight / distance
-                logits = (weight * logits + branch * own) / (weight + branch)
+                logits = (weight * logits + share * own) / (weight + share)
         yield frames.labels(logits), frames.share("lr") if own is not None else 0.0
+
+
+def tested(frames: Frames, key: int, following: int) -> float:
+    """The weight of a frame's own result that tells the later keyframe best, as `arseg segment` finds it."""
+    luma, way = frames.small_luma(following), as_motion(frames.along(key, following)[0])
+    how: dict[str, Any] = {"block": CELL, "frame_size": frames.of.size}
+    moved, trusted = moved_logits(frames.logits(key), frames.small_luma(key), way, luma, **how)
+    moved, own = moved * trusted / (following - key), frames.branch(following)
+    classes = frames.logits(following).argmax(1)
+    shares = [float(((moved + weight * own).argmax(1) == classes).float().mean()) for weight in OWN_WEIGHTS]
+    return OWN_WEIGHTS[int(np.argmax(shares))]
 
 
 def back_from(frames: Frames, key: int, following: int) -> dict[int, Field]:

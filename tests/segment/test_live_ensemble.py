@@ -8,6 +8,7 @@ import torch
 from helpers.video_clips import busy_scene
 
 from arseg import VideoSegmenter
+from arseg.preprocess import network_input
 from arseg.segment.engine import Keyframe
 from arseg.segment.policies import POLICIES, Amount, Costs
 from arseg.segment.policies.live import LiveEnsemble
@@ -181,3 +182,17 @@ def test_a_bound_alone_tries_own_results(tiny):
     assert isinstance(VideoSegmenter(tiny, slowest="60%").new_policy(), LiveEnsemble)
     assert not isinstance(VideoSegmenter(tiny, slowest="60%", policy="bidirectional").new_policy(), LiveEnsemble)
     assert not isinstance(VideoSegmenter(tiny, budget="60%").new_policy(), LiveEnsemble)
+
+
+@pytest.mark.parametrize(("policy", "branch"), [("ensemble", True), ("ar", True), ("warp", False)])
+def test_the_branch_stands_in_where_it_is_asked_for(policy, branch, moving, tiny):
+    segmenter = VideoSegmenter(tiny, slowest="60%", policy=policy, logits=True, height="video")
+    with VideoReader(moving) as reader:
+        frame = next(iter(reader))
+    image = network_input(frame.image, frame.image.shape[:2], segmenter.label_set, torch.device("cpu"))
+    with torch.inference_mode():
+        feature = tiny.low_res(image) if branch else tiny.keyframe(tiny.shrink(image))
+        expected = tiny.classifier(feature)
+    labels, key = segmenter._engine.low_keyframe(frame)
+    torch.testing.assert_close(key.key_logits, expected, atol=1e-4, rtol=1e-4)
+    assert np.mean(labels()[0] != tiny.labels(expected, frame.image.shape[:2])[0].numpy()) < 1e-3

@@ -22,7 +22,7 @@ from arseg.preprocess import as_tensor, input_size, network_inputs
 
 from .fetched import Labels
 from .graphs import CudaGraphs, Eager, Tensors
-from .modes import FROM_KEYFRAME, TWO_SIDED, Mode, Way
+from .modes import BRANCH, FROM_KEYFRAME, TWO_SIDED, Mode, Way
 from .ways import see
 
 if TYPE_CHECKING:  # a machine with a GPU may have no PyAV
@@ -113,8 +113,14 @@ class Engine:
 
     @torch.inference_mode()
     def low_keyframe(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
-        """What stands in for a keyframe until its network is done: its result at low resolution."""
-        found = self._call(self._low_keyframes, [frame], 0, self._pixels([frame]))
+        """What stands in for a keyframe until its network is done: its result at low resolution.
+
+        Of the branch for that, where some way asks for one: it mostly knows better than the keyframe's own network. Of
+        what is exported, the classifier takes the keyframes' features alone.
+        """
+        branch = isinstance(self.net, ARSegNet) and not BRANCH.isdisjoint(self.ways)
+        work = self._branch_keyframes if branch else self._low_keyframes
+        found = self._call(work, [frame], 0, self._pixels([frame]))
         labels, *tensors = (self.graphs.kept(x) for x in found)
         return Labels.of(labels, tensors[1] if self.keep_logits else None), Keyframe.of(*tensors)
 
@@ -262,7 +268,13 @@ class Engine:
 
     def _low_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
         net = self._net()
-        reference = net.keyframe(net.shrink(self._image(pixels, size)))
+        return self._seen_small(net, net.keyframe(net.shrink(self._image(pixels, size))), size)
+
+    def _branch_keyframes(self, size: tuple[int, int], block: int, pixels: Tensor) -> Tensors:
+        net = self._net()
+        return self._seen_small(net, net.low_res(self._image(pixels, size)), size)
+
+    def _seen_small(self, net: Executor, reference: Tensor, size: tuple[int, int]) -> Tensors:
         logits = net.classifier(reference)
         return net.labels(self._checked(logits), size), reference, logits
 
