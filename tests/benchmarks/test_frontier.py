@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import by_distance
 import frontier
 import frontier_plot
 import frontier_ways
@@ -111,6 +112,30 @@ def test_the_branch_is_seen_in_holes_alone(frames, recording):
     assert (mixed[0][1][0][:16, 8:] == warped[:16, 8:]).all()
     assert (mixed[0][6][0] == recording.labels[6].numpy()).all()
     assert [cost for _, cost in mixed[1]] == [1.0 if t in (0, 6) else 0.25 for t in range(12)]
+
+
+def test_a_branch_counts_as_the_later_keyframe_proves_it(frames, recording):
+    assert frontier_ways.tested(frames, 0, 6) == frontier_ways.OWN_WEIGHTS[-1]  # the branch is the network itself
+    recording.low = -recording.logits
+    assert frontier_ways.tested(frames, 0, 6) == 0
+    made = [list(frontier_ways.both_sides(frames, [0, 6], **how)) for how in ({}, {"branch": frontier_ways.tested})]
+    for (one, _), (other, _) in zip(*(part[:6] for part in made), strict=True):
+        assert (one == other).all()
+    assert [cost for _, cost in made[1][:7]] == [1.25, 0, 0, 0, 0, 0, 1.25]
+
+
+def test_by_distance_each_place_of_the_keyframes_counts(frames, recording):
+    found = by_distance.measured(frames, "HR")
+    assert found["agreement"]["by_distance"] == [100.0] * 11 and found["miou"]["mean"] == 100
+    warp, default = (by_distance.measured(frames, way)["agreement"]["by_distance"] for way in ("warp", "default"))
+    at = [frontier_ways.regular(recording.intra, 12, place) for place in by_distance.PLACES]
+    assert at == [[0], [0, 3], [0, 6], [0, 9]]
+    one = {}
+    for keys in at:
+        labelled = enumerate(frontier_ways.warped(frames, keys))
+        one[tuple(keys)] = [100 * (labels == frames.given(t)).mean() for t, (labels, _) in labelled]
+    assert warp[6] == pytest.approx(np.mean([one[0,][7], one[0, 3][10], one[0, 9][7]]), abs=0.01)
+    assert all(a >= b - 1e-9 for a, b in zip(default, warp, strict=True))
 
 
 def test_results_are_tabled_with_means_over_the_clips(tmp_path):

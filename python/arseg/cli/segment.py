@@ -90,7 +90,7 @@ def segment(
         typer.Option(
             "--live",
             help="Compute of the slowest frame, as --budget: no frame waits for the next, and a keyframe's work is "
-            "spread over several.",
+            "spread over several; frames' own results at low resolution are made while they prove to be worth it.",
             show_default=False,
         ),
     ] = None,
@@ -100,8 +100,8 @@ def segment(
             help="What frames between keyframes are made of: bidirectional, both keyframes around them, moved; "
             "ensemble, these and their own result at low resolution; warp, the last keyframe, moved; ar, the method, "
             "with keyframes at cuts, too.",
-            show_default="bidirectional with --budget or --live, or without a low-resolution branch; else ensemble, of "
-            "published checkpoints --mode ar",
+            show_default="bidirectional with --budget alone, or without a low-resolution branch; else ensemble, of "
+            "published checkpoints --mode ar without --live",
         ),
     ] = None,
     precision: SegmenterPrecision = None,
