@@ -34,17 +34,17 @@ class Asked:
         with VideoReader(video, **segmenter.reading(policy)) as reader:
             segmenter.begin(policy, size, live=False)
             costs = costs_of(segmenter._engine, size, ways, "hr")
-            own = 0
+            own, used = 0, False
             for frame in islice(segmenter.segment_all(reader, policy=policy), count):
                 if policy.spread > 1:
                     made = getattr(policy, "own_results", 0)
                     beside = costs.of("ar") if made == own else costs.of("ensemble")
-                    yield frame.labels, costs.key / policy.spread + beside
-                    own = made
+                    trial = made > own and not used  # has no share of the keyframe's work
+                    yield frame.labels, beside + (0.0 if trial else costs.key / policy.spread)
+                    own, used = made, "worth" in vars(policy) and policy.worth.used
                 else:
                     (way,) = policy.ways - {"lr"}  # of a file, that is what its frames between are made of
-                    tested = costs.of("ensemble")
-                    yield frame.labels, costs.key + tested if frame.keyframe else costs.of(way)
+                    yield frame.labels, costs.key + costs.of("ensemble") if frame.keyframe else costs.of(way)
 
 
 def asked_for() -> list[Asked]:

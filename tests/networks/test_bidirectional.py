@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arseg.networks.bidirectional import LEAST, bidirectional_logits, moved_logits, one_sided_logits, pixel_luma
+from arseg.networks.bidirectional import LEAST, bidirectional_logits, moved_logits, pixel_luma, with_own
 
 BLOCK, SIZE = 4, (16, 24)
 WHERE = {"block": BLOCK, "frame_size": SIZE}
@@ -99,10 +99,11 @@ def test_the_type_of_the_logits_is_kept(dtype):
 
 def test_the_frames_own_result_beside_one_keyframe():
     before, _, own = maps()
-    seen = before, still(), torch.tensor([1, 4]), alike(2), alike()
-    found = one_sided_logits(*seen, own, 0.5, **WHERE)
+    moved, trusted = moved_logits(before, alike(), still(), alike(2), **WHERE)
+    weight = trusted / torch.tensor([1, 4]).view(-1, 1, 1, 1)
+    found = with_own(moved, weight, own, 0.5)
     for place, distance in enumerate((1, 4)):
-        trusted = (1 + LEAST) / distance
-        here = (trusted * before + 0.5 * own[place : place + 1]) / (trusted + 0.5)
+        near = (1 + LEAST) / distance
+        here = (near * before + 0.5 * own[place : place + 1]) / (near + 0.5)
         torch.testing.assert_close(found[place : place + 1], here)
-    torch.testing.assert_close(one_sided_logits(*seen, own, 0.0, **WHERE), before.expand(2, -1, -1, -1))
+    torch.testing.assert_close(with_own(moved, weight, own, 0.0), before.expand(2, -1, -1, -1))

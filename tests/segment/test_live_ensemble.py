@@ -1,6 +1,9 @@
 """A bound on the slowest frame: frames' own results are made where they prove to be worth it, and only there."""
 
+import copy
+import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from arseg.segment.engine import Keyframe
 from arseg.segment.policies import POLICIES, Amount, Costs
 from arseg.segment.policies.live import LiveEnsemble
 from arseg.segment.policies.worth import AGAIN, BEGUN, MOST, OWN_WEIGHTS, STAYS, Worth
-from arseg.video import VideoReader, encode
+from arseg.video import Candidate, VideoReader, encode
 
 COSTS = Costs(1.0, {"ensemble": 0.25, "lr": 0.25})
 VAIN, GOOD = (0.9, 0.9, 0.9, 0.9), (0.5, 0.6, 0.9, 0.7)
@@ -25,6 +28,16 @@ def moving(tmp_path_factory):
     path = tmp_path_factory.mktemp("moving") / "moving.mp4"
     encode(busy_scene(70, (96, 128)), path, gop=90)
     return path
+
+
+@pytest.fixture
+def apart(tiny):
+    """A network whose branch is not its keyframe network."""
+    net = copy.deepcopy(tiny)
+    with torch.no_grad():
+        for parameter in net.low.parameters():
+            parameter.mul_(1.1).add_(0.01)
+    return net
 
 
 def until_tried(worth):
@@ -61,6 +74,22 @@ def test_what_takes_errors_away_is_used_and_with_the_best_weight():
     assert until_tried(worth) == AGAIN
 
 
+def test_what_is_perfect_needs_no_own_results():
+    worth = Worth()
+    worth.learn((1.0, 1.0, 1.0, 1.0))
+    assert not worth.used
+
+
+def test_what_nothing_tells_of_any_more_is_tried_again():
+    """As with I frames so often that no keyframe with an own result is ever finished."""
+    worth = Worth()
+    worth.learn(GOOD)
+    for left in range(AGAIN, 0, -1):
+        assert worth.used and not worth.tried, left
+        worth.learn(())
+    assert worth.tried and not worth.used
+
+
 @pytest.mark.parametrize(("used", "share"), [(False, BEGUN), (True, STAYS)])
 def test_how_many_errors_may_be_left(used, share):
     for left, good in ((share - 0.01, True), (share + 0.01, False)):
@@ -93,12 +122,49 @@ def test_a_budget_holds_in_both_ways():
     assert (policy.spread, policy.every) == (7, pytest.approx(20))
     policy = begun(budget=0.2)  # less than own results alone
     policy.learn(GOOD)
-    assert (policy.spread, policy.every) == (3, 5) and policy.ways == {"warp", "lr"} and not policy.worth.tried
+    assert (policy.spread, policy.every) == (3, 5) and policy.ways == {"warp", "lr"}
+    assert policy.way(SimpleNamespace(keyframe=True)) == "warp"
 
 
 def test_a_bound_that_keyframes_keep_needs_no_own_results():
     policy = begun(slowest=1.0)
-    assert policy.spread == 1 and "ensemble" not in policy.ways and not policy.worth.tried
+    assert policy.spread == 1 and policy.ways == {"warp", "lr"}
+    assert policy.way(SimpleNamespace(keyframe=True)) == "warp"
+
+
+def test_a_stream_that_falls_behind_has_no_own_results():
+    policy, frame = begun(), SimpleNamespace(keyframe=False)
+    policy.learn(GOOD)
+    assert policy.way(frame) == "ensemble"
+    policy.stretch(2)
+    assert policy.way(frame) == "warp" and (policy.spread, policy.every) == (3, 3)
+    policy.learn(())
+    assert policy.way(frame) == "warp"
+    policy.stretch(1)
+    assert policy.way(frame) == "warp"  # a keyframe's work may be spread over 3 frames now
+    policy.learn(())
+    assert policy.way(frame) == "ensemble" and policy.spread == 7
+
+
+def starts(policy, count, change_at=(), shares=()):
+    """Where groups start in a calm stream; at some frames a keyframe is finished, as the frame is looked at."""
+    keys = [0]
+    vectors, luma = np.zeros((2, 2, 2), np.int16), np.ones((2, 2), np.float32)
+    for index in range(1, count):
+        seen = Candidate(index, index - keys[-1], len(keys), "P", luma, luma, vectors, np.ones((2, 2), bool))
+        if policy.starts(seen):
+            keys.append(index)
+        if index in change_at:
+            policy.learn(shares)
+    return keys
+
+
+def test_from_one_way_to_the_other_no_keyframe_is_lost():
+    assert starts(begun(), 12) == [0, 4, 7, 10]  # the first one's work begins a frame late
+    assert starts(begun(budget=0.3), 18) == [0, 4, 7, 10, 14, 17]
+    assert starts(begun(), 30, [4], GOOD) == [0, 4, 11, 18, 25]
+    for at in (10, 12):  # a frame where a group starts, and another
+        assert starts(begun(budget=0.3), 60, [at], GOOD)[:6] == [0, 4, 7, 10, at + 19, at + 39]
 
 
 def test_told_are_the_pixels_whose_class_was_right(tiny):
@@ -172,10 +238,35 @@ def test_own_results_in_vain_are_made_at_trials_alone(moving, tiny):
     own = [index for index, name, *_ in asked if name != "after"]
     keys = [result.index for result in results if result.keyframe]
     assert [keys.index(index) for index in own] == [1, 2 + AGAIN, 3 + 3 * AGAIN]
-    moved = list(VideoSegmenter(tiny, slowest="60%", policy="warp", height="video").stream(moving))
-    before = slice(0, keys[1])
-    for one, other in zip(results[before], moved[before], strict=True):
-        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+@pytest.mark.slow
+def test_an_i_frame_every_twelve_frames(tmp_path, apart):
+    """Its stand-in is moved until its own work is done, spread as without own results, however good these are."""
+    path = tmp_path / "often.mp4"
+    encode(busy_scene(40, (96, 128)), path, gop=12)
+    results, asked = streamed(path, apart, GOOD)
+    least = VideoSegmenter(apart, slowest="60%", height="video")
+    policy = least.new_policy()
+    least.begin(policy, (96, 128), live=True)
+    made = {index: name for index, name, *_ in asked}
+    assert [result.index for result in results if result.frame_type == "I"] == [0, 12, 24, 36]
+    for intra in (12, 24):
+        ready = intra + 1 + policy.least_spread
+        assert [made[index] for index in range(intra + 1, ready)] == ["after"] * (ready - intra - 1)
+        assert made[ready].startswith("beside")
+
+
+@pytest.mark.slow
+def test_frames_that_were_lost_are_no_end(moving, apart):
+    """All of those in which a keyframe's work would have begun, after the first frame and after a trial."""
+    segmenter = VideoSegmenter(apart, slowest="60%", height="video")
+    policy = segmenter.new_policy()
+    with VideoReader(moving, **segmenter.reading(policy)) as reader:
+        segmenter.begin(policy, (96, 128), live=True)
+        late = (dataclasses.replace(frame, index=frame.index + 20 * (frame.index > 0)) for frame in reader)
+        results = list(segmenter.segment_all(itertools.islice(late, 12), policy=policy, live=True))
+    assert [result.index for result in results] == [0, *range(21, 32)]
 
 
 def test_a_bound_alone_tries_own_results(tiny):
@@ -185,14 +276,14 @@ def test_a_bound_alone_tries_own_results(tiny):
 
 
 @pytest.mark.parametrize(("policy", "branch"), [("ensemble", True), ("ar", True), ("warp", False)])
-def test_the_branch_stands_in_where_it_is_asked_for(policy, branch, moving, tiny):
-    segmenter = VideoSegmenter(tiny, slowest="60%", policy=policy, logits=True, height="video")
+def test_the_branch_stands_in_where_it_is_asked_for(policy, branch, moving, apart):
+    segmenter = VideoSegmenter(apart, slowest="60%", policy=policy, logits=True, height="video")
     with VideoReader(moving) as reader:
         frame = next(iter(reader))
     image = network_input(frame.image, frame.image.shape[:2], segmenter.label_set, torch.device("cpu"))
     with torch.inference_mode():
-        feature = tiny.low_res(image) if branch else tiny.keyframe(tiny.shrink(image))
-        expected = tiny.classifier(feature)
+        feature = apart.low_res(image) if branch else apart.keyframe(apart.shrink(image))
+        expected = apart.classifier(feature)
     labels, key = segmenter._engine.low_keyframe(frame)
-    torch.testing.assert_close(key.key_logits, expected, atol=1e-4, rtol=1e-4)
-    assert np.mean(labels()[0] != tiny.labels(expected, frame.image.shape[:2])[0].numpy()) < 1e-3
+    torch.testing.assert_close(key.key_logits, expected, atol=1e-3, rtol=1e-3)
+    assert np.mean(labels()[0] != apart.labels(expected, frame.image.shape[:2])[0].numpy()) < 1e-3

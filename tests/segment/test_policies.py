@@ -322,10 +322,10 @@ def test_ar_by_a_policy_is_the_mode(moving, tiny):
 
 @pytest.mark.slow
 def test_spread_keyframes_are_used_when_they_are_due(moving, tiny):
-    """With a bound of a third: three frames on the work begins that the first one's low resolution stood in for."""
+    """With a bound of a third: the first one's work begins a frame late, for its low resolution stands in for it."""
     segmenter = VideoSegmenter(tiny, slowest="34%", budget="34%", policy="warp", height="video")
     results = list(segmenter.stream(moving))
-    assert [result.index for result in results if result.keyframe][:3] == [0, 3, 6]
+    assert [result.index for result in results if result.keyframe][:3] == [0, 4, 7]
     with VideoReader(moving, gop=250) as reader:
         frames = list(reader)
     engine = segmenter._engine
@@ -335,7 +335,7 @@ def test_spread_keyframes_are_used_when_they_are_due(moving, tiny):
     _, (key,) = engine.keyframes([frames[0]])
     for index in (4, 5, 6):  # begun at 1, finished for 4
         share = np.mean(results[index].labels != engine.after([frames[index]], key, "warp")()[0])
-        assert share < 0.05, index  # fields in two steps
+        assert share < 0.08, index  # fields in two steps
 
 
 @pytest.mark.slow

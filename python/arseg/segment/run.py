@@ -179,7 +179,8 @@ def segment_file(
                 results = with_journal(segmenter, read, journal, reader.rotation, reader.display_matrix)
             elif not at_once and (overlap or (overlap is None and segmenter.device.type == "cuda")):
                 # A live source is read where a signal can end the waiting, and is never ahead.
-                read = stack.enter_context(ahead(read, 2 * segmenter.batch))
+                if policy is None or policy.spread == 1:  # else it learns from results where groups start
+                    read = stack.enter_context(ahead(read, 2 * segmenter.batch))
                 results = segmenter.segment_all(read, reader.rotation, reader.display_matrix, policy=policy)
                 results = stack.enter_context(ahead(results, 2 * segmenter.batch))
             else:

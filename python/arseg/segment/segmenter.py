@@ -72,9 +72,10 @@ class VideoSegmenter:
             then as often as it pays for, whatever `gop` says.
         slowest: the same of the slowest frame, for live streams: a keyframe's work is spread over several frames.
         policy: what is made of the frames between keyframes, and where these are: a name in
-            `arseg.segment.policies.POLICIES`, or what makes one; None: "ensemble" with a bound, which makes frames' own
-            results only while they prove to be worth it, and "bidirectional" with a budget alone. `arseg segment` takes
-            "ensemble" where nothing else is asked for, too: better labels, a group later.
+            `arseg.segment.policies.POLICIES`, or what makes one. None: "bidirectional" with a budget alone, and for
+            what was exported without a branch; with a bound "ensemble", which makes frames' own results only while they
+            prove to be worth it. `arseg segment` takes "ensemble" where nothing else is asked for, too: better labels,
+            a group later.
 
     Its attribute `label_set` says what the ids in `labels` mean, and how images are normalised; it comes with the
     network, and one that has none is refused. `asked` has budget, slowest and policy as they were given.
@@ -213,7 +214,7 @@ class VideoSegmenter:
             "gop": policy.longest,
             "starts": policy.starts,
             "restarts": getattr(policy, "restarts", False),
-            "previous": not live and self.asked["slowest"] is None and not policy.ways.isdisjoint(TWO_SIDED),
+            "previous": not (live or getattr(policy, "one_sided", False) or policy.ways.isdisjoint(TWO_SIDED)),
         }
 
     def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:
@@ -229,9 +230,10 @@ class VideoSegmenter:
         """
         ways = {self.mode} if policy is None else policy.ways
         costs = costs_of(self._engine, size, ways, "hr")
-        if policy is not None and policy.spread > 1:  # keyframes come besides, and frames have no other own results
-            own = lambda count: getattr(policy, "own_results", 0) * costs.of("ensemble") + count * costs.of("ar")  # noqa: E731
-            return lambda count, keyframes: 1 - (costs.key * keyframes + own(count)) / count
+        if policy is not None and policy.spread > 1:  # keyframes come besides
+            dearest = max(map(costs.of, ways - {"lr"}))
+            made: Callable[[int], int] = lambda count: getattr(policy, "own_results", count)  # noqa: E731
+            return lambda count, keyframes: 1 - (costs.key * keyframes + dearest * made(count)) / count
         between = max(map(costs.of, ways))
         key = between if self.mode in ("hr", "lr") and policy is None else costs.key + costs.of("ensemble")
         return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from arseg.errors import InputError
 from arseg.memory import is_out_of_memory
@@ -95,8 +97,11 @@ class _Coming(_Place):
             self._result.exception()
 
 
+@dataclass
 class Spread(Steered):
     """Runs an engine frame by frame; needs a policy whose `spread` is above 1."""
+
+    _weights: dict[float, Tensor] = field(default_factory=dict, init=False)
 
     def _done(self, frames: Iterable[VideoFrame]) -> Iterator[Done]:
         assert self.policy is not None
@@ -105,6 +110,7 @@ class Spread(Steered):
         with ThreadPoolExecutor(1, "keyframe") as beside:
             for frame in frames:
                 if coming is not None and frame.index >= coming.ready:
+                    coming.begin(self.engine, beside)  # frames may have been lost
                     source = _Source(coming.frame, coming.link, coming.finish(self.engine), True)
                     self._learn(coming, source)
                     coming = None
@@ -113,7 +119,8 @@ class Spread(Steered):
                         coming.drop()
                     stand_in = self._stand_in(frame)
                     source = _Source(frame, key=stand_in[1])
-                    coming = _Coming(frame, self.policy.spread, 1)
+                    # Until it is there frames have no results of their own.
+                    coming = _Coming(frame, getattr(self.policy, "least_spread", self.policy.spread), 1)
                     yield [frame], stand_in[0]
                     continue
                 if source is None:
@@ -123,11 +130,11 @@ class Spread(Steered):
                     coming.begin(self.engine, beside)
                 step = frame.link if frame.keyframe else frame.motion
                 assert step is not None
-                field, distance = source.from_keyframe(step), frame.index - source.frame.index
+                way_back, distance = source.from_keyframe(step), frame.index - source.frame.index
                 begins = frame.keyframe and coming is None  # one at a time: others are moved like any frame
-                way = self._way(frame if begins else replace(frame, keyframe=False)) if source.finished else "warp"
-                moved = replace(frame, keyframe=False, motion=field, distance=distance)
-                labels, parts = self._moved(moved, source, way, begins=begins)
+                moved = replace(frame, keyframe=begins, motion=way_back, distance=distance)
+                way = self._way(moved) if source.finished else "warp"
+                labels, parts = self._moved(moved, source, way)
                 if frame.keyframe:
                     source.passed(frame)
                     if coming is not None:
@@ -145,17 +152,23 @@ class Spread(Steered):
     def _stand_in(self, frame: VideoFrame) -> tuple[Labels, Keyframe]:
         return self._made(lambda one: self.engine.low_keyframe(one[0]), frame)
 
-    def _moved(self, frame: VideoFrame, source: _Source, way: Way, *, begins: bool) -> tuple[Labels, Tensors | None]:
-        """Labels; and what they were made of where a keyframe `begins` at the frame, which will tell what was right."""
-        key = source.key
+    def _moved(self, moved: VideoFrame, source: _Source, way: Way) -> tuple[Labels, Tensors | None]:
+        """Labels; and what they were made of where a keyframe begins at the frame, which will tell what was right."""
+        key, begins = source.key, moved.keyframe
         assert key is not None
+        frame = replace(moved, keyframe=False)
         if way != "ensemble":
             return self._made(lambda one: (self.engine.after(one, key, way), None), frame)
-        worth = self._worth() or Worth()
-        weight = key.key_logits.new_tensor(worth.weight)
+        weight = self._weight(key)
         if begins:
             return self._made(lambda one: self.engine.beside_and_parts(one[0], key, weight), frame)
         return self._made(lambda one: (self.engine.beside(one, key, weight), None), frame)
+
+    def _weight(self, key: Keyframe) -> Tensor:
+        weight = (self._worth() or Worth()).weight
+        if weight not in self._weights:  # of a number a GPU is waited for
+            self._weights[weight] = key.key_logits.new_tensor(weight)
+        return self._weights[weight]
 
     def _made(self, work: Work[Result], frame: VideoFrame) -> Result:
         found = self._tried(work, [frame])

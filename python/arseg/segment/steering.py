@@ -15,7 +15,7 @@ PolicyMaker = Callable[[Amount | None, Amount | None], Policy]
 """What makes the policy of a stream, of a budget for the mean frame and a bound on the slowest one."""
 
 USUAL = "bidirectional"
-"""The policy where a budget or a bound is given, and no policy."""
+"""The policy where a budget is given, and no policy."""
 
 USUAL_LIVE = "ensemble"
 """The same with a bound, of networks with a low-resolution branch."""

@@ -28,9 +28,11 @@ class Policy(Protocol):
     as from the first frame of a video; parts of a video that begin at these can then be shared by several processes,
     each with a policy of its own.
 
-    Where work is spread, it may have `worth: Worth` and `learn(shares)` besides: of each finished keyframe it is told
-    what share of the pixels frames' own results had told (`arseg.segment.policies.worth`), if `way` made one there; and
-    "ensemble" then is the last finished keyframe, moved, and the frame's own result, with the weight that `worth` says.
+    Where work is spread, "ensemble" is the last finished keyframe, moved, and the frame's own result. A policy may have
+    `worth: Worth` (`arseg.segment.policies.worth`), whose weight that counts, and `learn(shares)`: of each finished
+    keyframe it is told what share of the pixels own results had told, none if `way` made none there. While `worth.used`
+    is false, work begins a frame later at a frame with an own result, for that costs, too. `least_spread: int` is the
+    spread of a keyframe before which nothing is finished, after which frames have no own results.
     """
 
     ways: frozenset[Way]
@@ -50,7 +52,11 @@ class Policy(Protocol):
         """Whether a group starts at a frame because it is like none before; asked where the work is spread."""
 
     def way(self, frame: VideoFrame) -> Way:
-        """What is made of a frame that is no keyframe."""
+        """What is made of a frame that is no keyframe.
+
+        Where work is spread, its field and distance lead to the last finished keyframe, and `frame.keyframe` says
+        whether the work of another begins at it.
+        """
 
     def closes(self, frame: VideoFrame) -> bool:
         """Whether the last frame of a stream is made a keyframe, for those before it; it is none yet."""

@@ -23,44 +23,58 @@ class LiveEnsemble(Spaced):
     to be worth it (`Worth`), and where the budget pays for them.
 
     Attributes:
+        worth: what they are worth.
         own_results: how many frames had one so far.
+        one_sided: it takes nothing from the next keyframe, whatever "ensemble" means elsewhere.
+        least_spread: frames that a keyframe's work is spread over while there are no own results.
     """
+
+    one_sided = True
 
     def __init__(self, budget: Amount | None, slowest: Amount) -> None:
         super().__init__(budget, slowest)
         self.ways = frozenset(["warp", "ensemble", "lr"])
         self.worth = Worth()
         self.own_results = 0
+        self.least_spread = 1
+        self._beside = False  # whether they are made now
         self._paces: dict[bool, tuple[int, float]] = {}
 
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         super().begin(costs, gop=gop, live=live)
         self.ways = frozenset(["warp", "ensemble", "lr"])
+        self.least_spread = self.spread
         self._paces = {False: (self.spread, self.every)}
         try:
             beside = self._pace(costs, "ensemble")
         except InputError:  # they alone cost more
             beside = None
         if beside is None or self.spread == 1:
-            self.worth.tried = False
             self.ways -= {"ensemble"}
         else:
             self._paces[True] = beside
 
     def way(self, frame: VideoFrame) -> Way:
-        tried = not self.worth.used and self.worth.tried and frame.keyframe
-        if not (self.worth.used or tried):
-            return "warp"
-        if tried:
-            self.late = 1
+        if not self._beside:
+            if not (self.worth.tried and frame.keyframe and True in self._paces and self._times == 1):
+                return "warp"
+            self.late = 1  # a trial
         self.own_results += 1
         return "ensemble"
 
     def learn(self, shares: Sequence[float]) -> None:
-        if len(self._paces) == 1:
-            return
-        used = self.worth.used
-        self.worth.learn(shares)
-        if self.worth.used != used:
-            self.spread, self.every = self._paces[self.worth.used]
+        if True in self._paces:
+            self.worth.learn(shares)
+            self._make(self.worth.used and self._times == 1)
+
+    def stretch(self, times: int) -> None:
+        """Own results are the first to go; they come again with a keyframe, so that no frame pays for both."""
+        super().stretch(times)
+        if times > 1:
+            self._make(False)
+
+    def _make(self, beside: bool) -> None:
+        if beside != self._beside:
+            self._beside = beside
+            self.spread, self.every = self._paces[beside]
             self._count_anew()

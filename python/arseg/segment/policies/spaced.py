@@ -81,8 +81,8 @@ class Spaced:
         at_once: the same where it may not.
 
     Attributes:
-        late: frames after the last keyframe that its work, where that is spread, begins: 1 where its own result at low
-            resolution stands in for it.
+        late: frames after the last keyframe that its work, where that is spread, begins: 1 where it had its own result
+            at low resolution, which stands in for it, or is tried.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Spaced:
         # how far from it the last frame was.
         self._start = (0, 0)
         self._last = (0, 1)
-        self._asked, self._distance = 0, 0
+        self._asked, self._distance = -1, 0
         self.late = 1
 
     @property
@@ -132,7 +132,7 @@ class Spaced:
             return 1, _every(whole + (each if between == "ensemble" else 0.0), each, self._budget)
         # Of a keyframe that is spread, the frame costs what others do, besides.
         every = 1.0 if self._budget is None else _every(whole + each, each, self._budget)
-        least = max(each, costs.of("lr"))
+        least = max(each, costs.of("lr"), costs.of("ensemble"))  # of what stands in for a keyframe
         if self._slowest.value <= least:
             raise InputError(
                 f"slowest: expected more than {self._slowest.of(least)}, as frames without a keyframe "
@@ -149,14 +149,14 @@ class Spaced:
             self._cuts, self._asked, self.late = self._new_cuts(), keyframe, 1
         self._distance = seen.distance
         starts = cut = self._cuts.here(seen)
+        late = self.late if self.spread > 1 else 0
         if starts:
             self._cut = {index for index in self._cut if index > seen.index - LONGEST} | {seen.index}
         elif self._budget is None:
-            late = self.late if self.spread > 1 else 0
             starts = seen.distance + (step - 1) / 2 >= self.every * self._times + late  # the nearest one
         else:
             # A little early rather than a frame late. It does not add up, as groups count.
-            starts = seen.distance >= self.spread and frames >= self.every * self._times * (groups - OVER)
+            starts = seen.distance >= self.spread + late and frames >= self.every * self._times * (groups - OVER)
         if starts:
             self._asked, self._distance, self.late = seen.index, 0, int(cut)
         return starts
@@ -171,7 +171,8 @@ class Spaced:
 
     def _count_anew(self) -> None:
         """The distance of keyframes is another from here on; a budget says nothing of what was before."""
-        self._start = (self._last[0], self._last[1] - 1)
+        index, groups = self._last  # before that frame, which may have started one
+        self._start = (index, groups if self._asked == index else groups - 1)
 
     def _counted(self, seen: Candidate) -> tuple[int, int]:
         """Frames and groups up to here; what was lost between, or a source that began anew, is not made up for."""

@@ -45,14 +45,13 @@ class Worth:
         """A keyframe is finished; `shares` of its pixels were told by `OWN_WEIGHTS`, or none of them was tried."""
         if not shares:
             self._left -= 1
-            self.tried = not self.used and self._left <= 0
+            if self._left <= 0:  # or they were used for long with nothing that would tell of them
+                self.used, self.tried = False, True
             return
         kept = KEPT if self.used else 0.0
         errors = self._errors = [kept * old + 1 - new for old, new in zip(self._errors, shares, strict=True)]
         least, self.weight = min(zip(errors[1:], OWN_WEIGHTS[1:], strict=True))
-        self.used = least <= (STAYS if self.used else BEGUN) * errors[0]
+        self.used = least < (STAYS if self.used else BEGUN) * errors[0]
         self.tried = False
-        if self.used:
-            self._wait = AGAIN // 2
-        else:
-            self._wait = self._left = min(2 * self._wait, MOST)
+        self._wait = AGAIN // 2 if self.used else min(2 * self._wait, MOST)
+        self._left = AGAIN if self.used else self._wait
