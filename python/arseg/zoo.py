@@ -115,7 +115,7 @@ ZOO.register(
     "psp18-residual",
     Published(
         file="camvid-psp18-residual.safetensors",
-        sha256="ad0ddf93f4a81855f58857ea91bb90612a2961d4eccbb027995c1f9c230298e2",
+        sha256="3956a7f2dbcba5374ee6728718f8f9105744760e8edadac0dc580e2ebebe530d",
         what="the paper's PSPNet18 on CamVid at 480x360, with Void as a class; the residual in place of the fusion",
         made_by=_paper(
             "psp18",
@@ -132,7 +132,7 @@ ZOO.register(
     "bise18-residual",
     Published(
         file="camvid-bise18-residual.safetensors",
-        sha256="f1e42426feaefae82abf04134c5ac1e8bf8471a75e053c09f7cd3b4a0c00c90a",
+        sha256="fadd5b364d219c96d611595b959de477cef5d0c2bd9ee77c9361a704b4203c9c",
         what="the paper's BiSeNet18 on CamVid at 480x360, with Void as a class; the residual in place of the fusion",
         made_by=_paper("bise18", _CROPS, ""),
         gmacs=(9.93, 2.57),

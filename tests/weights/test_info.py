@@ -86,7 +86,8 @@ def test_classes_that_nobody_has_said(tmp_path):
     save_checkpoint(net.state_dict(), tmp_path / "hr.safetensors", kind="hr", config=config)
     assert weights_info(tmp_path / "hr.safetensors")["labels"] is None
     assert "classes     not recorded" in told(tmp_path / "hr.safetensors")
-    assert tensor_shapes(tmp_path / "hr.safetensors")[2]["classifier.bias"] == ("F16", 5)
+    shapes = tensor_shapes(tmp_path / "hr.safetensors")[2]
+    assert shapes["classifier.bias"] == ("F32", 5) and shapes["classifier.weight"][0] == "F16"
 
 
 def test_what_is_no_weights_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, half precision, with what is needed to build the network again."""
+"""Weights on disk: safetensors, matrices in half precision, with what is needed to build the network again."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class CheckpointError(ArsegError):
 def save_checkpoint(
     state: Mapping[str, Tensor], path: str | Path, *, kind: str, config: Mapping[str, Any], half: bool = True
 ) -> None:
-    """Writes the tensors (atomically), floating ones as float16; `kind` and `config` go into the file's metadata.
+    """Writes the tensors (atomically), the large ones as float16; `kind` and `config` go into the file's metadata.
 
-    `kind`, `config`: what `arseg.weights.build.build` takes. `half=False` keeps the tensors' own precision.
+    `kind`, `config`: what `arseg.weights.build.build` takes. `half=False` keeps the tensors' own precision; so do
+    vectors (biases, and batch normalisation, whose variances may be beyond float16) and what would not be finite.
     """
     path = Path(path)
     tensors = {
-        key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+        key: (_halved(value) if half else value).contiguous().clone()
         for key, value in state.items()
         if not key.endswith("num_batches_tracked")
     }
@@ -53,6 +54,13 @@ def save_checkpoint(
         save_file(tensors, part, metadata={"kind": kind, "config": json.dumps(dict(config))})
         _in_order(part)
         part.chmod(mode)
+
+
+def _halved(value: Tensor) -> Tensor:
+    if not value.is_floating_point() or value.dim() < 2:
+        return value
+    found = value.half()
+    return found if bool(found.isfinite().all()) else value
 
 
 def _in_order(path: Path) -> None:
