@@ -77,7 +77,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
 
 
 def test_half_precision_is_for_matrices_and_what_fits_it(tmp_path):
-    """The variance of a first convolution's output may be beyond float16 (65504): infinite it would silence a network."""
+    """A variance in batch normalisation may be beyond float16 (65504): infinite it would silence a channel."""
     state = {
         "conv.weight": torch.full((2, 2, 1, 1), 1 / 3),
         "large.weight": torch.full((2, 2), 1e5),
