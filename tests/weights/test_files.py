@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from arseg.networks.arseg_net import ARSegNet
 from arseg.weights.build import build
-from arseg.weights.files import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from arseg.weights.files import CheckpointError, load_checkpoint, load_into, read_checkpoint, save_checkpoint
 
 CONFIG = {"classes": 3, "channels": 8, "wide": 8}
 
@@ -89,3 +91,10 @@ def test_half_precision_is_for_matrices_and_what_fits_it(tmp_path):
     assert torch.equal(found["conv.weight"], state["conv.weight"].half().float())
     for key in ("large.weight", "bn.running_var", "bn.bias"):
         assert torch.equal(found[key], state[key]), key
+
+
+def test_a_variance_that_is_not_finite_is_told(tmp_path):
+    bad = {"encoder.bn1.running_var": torch.tensor([1.0, math.inf])}
+    net = torch.nn.ModuleDict({"encoder": torch.nn.ModuleDict({"bn1": torch.nn.BatchNorm2d(2)})})
+    with pytest.raises(CheckpointError, match=r"^a\.safetensors: encoder\.bn1\.running_var: expected finite variances"):
+        load_into(net, {**net.state_dict(), **bad}, "a.safetensors")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from arseg import zoo
 from arseg.errors import ArsegError, InputError
 from arseg.files import StrPath, replacing
-from arseg.networks.state_dict import misfit
+from arseg.networks.state_dict import listed, misfit
 
 from .build import build
 
@@ -198,8 +198,17 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) 
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys."""
+    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys.
+
+    So is a variance of batch normalisation that is not finite: its channel would be silent.
+    """
     check_fit(module, state, path)
+    silent = [key for key, value in state.items() if key.endswith("running_var") and not value.isfinite().all()]
+    if silent:
+        raise CheckpointError(
+            f"{path}: {listed(silent)}: expected finite variances; versions before this one wrote those above 65504 as "
+            "infinite; write the file anew, from the run or the file that it was made of"
+        )
     module.load_state_dict(dict(state), strict=False)
 
 
