@@ -232,8 +232,12 @@ class VideoSegmenter:
         costs = costs_of(self._engine, size, ways, "hr")
         if policy is not None and policy.spread > 1:  # keyframes come besides
             dearest = max(map(costs.of, ways - {"lr"}))
-            made: Callable[[int], int] = lambda count: getattr(policy, "own_results", count)  # noqa: E731
-            return lambda count, keyframes: 1 - (costs.key * keyframes + dearest * made(count)) / count
+
+            def saved(count: int, keyframes: int) -> float:
+                own = getattr(policy, "own_results", count)
+                return 1 - (costs.key * keyframes + dearest * own) / count
+
+            return saved
         between = max(map(costs.of, ways))
         key = between if self.mode in ("hr", "lr") and policy is None else costs.key + costs.of("ensemble")
         return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count
