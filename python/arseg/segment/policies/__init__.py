@@ -3,6 +3,7 @@
 A script adds one of its own: a class with what `Policy` lists, registered under a name.
 """
 
+from . import named  # noqa: F401 (registers them)
 from .amounts import Amount, Costs
 from .base import POLICIES, Policy
 from .spaced import Spaced

@@ -9,7 +9,6 @@ from arseg.errors import InputError
 from arseg.segment.modes import TWO_SIDED, Way
 
 from .amounts import Amount, Costs
-from .base import POLICIES
 
 if TYPE_CHECKING:
     from arseg.video import Candidate, VideoFrame
@@ -216,31 +215,3 @@ def _every(key: float, between: float, budget: Amount) -> float:
     exact = (key - between) / (budget.value - between)
     whole = round(exact)
     return float(whole) if abs(between + (key - between) / whole - budget.value) <= WHOLE * budget.value else exact
-
-
-@POLICIES.register("bidirectional")
-def bidirectional(budget: Amount | None, slowest: Amount | None) -> Spaced:
-    """Both keyframes around a frame, warped; of a live stream the last one alone."""
-    return Spaced(budget, slowest)
-
-
-@POLICIES.register("warp")
-def warp(budget: Amount | None, slowest: Amount | None) -> Spaced:
-    """The last keyframe, warped."""
-    return Spaced(budget, slowest, ahead="warp")
-
-
-@POLICIES.register("ar")
-def ar(budget: Amount | None, slowest: Amount | None) -> Spaced:
-    """The published method, with keyframes at the distance that the budget pays for."""
-    return Spaced(budget, slowest, ahead="ar", at_once="ar")
-
-
-@POLICIES.register("ensemble")
-def ensemble(budget: Amount | None, slowest: Amount | None) -> Spaced:
-    """Both keyframes, warped, and each frame's own result at low resolution, by what that proves to be worth."""
-    if slowest is not None:
-        from .live import LiveEnsemble
-
-        return LiveEnsemble(budget, slowest)
-    return Spaced(budget, slowest, ahead="ensemble", at_once="ar")
