@@ -221,7 +221,7 @@ def _checked(name: str) -> Path:
         source = "" if published.packaged else " from the project's releases"
         raise InputError(
             f"{name}: {published.file} is not in {looked}; put the file with SHA-256 {published.sha256}{source} there "
-            f"(or in a folder that {VARIABLE} names), or train one and give its path: {published.made_by}"
+            f"or into a folder that {VARIABLE} names, or train one (as `arseg info --json` says) and give its path"
         )
     sha256 = checksum(path)
     if sha256 != published.sha256:

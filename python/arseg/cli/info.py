@@ -9,6 +9,11 @@ import typer
 
 from .options import Json
 
+_CAPTION = (
+    "GMACs and mIoU: full resolution, AR-Seg between keyframes / in the mean. A release: a file beside the project's "
+    "releases, to be put into a folder that ARSEG_WEIGHTS names."
+)
+
 
 def info(
     weights: Annotated[
@@ -41,24 +46,23 @@ def _zoo() -> tuple[dict[str, Any], Any]:
     """The weights that have a name, and a table of them."""
     from dataclasses import asdict
 
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from arseg.zoo import SHIPPED, VARIABLE, folders, listing
+    from arseg.zoo import SHIPPED, listing
 
-    table = Table(caption="GMACs and mIoU: full resolution, AR-Seg between keyframes / in the mean.")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
     table.add_column("name", no_wrap=True)
     table.add_column("network")
     for heading in ("GMACs", "mIoU %"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     rows = {}
     for row in listing():
         (high, fused), (full, mean) = row.published.gmacs, row.published.miou
-        place = f"{row.published.file} is not in {' or '.join(map(str, folders()))} (see {VARIABLE})"
-        if not row.published.packaged:
-            place = f"beside the releases: {row.published.file}, for a folder of {VARIABLE}"
+        place = "is missing" if row.published.packaged else "a release"
         if row.path is not None:
-            place = "in the package" if row.path.parent == SHIPPED else str(row.path)
+            place = "packaged" if row.path.parent == SHIPPED else str(row.path)
         table.add_row(row.name, row.published.what, f"{high:.2f}, {fused:.2f}", f"{full:.1f}, {mean:.1f}", place)
         paths = {"path": row.path, "card": row.card}
         rows[row.name] = asdict(row.published) | {key: path and str(path) for key, path in paths.items()}
