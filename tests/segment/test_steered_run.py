@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from arseg.segment.outputs import output_for
 from arseg.segment.run import segment_file
 from arseg.segment.selection import Selection
 from arseg.segment.written import Written
-from arseg.video import encode
+from arseg.video import VideoFrame, encode
 from arseg.video.picture_reader import PictureReader
 
 FRAMES, RATE = 61, 10
@@ -91,6 +92,32 @@ def test_gone_on_with_to_the_bit(clip, tmp_path, monkeypatch, steered):
     segment_file(segmenter, clip, outputs(stopped), resume=True)
     assert contents(stopped) == contents(whole)
     assert all(index > 40 for index in seen), "finished groups are not seen again"
+
+
+@pytest.mark.parametrize("policy", ["ensemble", "warp"])
+def test_finished_frames_are_not_kept_in_memory(clip, tmp_path, monkeypatch, policy):
+    """Each of them is decoded, and let go when it is written."""
+    write = Written.write
+
+    def stop(self, result):
+        write(self, result)
+        if result.index == FRAMES - 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Written, "write", stop)
+        segment_file(tiny_segmenter(policy=policy), clip, outputs(tmp_path / "o"), resume=True)
+    made, most = [], []
+    make = VideoFrame.__init__
+
+    def note(self, *a, **k):
+        make(self, *a, **k)
+        made.append(weakref.ref(self))
+        most.append(sum(frame() is not None for frame in made))
+
+    monkeypatch.setattr(VideoFrame, "__init__", note)
+    assert segment_file(tiny_segmenter(policy=policy), clip, outputs(tmp_path / "o"), resume=True) == FRAMES
+    assert max(most) <= 16, "a group of 12, and what is at hand"
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ are wanted, and the keyframes around them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from .clock import StageClock
 from .finished import FinishedGroup
@@ -44,42 +45,82 @@ def steered_run(
         rate: frames a second, for frames without a time.
     """
     clock = StageClock()
-    done: frozenset[int] = frozenset() if journal is None else frozenset(journal.frames)
-    select = selection.chooser(rate)
-    stored: deque[VideoFrame] = deque()
+    waited = clock.waiting_for(frames)
+    choose = selection.chooser(rate)
+    shown_as = rotation, display_matrix
+    if journal is None:
+        how: dict[str, Any] = {"clock": clock, "live": live, "alone": False}
+        yield from chosen_frames(segmenter, waited, policy, choose, shown_as, **how)
+        return
+    marked = ((frame, choose(frame)) for frame in waited)
+    yield from _with_journal(segmenter, marked, policy, journal, shown_as, clock)
+
+
+def _with_journal(
+    segmenter: VideoSegmenter,
+    marked: Iterator[tuple[VideoFrame, bool | None]],
+    policy: Policy,
+    journal: Journal,
+    shown_as: tuple[int, tuple[int, ...] | None],
+    clock: StageClock,
+) -> Iterator[SegmentedFrame]:
+    """Finished groups are answered frame by frame; the network runs over the stretches between them.
+
+    A stretch begins with the keyframe of its first group and ends with that of the next finished one, from which frames
+    before it may take.
+
+    Args:
+        marked: all frames, and whether each is chosen (`Selection.chooser`).
+    """
+    finished = frozenset(journal.groups)
+    coming = next(marked, None)
+    marks: deque[bool | None] = deque()
     group: FinishedGroup | None = None
+    key: VideoFrame | None = None
 
-    def choose(frame: VideoFrame) -> bool | None:
-        which = select(frame)
-        if which and frame.index in done:
-            stored.append(frame)
-            return False
-        return which
-
-    def from_journal(before: int | None) -> Iterator[SegmentedFrame]:
-        nonlocal group
-        while stored and journal is not None and (before is None or stored[0].index < before):
-            frame = stored.popleft()
-            if group is None or frame.index not in group.frames:
-                group = journal.group_with(frame.index)
-            yield answered(group, frame, segmenter, rotation, display_matrix, clock)
+    def stretch(first: Sequence[tuple[VideoFrame, bool | None]]) -> Iterator[VideoFrame]:
+        nonlocal coming
+        coming = None
+        for place, (frame, mark) in enumerate(chain(first, marked)):
+            ends = place >= len(first) and frame.keyframe and frame.index in finished
+            marks.append(False if ends and mark else mark)
+            yield frame
+            if ends:
+                coming = frame, mark
+                return
             del frame
 
-    finished: list[SegmentedFrame] = []
-    shown_as = rotation, display_matrix
-    alone = journal is not None
-    for result in chosen_frames(segmenter, frames, policy, choose, shown_as, clock=clock, live=live, alone=alone):
-        yield from from_journal(result.index)
-        if journal is not None:
-            if finished and group_of(finished[0]) != group_of(result):
-                journal.add(FinishedGroup.of(finished))
-                finished = []
-            finished.append(kept(result))
+    while coming is not None and coming[1] is not None:
+        frame, mark = coming
+        key = frame if frame.keyframe else key
+        if group_of(frame) in finished and (not mark or frame.index in journal.frames):
+            if mark:
+                if group is None or frame.index not in group.frames:
+                    group = journal.group_with(frame.index)
+                yield answered(group, frame, segmenter, *shown_as, clock)
+            coming = next(marked, None)
+            continue
+        first = [(frame, mark)]
+        if key is not None and key is not frame:  # the stream's last frame, which becomes a keyframe
+            first.insert(0, (key, False))
+        frames = stretch(first)
+        del frame, first
+        results = chosen_frames(segmenter, frames, policy, lambda _: marks.popleft(), shown_as, clock=clock)
+        yield from _noted(results, journal)
+
+
+def _noted(results: Iterable[SegmentedFrame], journal: Journal) -> Iterator[SegmentedFrame]:
+    """The results; groups are the journal's as soon as they are whole."""
+    done: list[SegmentedFrame] = []
+    for result in results:
+        if done and group_of(done[0]) != group_of(result):
+            journal.add(FinishedGroup.of(done))
+            done = []
+        done.append(kept(result))
         yield result
         del result
-    if journal is not None and finished:
-        journal.add(FinishedGroup.of(finished))
-    yield from from_journal(None)
+    if done:
+        journal.add(FinishedGroup.of(done))
 
 
 def chosen_frames(
@@ -100,14 +141,16 @@ def chosen_frames(
         policy: begun.
         choose: whether a frame is to be segmented, asked in order; None: neither it nor one after it.
         shown_as: rotation and display matrix of the results.
-        clock: that waits for the frames; None: a new one.
+        clock: that waits for the frames already; None: a new one.
         alone: whether the network sees keyframes one by one.
     """
-    clock = clock or StageClock()
+    if clock is None:
+        clock = StageClock()
+        frames = clock.waiting_for(frames)
     chosen: set[int] = set()
 
     def to_the_last_keyframe() -> Iterator[VideoFrame]:
-        for frame in clock.waiting_for(frames):
+        for frame in frames:
             which = choose(frame)
             if which:
                 chosen.add(frame.index)
