@@ -12,6 +12,7 @@ from helpers.video_clips import busy_scene
 
 from arseg import VideoSegmenter
 from arseg.preprocess import network_input
+from arseg.segment.costs import costs_of
 from arseg.segment.engine import Keyframe
 from arseg.segment.policies import POLICIES, Amount, Costs
 from arseg.segment.policies.live import LiveEnsemble
@@ -287,3 +288,25 @@ def test_the_branch_stands_in_where_it_is_asked_for(policy, branch, moving, apar
     labels, key = segmenter._engine.low_keyframe(frame)
     torch.testing.assert_close(key.key_logits, expected, atol=1e-3, rtol=1e-3)
     assert np.mean(labels()[0] != apart.labels(expected, frame.image.shape[:2])[0].numpy()) < 1e-3
+
+
+@pytest.mark.slow
+def test_the_method_has_finished_keyframes_where_i_frames_come_often(tmp_path, apart):
+    """After a stand-in frames are moved alone, so the network may have all of the bound but that."""
+    path = tmp_path / "often.mp4"
+    encode(busy_scene(40, (96, 128)), path, gop=12)
+    costs = costs_of(VideoSegmenter(apart, height="video")._engine, (96, 128), ("ar", "warp"), "hr")
+    tight = f"{100 * (costs.of('ar') + costs.key / 30):.2f}%"  # its share of the bound beside the method: a thirtieth
+    segmenter = VideoSegmenter(apart, policy="ar", slowest=tight, height="video")
+    policy = segmenter.new_policy()
+    segmenter.begin(policy, (96, 128), live=True)
+    assert policy.spread >= 29 and policy.least_spread < 5
+    made = []
+    engine = segmenter._engine
+    after = engine.after
+    engine.after = lambda frames, key, way=None: made.extend((f.index, way) for f in frames) or after(frames, key, way)
+    with VideoReader(path, **segmenter.reading(policy)) as reader:
+        results = list(segmenter.segment_all(reader, policy=policy, live=True))
+    assert len(results) == 40
+    by_method = [index for index, way in made if way == "ar"]
+    assert {index // 12 for index in by_method} == {0, 1, 2}, "in each group, once its keyframe is there"

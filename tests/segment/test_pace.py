@@ -85,6 +85,14 @@ def test_one_that_keeps_up_is_left_alone():
     assert said == [] and pace.times == 1 and set(np.diff(keys)) == {4}
 
 
+def test_among_b_frames_a_group_is_no_longer_than_asked():
+    every, keys = EveryGroup(10), [0]
+    for index in range(4, 80, 4):  # three B frames between
+        if every(candidate(index, index - keys[-1], len(keys))):
+            keys.append(index)
+    assert set(np.diff(keys)) == {8}
+
+
 def test_a_source_that_comes_back_is_not_behind():
     camera, losses = Camera(), []
     said: list[float] = []

@@ -273,3 +273,47 @@ def test_costs_are_found_when_they_are_looked_at():
     assert asked == []
     assert (later.key, later.of("ar"), later.of("warp"), later.ways, asked) == (2.0, 0.5, 0.0, {"ar": 0.5}, [1])
     assert not hasattr(later, "keys")
+
+
+def test_keyframes_cost_what_the_ways_that_are_left_need(tiny):
+    """ "ensemble" of a file has no use for the branch's result at a keyframe; the method has, with a residual."""
+    residual = copy.deepcopy(tiny)
+    residual.keyframe_residual = 0.5
+    segmenter = VideoSegmenter(residual, budget="60%", policy="ensemble", height=48)
+    policy = segmenter.new_policy()
+    segmenter.begin(policy, (48, 64), live=False)
+    own = gmacs(residual, 48, 64)["low"] / gmacs(residual, 48, 64)["hr"]
+    assert policy.every == pytest.approx((1 + own - own) / (0.6 - own), rel=0.02)
+    live = segmenter.new_policy()
+    segmenter.begin(live, (48, 64), live=True)
+    counted = gmacs(residual, 48, 64)
+    key, between = counted["keyframe"] / counted["hr"], counted["ar"] / counted["hr"]
+    assert live.every == pytest.approx((key - between) / (0.6 - between), rel=0.02) and key > 1.1
+
+
+def test_a_limit_that_is_told_is_enough():
+    for value in (0.25004, 0.2513, 0.25, 12.345, 1e-9):
+        told = Amount(1.0, "hr").of(value)
+        assert value <= told.value * (1 + 1e-8) <= value * 1.01
+
+
+def test_long_groups_are_as_long_as_asked(tiny):
+    for policy in ("ensemble", "warp"):
+        segmenter = VideoSegmenter(tiny, policy=policy, gop=1000, height=48)
+        assert segmenter.reading(segmenter.new_policy())["gop"] == 1000
+    assert VideoSegmenter(tiny, budget="25%", gop=1000, height=48).new_policy().longest == 250
+
+
+def test_single_frames_have_no_policy(tiny):
+    segmenter = VideoSegmenter(tiny, policy="ensemble", height=48)
+    for call in (segmenter.segment, segmenter.logits):
+        with pytest.raises(InputError, match=r"^budget, slowest, policy: single frames are segmented by a mode alone"):
+            call(None, None)
+
+
+def test_saved_compute_of_a_bound_that_does_not_bind(tiny):
+    segmenter = VideoSegmenter(tiny, budget="25%", slowest="100%", height=48)
+    policy = segmenter.new_policy()
+    segmenter.begin(policy, (48, 64), live=True)
+    assert policy.spread == 1
+    assert segmenter.compute_saved((48, 64), policy)(100, 25) == pytest.approx(0.75)

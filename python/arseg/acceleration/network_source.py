@@ -118,6 +118,20 @@ def portable(source: Source | os.PathLike[str]) -> Source:
     return line
 
 
+def anywhere(line: str) -> str:
+    """The same line with the whole names of the files and folders in it."""
+    if line in ZOO:
+        return line
+    if _is_file(line):
+        return os.path.abspath(line)
+    origin, colon, rest = line.partition(":")
+    name, mark, options = rest.partition("?")
+    if origin.endswith(".py"):
+        return os.path.abspath(origin) + colon + rest
+    saved = origin == "transformers" and os.path.isfile(os.path.join(name, "config.json"))
+    return origin + colon + os.path.abspath(name) + mark + options if saved else line
+
+
 def made_from(
     network: nn.Module, source: Source | os.PathLike[str] | None, num_classes: int | None = None
 ) -> dict[str, Any] | None:

@@ -208,6 +208,10 @@ def segment(
         made["logits"] = any(out.needs_logits for out in outputs[0])
         if ray is not None and weights is not None and weights.exists():
             weights = weights.absolute()
+        if ray is not None and model is not None:
+            from arseg.acceleration.network_source import anywhere
+
+            model = anywhere(model)
         make = partial(open_segmenter, weights=weights, model=model, settings=made)
         keep_pages()
         segmenter = make(device)

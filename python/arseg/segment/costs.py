@@ -22,16 +22,25 @@ ROUNDS = 3
 """Measurements of each way, after one that warms up."""
 
 
-def costs_of(engine: Engine, size: tuple[int, int], ways: Collection[Way], unit: Unit) -> Costs:
+def costs_of(
+    engine: Engine,
+    size: tuple[int, int],
+    ways: Collection[Way],
+    unit: Unit,
+    *,
+    keyframes: Collection[Way] | None = None,
+) -> Costs:
     """Of frames of `size` = (height, width) as decoded. Reading, drawing and writing are not in it.
 
-    Milliseconds are measured, on black frames; the rest is counted, where warping costs nothing.
+    Milliseconds are measured, on black frames; the rest is counted, where warping costs nothing. `keyframes`: the ways
+    for which these are made, see `Engine.keyframes`; None: `ways`.
     """
+    keyframes = ways if keyframes is None else keyframes
     if unit == "ms":
-        return _measured(engine, size, ways)
+        return _measured(engine, size, ways, keyframes)
     counted = _counted(engine.net, *input_size(size, engine.height))
     whole = counted["hr"] if unit == "hr" else 1.0
-    key = counted["keyframe"] if "ar" in ways else counted["hr"]
+    key = counted["keyframe"] if "ar" in keyframes else counted["hr"]
     between = {"ar": counted["ar"], "lr": counted["lr"], "hr": counted["hr"], "ensemble": counted["low"]}
     return Costs(key / whole, {way: between.get(way, 0.0) / whole for way in ways})
 
@@ -48,7 +57,7 @@ def _counted(net: Executor, height: int, width: int) -> Mapping[str, float]:
         return gmacs(net, height, width)  # a network of others that needs values, or looks into its layers
 
 
-def _measured(engine: Engine, size: tuple[int, int], ways: Collection[Way]) -> Costs:
+def _measured(engine: Engine, size: tuple[int, int], ways: Collection[Way], needed_by: Collection[Way]) -> Costs:
     from arseg.video import BlockField, VideoFrame
     from arseg.video.motion import CELL
 
@@ -68,7 +77,7 @@ def _measured(engine: Engine, size: tuple[int, int], ways: Collection[Way]) -> C
             return lambda: engine.each([frame], way)()
         return lambda: engine.after([frame], before, way)()
 
-    return Costs(_timed(lambda: engine.keyframes([key])[0]()), {way: _timed(made(way)) for way in ways})
+    return Costs(_timed(lambda: engine.keyframes([key], needed_by)[0]()), {way: _timed(made(way)) for way in ways})
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -101,13 +101,20 @@ class Pace:
 
 
 class EveryGroup:
-    """Where groups start by `--gop` alone, `times` as far apart; a `Starts`."""
+    """Where groups start by `--gop` alone, `times` as far apart; a `Starts`.
+
+    Among B frames, where not every frame is asked for, at the last one from which the next would be too far.
+    """
 
     def __init__(self, gop: int) -> None:
         self._gop, self._times = gop, 1
+        self._last = (0, 0)  # group, and distance in it
 
     def stretch(self, times: int) -> None:
         self._times = times
 
     def __call__(self, seen: Candidate) -> bool:
-        return seen.distance >= self._gop * self._times
+        groups, distance = self._last
+        step = seen.distance - (distance if seen.groups == groups and seen.distance > distance else 0)
+        self._last = (seen.groups, seen.distance)
+        return seen.distance + step > self._gop * self._times

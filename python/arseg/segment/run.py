@@ -258,7 +258,7 @@ def _shared(
 ) -> Iterator[SegmentedFrame]:
     """Results of frames that others segment; with pictures where these are `read` here."""
     wanted = chosen.indices(reader.times, Fraction(reader.rate))
-    source = video.files if isinstance(video, PictureReader) else _named(video)
+    source = tuple(map(Path, map(os.path.abspath, video.files))) if isinstance(video, PictureReader) else _named(video)
     done = frozenset() if journal is None else frozenset(journal.frames)
     shards = shards_of(source, reader.entries, len(reader), wanted, options, done)
     groups = groups_of(shards, runner, journal)

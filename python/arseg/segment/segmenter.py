@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from .clock import StageClock
 from .costs import costs_of
 from .engine import Engine
 from .modes import BRANCH, FROM_KEYFRAME, MODES, TWO_SIDED, Mode
-from .policies import Amount, Policy
+from .policies import Amount, Costs, Policy, Spaced
 from .policies.amounts import LaterCosts
 from .result import SegmentedFrame
 from .spread import Spread
@@ -204,7 +203,12 @@ class VideoSegmenter:
 
     def new_policy(self) -> Policy | None:
         """The policy of one stream, where there is a budget, a bound or a policy."""
-        return None if self._steering is None else self._steering.policy()
+        if self._steering is None:
+            return None
+        policy = self._steering.policy()
+        if isinstance(policy, Spaced) and not self.bounded:
+            policy.longest = max(policy.longest, self.gop)
+        return policy
 
     def reading(self, policy: Policy | None, *, live: bool = False) -> dict[str, Any]:
         """Arguments of `VideoReader` for a stream; `live`: it is known that the policy will begin so."""
@@ -220,7 +224,11 @@ class VideoSegmenter:
     def begin(self, policy: Policy | None, size: tuple[int, int], *, live: bool) -> None:
         """To be called before the first frame is read; `size`: height and width of the frames."""
         if policy is not None and self._steering is not None:
-            counted = partial(costs_of, self._engine, size, policy.ways, self._steering.unit)
+            ways, unit = policy.ways, self._steering.unit
+
+            def counted() -> Costs:  # once the policy has narrowed its ways
+                return costs_of(self._engine, size, ways, unit, keyframes=policy.ways)
+
             policy.begin(LaterCosts(counted), gop=self.gop, live=live)
 
     def compute_saved(self, size: tuple[int, int], policy: Policy | None) -> Callable[[int, int], float]:
@@ -238,7 +246,8 @@ class VideoSegmenter:
                 return 1 - (costs.key * keyframes + dearest * own) / count
 
             return saved
-        between = max(map(costs.of, ways))
+        stands_in = {"lr"} if self._steering is not None and self._steering.slowest is not None else set()
+        between = max(map(costs.of, ways - stands_in))
         key = between if self.mode in ("hr", "lr") and policy is None else costs.key + costs.of("ensemble")
         return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count
 
@@ -304,6 +313,7 @@ class VideoSegmenter:
 
     def segment(self, frame: VideoFrame, group: Group) -> np.ndarray:
         """The label map of one frame, uint8 `[H, W]`; arguments and errors: see `logits`."""
+        self._check_by_mode()
         ((_, labels, _),) = Batches(self._engine, group=group).run([frame])
         return labels
 
@@ -314,9 +324,10 @@ class VideoSegmenter:
         Frames of a group must come in order, its keyframe first. `group` carries the keyframe from call to call:
         `Group()` for a new stream.
 
-        Raises `InputError` for a frame whose keyframe is not the last one that came, `MemoryLimitError` where the
-        frame is too large for the memory there is.
+        Raises `InputError` for a frame whose keyframe is not the last one that came, and where there is a budget, a
+        bound or a policy; `MemoryLimitError` where the frame is too large for the memory there is.
         """
+        self._check_by_mode()
         follows = self.mode in FROM_KEYFRAME and not frame.keyframe
         key = group.key_of(frame) if follows else None
         try:
@@ -328,6 +339,13 @@ class VideoSegmenter:
         if key is not None:
             group.start(frame, key)
         return logits
+
+    def _check_by_mode(self) -> None:
+        if self._steering is not None:
+            raise InputError(
+                "budget, slowest, policy: single frames are segmented by a mode alone; use stream() or segment_all(), "
+                "or leave them out"
+            )
 
 
 def opened(model: ARSegNet | ExportedNet | str | os.PathLike[str] | None) -> ARSegNet | ExportedNet:

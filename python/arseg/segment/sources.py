@@ -90,7 +90,8 @@ def _sources(text: str) -> list[Source]:
         if not files:
             raise InputError(f"{text}: no file has such a name; give another pattern, in quotes or not")
         pictures = tuple(file for file in files if file.suffix.lower() in PICTURES and not file.is_dir())
-        videos = [file for file in files if file not in pictures]
+        seen = set(pictures)
+        videos = [file for file in files if file not in seen]
         found = [source for file in videos for source in _sources(str(file))]
         return [*found, _pictures(pictures)] if pictures else found
     if path.suffix.lower() in PICTURES:

@@ -78,7 +78,10 @@ class _Coming(_Place):
             return
         if engine.on_cuda:  # recordings are made by one thread; the device queues it
             self._result = Future()
-            self._result.set_result(engine.keyframes([self.frame]))
+            try:
+                self._result.set_result(engine.keyframes([self.frame]))
+            except Exception as error:  # told where the result is used
+                self._result.set_exception(error)
         else:
             self._result = beside.submit(engine.keyframes, [self.frame])
 

@@ -139,7 +139,9 @@ class Steered(Batches):
         for each keyframe: where they count nothing, no frame has its own result made.
         """
         weights = torch.tensor(OWN_WEIGHTS, device=key.key_logits.device)
-        best = int(self.engine.own_agreement(last, before, key, length, weights).argmax())
+        shares = self._tried(lambda one: self.engine.own_agreement(one[0], before, key, length, weights), [last])
+        assert shares is not None  # it raises where one frame fails
+        best = int(shares.argmax())
         return weights[best] if OWN_WEIGHTS[best] else None
 
 

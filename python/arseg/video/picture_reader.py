@@ -29,8 +29,8 @@ RATE = Fraction(25)
 class PictureReader:
     """Reads pictures as `VideoReader` reads frames, in the orientation in which they are stored.
 
-    Attributes are those of `VideoReader` that outputs look at, and `names`, the files' names without their endings.
-    `first` is the number of the first one, where they are a part of more.
+    Attributes are those of `VideoReader` that outputs look at, and `names`, the files' names without their endings,
+    which all differ. `first` is the number of the first one, where they are a part of more.
 
     Raises `NotAVideoError` for a file that is no picture; from the iteration for those after the first.
     """
@@ -96,9 +96,18 @@ class PictureReader:
 
 
 def _names(files: Sequence[Path]) -> tuple[str, ...]:
-    """Names without endings; with them where two would be one."""
-    stems = tuple(file.stem for file in files)
-    return stems if len(set(stems)) == len(stems) else tuple(file.name.replace(".", "_") for file in files)
+    """Names without endings; with them, and with folders, where two would be one."""
+    common = os.path.commonpath([os.path.abspath(file.parent) for file in files])
+    below = [Path(os.path.relpath(os.path.abspath(file), common)) for file in files]
+    for names in (
+        tuple(file.stem for file in files),
+        tuple(file.name.replace(".", "_") for file in files),
+        tuple("_".join(file.with_suffix("").parts) for file in below),
+        tuple("_".join(file.parts).replace(".", "_") for file in below),
+    ):
+        if len(set(names)) == len(names):
+            return names
+    return tuple(f"{number:06d}_{file.stem}" for number, file in enumerate(files))
 
 
 def _read(file: Path) -> np.ndarray:

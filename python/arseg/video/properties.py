@@ -41,7 +41,7 @@ class VideoProperties:
         if isinstance(reader, VideoProperties):
             return reader
         names = [name for name in cls.__dataclass_fields__ if name != "names"]
-        return cls(**{name: getattr(reader, name) for name in names})
+        return cls(**{name: getattr(reader, name) for name in names}, names=getattr(reader, "names", None))
 
     def upright(self) -> VideoProperties:
         """Of the same video with its display matrix applied, to the nearest quarter turn."""

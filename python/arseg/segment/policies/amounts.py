@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Context
 from typing import Any, Literal
 
 from arseg.errors import InputError
@@ -39,8 +40,8 @@ class Amount:
         )
 
     def of(self, value: float) -> Amount:
-        """So much of the same unit, to three digits."""
-        return Amount(float(f"{value:.3g}"), self.unit)
+        """So much of the same unit, to three digits; a little more, for sentences that tell a limit."""
+        return Amount(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(f"{value:.9g}")), self.unit)
 
     def __str__(self) -> str:
         return f"{100 * self.value:g}%" if self.unit == "hr" else f"{self.value:g}{self.unit}"

@@ -26,7 +26,6 @@ class LiveEnsemble(Spaced):
         worth: what they are worth.
         own_results: how many frames had one so far.
         one_sided: it takes nothing from the next keyframe, whatever "ensemble" means elsewhere.
-        least_spread: frames that a keyframe's work is spread over while there are no own results.
     """
 
     one_sided = True
@@ -36,14 +35,12 @@ class LiveEnsemble(Spaced):
         self.ways = frozenset(["warp", "ensemble", "lr"])
         self.worth = Worth()
         self.own_results = 0
-        self.least_spread = 1
         self._beside = False  # whether they are made now
         self._paces: dict[bool, tuple[int, float]] = {}
 
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         super().begin(costs, gop=gop, live=live)
         self.ways = frozenset(["warp", "ensemble", "lr"])
-        self.least_spread = self.spread
         self._paces = {False: (self.spread, self.every)}
         try:
             beside = self._pace(costs, "ensemble")

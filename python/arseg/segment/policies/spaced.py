@@ -80,6 +80,7 @@ class Spaced:
         at_once: the same where it may not.
 
     Attributes:
+        least_spread: frames that a keyframe's work is spread over while the others are moved alone, see `Policy`.
         late: frames after the last keyframe that its work, where that is spread, begins: 1 where it had its own result
             at low resolution, which stands in for it, or is tried.
     """
@@ -94,8 +95,8 @@ class Spaced:
     ):
         self._budget, self._slowest = budget, slowest
         self._ahead, self._at_once = ahead, at_once
-        self.longest, self.spread = LONGEST, 1
-        self.ways: frozenset[Way] = frozenset([ahead, at_once] if slowest is None else [at_once, "lr"])
+        self.longest, self.spread, self.least_spread = LONGEST, 1, 1
+        self.ways: frozenset[Way] = frozenset([ahead, at_once] if slowest is None else [at_once, "warp", "lr"])
         self.every = 1.0
         self._times = 1
         self._between: Way = at_once
@@ -116,11 +117,13 @@ class Spaced:
     def begin(self, costs: Costs, *, gop: int, live: bool) -> None:
         self.every = gop
         self._between = self._at_once if live or self._slowest is not None else self._ahead
-        self.ways &= {self._between, "lr"}
+        self.ways &= {self._between, "lr"} if self._slowest is None else {self._between, "warp", "lr"}
         self._cuts = self._new_cuts()
         if self._budget is None and self._slowest is None:
             return
         self.spread, self.every = self._pace(costs, self._between)
+        if self._slowest is not None:
+            self.least_spread = self._spread_over(costs, "warp")
 
     def _pace(self, costs: Costs, between: Way) -> tuple[int, float]:
         """Frames that a keyframe's work is spread over, and from one to the next, where others are made so."""
@@ -131,14 +134,20 @@ class Spaced:
             return 1, _every(whole + (each if between == "ensemble" else 0.0), each, self._budget)
         # Of a keyframe that is spread, the frame costs what others do, besides.
         every = 1.0 if self._budget is None else _every(whole + each, each, self._budget)
-        least = max(each, costs.of("lr"), costs.of("ensemble"))  # of what stands in for a keyframe
+        others = ("warp", "lr", "ensemble")  # the latter two stand in for a keyframe
+        least = max(each, *map(costs.of, others))
         if self._slowest.value <= least:
             raise InputError(
                 f"slowest: expected more than {self._slowest.of(least)}, as frames without a keyframe "
                 f"cost, got {self._slowest}"
             )
-        spread = math.ceil(whole / (self._slowest.value - each))
+        spread = self._spread_over(costs, between)
         return spread, max(every, spread)
+
+    def _spread_over(self, costs: Costs, between: Way) -> int:
+        """Frames that a keyframe's work takes beside others that are made so."""
+        assert self._slowest is not None
+        return math.ceil(costs.key / (self._slowest.value - costs.of(between)))
 
     def starts(self, seen: Candidate) -> bool:
         step = min(seen.index - self._last[0], seen.distance)  # more than 1 among B frames

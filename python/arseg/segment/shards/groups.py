@@ -66,6 +66,9 @@ class Shard:
         else:
             from arseg.video.picture_reader import PictureReader
 
+            from .worker import reachable
+
+            reachable(str(self.video[0]))
             reader, segmenter = PictureReader(self.video, self.first), segmenter.plain()
         frames = reader.seek(self.first)
         if policy is not None:
