@@ -28,7 +28,8 @@ class FrameRecord:
         frame: index of the frame.
         time: seconds from the stream's start of time; None where the stream has no timestamps.
         type: the codec's "I", "P" or "B".
-        keyframe: whether it was segmented at full resolution.
+        keyframe: whether it was segmented at full resolution; with a bound on the slowest frame, whether a group of
+            the reader starts at it, for its own network then is done later.
         distance: frames since the keyframe.
         intra: share of its cells without a vector of the codec, 0..1.
         warp_error: mean absolute difference of luma, 0..255, between the frame and its keyframe moved along the

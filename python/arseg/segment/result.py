@@ -28,7 +28,8 @@ class SegmentedFrame:
         labels: uint8 `[H, W]`, class ids, at the video's coded size and orientation.
         image: uint8 `[H, W, 3]`, the decoded frame, RGB.
         frame_type: what the codec made of it, "I", "P" or "B".
-        keyframe: whether it was segmented at full resolution.
+        keyframe: whether it was segmented at full resolution; with a bound on the slowest frame, whether a group of
+            the reader starts at it, for its own network then is done later.
         distance: frames since the keyframe.
         pts, time_base: the stream's own timestamp; `pts` is None where the stream has none.
         time: seconds from the stream's start of time, or None.
