@@ -189,6 +189,7 @@ def gpu_fusion() -> str:
 
 FRONTIER_ROWS = (
     ("every frame", "HR"),
+    ("**without options**: `--policy ensemble`", "arseg --budget, 1/3, ensemble"),
     ("**`--budget 33%`**", "arseg --budget, 1/3"),
     ("**`--budget 17%`**", "arseg --budget, 1/6"),
     ("**`--budget 8.3%`**", "arseg --budget, 1/12"),

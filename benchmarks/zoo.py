@@ -177,8 +177,7 @@ def train(name: str, camvid: Path, folder: Path, videos: Sequence[str]) -> None:
         output = folder / ("hr" if number == len(HR[name]) else f"hr{number}")
         arseg_train("hr", settings, "--camvid", camvid, "--start", high, *teacher, "-o", output)
         high = output / "hr.safetensors"
-    drives = [word for video in videos for word in ("--video", video)]
-    arseg_train("ar", {**AR_BOTH, **AR[name]}, "--camvid", camvid, "--teacher", high, "-o", folder / "ar", *drives)
+    arseg_train("ar", {**AR_BOTH, **AR[name]}, "--camvid", camvid, "--teacher", high, "-o", folder / "ar", *videos)
 
 
 def train_held_out(name: str, camvid: Path, folder: Path) -> None:

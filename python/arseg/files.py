@@ -81,6 +81,13 @@ def same_file(one: StrPath, other: StrPath) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
+def no_folder(folder: Path) -> str:
+    """Why nothing can be written into what is no folder."""
+    if folder.exists():
+        return f"{folder} is no folder, give another name"
+    return f"there is no folder {folder}, make it first"
+
+
 def check_writable(path: Path) -> None:
     """Raises `InputError` where `path` cannot become a file, before the work whose result it is to hold."""
     try:
@@ -93,7 +100,7 @@ def check_writable(path: Path) -> None:
     if target.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
     if not folder.is_dir():
-        raise InputError(f"{path}: cannot be written: there is no folder {folder}, make it first")
+        raise InputError(f"{path}: cannot be written: {no_folder(folder)}")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{path}: cannot be written: you may not write to the folder {folder}; give another name")
 

@@ -129,7 +129,7 @@ def untouched() -> Iterator[np.ndarray]:
         ("clip.txt", "name it .mp4"),
         ("clip", "name it .mp4"),
         ("clip.webm", "name it .mp4"),
-        ("file/clip.mp4", "there is no folder"),
+        ("file/clip.mp4", "file is no folder, give another name"),
         ("x" * 300 + ".mp4", "cannot be written"),
     ],
 )

@@ -44,8 +44,7 @@ Source = str | dict[str, Any]
 
 EXPECTED = (
     "expected torchvision:NAME, timm:NAME, transformers:FOLDER, smp:NAME, module.py:function, package.module:function, "
-    "a .safetensors file of `arseg train`, a name of the zoo, or one of "
-    f"{', '.join(name for name in NETWORKS if name not in ('timm', 'torchvision', 'transformers', 'smp'))}"
+    "a .safetensors file of `arseg train`, or a name of the zoo or of arseg.networks"
 )
 
 
@@ -54,7 +53,8 @@ def is_code(source: Source | os.PathLike[str]) -> bool:
     return isinstance(source, str) and not _in_table(source)
 
 
-def _is_weights(line: str) -> bool:
+def is_weights(line: str) -> bool:
+    """Whether it means a weights file of ours, and not how to build a network."""
     return line in ZOO or _is_file(line) or (line.endswith(".safetensors") and not _in_table(line))
 
 
@@ -87,7 +87,7 @@ def network_from(
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"model: {EXPECTED}, got {type(source).__name__}")
     line = os.fspath(source)
-    if _is_weights(line):
+    if is_weights(line):
         return load_checkpoint(line).to(device)
     origin, colon, name = line.partition(":")
     with torch.device(device):

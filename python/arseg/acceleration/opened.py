@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from arseg.networks.arseg_net import ARSegNet
-from arseg.weights.files import load_checkpoint, load_state
+from arseg.weights.files import OTHER_NETWORK, load_checkpoint, load_state
 from arseg.zoo import DEFAULT
 
 from .cut_network import CutNetwork
@@ -33,7 +33,7 @@ def open_network(weights: str | Path | None = None, model: str | None = None) ->
         return load_checkpoint(weights, model)
     network: Any = split(model, pretrained=weights is None)
     if weights is not None:
-        load_state(network.network if isinstance(network, CutNetwork) else network, weights)
+        load_state(network.network if isinstance(network, CutNetwork) else network, weights, OTHER_NETWORK)
     return network.eval()
 
 

@@ -90,8 +90,8 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Semantic segmentation of compressed video: keyframes at full resolution, the frames between them at low "
-    "resolution, repaired along the video's own motion vectors.",
+    help="Semantic segmentation of compressed video: keyframes at full resolution, and between them what the video's "
+    "own motion vectors make of these, with frames' own results at low resolution.",
     no_args_is_help=True,
     context_settings=CONTEXT,
     pretty_exceptions_enable=False,
@@ -140,7 +140,10 @@ def main() -> None:
                 names.insert(0, context.info_name)
                 context = context.parent
             command = " ".join(["arseg", *names])
-            print(f"arseg: {' '.join(say().split()).rstrip('.')}; see {command} -h", file=sys.stderr)
+            said = " ".join(say().split()).rstrip(".")
+            for words, ours in (("Value error, ", ""), ("Input should be", "expected something")):  # pydantic's
+                said = said.replace(words, ours)
+            print(f"arseg: {said}; see {command} -h", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
 
 

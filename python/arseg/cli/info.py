@@ -10,8 +10,8 @@ import typer
 from .options import Json
 
 _CAPTION = (
-    "GMACs and mIoU: full resolution, AR-Seg between keyframes / in the mean. A release: a file beside the project's "
-    "releases, to be put into a folder that ARSEG_WEIGHTS names."
+    "GMACs: full resolution, a frame between keyframes. mIoU: full resolution, AR-Seg's mean. A release: a file beside "
+    "the project's releases, to be put into a folder that ARSEG_WEIGHTS names."
 )
 
 

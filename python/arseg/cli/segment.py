@@ -79,6 +79,7 @@ def segment(
     mode: Annotated[
         Mode | None,
         typer.Option(
+            metavar="MODE",
             show_default=False,
             help="In place of a policy. ar: the published method. To compare: hr, all frames at full resolution; lr, "
             "all at low; warp, the keyframe's result moved by the vectors; keep, the keyframe's result as it is.",

@@ -34,6 +34,8 @@ def from_line(table: Builders, line: str, *, fetch: bool = False, **options: Any
     options = {**_options(line.partition("?")[2]), **options}
     if not fetch and "pretrained" in inspect.signature(entry).parameters:
         options["pretrained"] = False
+    if not rest and next(iter(inspect.signature(entry).parameters), None) == "name":
+        raise InputError(f"{table.kind}: expected {entry_name}:NAME, got {line!r}")
     try:
         return entry(*([rest] if colon else []), **options)
     except InputError:
@@ -66,6 +68,6 @@ def _json(text: str) -> Any:
 def check_known(argument: str, library: str, name: str, names: Sequence[str]) -> None:
     """Raises `InputError` that names what is close where a library has no `name`."""
     if name not in names:
-        close = get_close_matches(name, names)
+        close = get_close_matches(name, names) or [known for known in names if name and known.startswith(name)][:3]
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InputError(f"{argument}: {library} has no {name!r}{hint}")

@@ -33,8 +33,8 @@ def _from_before_0_4(given: Tensor, expected: Tensor) -> bool:
 
 
 def counted(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """ "2 missing (a, b); 1 unknown (c)": how many keys there are of each kind, and the first of them."""
-    return "; ".join(f"{len(keys)} {what} ({listed(keys)})" for what, keys in kinds if keys)
+    """ "2 missing (a, b), 1 unknown (c)": how many keys there are of each kind, and the first of them."""
+    return ", ".join(f"{len(keys)} {what} ({listed(keys, 2)})" for what, keys in kinds if keys)
 
 
 def listed(keys: Sequence[object], most: int = 8) -> str:

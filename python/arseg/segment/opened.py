@@ -40,9 +40,16 @@ def open_segmenter(
     Raises `InputError` where a way to see frames is asked for that the network has not.
     """
     chosen = {name: value for name, value in settings.items() if value is not None}
+    for name, option in (("budget", "--budget"), ("slowest", "--live")):
+        if "gop" in chosen and name in chosen:
+            raise InputError(f"--gop: {option} says how far apart keyframes are; leave one of them out")
     asked = not chosen.keys().isdisjoint(("mode", "budget", "slowest", "policy"))
     network, trained = _network(weights, model)
     if model is not None and not trained and _needs_branch(chosen):
+        if _has_branch(model):
+            raise InputError(
+                f"--model: of {model} it takes the keyframes' network alone; give it as --weights, with its branch"
+            )
         raise InputError(
             f"--model: {model} is a network alone; train its low-resolution branch with `arseg adapt` and give "
             "--weights, give a --budget such as 25%, or choose --mode hr, warp, lr or keep"
@@ -66,6 +73,14 @@ def _network(weights: str | os.PathLike[str] | None, model: str | None) -> tuple
 
     network = open_network(None if weights is None else Path(weights), model)
     return (network, True) if isinstance(network, ARSegNet) else (around(network), False)
+
+
+def _has_branch(model: str) -> bool:
+    """Whether a line means weights with a trained low-resolution branch."""
+    from arseg.acceleration.network_source import is_weights
+    from arseg.weights.files import read_config
+
+    return is_weights(model) and read_config(model)[0] in ("ar", "accelerated")
 
 
 def _needs_branch(settings: Mapping[str, Any]) -> bool:

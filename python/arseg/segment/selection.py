@@ -40,7 +40,7 @@ class Selection:
         if not self.start >= 0:
             raise InputError(f"start: expected seconds from 0 on, got {self.start!r}")
         if self.end is not None and not self.end > self.start:
-            raise InputError(f"end: expected seconds after the start, {self.start:g}, got {self.end!r}")
+            raise InputError(f"end: expected seconds after the start at {self.start:g} s, got {self.end:g} s")
         for name, value in (("every", self.every), ("frames", self.limit)):
             if value is not None and value < 1:
                 raise InputError(f"{name}: expected at least 1, got {value!r}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from arseg.files import is_special, target_of
+from arseg.files import is_special, no_folder, target_of
 
 from .errors import OutputError
 
@@ -118,7 +118,7 @@ def check_target(path: Path) -> None:
         if is_special(target):
             raise _refused(path, "it is a device or a pipe, and a video's index is written last: name a file")
         if not target.parent.is_dir():
-            raise _refused(path, f"there is no folder {target.parent}, make it first")
+            raise _refused(path, no_folder(target.parent))
         with contextlib.suppress(FileNotFoundError):
             os.stat(target)  # a name too long, a folder that may not be searched
         if not os.access(target.parent, os.W_OK):

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from arseg.errors import InputError
 from arseg.labels import CAMVID, LabelSet
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.paper.published import make_published
@@ -103,6 +104,8 @@ def _around(config: dict[str, Any], model: nn.Module | str | None = None) -> ARS
         if key not in options:
             raise KeyError(key)
     high: Any = _network(config, model)
+    if not hasattr(high, "channels"):
+        raise InputError(f"expected the network that the weights are of, got {type(high).__name__}; leave --model out")
     return ARSegNet(high, channels=high.channels, **options)
 
 

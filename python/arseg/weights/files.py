@@ -30,6 +30,11 @@ _log = logging.getLogger(__name__)
 DEFAULT_WEIGHTS = zoo.SHIPPED / zoo.ZOO[zoo.DEFAULT].file
 """The weights that are taken where none are named; their model card lies beside them."""
 
+OURS = "`arseg train`, `arseg adapt` or `arseg convert`"
+"""What writes weights files."""
+
+OTHER_NETWORK = "; give the weights of this network, or leave --model out"
+
 
 class CheckpointError(ArsegError):
     """A weights file that cannot be read, or does not fit the network; the message names the file."""
@@ -114,10 +119,12 @@ def tensor_shapes(path: str | Path) -> tuple[str, dict[str, Any], dict[str, tupl
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
+    if path.is_dir():
         raise CheckpointError(
-            f"{path}: no such weights file; expected a .safetensors file of `arseg train` or `arseg convert`"
+            f"{path}: is a folder, and none of `arseg export`; expected a .safetensors file of {OURS}"
         )
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file; expected a .safetensors file of {OURS}")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -131,7 +138,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _metadata(file: Any, path: Path) -> tuple[str, dict[str, Any]]:
     meta = file.metadata() or {}
     if "kind" not in meta or "config" not in meta:
-        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected one of `arseg train` or `arseg convert`")
+        raise CheckpointError(f"{path}: no AR-Seg metadata in it; expected a file of {OURS}")
     try:
         return meta["kind"], json.loads(meta["config"])
     except ValueError as error:
@@ -177,8 +184,10 @@ def licence_of(path: str | Path, config: Mapping[str, Any] | None = None) -> str
         return None
 
 
-def load_state(network: nn.Module, path: str | Path) -> None:
+def load_state(network: nn.Module, path: str | Path, advice: str = "") -> None:
     """Loads a network's own state, as `read_state_dict` finds it, with or without `module.` before its keys.
+
+    `advice`: at the end of the sentence for one that does not fit.
 
     Raises `InputError` where the file cannot be read, `CheckpointError` where it does not fit.
     """
@@ -187,22 +196,23 @@ def load_state(network: nn.Module, path: str | Path) -> None:
         raise InputError(f"{path}: holds no state dict; expected what `torch.save(model.state_dict(), …)` writes")
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
     counters = "num_batches_tracked"  # of batch normalisation in training, which some writers leave out
-    load_into(network, {k.removeprefix(prefix): v for k, v in state.items() if not k.endswith(counters)}, path)
+    own = {k.removeprefix(prefix): v for k, v in state.items() if not k.endswith(counters)}
+    load_into(network, own, path, advice)
 
 
-def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, advice: str = "") -> None:
     """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
     found = misfit(state, module.state_dict())
     if found is not None:
-        raise CheckpointError(f"{path}: the weights do not fit the network: {found}")
+        raise CheckpointError(f"{path}: the weights do not fit the network: {found}{advice}")
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys.
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, advice: str = "") -> None:
+    """Strict but for batch normalisation's step counters; a misfit is one sentence that names keys, and has the advice.
 
     So is a variance of batch normalisation that is not finite: its channel would be silent.
     """
-    check_fit(module, state, path)
+    check_fit(module, state, path, advice)
     silent = [key for key, value in state.items() if key.endswith("running_var") and not value.isfinite().all()]
     if silent:
         raise CheckpointError(
@@ -240,7 +250,7 @@ def load_checkpoint(path: str | Path = zoo.DEFAULT, model: nn.Module | str | Non
     kind, config, state = read_checkpoint(path)
     with building(path):
         module = build(kind, config, model)
-    load_into(module, state, path)
+    load_into(module, state, path, "" if model is None else OTHER_NETWORK)
     if licence := licence_of(path, config):
         _log.info("%s: %s", path, licence)
     return module.eval().to(memory_format=torch.channels_last)

@@ -65,11 +65,10 @@ def _split(text: str) -> tuple[str | None, Path]:
     kind, colon, target = text.partition(":")
     if colon and target and kind in OUTPUTS:
         return kind, output_path(target)
-    if colon and re.fullmatch("[a-z-]+", kind) and not target.startswith("//") and kind != "file":
+    if colon and re.fullmatch("[a-z_-]+", kind) and not target.startswith("//") and kind != "file":
         near = get_close_matches(kind, list(OUTPUTS), 1)
         hint = f"did you mean {near[0]}:{target}?" if near else f"expected one of {', '.join(OUTPUTS)}"
-        if near or not Path(text).parent.is_dir():
-            raise InputError(f"{text}: there is no output {kind}; {hint}")
+        raise InputError(f"{text}: there is no output {kind}; {hint} (a file of that name is ./{text})")
     return None, output_path(text)
 
 
