@@ -181,7 +181,7 @@ def test_misfits_name_their_keys(bise):
     wrong = refused(but(module__conv_out16__conv_out__bias=torch.zeros(7)))
     assert "1 of another shape (conv_out16.conv_out.bias [7], expected [19])" in wrong
     both = refused(but(module__sp__conv1__bn__bias=None, module__surplus=torch.zeros(2)))
-    assert "1 missing (sp.conv1.bn.bias); 1 unknown (surplus), for cityscapes-bise18, part fused" in both
+    assert "1 missing (sp.conv1.bn.bias), 1 unknown (surplus), for cityscapes-bise18, part fused" in both
     assert "1 missing (final_conv.bias)" in refused(but(module__final_conv__bias=None))
     assert "conv_out.conv_out.bias" in refused(but(module__conv_out__conv_out__bias=None))
     twofold = refused(but(module__final_conv__bias=torch.zeros(19)))
