@@ -10,11 +10,13 @@ COUNTERS = "num_batches_tracked"
 """Of batch normalisation in training; weights from older torch have none."""
 
 
-def misfit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, counters: bool = False) -> str | None:
+def misfit(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, counters: bool = False, most: int = 8
+) -> str | None:
     """What keeps `given` from fitting `expected`, a network's own state: keys and shapes; None where it fits.
 
     Batch normalisation's step counters may be missing; with `counters` all or none. One value in a list fits a scalar,
-    for which `load_state_dict` takes it.
+    for which `load_state_dict` takes it. `most`: how many of each kind are named.
     """
     strict = counters and any(key.endswith(COUNTERS) for key in given)
     missing = [key for key in expected if key not in given and (strict or not key.endswith(COUNTERS))]
@@ -24,7 +26,7 @@ def misfit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, count
         for key, value in expected.items()
         if key in given and given[key].shape != value.shape and not _from_before_0_4(given[key], value)
     ]
-    return counted([("missing", missing), ("unknown", unknown), ("of another shape", shapes)]) or None
+    return counted([("missing", missing), ("unknown", unknown), ("of another shape", shapes)], most) or None
 
 
 def _from_before_0_4(given: Tensor, expected: Tensor) -> bool:
@@ -32,9 +34,9 @@ def _from_before_0_4(given: Tensor, expected: Tensor) -> bool:
     return expected.dim() == 0 and given.shape == (1,)
 
 
-def counted(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
+def counted(kinds: Iterable[tuple[str, Sequence[str]]], most: int = 8) -> str:
     """ "2 missing (a, b), 1 unknown (c)": how many keys there are of each kind, and the first of them."""
-    return ", ".join(f"{len(keys)} {what} ({listed(keys, 2)})" for what, keys in kinds if keys)
+    return ", ".join(f"{len(keys)} {what} ({listed(keys, most)})" for what, keys in kinds if keys)
 
 
 def listed(keys: Sequence[object], most: int = 8) -> str:

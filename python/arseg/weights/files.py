@@ -202,7 +202,7 @@ def load_state(network: nn.Module, path: str | Path, advice: str = "") -> None:
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, advice: str = "") -> None:
     """Raises `CheckpointError` that names keys; batch normalisation's step counters may be missing."""
-    found = misfit(state, module.state_dict())
+    found = misfit(state, module.state_dict(), most=2 if advice else 8)
     if found is not None:
         raise CheckpointError(f"{path}: the weights do not fit the network: {found}{advice}")
 
