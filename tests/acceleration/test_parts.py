@@ -85,6 +85,17 @@ def test_a_module_is_cut_where_it_is():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_frozen_parts_stay_frozen():
+    model = seeded(SegFormerLike).train()
+    frozen = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)][:1]
+    frozen = frozen or [next(module for module in model.modules() if not list(module.children()))]
+    for module in frozen:
+        module.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    network = split(model, num_classes=5, size=SIZE)
+    assert before == {name: module.training for name, module in model.named_modules()} and network.training
+
+
 def test_networks_with_the_parts_stay_themselves():
     ours = PyramidNet(4, 8, 8)
     assert split(ours, size=SIZE) is ours

@@ -414,3 +414,26 @@ def test_a_class_of_ones_own(tmp_path):
 def test_slips_in_classes_are_one_sentence(record, sentence):
     with pytest.raises(InputError, match=re.escape(sentence)):
         classes_of(record)
+
+
+def test_what_labels_mean_tells_data_apart(tmp_path, stills):
+    root = folder_tree(tmp_path / "mine", stills)
+    found = {open_data(root).fingerprint()}
+    for change in (
+        {},
+        {"classes": [{"name": name, "id": 2 - place} for place, name in enumerate(CLASSES)]},
+        {"weights": [1, 2, 50]},
+        {"ignore": [2]},
+        {"background": "road"},
+    ):
+        write_classes(root, {"classes": list(CLASSES), **change})
+        found.add(open_data(root).fingerprint())
+        assert open_data(root).fingerprint() in found
+    assert len(found) == 6
+
+
+def test_frames_have_names_of_their_own(tmp_path, stills):
+    root = folder_tree(tmp_path / "mine", stills[:4], ["a/b-0", "a-b/0", "c/0", "d"])
+    data = open_data(root)
+    names = {frame.image: frame.name for split in data.splits for frame in data.frames(split).frames}
+    assert len(set(names.values())) == 4 and {"c-0", "d"} < set(names.values())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.dataset_trees import camvid_tree, cityscapes_tree, run_tree
+from PIL import Image
 
 from arseg.data import prepare as module
 from arseg.data.camvid import camvid_frames
@@ -88,10 +89,10 @@ def test_a_stopped_run_goes_on(folder, snippets, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "make", make)
     with pytest.raises(FileNotFoundError, match=r"manifest\.json: no such file; run the same `arseg prepare` again"):
         Prepared(tmp_path / "p")
-    before = {path: 10**9 for path in (tmp_path / "p" / "videos").iterdir()}
+    before = {path: 4 * 10**18 for path in (tmp_path / "p" / "videos").iterdir()}
     assert len(before) == 2
     for path, stamp in before.items():
-        os.utime(path, ns=(stamp, stamp))  # long ago: what is written again has another
+        os.utime(path, ns=(stamp, stamp))  # far ahead: what is written again has another
     prepare(snippets, tmp_path / "p", QUICK, [0, 3, 11])
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     assert not [path for path in (tmp_path / "p").rglob("*.part*")]
@@ -194,3 +195,24 @@ def test_faults(snippets, folder, tmp_path):
     stills = camvid_frames(camvid_tree(tmp_path / "c"))
     with pytest.raises(InputError, match=r"camvid: no labelled frame has 11 frames before it \(0001TP_\d+: no frames"):
         prepare(stills, tmp_path / "q", QUICK, [11])
+
+
+def test_what_was_corrected_is_made_anew(tmp_path):
+    root = camvid_tree(tmp_path / "camvid", snippets=1, before=4)
+    frames = camvid_frames(root, "train", sequences=root / "frames", void="ignore")
+    for _ in range(2):
+        prepare(frames, tmp_path / "p", Encoding(gop=4), [1], report=lambda line: None)
+    (item,) = Prepared(tmp_path / "p").items
+    videos = {path: path.stat().st_mtime_ns for path in (tmp_path / "p" / "videos").iterdir()}
+    (frame,) = frames.frames
+    with Image.open(frame.label) as file:
+        label = np.array(file)
+    label[:20, :20] = label[-1, -1]
+    Image.fromarray(label).save(frame.label)
+    prepare(frames, tmp_path / "p", Encoding(gop=4), [1], report=lambda line: None)
+    assert (read_label(item)[:20, :20] == read_label(item)[-1, -1]).all()
+    assert videos == {path: path.stat().st_mtime_ns for path in (tmp_path / "p" / "videos").iterdir()}
+    later = max(videos.values()) / 1e9 + 5
+    os.utime(frame.frames[frame.index], (later, later))
+    prepare(frames, tmp_path / "p", Encoding(gop=4), [1], report=lambda line: None)
+    assert videos != {path: path.stat().st_mtime_ns for path in (tmp_path / "p" / "videos").iterdir()}

@@ -131,6 +131,14 @@ def test_void_by_hand():
     assert without == [pytest.approx(100 / 3), pytest.approx(50)]
 
 
+def test_what_is_predicted_on_void_alone_is_named():
+    matrix = ConfusionMatrix(4)
+    matrix.add(np.array([0, 0, 1, 3]), np.array([0, 0, 1, 2]))
+    score = Scores([matrix], ("road", "car", "train", "void"), void=3)
+    assert np.isnan(score.class_iou()[2]) and score.absent() == ["train"]
+    assert Scores([matrix], score.classes, void=3, count_void=True).absent() == []
+
+
 def test_absent_classes_are_left_out_and_said(tmp_path):
     matrix = ConfusionMatrix(4)
     matrix.add(np.array([0, 0, 1]), np.array([0, 3, 1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -24,7 +25,7 @@ from arseg.acceleration.parts import split
 from arseg.errors import InputError
 from arseg.export.exported import is_exported, load_exported
 from arseg.export.formats import FORMATS, Format, laid_out
-from arseg.export.make import export_network
+from arseg.export.make import _ready, export_network
 from arseg.labels import LabelSet
 from arseg.segment.opened import open_segmenter
 from arseg.segment.segmenter import VideoSegmenter
@@ -230,6 +231,17 @@ def test_refusals(net, folder, clip, tmp_path):
     (damaged / "64x96" / "low.pt2").unlink()
     with pytest.raises(InputError, match=r"low\.pt2: is missing"):
         load_exported(damaged)
+
+
+def test_the_network_may_be_trained_afterwards(net):
+    plain = copy.deepcopy(net)
+    for module in list(plain.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.BatchNorm2d):  # then nothing is folded, and there is no copy
+                setattr(module, name, torch.nn.Identity())
+    trained = [parameter.requires_grad for parameter in plain.parameters()]
+    _ready(plain, SIZE, "float32", torch.device("cpu"))
+    assert trained == [parameter.requires_grad for parameter in plain.parameters()] and any(trained)
 
 
 def test_a_part_that_is_wrong_is_not_written(net, tmp_path, monkeypatch):

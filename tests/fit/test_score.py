@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.dataset_trees import save
-from helpers.folder_trees import three_classes
+from helpers.folder_trees import folder_tree, three_classes, write_classes
 
 from arseg.data.groups import store_groups
 from arseg.data.opened import open_data
@@ -57,6 +57,35 @@ def test_a_consecutive_split_is_scored_as_it_is(tmp_path):
     assert not scored.made and len(scored.passes) == 4
     met = sorted((frame, distance) for one in scored.passes for frame, (distance, _) in one.labels.items())
     assert len(met) == 3 * 4
+
+
+def test_consecutive_frames_are_in_the_order_of_their_numbers_and_of_one_video(tmp_path):
+    stills = three_classes(13)
+    names = [f"train/f_{number}" for number in range(2)] + [f"val/f_{number}" for number in range(1, 12)]
+    for name, (image, label) in zip(names, stills, strict=True):
+        split, _, stem = name.partition("/")
+        save(image, tmp_path / split / "images" / f"{stem}.png")
+        save(label, tmp_path / split / "labels" / f"{stem}.png")
+    save(stills[0][0], tmp_path / "val" / "images" / "e_1.png")
+    save(stills[0][1], tmp_path / "val" / "labels" / "e_1.png")
+    write_classes(tmp_path)
+    scored = scored_frames(Sources(open_data(tmp_path), ()), EvalTable(gop=4, consecutive=True), tmp_path / "made")
+    whole = scored.passes[0].frames
+    assert len(whole) == 11
+    for image, (expected, _) in zip(whole, stills[2:], strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.slow
+def test_other_settings_make_other_videos(tmp_path):
+    videos, images = "abcd", [image for image, _ in three_classes(9, seed=7)]
+    root = folder_tree(tmp_path / "mine", three_classes(4), [f"{video}_008" for video in videos])
+    for video in videos:
+        for place, image in enumerate(images):
+            save(image, root / "sequences" / video / f"{place:03d}.png")
+    data = open_data(root)
+    for settings in (EvalTable(gop=4, stills=1), EvalTable(gop=4, stills=1, crf=30), EvalTable(gop=3, stills=1)):
+        assert "own video" in scored_frames(Sources(data, ()), settings, tmp_path / "made").sentence
 
 
 def test_the_mean_is_over_the_classes_of_the_label():

@@ -108,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
         else:
             self.send_response(200)
-            self.send_header("Content-Length", {"large": "99999999", "empty": "0"}.get(where, "5"))
+            self.send_header("Content-Length", {"large": "99999999", "empty": "0", "half": "10"}.get(where, "5"))
             self.end_headers()
             self.wfile.write(b"" if where == "empty" else b"video")
             self.close_connection = True
@@ -155,6 +155,7 @@ def test_fetches(fetched, site):
         ("endless", "larger than 1 MB"),
         ("large", "larger than 1 MB"),
         ("empty", "gives nothing"),
+        ("half", "broke off after 5 bytes; 5 were to come"),
     ],
 )
 def test_refuses(fetched, path, words):

@@ -61,14 +61,17 @@ def split(
     network = network.high if isinstance(network, ARSegNet) else network
     result: Any = network
     training = network.training
+    modes = {module: module.training for module in network.modules()}  # a part may be frozen
     try:
         high, count = cut_anywhere(network.eval(), network, features, classifier, size)
     finally:
-        network.train(training)
+        for module, mode in modes.items():
+            module.training = mode
     check_classes(count, num_classes)
     as_it_is = is_split(network) and high.cut.preset == "own" and high.sizes == Sizes()
     if not as_it_is and high is not network:
-        result = high.train(training)
+        result = high
+        high.training = training
         high.input_height = getattr(network, "input_height", None)
         found = None if found is None or not high.cut.portable else {**found, "cut": cut_record(high)}
     known = getattr(network, "label_set", None)

@@ -171,6 +171,10 @@ class DataSet(ABC):
         """
         return self.frames(root, split, sequences=sequences)
 
+    def meaning_of_labels(self) -> str:
+        """What stored values mean, and what classes weigh, where a file beside the data says it, as text."""
+        return ""
+
     def labelled_run(self, root: StrPath, split: str = "val") -> LabelledFrames:
         """`frames` of a split that is one or several videos labelled frame by frame."""
         return labelled_run(self.frames(root, split))

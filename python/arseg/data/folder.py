@@ -7,6 +7,7 @@ Where labelled images are frames of videos, `sequences/` may have a folder with 
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -161,6 +162,12 @@ class OpenedFolder(DataSet):
         self.labels = self.meaning.labels
         self.class_weights = self.meaning.weights
 
+    def meaning_of_labels(self) -> str:
+        of = self.meaning
+        colours = palette_of(of.labels).tolist() if of.has_colours else None
+        ignored = sorted(of.ignored_ids), sorted(of.ignored_colours), sorted(of.ignored_names)
+        return repr((of.ids, colours, of.weights, ignored, of.background))
+
     def frames(
         self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"
     ) -> LabelledFrames:
@@ -224,11 +231,15 @@ class OpenedFolder(DataSet):
         """The labelled frames of a part by their pictures' names."""
         pictures = pictures_of(part)
         labels = {**self._annotations(part, pictures), **labels_of(part, pictures)}
-        return {
-            picture.name: LabelledFrame(picture.name.replace("/", "-"), picture.path, labels[picture.name])
-            for picture in pictures
-            if picture.name in labels
-        }
+        of_name = Counter(picture.name.replace("/", "-") for picture in pictures)
+        found = {}
+        for picture in pictures:
+            if picture.name in labels:
+                name = picture.name.replace("/", "-")
+                if of_name[name] > 1:  # a/b and a-b
+                    name += f"-{zlib.crc32(picture.name.encode()):08x}"
+                found[picture.name] = LabelledFrame(name, picture.path, labels[picture.name])
+        return found
 
     def _annotations(self, part: Part, pictures: Sequence[Picture]) -> dict[str, Path]:
         """The file of annotations of each image that has one; `drawings` gets those of files for many images."""

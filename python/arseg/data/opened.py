@@ -76,8 +76,9 @@ class OpenData:
         return self.source.is_consecutive(self.root, split)
 
     def fingerprint(self) -> str:
-        """16 hex digits of names, sizes of files, classes and splits: what tells one state of the data from another."""
+        """16 hex digits of names, sizes, classes, what labels mean, splits: by which states are told apart."""
         digest = hashlib.sha256(repr((self.labels.classes, self.labels.mean, self.labels.std)).encode())
+        digest.update(self.source.meaning_of_labels().encode())
         for split, frames in self._all_frames():
             for frame in frames.frames:
                 sizes = [path.stat().st_size for path in (frame.image, frame.label)]

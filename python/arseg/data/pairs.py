@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from arseg.files import replacing
 from arseg.labels import IGNORED
 from arseg.preprocess import resized
 from arseg.video import VideoReader, encode
@@ -190,12 +191,14 @@ def cached_video_clips(
     paths = []
     for video in map(video_file, videos):
         done = folder / f"video-{video.stem}-{video.stat().st_size}{_shape(size)}-seed{seed}-keep{keep}"
-        if not done.with_suffix(".count").exists():
+        written = done.with_name(f"{done.name}.count")  # a dot may be in the name itself
+        if not written.exists():
             count = 0
             for count, clip in enumerate(video_clips(video, keep, size=size, seed=seed), 1):
                 save_arrays(done.with_name(f"{done.name}-{count - 1:03d}.npz"), **vars(clip))
-            done.with_suffix(".count").write_text(str(count))
-        count = int(done.with_suffix(".count").read_text())
+            with replacing(written) as part:
+                part.write_text(str(count))
+        count = int(written.read_text())
         paths += [done.with_name(f"{done.name}-{index:03d}.npz") for index in range(count)]
     return stored_clips(paths)
 

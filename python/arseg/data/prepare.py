@@ -217,6 +217,9 @@ def make(job: Job, folder: Path, encoding: Encoding) -> None:
 
 def _make(job: Job, folder: Path, encoding: Encoding) -> None:
     video, kept = folder / "videos" / f"{job.name}.mp4", folder / "vectors" / f"{job.name}.npz"
+    if video.exists() and any(path.stat().st_mtime > video.stat().st_mtime for path in job.frames):
+        video.unlink()  # of before a picture was changed
+        kept.unlink(missing_ok=True)
     if not video.exists():
         images = (read_image(path) for path in job.frames)
         options: dict[str, Any] = {key: value for key, value in asdict(encoding).items() if value is not None}
@@ -235,11 +238,17 @@ def _make(job: Job, folder: Path, encoding: Encoding) -> None:
 
 
 def _save_labels(data: LabelledFrames, folder: Path) -> None:
+    """All of them, for those that are there may be of before a correction."""
     for frame in data.frames:
-        path = folder / "labels" / f"{frame.name}.png"
-        if not path.exists():
+        path, label = folder / "labels" / f"{frame.name}.png", data.label(frame)
+        if not (path.exists() and np.array_equal(_stored(path), label)):
             with replacing(path) as part:
-                Image.fromarray(data.label(frame)).save(part, format="PNG")
+                Image.fromarray(label).save(part, format="PNG")
+
+
+def _stored(path: Path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file)
 
 
 def _items(job: Job, labels: dict[str, LabelledFrame], gop: int) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from arseg.preprocess import resized
 
 from .cache import Kept
 from .datasets import LabelledFrames, read_image
+from .groups import BLOCK
 from .pairs import GOP, Clip, clip_bytes, run_clip, stored_clips
 from .prepared import Prepared, read_pair
 from .stills import Still, save_arrays
@@ -27,6 +28,8 @@ def prepared_clips(prepared: Prepared, distances: Sequence[int]) -> Sequence[Cli
     Args:
         distances: those that count; a folder need not have all of them.
 
+    Where pictures differ in size, the same part of each, from its middle, as high and as wide as the least.
+
     Raises `InputError` where it has a labelled frame at none of them.
     """
     items = [item for item in prepared.items if item.distance in set(distances)]
@@ -36,11 +39,33 @@ def prepared_clips(prepared: Prepared, distances: Sequence[int]) -> Sequence[Cli
             f"-d 1-{prepared.gop - 1}"
         )
 
+    sizes = {_size(path) for path in {item.label for item in items}}
+    size = tuple(map(min, zip(*sizes, strict=True)))
+
     def load(index: int) -> Clip:
         pair = read_pair(items[index], decoded=True)
-        return Clip(pair.key, pair.image[None], pair.label[None], pair.vectors[None], np.array([pair.distance]))
+        clip = Clip(pair.key, pair.image[None], pair.label[None], pair.vectors[None], np.array([pair.distance]))
+        return clip if len(sizes) == 1 else _middle(clip, size)
 
     return Kept(len(items), load, clip_bytes)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a picture ({error}); prepare the data again") from error
+
+
+def _middle(clip: Clip, size: tuple[int, ...]) -> Clip:
+    """That part of a clip, to the nearest block up and left."""
+    (height, width), (all_rows, all_columns) = size, clip.key.shape[:2]
+    top, left = ((whole - part) // 2 // BLOCK for whole, part in ((all_rows, height), (all_columns, width)))
+    rows, columns = (slice(BLOCK * first, BLOCK * first + part) for first, part in ((top, height), (left, width)))
+    blocks = slice(top, top - (-height // BLOCK)), slice(left, left - (-width // BLOCK))
+    parts = clip.key[rows, columns], clip.images[:, rows, columns], clip.labels[:, rows, columns]
+    return Clip(*parts, clip.vectors[:, blocks[0], blocks[1]], clip.distances)
 
 
 def run_clips(folder: Path, frames: LabelledFrames, size: tuple[int, int], seed: int) -> Sequence[Clip]:

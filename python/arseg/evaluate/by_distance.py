@@ -78,10 +78,10 @@ class Scores:
         return iou
 
     def absent(self) -> list[str]:
-        """Classes that occur in neither labels nor predictions, and are left out of the means."""
+        """Classes that occur in neither labels nor predictions, where these count, and are left out of the means."""
         total = ConfusionMatrix.sum(self.by_distance)
         skipped = None if self.count_void else self.void
-        iou = total.iou()
+        iou = (total if skipped is None else total.ignoring(skipped)).iou()
         return [name for i, name in enumerate(self.classes) if i != skipped and np.isnan(iou[i])]
 
 

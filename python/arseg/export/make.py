@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,7 @@ def _ready(net: ARSegNet, size: Size, precision: str, device: torch.device) -> A
     ready = prepared(net, image, kind, activations=False)
     if ready is None and precision == "bfloat16":
         raise InputError("precision: this network does not run in bfloat16; choose float32")
-    return (net if ready is None else ready).requires_grad_(False)
+    return (copy.deepcopy(net) if ready is None else ready).requires_grad_(False)
 
 
 def _images(net: ARSegNet, size: Size, count: int, device: torch.device) -> Tensor:

@@ -170,9 +170,12 @@ class FitConfig:
     eval: EvalTable = field(default_factory=EvalTable)
     layers: tuple[tuple[str, Settings], ...] = field(default=(), repr=False, compare=False)
 
-    def fitted(self, data: OpenData | None) -> FitConfig:
-        """The same with recipes that follow from these data, where nothing in the config says otherwise."""
-        return config_of(*self.layers, data=data)
+    def fitted(self, data: OpenData | None, prepared: Path | None = None) -> FitConfig:
+        """The same with recipes that follow from these data, where nothing in the config says otherwise.
+
+        `prepared`: a folder of `arseg prepare`, for phase 2.
+        """
+        return config_of(*self.layers, data=data, prepared=prepared)
 
     def record(self) -> dict[str, Any]:
         """All settings by table, in JSON's terms; a run of them is the same run."""
@@ -195,11 +198,11 @@ def read_fit_config(path: StrPath | None, given: Iterable[str] = ()) -> FitConfi
     return config_of((str(path), from_file), ("--set", read_settings(given)))
 
 
-def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> FitConfig:
+def config_of(*layers: tuple[str, Settings], data: OpenData | None = None, prepared: Path | None = None) -> FitConfig:
     """`(where, settings)` one over the other, over the preset that they name; `where` begins messages.
 
     Args:
-        data: what the recipes follow from where no layer says otherwise; None: they are CamVid's.
+        data, prepared: what the recipes follow from where no layer says otherwise; without them they are CamVid's.
     """
     named = {key: value for _, settings in layers for key, value in settings.items()}
     preset = changed(_Top(), {k: named[k] for k in ("preset",) if k in named}, _where("preset", layers)).preset
@@ -246,7 +249,7 @@ def config_of(*layers: tuple[str, Settings], data: OpenData | None = None) -> Fi
     of_line = None if data is None or "hr.height" in named or model.weights else processor_height(model.line)
     height = _height_of(model)
     for phase, training in trainings.items():  # hr first: the height that it trains for is that of ar's teacher
-        base = training.recipe_for(data, of_line if phase == "hr" else height)
+        base = training.recipe_for(data, *((of_line,) if phase == "hr" else (height, prepared)))
         recipe = laid(base, phase, lambda key: key not in own[phase])  # noqa: B023
         recipes[phase] = seeded(recipe, phase)
         height = height or getattr(recipe, "height", None) or None

@@ -81,7 +81,8 @@ def open_plan(config: FitConfig) -> Plan:
     """
     check_device(config.device)
     sources = open_sources(config)
-    return make_plan(config.fitted(sources.data), sources)
+    prepared = None if sources.prepared is None else sources.prepared.folder
+    return make_plan(config.fitted(sources.data, prepared), sources)
 
 
 def make_plan(config: FitConfig, sources: Sources) -> Plan:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from arseg.data.datasets import LabelledFrames
+from arseg.data.datasets import LabelledFrames, labelled_run
 from arseg.data.groups import BLOCK, StoredGroup
 from arseg.data.layers import moving_frames
 from arseg.data.prepare import Encoding, prepare
@@ -71,22 +71,35 @@ def scored_frames(sources: Sources, settings: EvalTable, folder: Path) -> Scored
     count = min(settings.stills or len(frames), len(frames))
     of = (gop, data.name, data.labels.classes)
     if data.consecutive("val") if settings.consecutive is None else settings.consecutive:
-        if len(frames) < gop:
-            raise InputError(f"[eval]: consecutive: expected a run of at least gop = {gop} frames, got {len(frames)}")
-        run = [frames[index] for index in range(min(count + gop - 1, len(frames)))]
-        passes = list(run_passes(run, gop=gop, rate=15, crf=crf, offsets=None))
-        return Scored(passes, *of, False, f"{len(run) - gop + 1} consecutive frames of val, each at every distance")
+        run = _longest_run(frames)
+        if len(run) < gop:
+            raise InputError(
+                f"[eval]: consecutive: expected a video of at least gop = {gop} labelled frames, got {len(run)} at most"
+            )
+        shown = [run[index] for index in range(min(count + gop - 1, len(run)))]
+        passes = list(run_passes(shown, gop=gop, rate=15, crf=crf, offsets=None))
+        return Scored(passes, *of, False, f"{len(shown) - gop + 1} consecutive frames of val, each at every distance")
     reached = [frame for frame in frames.frames if frame.index >= gop - 1]
     if reached:
         frames.frames = spread(reached, count)
-        prepare(frames, folder, Encoding(gop=gop, crf=crf), distances_of(gop), report=lambda line: None)
+        made_with = folder / f"gop{gop}-crf{crf:g}-{count}"  # others are kept
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare(frames, made_with, Encoding(gop=gop, crf=crf), distances_of(gop), report=lambda line: None)
         sentence = f"{len(frames)} labelled frames of val, each with its own video's frames before it"
-        return Scored(prepared_passes(Prepared(folder)), *of, False, sentence)
+        return Scored(prepared_passes(Prepared(made_with)), *of, False, sentence)
     sentence = (
         f"{count} stills of val, each in a video that was made of it, with parallax and moving patches of others: the "
         "data has no frames around them, and real motion is harder"
     )
     return Scored(_Made(frames, spread(range(len(frames)), count), gop, crf), *of, True, sentence)
+
+
+def _longest_run(frames: LabelledFrames) -> LabelledFrames:
+    """The frames of one video in their order; of several videos of the one with the most."""
+    run = labelled_run(frames)
+    longest = max((frame.frames for frame in run.frames), key=len)
+    run.frames = [frame for frame in run.frames if frame.frames == longest]
+    return run
 
 
 def spread(items: Sequence, count: int) -> list:

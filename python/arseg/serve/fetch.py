@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from arseg.errors import InputError
 
-from .addresses import Place, place_of
+from .addresses import SCHEMES, Place, place_of
 from .limits import Limits
 
 __all__ = ["fetch"]
@@ -118,6 +118,8 @@ def _save(answer: http.client.HTTPResponse, target: Path, limits: Limits, watch:
     watch.check()
     if not count:
         raise InputError("url: gives nothing")
+    if answer.length:  # which counts down what was promised
+        raise InputError(f"url: the connection broke off after {count} bytes; {answer.length} were to come; try again")
     return count
 
 
@@ -135,6 +137,7 @@ def _connected(place: Place, watch: _Watch) -> http.client.HTTPConnection:
             continue
         host = place.url.hostname or ""
         connection = http.client.HTTPConnection(f"[{host}]" if ":" in host else host, place.port, timeout=_SILENCE)
+        connection.default_port = SCHEMES[place.url.scheme]  # type: ignore[misc]  # else `Host` has that of https in it
         try:
             watch.socket = connection.sock = raw
             if place.url.scheme == "https":

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from arseg.files import replacing
+
 from . import distributed
 from .events import Events, TensorBoardEvents
 from .schedule import Schedule
@@ -22,6 +24,7 @@ class RunLog:
     ) -> None:
         self._schedule, self._first, self._report = schedule, first, report
         self._sums: dict[str, float] = {}
+        self._summed = 0
         self._started = time.monotonic()
         self._events: Events | None = None
         self._file: Any = None
@@ -45,11 +48,12 @@ class RunLog:
         """A step's terms; a line every `log_every` steps."""
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
+        self._summed += 1
         every = self._schedule.log_every
         if done % every:
             return
-        means = {name: round(value / every, 4) for name, value in self._sums.items()}
-        self._sums = {}
+        means = {name: round(value / self._summed, 4) for name, value in self._sums.items()}
+        self._sums, self._summed = {}, 0
         pace = (time.monotonic() - self._started) / (done - self._first)
         self._write({"step": done, **means, "seconds_a_step": round(pace, 3)}, {**means, "lr": lr})
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
@@ -83,7 +87,15 @@ def duration(seconds: float) -> str:
 
 
 def _drop_lines_after(log: Path, step: int) -> None:
-    """A run that was stopped between two saves logs the steps since the last one again."""
+    """A run that was stopped between two saves logs the steps since the last one again; half a line is none."""
     if log.exists():
-        lines = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
-        log.write_text("".join(lines))
+        lines = [line for line in log.read_text().splitlines(keepends=True) if _step(line) <= step]
+        with replacing(log) as part:
+            part.write_text("".join(lines))
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.texture_clips import moving_texture
 from PIL import Image
 
 from arseg.data.augment import paste
@@ -240,6 +241,14 @@ def test_clips_are_made_once(stills, tmp_path):
     again = [clip for _, clip in cached_clips(tmp_path, stills[:1], 0, keep=2)]
     assert stored.stat().st_mtime_ns == made
     np.testing.assert_array_equal(first[0].vectors, again[0].vectors)
+
+
+def test_names_with_dots_are_names_of_their_own(tmp_path):
+    small = {"keep": 3, "size": (64, 96)}
+    for name, count in (("drive.v1.mp4", 24), ("drive.v2.mp4", 48)):
+        encode(moving_texture(count), tmp_path / name, rate=15)
+    found = [len(cached_video_clips(tmp_path, [tmp_path / name], **small)) for name in ("drive.v1.mp4", "drive.v2.mp4")]
+    assert found == [1, 2]
 
 
 def test_clips_of_unlabelled_video(video, tmp_path):

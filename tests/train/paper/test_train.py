@@ -16,10 +16,11 @@ from arseg.data.datasets import labelled_run
 from arseg.data.prepare import Encoding, prepare
 from arseg.data.prepared import Prepared
 from arseg.errors import InputError
+from arseg.labels import CAMVID
 from arseg.networks.arseg_net import ARSegNet
 from arseg.networks.paper.resnet import ResNet
 from arseg.train.paper import train as train_paper
-from arseg.train.paper.data import finish_of, frame_sample, pair_sample, prepared_pairs
+from arseg.train.paper.data import finish_of, frame_sample, ignoring, pair_sample, prepared_pairs, void_to_ignore
 from arseg.train.paper.networks import load_backbone, load_teacher, new_network
 from arseg.train.paper.recipes import AR_RECIPES, HR_RECIPES
 from arseg.train.paper.train import train_paper_ar, train_paper_hr
@@ -101,6 +102,13 @@ def test_phase_1_resumes_to_the_same_bits(data, root, tmp_path, monkeypatch):
     for line in (entry for run in lines for entry in run):
         line.pop("seconds_a_step", None)
     assert lines[0] == lines[1] and [x["step"] for x in lines[0] if "validation" in x] == [2, 4]
+
+
+def test_void_is_ignored_in_validation_as_in_training():
+    label = np.array([[0, 1, 11, 11]], np.uint8)
+    classes = (*CAMVID.classes, "void")
+    assert ignoring(label, void_to_ignore(classes, replace(AR, void="ignore"))).tolist() == [[0, 1, 255, 255]]
+    assert ignoring(label, void_to_ignore(classes, replace(AR, void="count"))) is label
 
 
 def test_phase_2_resumes_in_the_middle_of_its_stages(prepared, teacher, tmp_path, monkeypatch):

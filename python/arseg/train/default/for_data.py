@@ -260,4 +260,7 @@ def opened(data: OpenData | StrPath) -> OpenData:
 
 def data_settings(data: OpenData, stills: Sequence[Still]) -> int | str:
     """What tells a run from one on other data: of the pixels where they are in memory, as old runs have it."""
-    return fingerprint(stills) if isinstance(stills, list) else data.fingerprint()
+    if not isinstance(stills, list):
+        return data.fingerprint()
+    pixels = fingerprint(stills)
+    return pixels if data.class_weights is None else f"{pixels}, weights {list(data.class_weights)}"

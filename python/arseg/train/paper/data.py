@@ -86,6 +86,16 @@ class PairDataset:
         return self._read(index, rng)
 
 
+def void_to_ignore(classes: Sequence[str], recipe: PaperArRecipe) -> int | None:
+    """The id of CamVid's Void in prepared labels where the recipe has it ignored."""
+    return classes.index(VOID) if recipe.void == "ignore" and VOID in classes else None
+
+
+def ignoring(label: np.ndarray, void: int | None) -> np.ndarray:
+    """A label whose pixels of a class are ignored; None: of none."""
+    return label if void is None else np.where(label == void, np.uint8(IGNORED), label)
+
+
 def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> PairDataset:
     """Each labelled frame once an epoch, at one of the recipe's distances."""
     data = Prepared(folder)
@@ -94,7 +104,7 @@ def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> PairDataset:
     for number, item in enumerate(items):
         by_name.setdefault(item.name, []).append(number)
     names = sorted(by_name)
-    void = data.classes.index(VOID) if recipe.void == "ignore" and VOID in data.classes else None
+    void = void_to_ignore(data.classes, recipe)
     if not names:
         raise InputError(f"{folder}: no labelled frame at the distances {list(recipe.distances)}")
 
@@ -104,9 +114,7 @@ def prepared_pairs(folder: StrPath, recipe: PaperArRecipe) -> PairDataset:
     def read(index: int, rng: np.random.Generator) -> Pair:
         choice = by_name[names[index]]
         pair = pairs[choice[rng.integers(len(choice))]]
-        if void is None:
-            return pair
-        return replace(pair, label=np.where(pair.label == void, np.uint8(IGNORED), pair.label))
+        return pair if void is None else replace(pair, label=ignoring(pair.label, void))
 
     return PairDataset(len(names), read, f"{data.dataset}, {len(items)} pairs")
 

@@ -17,7 +17,7 @@ from arseg.networks.arseg_net import ARSegNet
 from arseg.train import distributed
 from arseg_ext import ops
 
-from .data import normalised
+from .data import ignoring, normalised, void_to_ignore
 from .recipes import PaperArRecipe, PaperHrRecipe
 
 
@@ -103,6 +103,7 @@ def pair_scores(
     `fusing`: with its fusion.
     """
     items: list[PreparedFrame] = data.at(recipe.distances or None)
+    void = void_to_ignore(data.classes, recipe)
 
     def predict(index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = read_pair(items[index], decoded=True)
@@ -114,7 +115,7 @@ def pair_scores(
                 logits = both.step(image, reference, motion, block=4, frame_size=(height, width))
             else:
                 logits = both.classifier(both.low_res(image))
-        return pair.label, both.labels(logits.float(), (height, width))[0].cpu().numpy()
+        return ignoring(pair.label, void), both.labels(logits.float(), (height, width))[0].cpu().numpy()
 
     with _evaluating(net, state):
         return {"miou": validation_scores(len(items), predict, num_classes, torch.device(device)).miou()}
