@@ -11,6 +11,7 @@ from torch import Tensor
 
 from arseg_ext import _checks, _convolutions, _devices, _forward_mode, _overlap
 from arseg_ext._autocast import cast, computing_dtype
+from arseg_ext._layouts import in_layout_of
 from arseg_ext._torch_private import in_transform
 
 _libraries: list[torch.library.Library] = []  # a Library unregisters when it is deleted
@@ -23,7 +24,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -
 def upsample(input: Tensor, size: Sequence[int]) -> Tensor:
     """torch's own, bilinear with align_corners=True; an operator of ours for its gradient, which torch adds up by float
     atomics on CUDA, in another order each time."""
-    return torch.ops.aten.upsample_bilinear2d(input, size, True)
+    return in_layout_of(torch.ops.aten.upsample_bilinear2d(input, size, True), input)
 
 
 DEFAULTS: dict[str, Any] = {
@@ -98,6 +99,8 @@ def check_creff(
     if low_res.shape[0] != reference.shape[0] or low_res.shape[1] != reference.shape[1]:
         expected, got = _checks.list_text(reference.shape[:2]), _checks.list_text(low_res.shape[:2])
         _checks.refuse("batch_and_channels", op=op, name="low_res", other="reference", expected=expected, got=got)
+    if 0 in reference.shape[1:]:
+        _checks.refuse("not_empty", op=op, name="reference", got=_checks.list_text(reference.shape))
     if low_res.shape[2] == 0 or low_res.shape[3] == 0:
         _checks.refuse("not_empty", op=op, name="low_res", got=_checks.list_text(low_res.shape))
     for name, tensor, shape in (
@@ -160,6 +163,8 @@ def _check_out(out: Tensor, inputs: Sequence[Tensor]) -> None:
         _checks.fail(
             "creff: out is for inference on the CPU or a CUDA device; call it under torch.no_grad() or leave out away"
         )
+    if out.is_neg():
+        _checks.fail("creff: out must not be a view that torch negates when it is read; pass out.resolve_neg()")
     if out.is_inference() and not torch.is_inference_mode_enabled():
         _checks.fail(
             "creff: out is an inference tensor, which may be written under torch.inference_mode() alone; "

@@ -74,7 +74,7 @@ def _gradients(grad: Tensor, map: Tensor, weight: Tensor, wants_map: bool = True
 
 def queries(low_res: Tensor, query_weight: Tensor, query_bias: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The map upsampled to `size`, and its queries: one operator, so that their gradient is one pass over the maps."""
-    upsampled = in_layout_of(torch.ops.arseg._upsample(low_res, size), low_res)
+    upsampled = torch.ops.arseg._upsample(low_res, size)
     return upsampled, _convolved(upsampled, query_weight, query_bias)
 
 

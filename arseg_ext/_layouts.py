@@ -11,9 +11,11 @@ def is_channels_last(tensor: Tensor) -> bool:
     if tensor.stride(1) == 0:
         return False
     least = 0
-    one_image = tensor.shape[0] > 1 and tensor.stride(0) == 0
+    one_image = tensor.stride(0) == 0 and tensor.shape[0] > 1  # in this order: a batch may be of any size
     for dim in (1, 3, 2) if one_image else (1, 3, 2, 0):
         size, stride = tensor.shape[dim], tensor.stride(dim)
+        if dim == 0 and not isinstance(size, int):  # nothing may be asked of it
+            return not (stride < least or least == tensor.stride(1))
         if size == 0 or stride < least or (dim == 0 and least == tensor.stride(1)):
             return False
         least = stride * size if size > 1 else stride

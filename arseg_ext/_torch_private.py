@@ -35,9 +35,9 @@ def without_overhead(overload: Any) -> Any:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calling `module` runs more than its `forward`; False where this torch keeps hooks elsewhere."""
-    names = ("_forward_hooks", "_forward_pre_hooks")  # there is no public way to ask
-    return any(getattr(module, name, None) for name in names)
+    """Whether calling `module`, or its gradient, runs more than its `forward`; False where torch keeps hooks elsewhere."""
+    kinds = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+    return any(getattr(module, f"_{kind}", None) for kind in kinds)  # there is no public way to ask
 
 
 def in_forward_mode() -> bool:

@@ -54,6 +54,8 @@ def _element(args: Sequence[Any], dims: Sequence[int | None], index: int) -> lis
 
 
 def _stack(results: list[Any]) -> Any:
+    if not results:
+        raise ValueError("vmap: expected at least one element to go over, got 0, where each is a call of its own")
     if isinstance(results[0], Tensor):
         return torch.stack(results)
     return tuple(torch.stack(each) for each in zip(*results, strict=True))

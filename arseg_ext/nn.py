@@ -59,11 +59,18 @@ def _parameters(op: str, name: str, convolution: nn.Conv2d) -> tuple[Tensor, Ten
     """
     if has_hooks(convolution):
         raise ValueError(
-            f"{op}: {name} must have no forward hooks, which the fused operator would not call; make them permanent "
+            f"{op}: {name} must have no hooks, which the fused operator would not call; make them permanent "
             "(torch.nn.utils.prune.remove and the like) or use torch.nn.utils.parametrizations"
         )
     bias = convolution.bias
     return convolution.weight, convolution.weight.new_zeros(convolution.out_channels) if bias is None else bias
+
+
+def _own_forward(expected: str, convolution: nn.Conv2d) -> None:
+    """Refuses a class that computes something else, such as one that quantises its weight on the way."""
+    own = type(convolution)
+    if own.forward is not nn.Conv2d.forward or own._conv_forward is not nn.Conv2d._conv_forward:
+        raise ValueError(f"{expected}a {own.__module__}.{own.__name__} with a forward of its own, which would not run")
 
 
 def _head(op: str, classifier: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor]:
@@ -79,6 +86,7 @@ def _head(op: str, classifier: nn.Conv2d, channels: int) -> tuple[Tensor, Tensor
     )
     if not plain or classifier.in_channels != channels:
         raise ValueError(expected + repr(classifier))
+    _own_forward(expected, classifier)
     return _parameters(op, "classifier", classifier)
 
 
@@ -97,6 +105,7 @@ def _depthwise(name: str, convolution: nn.Conv2d, channels: int) -> tuple[Tensor
     )
     if not plain:
         raise ValueError(expected + repr(convolution))
+    _own_forward(expected, convolution)
     return _parameters("creff", name, convolution)
 
 

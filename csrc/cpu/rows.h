@@ -192,7 +192,7 @@ inline void store_row(const Map& map, int64_t n, int64_t y, int64_t x, int64_t c
 // Pixels of a row that are staged on the way between planes and pixels: as many as fit the second-level cache, since
 // each plane is another page, and pieces of it longer than a few lines are read and written faster.
 constexpr int64_t staged_pixels(int64_t channels) {
-  return std::clamp<int64_t>((int64_t{1} << 16) / round_up(channels, 16) / 64 * 64, 64, 1024);
+  return std::clamp<int64_t>((int64_t{1} << 16) / round_up(std::max<int64_t>(channels, 1), 16) / 64 * 64, 64, 1024);
 }
 
 inline int64_t copy_scratch(const CopyParams& params) {

@@ -46,6 +46,8 @@ inline FusionOptions checked_fusion(const char* op, const FusionInputs& in, cons
   const std::array<int64_t, 2> expected = {in.reference.size(0), in.reference.size(1)};
   const std::array<int64_t, 2> got = {in.low_res.size(0), in.low_res.size(1)};
   require<Message::batch_and_channels>(got == expected, op, "low_res", "reference", expected, got);
+  require<Message::not_empty>(in.reference.size(1) > 0 && in.reference.size(2) > 0 && in.reference.size(3) > 0, op,
+                              "reference", in.reference);
   require<Message::not_empty>(in.low_res.size(2) > 0 && in.low_res.size(3) > 0, op, "low_res", in.low_res);
   const auto check_parameter = [&](const char* name, const torch::stable::Tensor& tensor,
                                    std::initializer_list<int64_t> shape) {

@@ -20,7 +20,15 @@ gpu::WarpParams<T> params(const Images& from, Tensor& to, int64_t channels, cons
   return {data_of<T>(from.map), from.stride, mutable_data_of<T>(to), to.size(0), static_cast<int>(channels), motion};
 }
 
-Tensor warp(const Tensor& feature, const gpu::MotionParams& motion) {
+// Kernels count a map's pixels in 32 bits.
+void check_pixels(const char* op, const Tensor& map) {
+  const int64_t pixels = map.size(2) * map.size(3);
+  check(pixels <= std::numeric_limits<int32_t>::max(), op, ": a map of ", map.size(2), " x ", map.size(3),
+        " is too large for CUDA");
+}
+
+Tensor warp(const char* op, const Tensor& feature, const gpu::MotionParams& motion) {
+  check_pixels(op, feature);
   Tensor out = empty_like_map(feature);
   if (is_empty(out)) return out;
   const DeviceGuard device(feature);
@@ -64,7 +72,7 @@ Tensor mv_warp(const Tensor& feature, const Tensor& motion, int64_t block, std::
   constexpr const char* op = "mv_warp";
   check_map(op, "feature", feature);
   check_motion(op, "feature", feature, motion, block, frame_size);
-  return warp(feature, gpu::make_motion_params(op, feature, motion, block, frame_size, parse_grid(op, grid)));
+  return warp(op, feature, gpu::make_motion_params(op, feature, motion, block, frame_size, parse_grid(op, grid)));
 }
 
 Tensor mv_warp_backward(const Tensor& grad, const Tensor& motion, int64_t block, std::vector<int64_t> frame_size,
@@ -80,7 +88,7 @@ Tensor flow_warp(const Tensor& feature, const Tensor& flow, std::string grid) {
   constexpr const char* op = "flow_warp";
   check_map(op, "feature", feature);
   check_flow(op, "feature", feature, flow);
-  return warp(feature, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
+  return warp(op, feature, gpu::make_motion_params(op, flow, parse_grid(op, grid)));
 }
 
 Tensor flow_warp_backward_feature(const Tensor& grad, const Tensor& flow, std::string grid) {
@@ -97,6 +105,7 @@ Tensor flow_warp_backward_flow(const Tensor& grad, const Tensor& feature, const 
   check_same_device(op, "grad", grad, "feature", feature);
   check_same_dtype(op, "grad", grad, "feature", feature);
   check_shape(op, "grad", grad, {feature.size(0), feature.size(1), feature.size(2), feature.size(3)});
+  check_pixels(op, feature);
   const gpu::MotionParams motion = gpu::make_motion_params(op, flow, parse_grid(op, grid));
   Tensor out = empty(flow, {flow.size(0), flow.size(1), flow.size(2), 2}, flow.scalar_type());
   if (is_empty(feature)) {

@@ -203,7 +203,7 @@ def test_modules_whose_parameters_are_not_the_whole_of_them_are_refused():
     assert pruned(*maps, **where).shape == (1, 8, 4, 6)
     head = torch.nn.Conv2d(8, 3, 1)
     head.register_forward_hook(lambda module, inputs, output: output * 2)
-    with pytest.raises(ValueError, match="creff_logits: classifier must have no forward hooks"):
+    with pytest.raises(ValueError, match="creff_logits: classifier must have no hooks"):
         fusion().logits(*maps, head, **where)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from arseg.errors import InputError
 from arseg.files import StrPath
 from arseg.labels import LabelSet
+from arseg.pictures import as_rgb
 
 from .splits import runs_of
 
@@ -198,7 +199,10 @@ def labelled_run(data: LabelledFrames) -> LabelledFrames:
 def read_image(path: Path) -> np.ndarray:
     """uint8 `[H, W, 3]` RGB."""
     with open_picture(path) as file:
-        return np.asarray(file.convert("RGB"))
+        try:
+            return as_rgb(file)
+        except ValueError as error:
+            raise InputError(f"{path}: cannot be read as a picture ({error})") from None
 
 
 @contextmanager

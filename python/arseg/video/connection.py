@@ -68,7 +68,7 @@ class Connector:
             announce = None if transcoding else builder.announce
             frames = Decoding(source, headers, announce=announce, tolerant=self._tolerant).frames()
             first = next(frames)
-            if first.frame.interlaced_frame and not transcoding:
+            if (first.frame.interlaced_frame or first.coded.interlaced) and not transcoding:
                 self._refuse(f"{self._name} is interlaced", InterlacedError, frame=0)
                 self.disconnect(source)
                 builder.restart()
@@ -96,7 +96,7 @@ class Connector:
         """Close the source, if it still is open."""
         if source in self._open:
             self._open.remove(source)
-            source.container.close()
+            _close(source)
 
     def is_open(self, source: Source) -> bool:
         return source in self._open
@@ -105,7 +105,7 @@ class Connector:
         """Close all that is open, and open nothing any more."""
         self._closed = True
         while self._open:
-            self._open.pop().container.close()
+            _close(self._open.pop())
 
     def _settle(self, source: Source) -> None:
         """Whether the container's and the codec's word is that vectors are to be found by transcoding."""
@@ -134,3 +134,8 @@ class Connector:
         if not self._transcode:
             raise error(f"{why}: {transcode_hint(self._name)}", path=self._name, frame=frame)
         self.transcoding = why
+
+
+def _close(source: Source) -> None:
+    source.closed = True
+    source.container.close()

@@ -255,10 +255,14 @@ class Decoding:
         AVI and ASF know times in decoding order alone. Where others came, the container knows better.
         """
         order = stamp.coded.order
-        if order is None or stamp.pts is None or not self._rising:
+        if stamp.pts is None or not self._rising:
             return
         for other in self._stamps.values():
-            later = other.coded.order is not None and other.coded.order[0] == order[0] and other.coded.order > order
+            if order is None:  # MPEG's headers have none: what was coded before, and is not out yet
+                later = other.coded.index < stamp.coded.index
+            else:
+                theirs = other.coded.order
+                later = theirs is not None and theirs[0] == order[0] and theirs > order
             if later and other.pts is not None and other.pts < stamp.pts:
                 stamp.pts, other.pts = other.pts, stamp.pts
 

@@ -16,13 +16,13 @@ def progressive(frames: Iterable[av.VideoFrame], time_base: Fraction | None) -> 
         time_base: unit of the frames' timestamps.
     """
     graph: Graph | None = None
-    size: tuple[int, int] | None = None
+    kind: tuple[int, int, str] | None = None
     for frame in frames:
-        if graph is not None and size != (frame.width, frame.height):
+        if graph is not None and kind != _kind(frame):
             yield from _finish(graph)
             graph = None
         if graph is None and frame.interlaced_frame:
-            graph, size = _deinterlacer(frame, time_base), (frame.width, frame.height)
+            graph, kind = _deinterlacer(frame, time_base), _kind(frame)
         if graph is None:
             yield frame
             continue
@@ -30,6 +30,10 @@ def progressive(frames: Iterable[av.VideoFrame], time_base: Fraction | None) -> 
         yield from _pull(graph)
     if graph is not None:
         yield from _finish(graph)
+
+
+def _kind(frame: av.VideoFrame) -> tuple[int, int, str]:
+    return frame.width, frame.height, frame.format.name
 
 
 def _deinterlacer(frame: av.VideoFrame, time_base: Fraction | None) -> Graph:

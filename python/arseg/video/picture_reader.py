@@ -9,7 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from arseg.pictures import UNREADABLE, as_rgb
 
 from .colours import Colours
 from .errors import Discontinuity, Loss, NotAVideoError
@@ -114,7 +116,10 @@ def _read(file: Path) -> np.ndarray:
     """uint8 `[H, W, 3]`, RGB."""
     try:
         with Image.open(file) as picture:
-            return np.array(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            picture.load()
+            return as_rgb(picture)
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or "it is damaged, or no picture"
+        if str(error).startswith("its values"):
+            reason = str(error)
         raise NotAVideoError(f"{shown(file)} cannot be read ({reason}): give a picture", path=shown(file)) from error

@@ -131,7 +131,10 @@ class Places:
                     builder.announce(coded)
 
             decoding = Decoding(source, _Told(table), announce=announce, first=entry.packet)
-            yield from with_fields(_checked(decoding.frames(), table, first), builder, self._name, None)
+            for item in with_fields(_checked(decoding.frames(), table, first), builder, self._name, None):
+                yield item
+                if source.opened.closed:  # the reader was: what it had open may not be touched
+                    return
         finally:
             self._disconnect(source.opened)
 

@@ -195,7 +195,10 @@ class VideoSink:
     def _create(self) -> OutputContainer:
         try:
             name = ffmpeg_name(self._part.path)
-            return av.open(name, "w", format=self._kind.muxer, container_options=dict(self._kind.options))
+            options = dict(self._kind.options)
+            if self._sound is not None and self._sound.lacks_headers:
+                options.pop("fflags", None)  # bit-exact, it would not make them
+            return av.open(name, "w", format=self._kind.muxer, container_options=options)
         except BaseException as error:
             self._part.discard()
             if not isinstance(error, ValueError):

@@ -16,11 +16,15 @@ from arseg.files import StrPath
 
 from .errors import NotAVideoError
 from .given import GivenFile
+from .joins import LONGEST
 from .names import ffmpeg_name, shown
 from .source import TIMEOUT
 
 __all__ = ["Sound"]
 
+
+JOIN = Fraction(1, 2)
+"""Seconds that a packet lies before the last one, from which on timestamps started again; less is damage."""
 
 _IN_TRANSPORT = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "dts", "opus"})  # FFmpeg does not tell
 
@@ -49,6 +53,8 @@ class Sound:
         self._name = shown(path)
         self._targets: dict[int, AudioStream] = {}
         self._last: dict[int, int] = {}
+        self._ends: dict[int, tuple[int, int]] = {}  # of the last packet as it came: its time and its end
+        self._moved: dict[int, int] = {}
         self._origin = Fraction(0)
         self._packets: Iterator[av.Packet] = iter(())
         self._held: av.Packet | None = None
@@ -59,6 +65,12 @@ class Sound:
         except (av.error.FFmpegError, OSError, UnicodeError):
             raise NotAVideoError(f"{self._name}: cannot be opened a second time, for its sound", path=path) from None
         self.streams = len(self._source.streams.audio)
+
+    @property
+    def lacks_headers(self) -> bool:
+        """Whether FFmpeg has to make the headers of a stream while it writes, as for AAC out of a transport stream."""
+        contexts = [stream.codec_context for stream in self._source.streams.audio]
+        return any(context is not None and context.name == "aac" and not context.extradata for context in contexts)
 
     def add_to(self, output: OutputContainer, origin: Fraction) -> None:
         """Add the streams that the container can hold, before its first packet.
@@ -93,6 +105,7 @@ class Sound:
             for packet in chain([held] if held is not None else [], self._packets):
                 if packet.pts is None or packet.dts is None or packet.time_base is None:
                     continue
+                self._follow(packet)
                 if packet.pts * packet.time_base >= until:
                     self._held = packet
                     return
@@ -100,6 +113,18 @@ class Sound:
 
     def close(self) -> None:
         self._source.close()
+
+    def _follow(self, packet: av.Packet) -> None:
+        """Puts a packet on one axis with those before it where timestamps start again or jump, as the pictures are."""
+        assert packet.pts is not None and packet.dts is not None and packet.time_base is not None
+        number = packet.stream_index
+        moved = self._moved.get(number, 0)
+        last, end = self._ends.get(number, (packet.dts + moved, packet.dts + moved))
+        back, ahead = last - (packet.dts + moved), packet.dts + moved - end
+        if back * packet.time_base > JOIN or ahead * packet.time_base > LONGEST:
+            moved = self._moved[number] = end - packet.dts
+        packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+        self._ends[number] = packet.dts, packet.dts + (packet.duration or 0)
 
     def _mux(self, packet: av.Packet) -> None:
         assert packet.pts is not None and packet.dts is not None and packet.time_base is not None

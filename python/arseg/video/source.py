@@ -45,6 +45,7 @@ class Source:
         choice: a sentence on which video stream was taken, where there were several.
         timeout: seconds without data after which reading fails; None where it waits for ever.
         waited: seconds that the last packet took to come.
+        closed: the container is, and nothing of it may be touched.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Source:
     choice: str | None = None
     timeout: float | None = None
     waited: float = 0.0
+    closed: bool = False
 
     def packets(self) -> Iterator[av.Packet]:
         """Those of the video stream, the last one empty.

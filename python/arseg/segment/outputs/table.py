@@ -50,13 +50,15 @@ def _csv(path: Path, records: FrameRecords) -> Iterator[Any]:
     with path.open("w", newline="") as file:
         table = csv.DictWriter(file, records.columns())
         table.writeheader()
-        yield lambda row: table.writerow({name: _text(value) for name, value in row.items()})
+        yield lambda row: table.writerow({name: _text(name, value) for name, value in row.items()})
 
 
-def _text(value: Any) -> Any:
-    """As CSV has it: `true`, `false`, and numbers to six digits."""
+def _text(name: str, value: Any) -> Any:
+    """As CSV has it: `true`, `false`, numbers to six digits, and the time to a microsecond, however late."""
     if isinstance(value, bool):
         return str(value).lower()
+    if name == "time" and isinstance(value, float):
+        return repr(round(value, 6))
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
