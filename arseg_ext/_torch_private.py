@@ -35,7 +35,7 @@ def without_overhead(overload: Any) -> Any:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calling `module`, or its gradient, runs more than its `forward`; False where torch keeps hooks elsewhere."""
+    """Whether calling `module`, or its gradient, runs more than `forward`; False where torch keeps hooks elsewhere."""
     kinds = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
     return any(getattr(module, f"_{kind}", None) for kind in kinds)  # there is no public way to ask
 
