@@ -319,3 +319,18 @@ def test_a_table_that_is_wrong_is_not_trusted(made: dict[str, Path]) -> None:
         assert table is not None and reader[30].index == 30
         table.sizes[41] += 1  # type: ignore[index]
         assert differences(reader[40], wanted) == [] and entries(reader) == []
+
+
+@pytest.mark.parametrize("kind", ["B frames", "AVI", "gradual refresh"])
+def test_a_reader_that_is_closed_gives_no_more_frames(made, kind):
+    """What was under way touched the closed file, which ended the process."""
+    reader = VideoReader(made[kind])
+    frames = reader.seek(14)
+    assert next(frames).index == 14
+    reader.close()
+    assert list(frames) == []
+    reader = VideoReader(made[kind])
+    assert reader[14].index == 14
+    reader.close()
+    with pytest.raises(InputError, match="the reader is closed"):
+        reader[15]

@@ -458,3 +458,80 @@ def test_memory_does_not_grow(tmp_path: Path, params: str, b_frames: int) -> Non
     assert len(levels) == 20
     # How much is held depends on where in a group reading is; one kilobyte a frame would be 750 kB.
     assert max(levels[15:]) - max(levels[:5]) < 64 * 1024, levels
+
+
+def test_interlaced_pictures_of_another_pixel_format(tmp_path: Path) -> None:
+    moments, parts = pan(6, (64, 96), 2, 0), []
+    for number, pixels in enumerate(("yuv420p", "yuv420p10le")):
+        options = {"x264-params": "interlaced=1:tff=1"}
+        part = write_av(tmp_path / f"{number}.ts", moments, options=options, interlaced=True, pixels=pixels)
+        parts.append(part.read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with VideoReader(tmp_path / "both.ts") as reader:
+        frames = list(reader)
+    assert len(frames) == 12
+    for frame, moment in zip(frames, moments * 2, strict=True):
+        assert psnr(frame.image, moment) > 18, "the picture, but for the fields of neighbours"
+
+
+def test_interlaced_coding_of_whole_pictures_is_transcoded(tmp_path: Path) -> None:
+    """FFmpeg takes their pictures for progressive: their timing says so, whatever the headers say."""
+    options = {"x264-params": "interlaced=1:tff=1:pic-struct=0"}
+    path = write_av(tmp_path / "mbaff.264", pan(8, (64, 64), 2, 0), options=options, interlaced=False)
+    with av.open(str(path)) as container:
+        shown = {frame.interlaced_frame for frame in container.decode(video=0)}
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 8 and reader.transcoding is not None
+    assert shown <= {True, False}
+
+
+def _packed(units: list[bytes], inserted: bytes) -> list[bytes]:
+    """Packets of DivX: a P frame and the B frame after it in one, and then one that says nothing is coded."""
+
+    def kind(unit: bytes) -> int:
+        return unit[unit.rindex(b"\0\0\1\xb6") + 4] >> 6
+
+    def nothing(unit: bytes) -> bytes:
+        vop = unit[unit.rindex(b"\0\0\1\xb6") :]
+        bits = "".join(f"{byte:08b}" for byte in vop[4:20])
+        place = bits.index("0", 2) + 1 + 1 + 5  # whole seconds, a marker, the time in 25ths
+        bits = "01" + bits[2 : place + 1] + "00"
+        bits += "1" * (-len(bits) % 8)
+        return vop[:4] + bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+    packets, place = [], 0
+    while place < len(units):
+        unit = units[place].replace(b"\0\0\1\xb6", inserted + b"\0\0\1\xb6", 1) if place == 0 else units[place]
+        if place + 1 < len(units) and kind(units[place + 1]) == 2:
+            packets += [unit + units[place + 1], nothing(unit)]
+            place += 2
+        else:
+            packets.append(unit)
+            place += 1
+    return packets
+
+
+def test_times_of_packed_avi(tmp_path: Path) -> None:
+    """AVI has times in the order of packets alone, and here two frames of three share one."""
+    how = {"codec": "mpeg4", "b_frames": 1, "gop": 12, "rate": 25, "options": {"b_strategy": "0"}}
+    plain = write_av(tmp_path / "plain.avi", busy_scene(25, (48, 64)), **how)
+    with av.open(str(plain)) as container:
+        header = bytes(container.streams.video[0].codec_context.extradata or b"")
+        units = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    units[0] = units[0] if units[0].startswith(header[:4]) else header + units[0]
+    packets = _packed(units, b"\0\0\1\xb2DivX503b1393p")
+    path = tmp_path / "packed.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), number == 0, stream
+            container.mux(packet)
+    with VideoReader(path) as reader, VideoReader(plain) as unpacked:
+        frames = list(reader)
+        assert reader.discontinuities == []
+        for frame, other in zip(frames, unpacked, strict=True):
+            np.testing.assert_array_equal(frame.image, other.image)
+    np.testing.assert_allclose(np.diff([frame.time for frame in frames]), 1 / 25, atol=1e-6)

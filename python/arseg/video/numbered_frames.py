@@ -146,6 +146,11 @@ class NumberedFrames:
             return replace(found, table=None, why="what is lost (on_error='resync') shows in decoding alone")
         return found
 
+    def close(self) -> None:
+        """End what is under way."""
+        if "_places" in self.__dict__:
+            self._places.close()
+
     @cached_property
     def _places(self) -> Places:
         connector = self._connector

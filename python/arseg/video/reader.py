@@ -97,7 +97,7 @@ class VideoReader:
         ValueError: an argument out of range.
         NotAVideoError, NoFramesError, NoKeyframeError: nothing to read.
         UnsupportedCodecError, InterlacedError: a stream whose vectors cannot be used, with `transcode=False`; from the
-            iteration where it only shows later.
+            iteration where it only shows later, interlaced frames after progressive ones in any case.
         ReferenceGapError, TruncatedStreamError: from the iteration, after the frames before.
         ResolutionChangedError: the size changes without an I frame.
         ConnectionLostError: a live source did not come back.
@@ -279,6 +279,7 @@ class VideoReader:
     def close(self) -> None:
         """Close the file; an iteration under way stops after the frame it is at."""
         self._begun = None
+        self._numbered.close()
         self._connector.close()
 
     def __enter__(self) -> VideoReader:

@@ -93,7 +93,7 @@ class Sound:
             self.remark = f"{self._name}: its sound ({names}) is left out, which {output.format.name} cannot hold"
         if self._targets:
             streams = [stream for stream in self._source.streams.audio if stream.index in self._targets]
-            self._packets = self._source.demux(streams)
+            self._packets = filter(self._follows, self._source.demux(streams))
         self._output = output
 
     def copy(self, until: Fraction) -> None:
@@ -103,10 +103,7 @@ class Sound:
         held, self._held = self._held, None
         with suppress(av.error.FFmpegError, OSError):  # of the source; the output's own are told by its pictures
             for packet in chain([held] if held is not None else [], self._packets):
-                if packet.pts is None or packet.dts is None or packet.time_base is None:
-                    continue
-                self._follow(packet)
-                if packet.pts * packet.time_base >= until:
+                if packet.pts * packet.time_base >= until:  # type: ignore[operator]
                     self._held = packet
                     return
                 self._mux(packet)
@@ -114,9 +111,13 @@ class Sound:
     def close(self) -> None:
         self._source.close()
 
-    def _follow(self, packet: av.Packet) -> None:
-        """Puts a packet on one axis with those before it where timestamps start again or jump, as the pictures are."""
-        assert packet.pts is not None and packet.dts is not None and packet.time_base is not None
+    def _follows(self, packet: av.Packet) -> bool:
+        """Whether it has a time; and puts it behind those before it where times start again or jump, as pictures are.
+
+        Where sound and pictures end apart before a join, they are so much apart after it.
+        """
+        if packet.pts is None or packet.dts is None or packet.time_base is None:
+            return False
         number = packet.stream_index
         moved = self._moved.get(number, 0)
         last, end = self._ends.get(number, (packet.dts + moved, packet.dts + moved))
@@ -125,6 +126,7 @@ class Sound:
             moved = self._moved[number] = end - packet.dts
         packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
         self._ends[number] = packet.dts, packet.dts + (packet.duration or 0)
+        return True
 
     def _mux(self, packet: av.Packet) -> None:
         assert packet.pts is not None and packet.dts is not None and packet.time_base is not None

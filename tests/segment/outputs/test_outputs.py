@@ -275,6 +275,25 @@ def test_sound_starts_and_ends_with_the_pictures(segmenter, turned_clip, tmp_pat
     assert audio_of(out) == []
 
 
+def test_sound_goes_on_where_recordings_were_joined(segmenter, turned_clip, tmp_path):
+    """A transport stream twice: its times start again in the middle, and its AAC has no header for Matroska."""
+    once, twice = tmp_path / "once.ts", tmp_path / "twice.ts"
+    with av.open(str(turned_clip)) as source, av.open(str(once), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    twice.write_bytes(once.read_bytes() * 2)
+    for ending in (".mp4", ".mkv"):
+        out = tmp_path / f"out{ending}"
+        assert segment_file(segmenter, twice, [output_for(str(out))]) == 2 * COUNT
+        came = audio_of(out)
+        times = np.array([time for time, _ in came])
+        assert times[-1] > 1.8 * COUNT / RATE and (np.diff(times) > 0).all() and np.diff(times).max() < 0.3
+        assert len(came) >= 2.3 * 48000 / 1024, "to the end of the pictures"
+
+
 def test_sound_of_data_is_theirs(turned_clip, street, tmp_path, monkeypatch):
     """What an open file is called names nothing: another file of that name is not read."""
     monkeypatch.chdir(tmp_path)
@@ -366,3 +385,19 @@ def test_the_palette_may_be_another(segmenter, street, tmp_path, results):
     for name in ("l", "p"):
         with Image.open(tmp_path / name / "000000.png") as picture:
             np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), palette[results[0].labels])
+
+
+def test_late_times_keep_their_digits(segmenter, street, tmp_path):
+    late = tmp_path / "late.ts"
+    with av.open(str(street)) as source, av.open(str(late), "w", options={"muxdelay": "0"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                base = packet.time_base
+                packet.pts, packet.dts = (int(time + 36_000 / base) for time in (packet.pts, packet.dts))
+                packet.stream = stream
+                target.mux(packet)
+    segment_file(segmenter, late, [output_for(str(tmp_path / "t.csv"))])
+    with open(tmp_path / "t.csv", newline="") as file:
+        times = [float(row["time"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(np.diff(times), 1 / RATE, atol=2e-4)
