@@ -485,25 +485,59 @@ def test_interlaced_coding_of_whole_pictures_is_transcoded(tmp_path: Path) -> No
     assert shown <= {True, False}
 
 
+def _not_coded(unit: bytes) -> bytes:
+    """The header of a picture of 25 a second that says that the one before is shown again."""
+    picture = unit[unit.rindex(b"\0\0\1\xb6") :]
+    bits = "".join(f"{byte:08b}" for byte in picture[4:20])
+    place = bits.index("0", 2) + 1 + 1 + 5  # whole seconds, a marker, the time in 25ths
+    bits = "01" + bits[2 : place + 1] + "00"
+    bits += "1" * (-len(bits) % 8)
+    return picture[:4] + bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+
+def _in_packets(path: Path, packets: list[bytes]) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), number % 12 == 0, stream
+            container.mux(packet)
+    return path
+
+
+def _units(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "resync"])
+def test_pictures_that_are_not_coded_are_no_loss(tmp_path: Path, on_error: Any) -> None:
+    plain = write_av(tmp_path / "plain.avi", busy_scene(24, (48, 64)), codec="mpeg4", gop=12, rate=25)
+    units = _units(plain)
+    units[6:8] = [_not_coded(unit) for unit in units[6:8]]
+    path = _in_packets(tmp_path / "repeated.avi", units)
+    expected = [*range(6), *range(8, 24)]
+    with VideoReader(path, on_error=on_error) as reader:
+        frames = list(reader)
+        assert reader.losses == [] and reader.discontinuities == []
+        assert [round(frame.time * 25) for frame in frames] == expected == [round(time * 25) for time in reader.times]
+        assert len(reader) == 22 and round(reader[10].time * 25) == 12
+        np.testing.assert_array_equal(reader[10].image, frames[10].image)
+
+
 def _packed(units: list[bytes], inserted: bytes) -> list[bytes]:
     """Packets of DivX: a P frame and the B frame after it in one, and then one that says nothing is coded."""
 
     def kind(unit: bytes) -> int:
         return unit[unit.rindex(b"\0\0\1\xb6") + 4] >> 6
 
-    def nothing(unit: bytes) -> bytes:
-        vop = unit[unit.rindex(b"\0\0\1\xb6") :]
-        bits = "".join(f"{byte:08b}" for byte in vop[4:20])
-        place = bits.index("0", 2) + 1 + 1 + 5  # whole seconds, a marker, the time in 25ths
-        bits = "01" + bits[2 : place + 1] + "00"
-        bits += "1" * (-len(bits) % 8)
-        return vop[:4] + bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
-
     packets, place = [], 0
     while place < len(units):
         unit = units[place].replace(b"\0\0\1\xb6", inserted + b"\0\0\1\xb6", 1) if place == 0 else units[place]
         if place + 1 < len(units) and kind(units[place + 1]) == 2:
-            packets += [unit + units[place + 1], nothing(unit)]
+            packets += [unit + units[place + 1], _not_coded(unit)]
             place += 2
         else:
             packets.append(unit)
@@ -515,20 +549,7 @@ def test_times_of_packed_avi(tmp_path: Path) -> None:
     """AVI has times in the order of packets alone, and here two frames of three share one."""
     how = {"codec": "mpeg4", "b_frames": 1, "gop": 12, "rate": 25, "options": {"b_strategy": "0"}}
     plain = write_av(tmp_path / "plain.avi", busy_scene(25, (48, 64)), **how)
-    with av.open(str(plain)) as container:
-        header = bytes(container.streams.video[0].codec_context.extradata or b"")
-        units = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-    units[0] = units[0] if units[0].startswith(header[:4]) else header + units[0]
-    packets = _packed(units, b"\0\0\1\xb2DivX503b1393p")
-    path = tmp_path / "packed.avi"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number, data in enumerate(packets):
-            packet = av.Packet(data)
-            packet.pts = packet.dts = number
-            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), number == 0, stream
-            container.mux(packet)
+    path = _in_packets(tmp_path / "packed.avi", _packed(_units(plain), b"\0\0\1\xb2DivX503b1393p"))
     with VideoReader(path) as reader, VideoReader(plain) as unpacked:
         frames = list(reader)
         assert reader.discontinuities == []

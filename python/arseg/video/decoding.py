@@ -258,6 +258,8 @@ class Decoding:
         if stamp.pts is None or not self._rising:
             return
         for other in self._stamps.values():
+            if other.coded.repeated:
+                continue
             if order is None:  # MPEG's headers have none: what was coded before, and is not out yet
                 later = other.coded.index < stamp.coded.index
             else:

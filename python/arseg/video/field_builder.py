@@ -106,7 +106,7 @@ class FieldBuilder:
         Args:
             cut: something else is wrong that the caller tells: pictures missing at the end are part of it.
         """
-        self._lost += self._expected.values()
+        self._lost += [other for other in self._expected.values() if not other.repeated]
         self._expected = {}
         finished = self._work()
         self._fields.release(None)
@@ -132,7 +132,9 @@ class FieldBuilder:
             else:
                 late = other.index < coded.index and item.kind != "B"
             if late or other.index < coded.index - _PATIENCE:
-                self._lost.append(self._expected.pop(other.index))
+                del self._expected[other.index]
+                if not other.repeated:
+                    self._lost.append(other)
 
     def _work(self) -> list[PendingFrame]:
         """Work on the frames whose turn has come in decoding order."""

@@ -159,6 +159,8 @@ class _Packets:
             if new_extradata(packet) and self.sizes:
                 self._doubt("it has several sets of parameters")
             coded = None if self._headers is None else self._headers.push(packet, len(self.sizes))
+            if coded is not None and coded.repeated:  # no picture comes of it
+                coded = None
             if coded is not None and (coded.gap or coded.interlaced):
                 self._doubt("it is interlaced" if coded.interlaced else "frames are missing")
             if packet.is_keyframe:

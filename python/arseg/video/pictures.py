@@ -26,6 +26,7 @@ class Coded:
         hidden: an edit list does not show it.
         entry: decoding starts anew with it: nothing before it may be pointed to.
         afresh: starts a sequence that the decoder in use may not be fit for.
+        repeated: the picture before is shown again in its place; the decoder gives none.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Coded:
     hidden: bool = False
     entry: bool = False
     afresh: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)

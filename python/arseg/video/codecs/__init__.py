@@ -5,7 +5,7 @@ A new one is a file of this folder that registers it, and its import here.
 
 from __future__ import annotations
 
-from . import h264, hevc, mpeg  # noqa: F401  they register themselves
+from . import h264, hevc, mpeg, mpeg4  # noqa: F401  they register themselves
 from .base import CODECS, Codec, Headers, codec_named, new_extradata
 
 __all__ = ["CODECS", "Codec", "Headers", "codec_named", "new_extradata"]

@@ -43,9 +43,8 @@ class AnchorHeaders(Headers):
         return b"" if found is None else found[0]
 
 
-# MPEG-1 and 2: width and height (13818-2, 6.2.2.1). MPEG-4: the video object layer (14496-2, 6.2.3).
+# Width and height (13818-2, 6.2.2.1).
 _MPEG12_SEQUENCE = re.compile(rb"\x00\x00\x01\xb3...", re.DOTALL)
-_MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 
 
 def _register(name: str, label: str | None = None, sequence: re.Pattern[bytes] | None = None, b: bool = False) -> None:
@@ -55,6 +54,5 @@ def _register(name: str, label: str | None = None, sequence: re.Pattern[bytes] |
 
 _register("mpeg1video", "MPEG-1", _MPEG12_SEQUENCE, b=True)
 _register("mpeg2video", "MPEG-2", _MPEG12_SEQUENCE, b=True)
-_register("mpeg4", "MPEG-4 part 2", _MPEG4_LAYER)
 for _name in ("h261", "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "rv10", "rv20"):
     _register(_name)
