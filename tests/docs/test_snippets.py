@@ -61,7 +61,7 @@ NOT_RUN = {
     "docs/many-videos.md": ["needs the extra `ray`", "an hour"],
     "docs/notes/frontier.md": ["hours"],
     "docs/notes/keyframe-trust.md": ["hours", "hours"],
-    "docs/notes/residual-training.md": ["hours", "hours", "hours", "hours", "hours"],
+    "docs/notes/residual-training.md": ["hours", "hours", "hours", "hours", "hours", "hours"],
     "docs/notes/training-studies.md": ["hours"],
     "docs/profile-a-kernel.md": [
         "needs a GPU",
