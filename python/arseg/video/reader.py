@@ -279,7 +279,8 @@ class VideoReader:
     def close(self) -> None:
         """Close the file; an iteration under way stops after the frame it is at."""
         self._begun = None
-        self._numbered.close()
+        if hasattr(self, "_numbered"):  # else it could not be opened
+            self._numbered.close()
         self._connector.close()
 
     def __enter__(self) -> VideoReader:
