@@ -20,5 +20,7 @@ def as_rgb(picture: Image.Image) -> np.ndarray:
         grey = np.asarray(picture)
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError("its values are beyond 16 bits")
+        if picture.mode == "I" and grey.max() <= 255:  # of a byte each, in a larger type
+            return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         return np.repeat(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     return np.array(picture.convert("RGB"))

@@ -556,3 +556,51 @@ def test_times_of_packed_avi(tmp_path: Path) -> None:
         for frame, other in zip(frames, unpacked, strict=True):
             np.testing.assert_array_equal(frame.image, other.image)
     np.testing.assert_allclose(np.diff([frame.time for frame in frames]), 1 / 25, atol=1e-6)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("ending", ["avi", "mkv"])
+def test_a_packet_without_a_picture_moves_no_times(tmp_path: Path, ending: str, b_frames: int) -> None:
+    """What is damaged gives none, and those after it keep their own."""
+    how = {"codec": "mpeg4", "gop": 12, "rate": 25, "b_frames": b_frames, "options": {"b_strategy": "0"}}
+    path = write_av(tmp_path / f"whole.{ending}", busy_scene(48, (48, 64)), **how)
+    with VideoReader(path) as reader:
+        whole = {round(frame.time * 25): frame.image for frame in reader}
+    with av.open(str(path)) as source, av.open(str(tmp_path / f"damaged.{ending}"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                if number == 13:
+                    spoilt = av.Packet(b"\xff" * packet.size)
+                    spoilt.pts, spoilt.dts, spoilt.time_base = packet.pts, packet.dts, packet.time_base
+                    packet = spoilt
+                packet.stream = stream
+                target.mux(packet)
+    with VideoReader(tmp_path / f"damaged.{ending}", on_error="resync") as reader:
+        found = {round(frame.time * 25): frame.image for frame in reader}
+    after = [time for time in whole if time > 26]  # from an I frame on all is whole again
+    assert set(after) <= set(found) <= set(whole) and len(after) > 18
+    for time in after:
+        np.testing.assert_array_equal(found[time], whole[time])
+
+
+def test_hidden_pictures_of_vp8_move_no_times(tmp_path: Path) -> None:
+    """A packet that only later ones are predicted from, as encoders put ahead."""
+    path = write_av(
+        tmp_path / "plain.mkv", busy_scene(40, (48, 64)), codec="libvpx", rate=25, options={"cpu-used": "8"}
+    )
+    with av.open(str(path)) as source, av.open(str(tmp_path / "hidden.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if not packet.size:
+                continue
+            if number == 10:
+                hidden = av.Packet(bytes([bytes(packet)[0] & ~0x10]) + bytes(packet)[1:])
+                hidden.pts, hidden.dts, hidden.time_base = packet.pts - 1, packet.dts - 1, packet.time_base
+                hidden.stream = stream
+                target.mux(hidden)
+            packet.stream = stream
+            target.mux(packet)
+    with VideoReader(tmp_path / "hidden.mkv") as reader:
+        times = [round(frame.time * 25) for frame in reader]
+    assert times == list(range(40))

@@ -26,6 +26,11 @@ def test_sixteen_bits_are_brought_to_eight(tmp_path: Path, ending: str) -> None:
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+def test_bytes_in_a_larger_type_are_bytes(tmp_path: Path) -> None:
+    Image.fromarray(np.full((48, 64), 200, np.int32)).save(tmp_path / "a.tif")
+    assert (read_image(tmp_path / "a.tif") == 200).all()
+
+
 def test_what_has_no_range_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((48, 64), np.float32)).save(tmp_path / "f.tif")
     Image.fromarray(np.full((48, 64), 70_000, np.int32)).save(tmp_path / "i.tif")

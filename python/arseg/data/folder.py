@@ -166,7 +166,9 @@ class OpenedFolder(DataSet):
         of = self.meaning
         colours = palette_of(of.labels).tolist() if of.has_colours else None
         ignored = sorted(of.ignored_ids), sorted(of.ignored_colours), sorted(of.ignored_names)
-        return repr((of.ids, colours, of.weights, ignored, of.background))
+        meaning = repr((of.ids, colours, of.weights, ignored, of.background))
+        usual = repr((tuple(range(len(of.ids))), None, None, ([IGNORED], [], []), None))
+        return "" if meaning == usual else meaning
 
     def frames(
         self, root: StrPath, split: str = "train", *, sequences: StrPath | None = None, void: Void = "count"

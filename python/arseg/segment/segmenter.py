@@ -247,7 +247,7 @@ class VideoSegmenter:
 
             return saved
         stands_in = {"lr"} if self._steering is not None and self._steering.slowest is not None else set()
-        between = max(map(costs.of, ways - stands_in))
+        between = max(map(costs.of, ways - stands_in or ways))
         key = between if self.mode in ("hr", "lr") and policy is None else costs.key + costs.of("ensemble")
         return lambda count, keyframes: 1 - (key * keyframes + between * (count - keyframes)) / count
 

@@ -236,7 +236,7 @@ class Decoding:
         # Packets that gave no frame: as far back as no codec reorders.
         for old in [i for i in self._stamps if i < stamp.coded.index - 64]:
             del self._stamps[old]
-        self._sort_times(stamp)
+        self._sort_times(stamp, av.video.frame.PictureType(frame.pict_type))
         time_base = self._source.stream.time_base or frame.time_base or Fraction(1, 25)
         return Decoded(
             frame,
@@ -249,19 +249,23 @@ class Decoding:
             hidden=stamp.hidden,
         )
 
-    def _sort_times(self, stamp: _Stamp) -> None:
+    def _sort_times(self, stamp: _Stamp, kind: av.video.frame.PictureType) -> None:
         """Give the frame the earliest time of those of its sequence that are shown after it.
 
-        AVI and ASF know times in decoding order alone. Where others came, the container knows better.
+        AVI and ASF know times in decoding order alone. Where others came, the container knows better. The headers of
+        the MPEG family have no order: there a B picture is shown before the one that was coded before it and is not out
+        yet; others come out as they were coded, and what was coded before them gives no picture any more.
         """
         order = stamp.coded.order
-        if stamp.pts is None or not self._rising:
+        if stamp.pts is None or not self._rising or self._headers is None:
+            return
+        if order is None and kind != av.video.frame.PictureType.B:
+            for old in [index for index in self._stamps if index < stamp.coded.index]:
+                del self._stamps[old]
             return
         for other in self._stamps.values():
-            if other.coded.repeated:
-                continue
-            if order is None:  # MPEG's headers have none: what was coded before, and is not out yet
-                later = other.coded.index < stamp.coded.index
+            if order is None:
+                later = other.coded.index < stamp.coded.index and not other.coded.repeated
             else:
                 theirs = other.coded.order
                 later = theirs is not None and theirs[0] == order[0] and theirs > order

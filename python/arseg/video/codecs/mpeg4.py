@@ -28,6 +28,9 @@ class Mpeg4Headers(AnchorHeaders):
 
     _owed = 0  # pictures that came in one packet with another
 
+    def restart(self) -> None:
+        self._owed = 0
+
     def push(self, packet: av.Packet, index: int) -> Coded | None:
         coded = super().push(packet, index)
         if coded is None or len(self._sequence) < 6:
