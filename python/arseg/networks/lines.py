@@ -34,7 +34,8 @@ def from_line(table: Builders, line: str, *, fetch: bool = False, **options: Any
     options = {**_options(line.partition("?")[2]), **options}
     if not fetch and "pretrained" in inspect.signature(entry).parameters:
         options["pretrained"] = False
-    if not rest and next(iter(inspect.signature(entry).parameters), None) == "name":
+    first = next(iter(inspect.signature(entry).parameters.values()), None)
+    if not rest and first is not None and first.name == "name" and first.default is first.empty:
         raise InputError(f"{table.kind}: expected {entry_name}:NAME, got {line!r}")
     try:
         return entry(*([rest] if colon else []), **options)
