@@ -62,5 +62,5 @@ def test_without_the_script_the_file_says_which_name_is_missing(tmp_path: Path) 
     save_checkpoint({}, tmp_path / "mine.safetensors", kind="hr", config={"network": "other-net"})
     with pytest.raises(CheckpointError, match=r"mine.safetensors: model: expected one of pyramid, .* got 'other-net'"):
         arseg.load(tmp_path / "mine.safetensors")
-    with pytest.raises(InputError, match=r"model: expected torchvision:NAME, .* or one of pyramid, .* got 'other-net'"):
+    with pytest.raises(InputError, match=r"model: expected torchvision:NAME, .* or of arseg.networks, got 'other-net'"):
         arseg.accelerate("other-net")

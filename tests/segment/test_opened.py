@@ -116,7 +116,7 @@ def test_a_network_alone_has_as_much_compute(tmp_path, monkeypatch):
 )
 def test_scores_cost_no_label(network, tmp_path, asked):
     encode(pictures(16), tmp_path / "street.mp4", rate=15, gop=16)
-    settings = {**asked, "gop": 5, "batch": 3}
+    settings = {**asked, "batch": 3, **({} if asked.keys() & {"budget", "slowest"} else {"gop": 5})}
     plain = list(open_segmenter("cpu", None, None, settings).stream(tmp_path / "street.mp4"))
     segmenter = open_segmenter("cpu", None, None, settings | {"logits": True})
     for result, expected in zip(segmenter.stream(tmp_path / "street.mp4"), plain, strict=True):
@@ -125,3 +125,21 @@ def test_scores_cost_no_label(network, tmp_path, asked):
         given = torch.from_numpy(result.logits)[None]
         made = segmenter.model.labels(given, result.labels.shape)[0].numpy()
         assert (made != result.labels).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"budget": "25%", "gop": 6}, "^--gop: --budget says how far apart keyframes are; leave one of them out$"),
+        ({"slowest": "40%", "gop": 6}, "^--gop: --live says how far apart keyframes are; leave one of them out$"),
+        ({"budget": "150%"}, "^budget: expected at most 100%, the network on every frame, got 150%$"),
+    ],
+)
+def test_what_does_not_go_together(network, settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        open_segmenter("cpu", None, None, settings)
+
+
+def test_a_name_of_the_zoo_as_a_network_alone():
+    with pytest.raises(InputError, match=r"^--model: of lite0 .* give it as --weights, with its branch$"):
+        open_segmenter("cpu", None, "lite0", {"mode": "ar"})
