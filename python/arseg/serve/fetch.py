@@ -137,7 +137,8 @@ def _connected(place: Place, watch: _Watch) -> http.client.HTTPConnection:
             continue
         host = place.url.hostname or ""
         connection = http.client.HTTPConnection(f"[{host}]" if ":" in host else host, place.port, timeout=_SILENCE)
-        connection.default_port = SCHEMES[place.url.scheme]  # type: ignore[misc]  # else `Host` has that of https in it
+        # Of the instance: else `Host` names the port of https, which servers do not expect.
+        connection.default_port = SCHEMES[place.url.scheme]  # type: ignore[misc]
         try:
             watch.socket = connection.sock = raw
             if place.url.scheme == "https":

@@ -103,7 +103,8 @@ class Sound:
         held, self._held = self._held, None
         with suppress(av.error.FFmpegError, OSError):  # of the source; the output's own are told by its pictures
             for packet in chain([held] if held is not None else [], self._packets):
-                if packet.pts * packet.time_base >= until:  # type: ignore[operator]
+                assert packet.pts is not None and packet.time_base is not None  # `_follows` asked
+                if packet.pts * packet.time_base >= until:
                     self._held = packet
                     return
                 self._mux(packet)
